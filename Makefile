@@ -1,0 +1,46 @@
+# Everything starts from a clean clone with Python 3.11 or newer; nothing else needs to be installed by hand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := kubecdc watcher workers storage tests examples
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format chaos redis clean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
+	$(BIN)/python examples/workflow-tracker/demo.py
+
+test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBEBUILDER_ASSETS=DIR for a real API server)
+	$(BIN)/pytest
+
+lint: $(READY) ## Style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+chaos: $(READY) ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED))
+
+redis: # Needed by tests only; without it, and without the right to install it, those that need it are skipped
+	@command -v redis-server >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -q && apt-get install -yq --no-install-recommends redis-server; }
+
+clean: ## Remove what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kubecdc needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -yq python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
