@@ -1,0 +1,1 @@
+"""The EventBus: contracts, back ends, and what the watcher and the workers share."""

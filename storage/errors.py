@@ -1,0 +1,58 @@
+"""Errors, sorted by what the caller should do. Each may carry a hint: what the operator does about it.
+
+Library errors are mapped to these at the edge where they arise, with ``raise ... from``.
+"""
+
+from __future__ import annotations
+
+
+class KubecdcError(Exception):
+    """Base of everything kubecdc raises on purpose; ``hint`` tells the operator the way out."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(KubecdcError):
+    """The command line or a manifest is wrong: exit code 2, nothing was done."""
+
+
+class Refused(KubecdcError):
+    """Going on would lose or corrupt something, and only an operator can decide: exit code 1."""
+
+
+class Unavailable(KubecdcError):
+    """A peer or store did not do it now. Retry the same call: it either happened or it did not."""
+
+
+class BusFull(Unavailable):
+    """A subscription's backlog has reached ``maxPending``; the commit was not made."""
+
+    def __init__(self, subscription: str, pending: int, limit: int) -> None:
+        super().__init__(
+            f"the bus is full: subscription {subscription!r} has {pending} events pending (maxPending {limit})",
+            hint="start or scale its workers, raise maxPending, "
+            "or end the subscription with `kubecdc bus prune` if no manifest names it any more",
+        )
+        self.subscription = subscription
+
+
+class NoSubscription(Unavailable):
+    """Nobody subscribes to the events of this entry; the commit was not made."""
+
+
+class CommitMismatch(KubecdcError):
+    """The store does not stand at the commit that the batch follows: reload the checkpoint and read again."""
+
+
+class LeadershipLost(KubecdcError):
+    """A newer term holds the checkpoint: stop publishing, stand by again."""
+
+
+class ClaimLost(KubecdcError):
+    """The delivery is no longer ours (its claim lapsed): leave it alone, somebody else has it."""
+
+
+class Undecodable(KubecdcError):
+    """The stored bytes are not an event: dead-letter them."""

@@ -1,0 +1,29 @@
+"""The event bus in one SQLite file: the default, without any server."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from storage.sqlite.bus import SqliteBus
+from storage.sqlite.settings import SqliteSettings
+
+__all__ = ["SqliteBus", "SqliteSettings", "open_bus"]
+
+
+async def open_bus(
+    settings: SqliteSettings,
+    *,
+    holder: str,
+    clock: Callable[[], float] = time.time,
+    rng: random.Random | None = None,
+) -> SqliteBus:
+    """Open the bus in the file, making it if it is not there. ``holder`` names this process, for people.
+
+    Raises UsageError if the file cannot be opened, Refused if it is no bus, a newer one or damaged, Unavailable if
+    other processes keep it locked.
+    """
+    bus = SqliteBus(settings, holder=holder, clock=clock, rng=rng or random.Random())  # spreads waits, no secret
+    await bus.open()
+    return bus

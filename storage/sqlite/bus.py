@@ -1,0 +1,119 @@
+"""The bus on SQLite, put together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from storage.again import Replay, Replayable
+from storage.contracts import Capabilities, SubscriptionSpec, SubscriptionStatus
+from storage.sqlite import registry, replays
+from storage.sqlite.bell import Bell
+from storage.sqlite.checkpoints import SqliteCheckpoints
+from storage.sqlite.dead_letters import SqliteDeadLetters
+from storage.sqlite.elector import SqliteElector
+from storage.sqlite.presence import Presence
+from storage.sqlite.publisher import SqlitePublisher
+from storage.sqlite.reader import Reader
+from storage.sqlite.retention import STEP, Retention
+from storage.sqlite.settings import SqliteSettings
+from storage.sqlite.subscription import SqliteSubscription
+from storage.sqlite.thread import Condition
+from storage.sqlite.writer import Writer
+
+CAPABILITIES = Capabilities(
+    order=True,
+    atomic_commit=True,
+    delayed_nack=True,
+    attempts=True,
+    replay=True,
+    dead_letter_browse=True,
+    max_event_bytes=64 * 1024 * 1024,
+    exactly_once_publish=True,
+)
+
+
+class SqliteBus:
+    """`storage.contracts.Bus`: one file, shared by any number of processes of one machine."""
+
+    def __init__(
+        self, settings: SqliteSettings, *, holder: str, clock: Callable[[], float], rng: random.Random
+    ) -> None:
+        self._settings = settings
+        self._holder = holder
+        self._clock = clock
+        self._rng = rng
+        self._bell = Bell()
+        condition = Condition()
+        self._writer = Writer(settings, rng, condition)
+        self._reader = Reader(settings, rng, condition, self._bell.ring)
+        self._presence = Presence(self._writer, holder, clock)
+        self.capabilities = CAPABILITIES
+        self.ack_wait = settings.ack_wait
+        self.publisher = SqlitePublisher(self._writer, self._bell, max_pending=settings.max_pending, clock=clock)
+        self.checkpoints = SqliteCheckpoints(self._writer, self._reader)
+        self.dead_letters = SqliteDeadLetters(
+            self._writer, self._reader, self._bell, max_pending=settings.max_pending, clock=clock
+        )
+        self.retention = Retention(settings, self._writer, clock)
+        self.elector = SqliteElector(settings, self._writer, self.retention, holder)
+
+    async def open(self) -> None:
+        """Open or make the file. Raises UsageError, Refused, Unavailable."""
+        await self._writer.open()
+        try:
+            await self._reader.open()
+        except BaseException:
+            await self._writer.close()
+            raise
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        wanted, now = list(specs), self._clock()
+        await self._writer.submit(lambda db: registry.register(db, wanted, now))
+
+    async def subscriptions(self) -> list[SubscriptionStatus]:
+        now = self._clock()
+        return await self._reader.submit(lambda db: registry.statuses(db, now))
+
+    async def prune(self, name: str) -> bool:
+        """In small steps; if it is interrupted, the leader's next sweep does the rest."""
+        found = await self._writer.submit(lambda db: registry.end(db, name))
+        while found and await self._writer.submit(lambda db: registry.drop_backlog(db, STEP)):
+            pass
+        return found
+
+    def subscription(self, name: str, *, prefetch: int) -> SqliteSubscription:
+        return SqliteSubscription(
+            name,
+            self._writer,
+            self._reader,
+            self._bell,
+            self._presence,
+            prefetch=prefetch,
+            holder=self._holder,
+            ack_wait=self.ack_wait,
+            clock=self._clock,
+            rng=self._rng,
+        )
+
+    async def replayable(self, replay: Replay) -> Replayable:
+        found = await self._reader.submit(lambda db: replays.find(db, replay))
+        return Replayable(found.events, found.forgotten or None)
+
+    async def replay(self, replay: Replay) -> int:
+        """In steps of whole objects, so that what is committed meanwhile comes after its object's older events."""
+        found = await self._reader.submit(lambda db: replays.find(db, replay))
+        found.require_room(self._settings.max_pending)
+        done, now = 0, self._clock()
+        for step in found.steps(STEP):
+            done += await self._writer.submit(partial(replays.owe, found=found, step=step, now=now))
+            self._bell.ring()
+        return done
+
+    async def close(self) -> None:
+        """Finish what was submitted and close the file. Open `deliveries` end."""
+        await self._presence.close()
+        await self._reader.close()
+        await self._writer.close()
+        self._bell.ring()

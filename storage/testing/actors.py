@@ -1,0 +1,159 @@
+"""Who acts in the cases: a leader that commits, a receiver that takes deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+
+from storage.contracts import Batch, Bus, CheckpointDelta, Delivery, Gap, Inventoried, Selection, State, Term
+from storage.event import Event, event_id, partition_key, sequence
+
+DEADLINE = 20.0  # seconds for what must happen
+SOURCE, SUBJECT = "workflows", "changed"
+KEY = "default/workflows/changed"
+
+
+def event(number: int, name: str = "a", *, source: str = SOURCE, subject: str = SUBJECT, padding: int = 0) -> Event:
+    """An ADD of the object ``name`` in version ``number``."""
+    return Event(
+        specversion="1.0",
+        id=event_id(subject, f"uid-{name}", str(number), "ADD"),
+        source=source,
+        subject=subject,
+        type="resource",
+        time="2026-01-01T00:00:00Z",
+        datacontenttype="application/json",
+        partitionkey=partition_key("workflows", "argoproj.io", "default", name),
+        sequence=sequence(str(number)),
+        epoch=1,
+        data=msgspec.Raw(b'{"type":"ADD","body":{"kept": "as it was,  \xc3\xa9 %s"}}' % (b"x" * padding)),
+    )
+
+
+def events(numbers: Sequence[int], name: str = "a") -> list[Event]:
+    """One event per version of the object."""
+    return [event(number, name) for number in numbers]
+
+
+def state(position: int, *, listing: str = "") -> State:
+    """A checkpoint's state at a position."""
+    selection = Selection(
+        cluster="c", group="argoproj.io", version="v1", resource="workflows", namespace="", labels="", filters=""
+    )
+    return State(position=str(position), listing=listing, selection=selection, started="2026-01-01T00:00:00Z")
+
+
+class Leader:
+    """A watcher as far as the bus sees it: one checkpoint, one term, commits in a row."""
+
+    def __init__(self, bus: Bus, number: int, *, term: int = 1, key: str = KEY) -> None:
+        self.bus = bus
+        self.number = number
+        self.term = Term(term, f"leader-{term}")
+        self.key = key
+
+    @classmethod
+    async def take(cls, bus: Bus, *, term: int = 1, key: str = KEY) -> Leader:
+        """Fence older terms and stand where the checkpoint stands."""
+        checkpoint = await bus.checkpoints.acquire(key, Term(term, f"leader-{term}"))
+        return cls(bus, checkpoint.number, term=term, key=key)
+
+    def batch(
+        self,
+        events: Sequence[Event] = (),
+        *,
+        upserts: Mapping[str, Inventoried] | None = None,
+        removals: frozenset[str] = frozenset(),
+        bodies: Mapping[str, bytes] | None = None,
+        gap: Gap | None = None,
+    ) -> Batch:
+        """The next batch; its position is its number."""
+        delta = CheckpointDelta(
+            follows=self.number,
+            state=state(self.number + 1),
+            upserts=upserts or {},
+            removals=removals,
+            bodies=bodies or {},
+            gap=gap,
+        )
+        return Batch(self.key, events, delta)
+
+    async def send(self, batch: Batch) -> None:
+        """Commit that batch, without moving on."""
+        await self.bus.publisher.commit(batch, term=self.term)
+
+    async def commit(self, *events: Event, upserts: Mapping[str, Inventoried] | None = None) -> None:
+        """Commit the events and move on."""
+        await self.send(self.batch(events, upserts=upserts))
+        self.number += 1
+
+
+class Receiver:
+    """Takes deliveries of one subscription."""
+
+    def __init__(self) -> None:
+        self._taken: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, bus: Bus, name: str, *, prefetch: int = 1) -> AsyncIterator[Receiver]:
+        """Receive during the block. Leaving it settles nothing, as if the process had died after what it was given."""
+        receiver = cls()
+        pump = asyncio.create_task(receiver._pump(bus, name, prefetch))
+        try:
+            yield receiver
+        finally:
+            pump.cancel()
+            with suppress(asyncio.CancelledError):
+                await pump
+
+    async def _pump(self, bus: Bus, name: str, prefetch: int) -> None:
+        async for delivery in bus.subscription(name, prefetch=prefetch).deliveries():
+            self._taken.put_nowait(delivery)
+
+    async def next(self) -> Delivery:
+        """The next delivery. Raises TimeoutError if none comes."""
+        async with asyncio.timeout(DEADLINE):
+            return await self._taken.get()
+
+    async def acked(self, count: int) -> list[str]:
+        """Start and ack that many; their event ids in the order received."""
+        ids = []
+        for _ in range(count):
+            delivery = await self.next()
+            await delivery.start()
+            await delivery.ack()
+            ids.append(delivery.event.id)
+        return ids
+
+    async def nothing(self, seconds: float = 0.15) -> None:
+        """Nothing comes for that long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                delivery = await self._taken.get()
+                raise AssertionError(f"{delivery.event.id} was delivered, nothing was expected")
+
+
+@asynccontextmanager
+async def raises(error: type[BaseException]) -> AsyncIterator[None]:
+    """The block must raise exactly this kind of error (the suite does not need pytest)."""
+    try:
+        yield
+    except error:
+        return
+    raise AssertionError(f"{error.__name__} was expected")
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what must come true. Raises TimeoutError if it does not."""
+    async with asyncio.timeout(DEADLINE):
+        while not await condition():  # noqa: ASYNC110 (no bus tells)
+            await asyncio.sleep(0.005)
+
+
+async def pending(bus: Bus, name: str) -> int:
+    """The backlog of a subscription. Raises KeyError if it is not there."""
+    return {status.spec.name: status.pending for status in await bus.subscriptions()}[name]

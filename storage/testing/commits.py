@@ -1,0 +1,296 @@
+"""Commits, checkpoints and the lead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from storage.contracts import Gap, Inventoried, SubscriptionSpec, Term
+from storage.errors import BusFull, CommitMismatch, LeadershipLost, NoSubscription
+from storage.testing.actors import (
+    DEADLINE,
+    KEY,
+    SOURCE,
+    SUBJECT,
+    Leader,
+    Receiver,
+    event,
+    events,
+    pending,
+    raises,
+    state,
+)
+from storage.testing.case import Case, Harness, collect
+
+CASES: list[Case] = []
+SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
+KNOWN = Inventoried("7", "default", "a", True)
+
+
+@collect(CASES)
+async def a_commit_makes_events_inventory_and_state_durable(harness: Harness) -> None:
+    one, other = await harness.open("one"), await harness.open("other")
+    await one.register([SUB])
+    leader = await Leader.take(one)
+    await leader.commit(event(1), upserts={"uid-a": KNOWN})
+    checkpoint = await other.checkpoints.acquire(KEY, Term(2, "other"))
+    assert (checkpoint.number, checkpoint.state) == (leader.number, state(1))
+    assert await other.checkpoints.inventory(KEY) == {"uid-a": KNOWN}
+    async with Receiver.of(other, "billing") as receiver:
+        delivery = await receiver.next()
+        assert delivery.body == event(1).encode()
+        assert delivery.event == event(1)
+
+
+@collect(CASES, "atomic_commit")
+async def a_refused_commit_leaves_nothing_behind(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    stranger = event(2, source="nobody-wants-this")
+    gap = Gap("expired", "1", "9", "2026-01-01T00:00:00Z", 1)
+    async with raises(NoSubscription):
+        await leader.send(leader.batch([event(2), stranger], upserts={"uid-a": KNOWN}, gap=gap))
+    ahead = Leader(bus, leader.number + 5)
+    async with raises(CommitMismatch):
+        await ahead.send(ahead.batch([event(2)], upserts={"uid-a": KNOWN}, gap=gap))
+    assert await pending(bus, "billing") == 1
+    assert await bus.checkpoints.inventory(KEY) == {}
+    assert await bus.checkpoints.gaps(KEY) == []
+    checkpoint = await bus.checkpoints.acquire(KEY, leader.term)
+    assert (checkpoint.number, checkpoint.state) == (leader.number, state(1))
+
+
+@collect(CASES)
+async def a_commit_whose_reply_was_lost_is_repeated_without_effect(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    batch = leader.batch([event(1)])
+    await leader.send(batch)
+    await leader.send(batch)
+    assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number + 1
+    if harness.capabilities.exactly_once_publish:
+        assert await pending(bus, "billing") == 1
+
+
+@collect(CASES)
+async def another_batch_that_follows_the_same_commit_is_refused(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    mine, other = leader.batch([event(1)]), leader.batch([event(2)])
+    await leader.send(mine)
+    async with raises(CommitMismatch):
+        await leader.send(other)
+    leader.number += 1
+    await leader.commit(event(3))
+    async with raises(CommitMismatch):
+        await leader.send(mine)
+
+
+@collect(CASES)
+async def a_newer_term_fences_the_older_one(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    old = await Leader.take(bus, term=1)
+    await old.commit(event(1))
+    in_flight = old.batch([event(2)])
+    new = await Leader.take(bus, term=2)
+    assert new.number == old.number
+    async with raises(LeadershipLost):
+        await old.send(in_flight)
+    async with raises(LeadershipLost):
+        await bus.checkpoints.save(KEY, in_flight.delta, term=old.term)
+    async with raises(LeadershipLost):
+        await Leader.take(bus, term=1)
+    await new.commit(event(2))
+
+
+@collect(CASES)
+async def a_newer_term_fences_also_before_the_first_commit(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    old = await Leader.take(bus, term=1)
+    new = await Leader.take(bus, term=2)
+    async with raises(LeadershipLost):
+        await old.commit(event(1))
+    await new.commit(event(1))
+
+
+@collect(CASES)
+async def a_fenced_leader_learns_that_even_of_a_batch_that_was_done(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    old = await Leader.take(bus, term=1)
+    batch = old.batch([event(1)])
+    await old.send(batch)
+    await Leader.take(bus, term=2)
+    async with raises(LeadershipLost):
+        await old.send(batch)
+
+
+@collect(CASES)
+async def checkpoints_of_different_keys_do_not_meet(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    one, two = await Leader.take(bus, key="one"), await Leader.take(bus, key="two", term=5)
+    await one.commit(event(1), upserts={"uid-a": KNOWN})
+    await one.commit(event(2))
+    await two.commit(event(3))
+    assert [(c.key, c.number, c.term) for c in await bus.checkpoints.checkpoints()] == [
+        ("one", one.number, 1),
+        ("two", two.number, 5),
+    ]
+    assert await bus.checkpoints.inventory("two") == {}
+
+
+@collect(CASES)
+async def the_inventory_is_what_the_deltas_made_it(harness: Harness) -> None:
+    bus = await harness.open()
+    leader = await Leader.take(bus)
+    kept, changed = Inventoried("1", "default", "kept", False), Inventoried("2", "", "cluster-wide", True)
+    await leader.commit(upserts={"k": kept, "c": KNOWN, "gone": KNOWN})
+    delta = leader.batch(upserts={"c": changed}, removals=frozenset({"gone", "never-was"})).delta
+    await bus.checkpoints.save(KEY, delta, term=leader.term)
+    assert await bus.checkpoints.inventory(KEY) == {"k": kept, "c": changed}
+
+
+@collect(CASES)
+async def the_body_kept_of_an_object_is_that_of_its_last_upsert(harness: Harness) -> None:
+    bus = await harness.open()
+    leader, other = await Leader.take(bus), await Leader.take(bus, key="other")
+    uids = ["a", "b", "c", "unknown"]
+
+    async def step(upserts: Sequence[str], bodies: Mapping[str, bytes], removals: frozenset[str]) -> dict[str, bytes]:
+        delta = leader.batch(upserts=dict.fromkeys(upserts, KNOWN), bodies=bodies, removals=removals).delta
+        await bus.checkpoints.save(KEY, delta, term=leader.term)
+        await bus.checkpoints.save(KEY, delta, term=leader.term)
+        leader.number += 1
+        return await bus.checkpoints.bodies(KEY, uids)
+
+    first = {"a": b'{"v":1,  "as": "it was \xc3\xa9"}', "b": b"1", "c": b"1"}
+    assert await step(["a", "b", "c"], first, frozenset()) == first
+    assert await step(["a"], {"a": b"2"}, frozenset()) == {**first, "a": b"2"}
+    assert await step(["b"], {}, frozenset({"c"})) == {"a": b"2"}
+    assert await step(["c"], {}, frozenset()) == {"a": b"2"}, "a body that was dropped does not come back"
+    assert await bus.checkpoints.bodies(other.key, uids) == {}
+    assert await bus.checkpoints.bodies(KEY, []) == {}
+    await bus.checkpoints.reset(KEY)
+    assert await bus.checkpoints.bodies(KEY, uids) == {}
+
+
+@collect(CASES)
+async def a_body_without_its_object_is_refused(harness: Harness) -> None:
+    leader = await Leader.take(await harness.open())
+    async with raises(ValueError):
+        leader.batch(upserts={"a": KNOWN}, bodies={"b": b"{}"})
+
+
+@collect(CASES)
+async def gaps_are_recorded_once_and_kept_in_order(harness: Harness) -> None:
+    bus = await harness.open()
+    leader = await Leader.take(bus)
+    first = Gap("expired", "1", "9", "2026-01-01T00:00:00Z", 3)
+    second = Gap("another selection", "9", "12", "2026-01-02T00:00:00Z", 0)
+    for gap in (first, second):
+        batch = leader.batch(gap=gap)
+        await leader.send(batch)
+        await leader.send(batch)
+        leader.number += 1
+    assert await bus.checkpoints.gaps(KEY) == [first, second]
+    await bus.checkpoints.reset(KEY)
+    assert await bus.checkpoints.gaps(KEY) == [first, second]
+
+
+@collect(CASES)
+async def a_reset_is_noticed_by_the_leader_and_starts_over(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    assert not await bus.checkpoints.reset(KEY)
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), upserts={"uid-a": KNOWN})
+    done = leader.batch([event(2)])
+    await leader.send(done)
+    assert await bus.checkpoints.reset(KEY)
+    for batch in (done, Leader(bus, leader.number + 1).batch([event(3)])):
+        async with raises(CommitMismatch):
+            await leader.send(batch)
+    checkpoint = await bus.checkpoints.acquire(KEY, leader.term)
+    assert checkpoint.state is None
+    assert await bus.checkpoints.inventory(KEY) == {}
+    assert not await bus.checkpoints.reset(KEY)
+    again = await Leader.take(bus)
+    await again.commit(event(4))
+    assert (await bus.checkpoints.acquire(KEY, leader.term)).state == state(again.number)
+
+
+@collect(CASES)
+async def events_that_nobody_subscribes_to_are_refused(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SubscriptionSpec("other", SOURCE, "another-entry")])
+    leader = await Leader.take(bus)
+    async with raises(NoSubscription):
+        await leader.commit(event(1))
+    async with raises(NoSubscription):
+        await bus.publisher.publish([event(1)])
+    await leader.commit()
+    await bus.register([SUB])
+    await leader.commit(event(1))
+    assert await pending(bus, "billing") == 1
+
+
+@collect(CASES)
+async def a_full_subscription_refuses_commits_until_it_is_worked_on(harness: Harness) -> None:
+    bus = await harness.open(max_pending=3)
+    await bus.register([SUB, SubscriptionSpec("idle", SOURCE, "another-entry")])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    await leader.commit(*events([2, 3, 4, 5]))  # from below the limit any batch goes in, or a large one never would
+    refused = leader.batch([event(6)])
+    try:
+        await leader.send(refused)
+    except BusFull as e:
+        assert (e.subscription, "billing" in str(e)) == ("billing", True)
+    else:
+        raise AssertionError("BusFull was expected")
+    await leader.commit()
+    async with Receiver.of(bus, "billing") as receiver:
+        await receiver.acked(2)
+        async with raises(BusFull):
+            await leader.commit(event(6))
+        await receiver.acked(1)
+        await leader.commit(event(6))
+        await receiver.acked(3)
+    assert await pending(bus, "billing") == 0
+
+
+@collect(CASES)
+async def publish_delivers_without_a_checkpoint(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    await bus.publisher.publish(events([1, 2]))
+    async with Receiver.of(bus, "billing") as receiver:
+        assert await receiver.acked(2) == [event(1).id, event(2).id]
+
+
+@collect(CASES)
+async def one_leads_and_the_next_takes_over_with_a_greater_term(harness: Harness) -> None:
+    one, other = await harness.open("one"), await harness.open("other")
+    leading = asyncio.Event()
+
+    async def stand_by() -> Term:
+        async with other.elector.lead() as term:
+            leading.set()
+            return term
+
+    async with one.elector.lead() as first:
+        await Leader.take(one, term=first.number)
+        waiting = asyncio.create_task(stand_by())
+        await asyncio.sleep(0.3)
+        assert not leading.is_set()
+    async with asyncio.timeout(DEADLINE):
+        second = await waiting
+    assert second.number > first.number
+    assert (first.holder, second.holder) == ("one", "other")

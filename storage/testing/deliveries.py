@@ -1,0 +1,241 @@
+"""Deliveries: order, claims, attempts, settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from storage.contracts import Bus, Delivery, SubscriptionSpec
+from storage.errors import ClaimLost
+from storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, events, pending, raises
+from storage.testing.case import Case, Harness, collect
+
+CASES: list[Case] = []
+NAME = "billing"
+SOON = timedelta(milliseconds=200)
+NOW = timedelta(0)
+
+
+async def bus_with(harness: Harness, *numbers: int, ack_wait: timedelta = timedelta(seconds=30)) -> Bus:
+    """A bus that owes a subscription these versions of one object."""
+    bus = await harness.open(ack_wait=ack_wait)
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    await (await Leader.take(bus)).commit(*events(numbers))
+    return bus
+
+
+@collect(CASES, "order")
+async def events_of_an_object_arrive_in_order_whoever_works(harness: Harness) -> None:
+    bus, other = await bus_with(harness), await harness.open("other")
+    leader = await Leader.take(bus)
+    names = [f"object-{number}" for number in range(5)]
+    for first in range(0, 60, 20):
+        await leader.commit(*(event(number, name) for number in range(first, first + 20) for name in names))
+    seen: dict[str, list[str]] = defaultdict(list)
+    active: set[str] = set()
+    done = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        key = delivery.event.partitionkey
+        assert key not in active, "two of one object at a time"
+        active.add(key)
+        await asyncio.sleep(0)
+        seen[key].append(delivery.event.sequence)
+        active.discard(key)
+        await delivery.ack()
+        if sum(map(len, seen.values())) == 300:
+            done.set()
+
+    async def work(receiver: Receiver) -> None:
+        while True:
+            await handle(await receiver.next())
+
+    async with AsyncExitStack() as stack:
+        receivers = [await stack.enter_async_context(Receiver.of(b, NAME, prefetch=4)) for b in (bus, other, other)]
+        workers = [asyncio.create_task(work(receiver)) for receiver in receivers]
+        async with asyncio.timeout(6 * DEADLINE):
+            await done.wait()
+        for worker in workers:
+            worker.cancel()
+        ends = await asyncio.gather(*workers, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+    assert all(versions == sorted(versions) and len(versions) == 60 for versions in seen.values())
+
+
+@collect(CASES, "order", "delayed_nack")
+async def an_object_that_backs_off_holds_up_no_other(harness: Harness) -> None:
+    bus = await bus_with(harness, 1, 2)
+    await (await Leader.take(bus)).commit(event(3, "b"), event(4, "b"))
+    async with Receiver.of(bus, NAME) as receiver:
+        first = await receiver.next()
+        assert first.event.id == event(1).id
+        await first.nack(timedelta(seconds=60))
+        assert await receiver.acked(2) == [event(3, "b").id, event(4, "b").id]
+        await receiver.nothing()
+
+
+@collect(CASES, "delayed_nack")
+async def a_nacked_event_returns_after_its_delay(harness: Harness) -> None:
+    bus = await bus_with(harness, 1)
+    clock = asyncio.get_running_loop().time
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        begin = clock()
+        await delivery.nack(SOON)
+        again = await receiver.next()
+        assert again.event.id == event(1).id
+        assert clock() - begin >= SOON.total_seconds() * 0.95
+        await again.ack()
+    assert await pending(bus, NAME) == 0
+
+
+@collect(CASES, "attempts")
+async def an_attempt_is_a_start_that_was_nacked(harness: Harness) -> None:
+    bus, other = await bus_with(harness, 1), await harness.open("other")
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        assert delivery.attempt == 1
+        await delivery.nack(NOW)
+        delivery = await receiver.next()
+        assert delivery.attempt == 1, "handing it back unstarted is no attempt"
+        await delivery.start()
+        await delivery.start()
+        assert delivery.attempt == 1
+        await delivery.nack(NOW)
+        delivery = await receiver.next()
+        assert delivery.attempt == 2
+        await delivery.start()
+        await delivery.nack(SOON)
+    async with Receiver.of(other, NAME) as receiver:
+        assert (await receiver.next()).attempt == 3
+
+
+@collect(CASES, "attempts")
+async def a_first_attempt_is_counted_when_it_is_nacked(harness: Harness) -> None:
+    bus = await bus_with(harness, 1)
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        await delivery.start()
+        await delivery.nack(NOW)
+        assert (await receiver.next()).attempt == 2
+
+
+@collect(CASES, "attempts")
+async def an_attempt_that_killed_its_worker_counts_from_the_second_reception(harness: Harness) -> None:
+    bus = await bus_with(harness, 1, ack_wait=harness.short)
+    seen = []
+    for _ in range(4):
+        async with Receiver.of(bus, NAME) as receiver:
+            delivery = await receiver.next()
+            seen.append(delivery.attempt)
+            await delivery.start()
+    assert seen == [1, 1, 2, 3]
+
+
+@collect(CASES)
+async def a_claim_that_lapsed_goes_to_somebody_else(harness: Harness) -> None:
+    bus, other = await bus_with(harness, 1, ack_wait=harness.short), await harness.open("other")
+    async with Receiver.of(bus, NAME) as receiver:
+        mine = await receiver.next()
+    async with Receiver.of(other, NAME) as receiver:
+        theirs = await receiver.next()
+        assert theirs.event.id == mine.event.id
+        for settle in (mine.extend, mine.ack, lambda: mine.nack(NOW), lambda: mine.dead_letter("too late")):
+            async with raises(ClaimLost):
+                await settle()
+        assert await pending(bus, NAME) == 1
+        await theirs.ack()
+    assert await pending(bus, NAME) == 0
+
+
+@collect(CASES)
+async def a_claim_that_is_extended_stays(harness: Harness) -> None:
+    bus = await bus_with(harness, 1, ack_wait=harness.short)
+    other = await harness.open("other", ack_wait=harness.short)
+    async with Receiver.of(bus, NAME) as receiver, Receiver.of(other, NAME) as second:
+        taken = {asyncio.create_task(one.next()) for one in (receiver, second)}
+        done, waiting = await asyncio.wait(taken, return_when=asyncio.FIRST_COMPLETED)
+        (mine,) = [task.result() for task in done]
+        for _ in range(6):
+            await asyncio.sleep(harness.short.total_seconds() / 3)
+            await mine.extend()
+        assert not any(task.done() for task in waiting)
+        await mine.ack()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@collect(CASES, "order")
+async def settling_again_changes_nothing(harness: Harness) -> None:
+    bus = await bus_with(harness, 1, 2, 3)
+    async with Receiver.of(bus, NAME) as receiver:
+        first = await receiver.next()
+        await first.ack()
+        await first.ack()
+        second = await receiver.next()
+        await second.nack(timedelta(seconds=60))
+        await second.nack(NOW)
+        await receiver.nothing()
+        async with raises(ClaimLost):
+            await second.ack()
+    assert await pending(bus, NAME) == 2
+
+
+@collect(CASES, "dead_letter_browse", "order")
+async def after_a_dead_letter_the_next_of_its_object_proceeds(harness: Harness) -> None:
+    bus = await bus_with(harness, 1, 2)
+    async with Receiver.of(bus, NAME) as receiver:
+        for _ in range(2):
+            delivery = await receiver.next()
+            await delivery.start()
+            await delivery.nack(NOW)
+        delivery = await receiver.next()
+        await delivery.start()
+        await delivery.dead_letter("HTTP 400: no such field")
+        await delivery.dead_letter("HTTP 400: no such field")
+        assert await receiver.acked(1) == [event(2).id]
+    (letter,) = await bus.dead_letters.page(NAME)
+    assert (letter.subscription, letter.reason, letter.attempts) == (NAME, "HTTP 400: no such field", 3)
+    assert (letter.event, letter.partitionkey) == (event(1).id, event(1).partitionkey)
+    assert letter.last >= letter.first > 0
+    assert await bus.dead_letters.letter(letter.id) == (letter, event(1).encode())
+    assert await bus.dead_letters.page("another") == []
+    assert [status.dead_letters for status in await bus.subscriptions()] == [1]
+    assert await pending(bus, NAME) == 0
+
+
+@collect(CASES)
+async def no_more_is_handed_out_than_prefetch(harness: Harness) -> None:
+    bus = await bus_with(harness)
+    leader = await Leader.take(bus)
+    for first in range(0, 300, 100):
+        await leader.commit(*(event(number, f"object-{number}") for number in range(first, first + 100)))
+    async with Receiver.of(bus, NAME, prefetch=7) as receiver:
+        held = [await receiver.next() for _ in range(7)]
+        await receiver.nothing()
+        got = len(held)
+        while held:
+            await held.pop().ack()
+            if got < 300:
+                held.append(await receiver.next())
+                got += 1
+        await receiver.nothing(0.05)
+    assert await pending(bus, NAME) == 0
+
+
+@collect(CASES)
+async def what_was_claimed_but_not_handed_out_is_not_held_back(harness: Harness) -> None:
+    bus, other = await bus_with(harness), await harness.open("other")
+    await (await Leader.take(bus)).commit(*(event(number, f"object-{number}") for number in range(5)))
+    deliveries = bus.subscription(NAME, prefetch=5).deliveries()
+    async with asyncio.timeout(DEADLINE):
+        mine = await anext(deliveries)
+        await deliveries.aclose()  # type: ignore[attr-defined]
+    async with Receiver.of(other, NAME, prefetch=5) as receiver:
+        theirs = await receiver.acked(4)
+        await receiver.nothing()
+    await mine.ack()
+    assert len({mine.event.id, *theirs}) == 5

@@ -1,0 +1,109 @@
+"""The life of a subscription."""
+
+from __future__ import annotations
+
+from storage.contracts import SubscriptionSpec
+from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events, pending, until
+from storage.testing.case import Case, Harness, collect
+
+CASES: list[Case] = []
+ONE, TWO = SubscriptionSpec("one", SOURCE, SUBJECT), SubscriptionSpec("two", SOURCE, SUBJECT)
+
+
+@collect(CASES)
+async def a_subscription_is_owed_what_is_committed_after_its_registration(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([ONE])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    await bus.register([TWO])
+    await leader.commit(event(2))
+    async with Receiver.of(bus, "one") as first, Receiver.of(bus, "two") as second:
+        assert await first.acked(2) == [event(1).id, event(2).id]
+        assert await second.acked(1) == [event(2).id]
+        await second.nothing()
+
+
+@collect(CASES)
+async def each_subscription_settles_for_itself(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([ONE, TWO])
+    await (await Leader.take(bus)).commit(*events([1, 2, 3]))
+    async with Receiver.of(bus, "one") as receiver:
+        await receiver.acked(3)
+    assert (await pending(bus, "one"), await pending(bus, "two")) == (0, 3)
+    async with Receiver.of(bus, "two") as receiver:
+        assert await receiver.acked(3) == [event(number).id for number in (1, 2, 3)]
+
+
+@collect(CASES)
+async def an_event_committed_by_another_process_is_delivered_without_a_restart(harness: Harness) -> None:
+    bus, other = await harness.open(), await harness.open("other")
+    await bus.register([ONE])
+    async with Receiver.of(other, "one") as receiver:
+        await receiver.nothing(0.05)
+        await (await Leader.take(bus)).commit(event(1))
+        assert await receiver.acked(1) == [event(1).id]
+
+
+@collect(CASES)
+async def registering_again_keeps_the_backlog(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([ONE])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    (before,) = await bus.subscriptions()
+    await bus.register([ONE])
+    assert await bus.subscriptions() == [before]
+    moved = SubscriptionSpec("one", SOURCE, "another-entry")
+    await bus.register([moved, TWO])
+    await leader.commit(event(2), event(3, subject="another-entry"))
+    statuses = {status.spec.name: status for status in await bus.subscriptions()}
+    assert (statuses["one"].spec, statuses["one"].pending, statuses["two"].pending) == (moved, 2, 1)
+
+
+@collect(CASES)
+async def the_status_tells_backlog_age_and_workers(harness: Harness) -> None:
+    bus, other = await harness.open("here"), await harness.open("there")
+    await bus.register([TWO, ONE])
+    statuses = await bus.subscriptions()
+    assert [(status.spec, status.pending, status.oldest) for status in statuses] == [(ONE, 0, None), (TWO, 0, None)]
+    await (await Leader.take(bus)).commit(*events([1, 2]))
+    (one, _) = await bus.subscriptions()
+    assert one.pending == 2
+    assert one.oldest is not None
+    assert one.oldest >= one.registered
+    assert one.workers == ()
+    async with Receiver.of(other, "one") as receiver:
+        await receiver.next()
+        (one, two) = await bus.subscriptions()
+        assert [worker.holder for worker in one.workers] == ["there"]
+        assert two.workers == ()
+
+    async def gone() -> bool:
+        return not (await bus.subscriptions())[0].workers
+
+    await until(gone)
+
+
+@collect(CASES, "dead_letter_browse")
+async def pruning_drops_the_backlog_and_keeps_the_dead_letters(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([ONE, TWO])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1, "a"), event(2, "b"), event(3, "b"))
+    async with Receiver.of(bus, "one") as receiver:
+        await (await receiver.next()).dead_letter("broken")
+        mine = await receiver.next()
+        assert await bus.prune("one")
+        await mine.ack()
+        await receiver.nothing()
+    assert not await bus.prune("one")
+    assert [status.spec for status in await bus.subscriptions()] == [TWO]
+    assert [letter.reason for letter in await bus.dead_letters.page()] == ["broken"]
+    await bus.register([ONE])
+    await leader.commit(event(4, "b"))
+    async with Receiver.of(bus, "one") as receiver:
+        assert await receiver.acked(1) == [event(4, "b").id]
+        await receiver.nothing(0.05)
+    assert await pending(bus, "two") == 4
