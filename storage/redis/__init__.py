@@ -1,0 +1,35 @@
+"""The event bus on Redis Streams: any number of watchers and workers, on any machines."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from storage.errors import UsageError
+from storage.redis.settings import RedisSettings
+
+try:
+    from storage.redis.bus import RedisBus
+except ImportError as e:
+    raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint="pip install 'kubecdc[redis]'") from e
+
+__all__ = ["RedisBus", "RedisSettings", "open_bus"]
+
+
+async def open_bus(
+    settings: RedisSettings,
+    *,
+    holder: str,
+    create: bool = True,
+    rng: random.Random | None = None,
+    now: Callable[[], float] | None = None,
+) -> RedisBus:
+    """Open the bus, making it if it is not there. ``holder`` names this process, for people.
+
+    ``now`` is the monotonic clock of what this process holds; all other times are the server's. Raises UsageError for a
+    URL or partitions that cannot be used (and without `create` for a bus that is not there), Refused for a Redis that
+    may evict or is too old, Unavailable if it does not answer.
+    """
+    bus = RedisBus(settings, holder=holder, rng=rng or random.Random(), now=now)  # spreads waits, no secret
+    await bus.open(create=create)
+    return bus

@@ -1,0 +1,101 @@
+"""Checkpoints in the same Redis as the events: one step of both is one script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
+from storage.errors import CommitMismatch, LeadershipLost
+from storage.redis.connection import Argument, Connection
+
+PAGE = 2000  # of a large hash, at a time
+
+
+class RedisCheckpoints:
+    """`storage.contracts.CheckpointStore`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def acquire(self, key: str, term: Term) -> Checkpoint:
+        answer = await self._connection.run("acquire", key, term.number)
+        if answer[0] == b"LOST":
+            raise lost(key, term, int(answer[1]))
+        return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
+
+    async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
+        await step(self._connection, key, delta, term, [], full=0)
+
+    async def inventory(self, key: str) -> dict[str, Inventoried]:
+        cursor, found = b"0", {}
+        while True:
+            cursor, page = await self._connection.keyed("HSCAN", f"inventory:{key}", cursor, "COUNT", PAGE)
+            items = page.items() if isinstance(page, dict) else zip(page[::2], page[1::2], strict=True)
+            found.update({uid.decode(): _inventoried.decode(known) for uid, known in items})
+            if int(cursor) == 0:
+                return found
+
+    async def bodies(self, key: str, uids: Sequence[str]) -> dict[str, bytes]:
+        if not uids:
+            return {}
+        found = await self._connection.keyed("HMGET", f"objects:{key}", *uids)
+        return {uid: body for uid, body in zip(uids, found, strict=True) if body is not None}
+
+    async def checkpoint(self, key: str) -> Checkpoint | None:
+        found = await self._connection.keyed("HMGET", f"checkpoint:{key}", "number", "term", "state")
+        if found[1] is None:
+            return None
+        return Checkpoint(key, int(found[0] or 0), int(found[1]), _state(found[2]))
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        keys = sorted(key.decode() for key in await self._connection.keyed("SMEMBERS", "checkpoints"))
+        found = [await self.checkpoint(key) for key in keys]
+        return [checkpoint for checkpoint in found if checkpoint]
+
+    async def gaps(self, key: str) -> list[Gap]:
+        return [_gaps.decode(gap) for gap in await self._connection.keyed("LRANGE", f"gaps:{key}", 0, -1)]
+
+    async def reset(self, key: str) -> bool:
+        return bool(await self._connection.run("reset", key))
+
+
+async def step(
+    connection: Connection, key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int
+) -> Any:
+    """One step of a checkpoint, with events as `RedisPublisher` lays them out. Returns what the script says of those.
+
+    Raises LeadershipLost, CommitMismatch.
+    """
+    removals = sorted(delta.removals)
+    head: list[Argument] = [key, delta.follows, term.number, delta.token, msgspec.json.encode(delta.state)]
+    head += [msgspec.json.encode(delta.gap) if delta.gap else "", full]
+    head += [len(delta.upserts), len(delta.bodies), len(removals)]
+    tail: list[Argument] = []
+    for uid, known in delta.upserts.items():
+        tail += [uid, msgspec.json.encode(known)]
+    for uid, body in delta.bodies.items():
+        tail += [uid, body]
+    counts = events[:2] or [0, 0]
+    answer = await connection.run("commit", *head, *counts, *tail, *removals, *events[2:])
+    if answer[0] == b"LOST":
+        raise lost(key, term, int(answer[1]))
+    if answer[0] == b"MISMATCH":
+        raise CommitMismatch(f"checkpoint {key!r} stands at commit {answer[1]}, the batch follows {delta.follows}")
+    return answer
+
+
+def lost(key: str, term: Term, stored: int) -> LeadershipLost:
+    """What a fenced leader is told."""
+    return LeadershipLost(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
+
+
+def _state(found: bytes | None) -> State | None:
+    return None if found is None else _states.decode(found)
+
+
+_states = msgspec.json.Decoder(State)
+_inventoried = msgspec.json.Decoder(Inventoried)
+_gaps = msgspec.json.Decoder(Gap)

@@ -1,0 +1,127 @@
+"""The connections of a process to Redis, and the scripts it runs there.
+
+Nothing is repeated in here but a script that the server has forgotten, for that one did not run: whoever calls
+repeats, under a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from storage.errors import Refused, Unavailable, UsageError
+from storage.redis.faults import mapped
+from storage.redis.settings import RedisSettings
+
+DEADLINE = 10.0  # seconds for a command, with connecting
+CONNECT_DEADLINE = 5.0
+BLOCK = 2.0  # seconds that a blocking read waits, well below DEADLINE
+OLDEST = (6, 2)
+SCHEMES = ("redis", "rediss", "unix")
+Argument = str | bytes | int
+
+
+class Connection:
+    """Opened, used and closed from one event loop."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._place = settings.place
+        self._prefix = settings.prefix
+        self._ending = self._closed = False
+        scheme = settings.url.partition(":")[0]
+        if scheme not in SCHEMES:
+            raise UsageError(
+                f"a redis bus cannot use a {scheme!r} URL", hint="write redis://, rediss:// (TLS) or unix://"
+            )
+        # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
+        # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `command` has its own.
+        try:
+            self._redis: Redis = Redis.from_url(
+                settings.url,
+                protocol=2,
+                socket_timeout=None,
+                socket_connect_timeout=CONNECT_DEADLINE,
+                retry=Retry(NoBackoff(), 0),
+                retry_on_error=[],
+                client_name="kubecdc",
+            )
+        except ValueError as e:
+            raise UsageError(f"the URL of the bus cannot be read: {e}", hint="as in redis://localhost:6379/0") from e
+
+    @property
+    def ending(self) -> bool:
+        """The bus is being closed, or is."""
+        return self._ending
+
+    def end(self) -> None:
+        """Let whoever goes on for ever come to an end; what is said until `close` is still sent."""
+        self._ending = True
+
+    async def run(self, script: str, *args: Argument) -> Any:
+        """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
+        source, digest = _script(script)
+        try:
+            return await self.command("EVALSHA", digest, 1, self._prefix, *args)
+        except exceptions.NoScriptError:  # a new server, or somebody flushed its cache
+            return await self.command("EVAL", source, 1, self._prefix, *args)
+
+    async def keyed(self, command: str, key: str, *args: Argument) -> Any:
+        """Send a command for one of the keys of the bus."""
+        return await self.command(command, f"{self._prefix}:{key}", *args)
+
+    async def command(self, *args: Argument) -> Any:
+        """Send a command and return what the server says. Raises Unavailable, UsageError, Refused."""
+        if self._closed:
+            raise Unavailable("the bus is closed")
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
+        except exceptions.NoScriptError:
+            raise
+        except Exception as e:
+            better = mapped(e, self._place)
+            if better is e:
+                raise
+            raise better from e
+
+    async def heard(self, key: str, last: bytes | str, seconds: float) -> bytes | None:
+        """Wait for an entry of a stream after the last; its id, or None if there was none for so long."""
+        name = f"{self._prefix}:{key}"
+        found = await self.command("XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", name, last)
+        return found[0][1][-1][0] if found else None
+
+    async def check(self) -> None:
+        """Raise Refused for a Redis that is too old, or may throw away what it holds."""
+        server = await self.command("INFO", "server")
+        version = str(server["redis_version"])
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            raise Refused(f"{self._place} is Redis {version}, a bus needs 6.2 or newer", hint="upgrade it")
+        memory = await self.command("INFO", "memory")
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        if int(memory.get("maxmemory", 0)) and policy != "noeviction":
+            raise Refused(
+                f"{self._place} may evict events when its memory is full (maxmemory-policy {policy})",
+                hint="`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration; "
+                "then a full Redis makes the watcher wait instead",
+            )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._ending = self._closed = True
+        await self._redis.aclose()
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    """The source of a script and its digest."""
+    folder = files("storage.redis") / "lua"
+    source = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return source, hashlib.sha1(source.encode()).hexdigest()  # the name that EVALSHA wants

@@ -1,0 +1,153 @@
+"""What a worker has read of its partitions, in lanes: of each partitionkey one at a time, the first first.
+
+A partitionkey is in one partition and a partition has one worker, so an order kept here is kept everywhere. Times are
+of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+BUFFER_BYTES = 32 * 1024 * 1024  # bodies kept of what waits; others are read again when it is their turn
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """An event in a stream, owed to the subscription. ``received`` and ``attempts`` count those before this one."""
+
+    part: int
+    eid: bytes
+    key: bytes
+    again: bool  # a copy, made by a replay or a redrive
+    committed: int  # ms
+    size: int
+    body: bytes | None
+    received: int = 0
+    attempts: int = 0
+    due: float = 0.0
+    held: bool = False  # by another worker, which had it in flight when it gave the partition back
+    out: bool = False  # handed out here and not settled
+    queued: bool = False
+
+
+class Lanes:
+    """The lanes of one worker."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[bytes, deque[Entry]] = {}
+        self._known: dict[tuple[int, bytes], Entry] = {}
+        self._ready: deque[Entry] = deque()
+        self._waiting: list[tuple[float, int, Entry]] = []
+        self._held: set[Entry] = set()
+        self._bytes = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def ready(self) -> int:
+        """About how many could be handed out now."""
+        return len(self._ready)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next one that waits is due."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def held(self) -> list[Entry]:
+        """Those that another worker still had."""
+        self._held = {entry for entry in self._held if entry.held and self._known.get((entry.part, entry.eid)) is entry}
+        return list(self._held)
+
+    def add(self, entry: Entry) -> None:
+        """At the end of its lane. What is known already stays as it is."""
+        at = (entry.part, entry.eid)
+        if at in self._known:
+            return
+        self._known[at] = entry
+        if entry.held:
+            self._held.add(entry)
+        if entry.body is not None:
+            if self._bytes + entry.size > BUFFER_BYTES and entry.key in self._lanes:
+                entry.body = None
+            else:
+                self._bytes += entry.size
+        lane = self._lanes.setdefault(entry.key, deque())
+        lane.append(entry)
+        if len(lane) == 1:
+            self._schedule(entry)
+
+    def fill(self, entry: Entry, body: bytes) -> None:
+        """Its body, read again."""
+        if entry.body is None:
+            entry.body = body
+            if (entry.part, entry.eid) in self._known:
+                self._bytes += entry.size
+
+    def due(self, now: float) -> Iterator[Entry]:
+        """The heads that may be handed out, in turn; taking one out of the iterator takes it out of the queue."""
+        while self._waiting and self._waiting[0][0] <= now:
+            due, _, entry = heapq.heappop(self._waiting)
+            if due == entry.due and self._is_head(entry) and not entry.queued and not entry.held:
+                self._queue(entry)
+        while self._ready:
+            entry = self._ready.popleft()
+            entry.queued = False
+            if self._is_head(entry) and not entry.held and entry.due <= now:
+                yield entry
+
+    def peek(self, count: int) -> list[Entry]:
+        """The next that could be handed out."""
+        return [entry for _, entry in zip(range(count), self._ready, strict=False)]
+
+    def back(self, entry: Entry, due: float) -> None:
+        """It is not out any more, and due at that time."""
+        entry.out, entry.due = False, due
+        if self._is_head(entry):
+            self._schedule(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """It is settled, or gone: the next of its lane is the head."""
+        entry.out = False
+        if self._known.get((entry.part, entry.eid)) is not entry:
+            return
+        self._forget(entry)
+        lane = self._lanes[entry.key]
+        was_head = lane[0] is entry
+        lane.remove(entry)
+        if not lane:
+            del self._lanes[entry.key]
+        elif was_head:
+            self._schedule(lane[0])
+
+    def drop(self, part: int) -> None:
+        """Forget all of a partition."""
+        for key in {entry.key for entry in self._known.values() if entry.part == part}:
+            for entry in self._lanes.pop(key):
+                self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        del self._known[entry.part, entry.eid]
+        if entry.body is not None:
+            self._bytes -= entry.size
+
+    def _is_head(self, entry: Entry) -> bool:
+        lane = self._lanes.get(entry.key)
+        return bool(lane) and lane is not None and lane[0] is entry and not entry.out
+
+    def _schedule(self, entry: Entry) -> None:
+        if entry.out or entry.queued:
+            return
+        if entry.due > 0.0 or entry.held:
+            self._count += 1
+            heapq.heappush(self._waiting, (entry.due, self._count, entry))
+        else:
+            self._queue(entry)
+
+    def _queue(self, entry: Entry) -> None:
+        entry.queued = True
+        self._ready.append(entry)

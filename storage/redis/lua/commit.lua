@@ -1,0 +1,73 @@
+-- A checkpoint step, or events, or both, all or nothing: every check comes before the first write.
+local at = 0
+local function arg()
+  at = at + 1
+  return ARGV[at]
+end
+local key, follows, term, token, state, gap = arg(), tonumber(arg()), tonumber(arg()), arg(), arg(), arg()
+local full = tonumber(arg())
+local upserts, bodies, removals, entries, events = {}, {}, {}, {}, tonumber(ARGV[12])
+local function list(into, size)
+  for i = 1, size do into[i] = arg() end
+end
+local counts = {tonumber(arg()), tonumber(arg()), tonumber(arg()), tonumber(arg())}
+arg()
+list(upserts, 2 * counts[1])
+list(bodies, 2 * counts[2])
+list(removals, counts[3])
+list(entries, 2 * counts[4])
+
+local checkpoint = p .. ':checkpoint:' .. key
+if key ~= '' then
+  local found = redis.call('HMGET', checkpoint, 'term', 'number', 'token')
+  local number = tonumber(found[2] or 0)
+  if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
+  if number == follows + 1 and found[3] == token then return {'DONE'} end
+  if number ~= follows then return {'MISMATCH', number} end
+end
+
+local owed = {}
+for i = 1, #entries, 2 do
+  local ids = redis.call('SMEMBERS', p .. ':entry:' .. entries[i])
+  if #ids == 0 then return {'NOBODY', entries[i]} end
+  for _, id in ipairs(ids) do
+    local found = redis.call('HMGET', p .. ':subscription:' .. id, 'pending', 'name')
+    if tonumber(found[1]) >= full then return {'FULL', found[2], found[1]} end
+  end
+  owed[entries[i]] = ids
+end
+
+local function apply(command, at_key, values)
+  for i = 1, #values, 1000 do
+    redis.call(command, at_key, unpack(values, i, math.min(i + 999, #values)))
+  end
+end
+if key ~= '' then
+  redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[3], 'token', token, 'state', state)
+  redis.call('SADD', p .. ':checkpoints', key)
+  apply('HDEL', p .. ':inventory:' .. key, removals)
+  apply('HDEL', p .. ':objects:' .. key, removals)
+  apply('HSET', p .. ':inventory:' .. key, upserts)
+  if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
+    for i = 1, #upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, upserts[i]) end
+  end
+  apply('HSET', p .. ':objects:' .. key, bodies)
+  if gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, gap) end
+end
+if events > 0 then
+  for i = 1, #entries, 2 do
+    for _, id in ipairs(owed[entries[i]]) do
+      redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', entries[i + 1])
+    end
+  end
+  local seq = redis.call('HINCRBY', p .. ':meta', 'seq', events) - events
+  for i = 1, events do
+    local part, lane, id, entry, body = arg(), arg(), arg(), arg(), arg()
+    local ids = owed[entry]
+    local eid = redis.call('XADD', stream(part), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
+      'for', ',' .. table.concat(ids, ',') .. ',', 'body', body)
+    if #ids > 1 then redis.call('HSET', p .. ':owed', part .. '/' .. eid, #ids) end
+  end
+  ring()
+end
+return {'OK'}

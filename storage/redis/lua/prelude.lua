@@ -1,0 +1,61 @@
+-- Before every script. KEYS[1] is the prefix of the bus, a hash tag: all its keys are in one slot of a cluster.
+local p = KEYS[1]
+
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- Redis refuses a script at its first write if memory is full and that write could take more; after another it may go
+-- on. What settles, renews and hands back must go on, or a full bus could never be worked on.
+local function also_when_full()
+  redis.call('DEL', p .. ':nothing')
+end
+
+local function ring()
+  redis.call('XADD', p .. ':bell', 'MAXLEN', 1, '*', 'rung', 1)
+end
+
+local function stream(part)
+  return p .. ':events:' .. part
+end
+
+local function group(id)
+  return id .. ':' .. (redis.call('HGET', p .. ':subscription:' .. id, 'name') or '')
+end
+
+local function fields(list)
+  local found = {}
+  for i = 1, #list, 2 do found[list[i]] = list[i + 1] end
+  return found
+end
+
+-- When an entry was committed, in ms: its own time, or of a copy that of its original.
+local function committed(eid, entry)
+  return tonumber(entry.committed or string.match(eid, '^%d+'))
+end
+
+local function max(a, b)
+  if a > b then return a end
+  return b
+end
+
+-- One subscription is done with an entry. Whoever is the last leaves it to retention; a copy goes at once.
+local function finish(id, grp, part, eid, bytes, time, again)
+  if redis.call('XACK', stream(part), grp, eid) == 0 then return end
+  local field = part .. '/' .. eid
+  redis.call('HDEL', p .. ':tries:' .. id, field)
+  if redis.call('HDEL', p .. ':holds:' .. id, field) == 1 then ring() end
+  redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -1)
+  if again == '1' then
+    redis.call('XDEL', stream(part), eid)
+    return
+  end
+  if redis.call('HEXISTS', p .. ':owed', field) == 1 then
+    if redis.call('HINCRBY', p .. ':owed', field, -1) > 0 then return end
+    redis.call('HDEL', p .. ':owed', field)
+  end
+  redis.call('ZADD', p .. ':settled', time, field .. '/' .. bytes)
+  redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
+end
+

@@ -1,0 +1,37 @@
+-- id, token, count, bytes, then partition and cursor of each: the next entries of partitions that the worker has.
+-- Cursor '>' is what nobody has read; any other is what was read before and is not settled, after that entry.
+-- Returns per partition: number, whether there may be more, whether it is ours, entries.
+local id, token, count, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local grp, result, time = group(id), {}, now()
+local me = ',' .. id .. ','
+for i = 5, #ARGV, 2 do
+  if left <= 0 then break end
+  local part, cursor, key = ARGV[i], ARGV[i + 1], stream(ARGV[i])
+  if redis.call('HGET', p .. ':leases:' .. id, part) ~= token then
+    result[#result + 1] = {part, 0, 0, {}}
+  else
+    local found = redis.call('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', count, 'STREAMS', key, cursor)
+    local pairs_ = found and found[1][2] or {}
+    local entries, last = {}, cursor
+    for _, pair in ipairs(pairs_) do
+      local eid, entry = pair[1], pair[2] and fields(pair[2])
+      last = eid
+      if not entry or not entry.body then -- deleted by somebody else's hand
+        redis.call('XACK', key, grp, eid)
+        redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -1)
+      elseif not string.find(entry['for'], me, 1, true) then
+        redis.call('XACK', key, grp, eid)
+      else
+        local tries, hold = '', ''
+        if cursor ~= '>' then
+          tries = redis.call('HGET', p .. ':tries:' .. id, part .. '/' .. eid) or ''
+          hold = redis.call('HGET', p .. ':holds:' .. id, part .. '/' .. eid) or ''
+        end
+        entries[#entries + 1] = {eid, entry.key, entry.again or '0', committed(eid, entry), entry.body, tries, hold}
+        left = left - #entry.body - 200
+      end
+    end
+    result[#result + 1] = {part, #pairs_ == count and 1 or 0, 1, entries, last}
+  end
+end
+return {time, result}

@@ -1,0 +1,29 @@
+-- partitions, maxPending, then id and partition of each: owe it again and take it away. First all checks, then all writes.
+local result, owed, known = {}, {}, {}
+for i = 3, #ARGV, 2 do
+  local found = redis.call('XRANGE', p .. ':letters', ARGV[i], ARGV[i])[1]
+  if not found then
+    result[#result + 1] = {ARGV[i], 'MISSING'}
+  else
+    local of = fields(found[2])
+    local id = redis.call('HGET', p .. ':subscriptions', of.subscription)
+    if not id then
+      result[#result + 1] = {ARGV[i], 'ENDED', of.subscription}
+    else
+      local pending = tonumber(redis.call('HGET', p .. ':subscription:' .. id, 'pending')) + (owed[id] or 0)
+      if pending >= tonumber(ARGV[2]) then return {{'', 'FULL', of.subscription, tostring(pending)}} end
+      owed[id] = (owed[id] or 0) + 1
+      known[#known + 1] = {ARGV[i], ARGV[i + 1], of, id}
+    end
+  end
+end
+for _, one in ipairs(known) do
+  local of = one[3]
+  redis.call('XADD', stream(one[2]), '*', 'seq', 0, 'key', of.key, 'id', of.id, 'entry', of.entry,
+    'for', ',' .. one[4] .. ',', 'again', 1, 'committed', of.first, 'body', of.body)
+  redis.call('HINCRBY', p .. ':subscription:' .. one[4], 'pending', 1)
+  redis.call('XDEL', p .. ':letters', one[1])
+  redis.call('HINCRBY', p .. ':dead', of.subscription, -1)
+end
+if #known > 0 then ring() end
+return result

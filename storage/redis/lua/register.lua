@@ -1,0 +1,19 @@
+-- partitions, then name, source, subject of each.
+for i = 2, #ARGV, 3 do
+  local name, source, subject = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local id = redis.call('HGET', p .. ':subscriptions', name)
+  if id then
+    local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
+    redis.call('SREM', p .. ':entry:' .. known[1] .. '\n' .. known[2], id)
+    redis.call('HSET', p .. ':subscription:' .. id, 'source', source, 'subject', subject)
+  else
+    id = tostring(redis.call('HINCRBY', p .. ':meta', 'subscriptions', 1))
+    redis.call('HSET', p .. ':subscription:' .. id, 'name', name, 'source', source, 'subject', subject,
+      'registered', now(), 'pending', 0)
+    redis.call('HSET', p .. ':subscriptions', name, id)
+    for part = 0, tonumber(ARGV[1]) - 1 do
+      redis.call('XGROUP', 'CREATE', stream(part), id .. ':' .. name, '$', 'MKSTREAM')
+    end
+  end
+  redis.call('SADD', p .. ':entry:' .. source .. '\n' .. subject, id)
+end

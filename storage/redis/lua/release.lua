@@ -1,0 +1,21 @@
+-- id, token, leave, number of partitions, those, then partition, entry, ms of what is in flight there.
+-- Whoever takes a partition next leaves what is in flight alone until it is settled or its time has passed.
+also_when_full()
+local id, token, count, time = ARGV[1], ARGV[2], tonumber(ARGV[4]), now()
+local given = {}
+for i = 5, 4 + count do
+  if redis.call('HGET', p .. ':leases:' .. id, ARGV[i]) == token then
+    redis.call('HDEL', p .. ':leases:' .. id, ARGV[i])
+    given[ARGV[i]] = true
+  end
+end
+for i = 5 + count, #ARGV, 3 do
+  if given[ARGV[i]] then
+    redis.call('HSET', p .. ':holds:' .. id, ARGV[i] .. '/' .. ARGV[i + 1], token .. ' ' .. (time + tonumber(ARGV[i + 2])))
+  end
+end
+if ARGV[3] == '1' then
+  redis.call('ZREM', p .. ':workers:' .. id, token)
+  redis.call('HDEL', p .. ':holders:' .. id, token)
+end
+ring()

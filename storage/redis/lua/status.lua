@@ -1,0 +1,38 @@
+-- partitions: of each subscription its record, when the oldest event it is owed was committed, its dead letters, workers.
+local result = {}
+local registered = redis.call('HGETALL', p .. ':subscriptions')
+for i = 1, #registered, 2 do
+  local name, id = registered[i], registered[i + 1]
+  local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject', 'registered', 'pending')
+  local oldest = -1
+  local function seen(eid, entry)
+    local time = committed(eid, entry)
+    if oldest < 0 or time < oldest then oldest = time end
+  end
+  if tonumber(known[4]) > 0 then
+    for part = 0, tonumber(ARGV[1]) - 1 do
+      local pending = redis.call('XPENDING', stream(part), group(id))
+      local from = pending[2]
+      if not from then
+        for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream(part))) do
+          local of = fields(info)
+          if of.name == group(id) then from = '(' .. of['last-delivered-id'] end
+        end
+      end
+      for _, pair in ipairs(redis.call('XRANGE', stream(part), from or '-', '+', 'COUNT', 20)) do
+        local entry = fields(pair[2])
+        if string.find(entry['for'], ',' .. id .. ',', 1, true) then
+          seen(pair[1], entry)
+          break
+        end
+      end
+    end
+  end
+  local time, workers = now(), {}
+  for _, token in ipairs(redis.call('ZRANGEBYSCORE', p .. ':workers:' .. id, time, '+inf')) do
+    workers[#workers + 1] = redis.call('HGET', p .. ':holders:' .. id, token)
+  end
+  local dead = redis.call('HGET', p .. ':dead', name) or '0'
+  result[#result + 1] = {name, known[1], known[2], known[3], known[4], oldest, dead, workers}
+end
+return result

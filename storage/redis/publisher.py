@@ -1,0 +1,73 @@
+"""Events into the bus: each commit is one script with the checkpoint step that goes with it."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from storage.contracts import Batch, Term
+from storage.errors import BusFull, NoSubscription
+from storage.event import Event
+from storage.redis import checkpoints
+from storage.redis.connection import Argument, Connection
+
+
+class RedisPublisher:
+    """`storage.contracts.TransactionalPublisher`."""
+
+    def __init__(self, connection: Connection, *, partitions: int, max_pending: int) -> None:
+        self._connection = connection
+        self._partitions = partitions
+        self._max_pending = max_pending
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        if events:
+            laid_out = lay_out(events, self._partitions)
+            head: list[Argument] = ["", 0, 0, "", "", "", self._max_pending, 0, 0, 0]
+            self._check(await self._connection.run("commit", *head, *laid_out))
+
+    async def commit(self, batch: Batch, *, term: Term) -> None:
+        laid_out = lay_out(batch.events, self._partitions)
+        self._check(
+            await checkpoints.step(self._connection, batch.key, batch.delta, term, laid_out, full=self._max_pending)
+        )
+
+    def _check(self, answer: Any) -> None:
+        """Raise what the script has found."""
+        if answer[0] == b"NOBODY":
+            source, _, subject = answer[1].decode().partition("\n")
+            raise NoSubscription(
+                f"nobody subscribes to event {subject!r} of event source {source!r}",
+                hint="start `kubecdc work` with a Sensor for it, or name it in the EventBus's `subscriptions`",
+            )
+        if answer[0] == b"FULL":
+            raise BusFull(answer[1].decode(), int(answer[2]), self._max_pending)
+
+
+def partition(partitionkey: str, partitions: int) -> int:
+    """The stream that all events of an object go to."""
+    return zlib.crc32(partitionkey.encode()) % partitions
+
+
+def entry(source: str, subject: str) -> str:
+    """What a subscription subscribes to, as the scripts know it."""
+    return f"{source}\n{subject}"
+
+
+def lay_out(events: Sequence[Event], partitions: int) -> list[Argument]:
+    """As the script reads them: how many entries and events; each entry and its count; the events."""
+    counts = Counter(entry(event.source, event.subject) for event in events)
+    laid_out: list[Argument] = [len(counts), len(events)]
+    for name, count in counts.items():
+        laid_out += [name, count]
+    for event in events:
+        laid_out += [
+            partition(event.partitionkey, partitions),
+            event.partitionkey,
+            event.id,
+            entry(event.source, event.subject),
+            event.encode(),
+        ]
+    return laid_out

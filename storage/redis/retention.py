@@ -1,0 +1,40 @@
+"""Forgets events that nobody is owed any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from storage.errors import KubecdcError
+from storage.redis import registry
+from storage.redis.connection import Connection
+from storage.redis.settings import RedisSettings
+
+log = structlog.get_logger()
+PAUSE = 10.0  # seconds between two sweeps
+STEP = 500  # events a script, so that commits and reads get their turn
+
+
+class Retention:
+    """Runs where the leader is; `sweep` may be called by anybody."""
+
+    def __init__(self, settings: RedisSettings, connection: Connection) -> None:
+        self._settings = settings
+        self._connection = connection
+
+    async def run(self) -> None:
+        """Sweep now and then, for ever."""
+        while True:
+            try:
+                await self.sweep()
+            except KubecdcError as e:
+                log.warning("cannot forget old events", error=str(e), hint=e.hint)
+            await asyncio.sleep(PAUSE)
+
+    async def sweep(self) -> None:
+        """Everything that may go now: what is left of pruned subscriptions, events by age and by size."""
+        await registry.drop_backlogs(self._connection, self._settings.partitions)
+        age = int(self._settings.retention.total_seconds() * 1000)
+        while await self._connection.run("trim", age, self._settings.retention_bytes, STEP):
+            pass

@@ -1,0 +1,285 @@
+"""Reads the partitions that are ours and hands out what is due, at most ``prefetch`` unsettled at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from storage.backoff import Backoff
+from storage.errors import Unavailable
+from storage.redis.bell import Bell
+from storage.redis.connection import Argument, Connection
+from storage.redis.delivery import RedisDelivery
+from storage.redis.lanes import Entry, Lanes
+from storage.redis.leases import NEW, Leases, Partition
+from storage.redis.settler import Settler
+
+log = structlog.get_logger()
+LOOK = 1.0  # seconds without a ring after which a listener looks anyway
+RETRY = Backoff(duration=0.1, cap=5.0)
+READ = 50  # entries of a partition at a time
+READ_BYTES = 4 * 1024 * 1024  # at a time, of all
+READ_AHEAD = 50_000  # entries that wait here: behind one object's backlog there may be other objects' events
+BODIES = 50  # read again at a time
+
+
+class RedisSubscription:
+    """`storage.contracts.Subscription`."""
+
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        bell: Bell,
+        *,
+        prefetch: int,
+        holder: str,
+        partitions: int,
+        ack_wait: float,
+        now: Callable[[], float],
+        rng: random.Random,
+        opened: set[Leases],
+    ) -> None:
+        self.name = name
+        self._connection = connection
+        self._bell = bell
+        self._prefetch = prefetch
+        self._holder = holder
+        self._partitions = partitions
+        self._ack_wait = ack_wait
+        self._now = now
+        self._rng = rng
+        self._opened = opened
+
+    async def deliveries(self) -> AsyncIterator[RedisDelivery]:
+        """Ends when the bus is closed."""
+        worker = _Worker(self)
+        beating = asyncio.create_task(worker.leases.run())
+        self._opened.add(worker.leases)
+        failures = 0
+        try:
+            with self._bell.listen(worker.wake):
+                while not self._connection.ending:
+                    worker.wake.clear()
+                    try:
+                        await worker.fill()
+                        failures = 0
+                    except Unavailable as e:
+                        failures += 1
+                        worker.leases.restart()
+                        if self._connection.ending:
+                            break
+                        if failures == 1:
+                            log.warning("cannot read the subscription", name=self.name, error=str(e), hint=e.hint)
+                        await asyncio.sleep(RETRY.delay(failures, self._rng))
+                        continue
+                    while delivery := worker.next():
+                        yield delivery
+                    await worker.wait()
+        finally:
+            beating.cancel()
+            await worker.leases.leave()
+            self._opened.discard(worker.leases)
+
+
+class _Worker:
+    """One open iterator: its leases, what it has read, what is handed out."""
+
+    def __init__(self, of: RedisSubscription) -> None:
+        self._of = of
+        self._connection = of._connection
+        self._now = of._now
+        self._lanes = Lanes()
+        self._out: dict[tuple[int, bytes], RedisDelivery] = {}
+        self._unread: dict[int, None] = {}  # partitions that may have more, in turn
+        self._settled: dict[tuple[int, bytes], Entry | None] = {}  # while an answer is on its way, which is older
+        self._rings = -1
+        self.wake = asyncio.Event()
+        self.leases = Leases(
+            of._connection,
+            self,
+            name=of.name,
+            holder=of._holder,
+            partitions=of._partitions,
+            ack_wait=of._ack_wait,
+            now=of._now,
+        )
+        self._settler = Settler(of._connection, self.leases.token, self.leases.forget)
+
+    async def fill(self) -> None:
+        """Read until there is enough to hand out or nothing more. Raises Unavailable."""
+        for delivery in [delivery for delivery in self._out.values() if delivery.left < 0]:
+            delivery.lapse()
+        await self.leases.fresh()
+        rang = self._rings != self._bell_rings
+        if rang:
+            self._rings = self._bell_rings
+            self._unread.update(dict.fromkeys(self.leases.owned))
+        await self._look_after_held(all_of_them=rang)
+        while self._unread and self._wants_more:
+            await self._read()
+        await self._read_bodies()
+
+    def next(self) -> RedisDelivery | None:
+        """What to hand out next, if there is anything and room for it."""
+        if len(self._out) >= self._of._prefetch or self.leases.stale or self._connection.ending:
+            return None
+        for entry in self._lanes.due(self._now()):
+            if entry.body is None:
+                self._lanes.back(entry, entry.due)
+                return None
+            entry.out = True
+            delivery = RedisDelivery(
+                entry,
+                entry.body,
+                self._settler,
+                self,
+                subscription=self.leases.id,
+                ack_wait=self._of._ack_wait,
+                now=self._now,
+            )
+            self._out[entry.part, entry.eid] = delivery
+            return delivery
+        return None
+
+    async def wait(self) -> None:
+        """Until something may have changed."""
+        now = self._now()
+        times = [now + LOOK] + [now + delivery.left for delivery in self._out.values()]
+        if self._room:
+            if self._lanes.ready or (self._unread and self._wants_more):
+                return
+            if self._lanes.next_due is not None:
+                times.append(self._lanes.next_due)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(times) - now)):
+                await self.wake.wait()
+                return
+        if self._room:
+            self._unread.update(dict.fromkeys(self.leases.owned))
+
+    def taken(self, partition: Partition) -> None:
+        self._unread[partition.number] = None
+        self.wake.set()
+
+    def lost(self, number: int) -> None:
+        self._unread.pop(number, None)
+        self._lanes.drop(number)
+        self.wake.set()
+
+    def in_flight(self, number: int) -> list[tuple[bytes, float]]:
+        return [(eid, delivery.left) for (part, eid), delivery in self._out.items() if part == number]
+
+    def over(self, delivery: RedisDelivery, delay: float | None) -> None:
+        entry = delivery.entry
+        if self._out.get((entry.part, entry.eid)) is delivery:
+            del self._out[entry.part, entry.eid]
+        self._settled[entry.part, entry.eid] = None if delay is None else entry
+        if delay is None:
+            self._lanes.remove(entry)
+        else:
+            entry.received += 1
+            self._lanes.back(entry, self._now() + delay)
+        self.wake.set()
+
+    @property
+    def _bell_rings(self) -> int:
+        return self._of._bell.rings
+
+    @property
+    def _room(self) -> bool:
+        return len(self._out) < self._of._prefetch
+
+    @property
+    def _wants_more(self) -> bool:
+        return self._lanes.ready < 2 * self._of._prefetch and len(self._lanes) < READ_AHEAD
+
+    async def _read(self) -> None:
+        """One script: the next entries of the partitions that may have more."""
+        asked = [self.leases.owned[number] for number in self._unread if number in self.leases.owned]
+        self._unread.clear()
+        args: list[Argument] = []
+        for partition in asked:
+            args += [partition.number, partition.cursor]
+        if not args:
+            return
+        sent = self._now()
+        self._settled.clear()
+        answer = await self._connection.run("read", self.leases.id, self.leases.token, READ, READ_BYTES, *args)
+        time, found = answer
+        for partition, (number, more, ours, entries, *last) in zip(asked, found, strict=False):
+            if self.leases.owned.get(int(number)) is not partition or not ours:
+                continue  # lost meanwhile: the next beat knows, and whoever has it finds these entries unsettled
+            for raw in entries:
+                self._add(partition, raw, int(time), sent)
+            if more or partition.cursor != NEW:
+                self._unread[partition.number] = None
+            if partition.cursor != NEW:
+                partition.cursor = last[0] if more else NEW
+        for partition in asked[len(found) :]:
+            if self.leases.owned.get(partition.number) is partition:
+                self._unread[partition.number] = None
+
+    def _add(self, partition: Partition, raw: Any, time: int, now: float) -> None:
+        eid, key, again, committed, body, tries, hold = raw
+        number = partition.number
+        mine = self._out.get((number, eid))
+        if mine:  # handed out before we lost the partition and got it back
+            self._lanes.add(mine.entry)
+            return
+        if (number, eid) in self._settled:
+            if entry := self._settled[number, eid]:
+                self._lanes.add(entry)
+            return
+        entry = Entry(number, eid, key, again == b"1", int(committed), len(body), body)
+        entry.received = int(partition.cursor != NEW)
+        entry.attempts, entry.due = _tries(tries, time, now)
+        if hold:
+            entry.held, entry.due = True, now + (int(hold.split()[1]) - time) / 1000
+        self._lanes.add(entry)
+
+    async def _look_after_held(self, *, all_of_them: bool) -> None:
+        """What became of entries that other workers had in flight when we got their partition."""
+        now = self._now()
+        held = [entry for entry in self._lanes.held() if all_of_them or entry.due <= now]
+        if not held:
+            return
+        args: list[Argument] = []
+        for entry in held:
+            args += [entry.part, entry.eid]
+        answers = await self._connection.run("held", self.leases.id, self.leases.token, *args)
+        for entry, (what, *more) in zip(held, answers, strict=True):
+            if what == b"GONE":
+                self._lanes.remove(entry)
+            elif what == b"HELD":
+                self._lanes.back(entry, now + int(more[0]) / 1000)
+            elif what == b"OURS":
+                entry.held = False
+                entry.attempts, due = _tries(more[1], int(more[0]), now)
+                self._lanes.back(entry, due)
+
+    async def _read_bodies(self) -> None:
+        wanted = [entry for entry in self._lanes.peek(BODIES) if entry.body is None]
+        if not wanted:
+            return
+        args: list[Argument] = []
+        for entry in wanted:
+            args += [entry.part, entry.eid]
+        for entry, body in zip(wanted, await self._connection.run("bodies", *args), strict=True):
+            if body is None:  # deleted by somebody else's hand
+                self._lanes.remove(entry)
+            else:
+                self._lanes.fill(entry, body)
+
+
+def _tries(text: bytes, time: int, now: float) -> tuple[int, float]:
+    """Attempts and when it is due, from what the scripts keep."""
+    if not text:
+        return 0, 0.0
+    attempts, due = text.split()
+    return int(attempts), now + (int(due) - time) / 1000 if int(due) > time else 0.0
