@@ -1,0 +1,148 @@
+"""What the API server sends: watch lines and pages of a list, decoded no further than needed.
+
+Only ``type`` and ``metadata`` are read; the object's bytes are kept as they came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from storage.errors import KubecdcError
+
+
+class Malformed(KubecdcError):
+    """The API server, or something between, sent what is not a change. Nothing of it is used."""
+
+
+class Meta(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of ObjectMeta that capture needs."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: str | None = None
+
+
+class Change(NamedTuple):
+    """One line of a watch. ``type`` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; ``body`` the object's JSON."""
+
+    type: str
+    meta: Meta
+    body: bytes
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The API server's error object."""
+
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list. ``version`` is the list's own resourceVersion, the same on all its pages."""
+
+    kind: str  # of the items
+    version: str
+    next: str  # continue token, "" on the last page
+    items: list[Change]
+    size: int  # bytes
+
+
+class _Line(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Object(msgspec.Struct, rename="camel"):
+    metadata: Meta
+    kind: str = ""
+    api_version: str = ""
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class _List(msgspec.Struct, rename="camel"):
+    metadata: _ListMeta
+    kind: str = ""
+    api_version: str = ""
+    items: list[msgspec.Raw] | None = None
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_line = msgspec.json.Decoder(_Line)
+_object = msgspec.json.Decoder(_Object)
+_list = msgspec.json.Decoder(_List)
+_status = msgspec.json.Decoder(Status)
+_changes = frozenset({"ADDED", "MODIFIED", "DELETED"})
+_known = _changes | {"BOOKMARK", "ERROR"}
+
+
+def decode_line(line: bytes) -> Change:
+    """One line of a watch stream. Raises Malformed."""
+    try:
+        decoded = _line.decode(line)
+        body = bytes(decoded.object)
+        if decoded.type == "ERROR":
+            return Change("ERROR", Meta(), body)
+        meta = _object.decode(body).metadata
+    except UNREADABLE as e:
+        raise Malformed(f"a line of the watch is no change: {e}: {_shown(line)}") from e
+    if decoded.type not in _known:
+        raise Malformed(f"a line of the watch has the unknown type {decoded.type!r}")
+    if not meta.resource_version or (decoded.type in _changes and not (meta.uid and meta.name)):
+        raise Malformed(f"an object of the watch has no resourceVersion, uid or name: {_shown(line)}")
+    return Change(decoded.type, meta, body)
+
+
+def decode_object(text: bytes) -> Meta:
+    """The metadata of one object. Raises Malformed."""
+    try:
+        return _object.decode(text).metadata
+    except UNREADABLE as e:
+        raise Malformed(f"the answer is no Kubernetes object: {e}: {_shown(text)}") from e
+
+
+def decode_status(body: bytes) -> Status:
+    """A Status object; an empty one if it is not."""
+    try:
+        return _status.decode(body)
+    except UNREADABLE:
+        return Status(message=_shown(body))
+
+
+def decode_page(text: bytes) -> Page:
+    """The answer to a list request. Raises Malformed."""
+    try:
+        page = _list.decode(text)
+        kind = page.kind.removesuffix("List")
+        items = [_item(bytes(raw), kind, page.api_version) for raw in page.items or ()]
+    except UNREADABLE as e:
+        raise Malformed(f"the answer to a list is no list: {e}: {_shown(text)}") from e
+    if page.metadata.resource_version in {"", "0"}:
+        raise Malformed(f"the API server gives its {page.kind} no resourceVersion: it cannot be captured")
+    return Page(kind, page.metadata.resource_version, page.metadata.continue_, items, len(text))
+
+
+def _item(body: bytes, kind: str, api_version: str) -> Change:
+    decoded = _object.decode(body)
+    meta = decoded.metadata
+    if not (meta.resource_version and meta.uid and meta.name):
+        raise Malformed(f"a listed object has no resourceVersion, uid or name: {_shown(body)}")
+    if not decoded.kind:
+        # Items of built-in lists leave out what their list says; a watch line of the same object has it.
+        head = msgspec.json.encode({"kind": kind, "apiVersion": decoded.api_version or api_version})
+        body = head[:-1] + b"," + body.lstrip()[1:]
+    return Change("ADDED", meta, body)
+
+
+def _shown(text: bytes, limit: int = 120) -> str:
+    return repr(text[:limit].decode("utf-8", "replace")) + ("..." if len(text) > limit else "")

@@ -1,0 +1,121 @@
+"""The watch's side of its checkpoint: each commit follows the one before, and blocks until the bus has taken it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from storage.backoff import Backoff
+from storage.contracts import Batch, Bus, CheckpointDelta, Gap, Inventoried, State, Term
+from storage.errors import CommitMismatch, Unavailable
+from storage.event import Event
+from watcher import metrics
+from watcher.entry import Entry
+from watcher.notices import Notices
+from watcher.version import older
+
+BLOCKED = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
+FIRST_LIST = "first list"
+
+
+class Journal:
+    """Commits of one watch within one term. ``state`` is what the store holds, once it is ``stored``."""
+
+    def __init__(
+        self, entry: Entry, bus: Bus, term: Term, notices: Notices, *, number: int, state: State, stored: bool
+    ) -> None:
+        self.entry = entry
+        self.term = term
+        self.state = state
+        self.number = number
+        self.stored = stored
+        self._bus = bus
+        self._moved = asyncio.Event()
+        self._committing = False
+        self._notices = notices
+        self._events = metrics.EVENTS.labels(entry.key)
+        self._last_commit = metrics.LAST_COMMIT.labels(entry.key)
+
+    @classmethod
+    async def open(cls, entry: Entry, bus: Bus, term: Term, notices: Notices, *, cluster: str) -> Journal:
+        """The checkpoint, fenced for this term; a fresh one asks for the first list. Raises LeadershipLost."""
+        checkpoint = await bus.checkpoints.acquire(entry.key, term)
+        state = checkpoint.state or State(
+            position="",
+            listing=FIRST_LIST,
+            selection=entry.selection(cluster),
+            started=datetime.now(UTC).isoformat(),
+        )
+        stored = checkpoint.state is not None
+        return cls(entry, bus, term, notices, number=checkpoint.number, state=state, stored=stored)
+
+    async def inventory(self) -> dict[str, Inventoried]:
+        """Every object known, by uid."""
+        return await self._bus.checkpoints.inventory(self.entry.key)
+
+    async def bodies(self, uids: Sequence[str]) -> dict[str, bytes]:
+        """The last bodies of objects, as far as the inventory keeps them."""
+        if not (self.entry.keeps_objects and uids):
+            return {}
+        return await self._bus.checkpoints.bodies(self.entry.key, uids)
+
+    async def heed(self, period: float) -> None:
+        """Return never; raise CommitMismatch once somebody else has moved the checkpoint (reset, set, audit --repair).
+
+        A commit would find out too, but on a quiet resource there may be none for long.
+        """
+        while True:
+            await asyncio.sleep(period)
+            before = self.number
+            now = await self._bus.checkpoints.checkpoint(self.entry.key)
+            if now and now.number != before and before == self.number and not self._committing:
+                raise CommitMismatch(f"checkpoint {self.entry.key!r} was moved to commit {now.number} by somebody else")
+
+    async def reach(self, version: str) -> None:
+        """Return once the position has come to the version."""
+        while older(self.state.position, version):
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def commit(
+        self,
+        events: Sequence[Event] = (),
+        *,
+        upserts: Mapping[str, Inventoried] | None = None,
+        bodies: Mapping[str, bytes] | None = None,
+        removals: frozenset[str] = frozenset(),
+        gap: Gap | None = None,
+        **changes: Any,
+    ) -> None:
+        """Make events, inventory and the changed fields of the state durable together.
+
+        Blocks while the bus cannot take them, and says so: nothing more is read meanwhile. Repeating is safe, for the
+        batch is the same. Raises CommitMismatch and LeadershipLost.
+        """
+        state = msgspec.structs.replace(self.state, **changes)
+        delta = CheckpointDelta(
+            follows=self.number, state=state, upserts=upserts or {}, bodies=bodies or {}, removals=removals, gap=gap
+        )
+        batch = Batch(self.entry.key, events, delta)
+        self._committing = True
+        failures = 0
+        while True:
+            try:
+                await self._bus.publisher.commit(batch, term=self.term)
+                break
+            except Unavailable as e:
+                failures += 1
+                self._notices.trouble(f"{self.entry.key} (commit)", e)
+                await asyncio.sleep(BLOCKED.delay(failures))
+        self._notices.over(f"{self.entry.key} (commit)")
+        self._committing = False
+        self.number += 1
+        self.state = state
+        self.stored = True
+        self._moved.set()
+        self._events.inc(len(events))
+        self._last_commit.set_to_current_time()

@@ -1,0 +1,18 @@
+"""What the watcher counts. Names and labels are part of the interface: dashboards and alerts use them."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+CHANGES = Counter("kubecdc_changes", "Changes read from watches, by type", ["watch", "type"])
+EVENTS = Counter("kubecdc_events", "Events committed to the bus", ["watch"])
+SYNTHETIC = Counter("kubecdc_synthetic_events", "Events made by gap repair", ["watch"])
+TRUNCATED = Counter("kubecdc_truncated_events", "Events too large for the bus, sent with metadata only", ["watch"])
+GAPS = Counter("kubecdc_gaps", "Gaps repaired, by reason", ["watch", "reason"])
+ERRORS = Counter(
+    "kubecdc_watch_errors", "Failed lists and watches, by HTTP status (0: not reached)", ["watch", "status"]
+)
+LAST_COMMIT = Gauge("kubecdc_last_commit_timestamp_seconds", "When the watch last committed", ["watch"])
+LEADER = Gauge("kubecdc_leader", "1 while this process leads")
+AUDITS = Counter("kubecdc_audits", "Audits of the inventory against the cluster, by result", ["watch", "result"])
+DIFFERENCES = Counter("kubecdc_audit_differences", "Objects found different, which no event explains", ["watch"])

@@ -1,0 +1,153 @@
+"""The audit from outside, beside whoever leads: what the bus believes, held against the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from storage.contracts import Bus, Checkpoint, CheckpointDelta, State, Term
+from storage.errors import CommitMismatch, KubecdcError, Refused
+from watcher import watcher
+from watcher.api import Api
+from watcher.audit import Difference, audit
+from watcher.cluster import Cluster
+from watcher.identity import Identity
+from watcher.manifest import EventSource
+from watcher.notices import Notices
+from watcher.repair import DIFFERS, RanBackwards, of
+from watcher.version import older
+
+POLL_SECONDS = 0.2
+LEAD_SECONDS = 1.0  # to find out that nobody leads
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an audit found of the objects under one checkpoint."""
+
+    key: str
+    objects: int
+    differences: list[Difference]
+
+
+async def inspect(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, *, patience: float) -> list[Found]:
+    """Audit every checkpoint of the sources, waiting at most `patience` seconds for the watcher to come along.
+
+    Raises Refused for another cluster, ApiError, and KubecdcError where there is nothing to hold against the cluster.
+    """
+    uid = await Identity(cluster, Notices()).cluster()
+    found: list[Found] = []
+    for source in sources:
+        for name, entry in source.spec.resource.items():
+            base = f"{source.name}/{name}"
+            if entry.inventory == "none":
+                continue
+            checkpoints = await _under(bus, base)
+            found += [await _inspect(bus, checkpoint, cluster, uid, patience) for checkpoint in checkpoints]
+    return found
+
+
+async def _inspect(bus: Bus, checkpoint: Checkpoint, cluster: Cluster, uid: str, patience: float) -> Found:
+    key = checkpoint.key
+    state = await _quiet(bus, key, patience)
+    if uid and state.selection.cluster not in {"", uid}:
+        raise Refused(
+            f"{key}: the checkpoint was made for another cluster than {cluster.host}", hint="select the right context"
+        )
+
+    async def passed(version: str) -> None:
+        async def behind() -> bool:
+            now = await _state(bus, key)
+            return bool(now.listing) or older(now.position, version)
+
+        await _until_not(behind, patience, f"{key} has not come to version {version}")
+
+    try:
+        differences = await audit(Api(cluster, of(state.selection)), lambda: bus.checkpoints.inventory(key), passed)
+    except RanBackwards:
+        raise KubecdcError(
+            f"{key}: the cluster is older than the checkpoint: it was restored from a backup",
+            hint="`kubecdc watch` repairs that by itself when it connects again",
+        ) from None
+    return Found(key, len(await bus.checkpoints.inventory(key)), differences)
+
+
+async def repair(bus: Bus, found: Sequence[Found], *, patience: float) -> None:
+    """Have whoever leads repair the checkpoints that differ, and wait until it has."""
+    keys = [f.key for f in found if f.differences]
+    for key in keys:
+        await _mark(bus, key)
+    for key in keys:
+        await _quiet(bus, key, patience)
+
+
+@asynccontextmanager
+async def leading(bus: Bus, sources: Sequence[EventSource], cluster: Cluster) -> AsyncIterator[bool]:
+    """Watch as the leader meanwhile, if nobody else leads; whether we do."""
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(LEAD_SECONDS):
+                term = await stack.enter_async_context(bus.elector.lead())
+        except TimeoutError:
+            yield False
+            return
+        watching = asyncio.create_task(watcher.lead(bus, sources, cluster, term))
+        try:
+            yield True
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+
+async def _mark(bus: Bus, key: str) -> None:
+    """Ask for a list: the leader finds the mark when its next commit no longer follows."""
+    while True:
+        checkpoint = await bus.checkpoints.checkpoint(key)
+        if checkpoint is None or checkpoint.state is None:
+            return None
+        state = msgspec.structs.replace(checkpoint.state, listing=DIFFERS, timeline=checkpoint.state.timeline + 1)
+        delta = CheckpointDelta(follows=checkpoint.number, state=state)
+        with suppress(CommitMismatch):  # the leader has just committed
+            return await bus.checkpoints.save(key, delta, term=Term(checkpoint.term, "kubecdc audit"))
+
+
+async def _under(bus: Bus, base: str) -> list[Checkpoint]:
+    found = [c for c in await bus.checkpoints.checkpoints() if c.state and _belongs(c.key, c.state, base)]
+    if not found:
+        raise KubecdcError(f"{base} has no checkpoint yet", hint="start `kubecdc watch` first")
+    return found
+
+
+def _belongs(key: str, state: State, base: str) -> bool:
+    return key in {base, f"{base}/{state.selection.namespace}"}
+
+
+async def _state(bus: Bus, key: str) -> State:
+    checkpoint = await bus.checkpoints.checkpoint(key)
+    if checkpoint and checkpoint.state:
+        return checkpoint.state
+    raise KubecdcError(f"the checkpoint {key} is gone: it was reset meanwhile", hint="run the audit again")
+
+
+async def _quiet(bus: Bus, key: str, patience: float) -> State:
+    """The state once no list is under way."""
+
+    async def listing() -> bool:
+        return bool((await _state(bus, key)).listing)
+
+    await _until_not(listing, patience, f"{key} has not finished its list")
+    return await _state(bus, key)
+
+
+async def _until_not(condition: Callable[[], Awaitable[bool]], patience: float, what: str) -> None:
+    try:
+        async with asyncio.timeout(patience):
+            while await condition():  # noqa: ASYNC110 - the condition is another process's
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise KubecdcError(f"{what} within {patience:g} s", hint="is `kubecdc watch` running?") from None

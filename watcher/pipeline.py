@@ -1,0 +1,196 @@
+"""The main path of the watcher, for one entry: checkpoint -> list or resume -> changes -> events -> commit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+import structlog
+
+from storage.backoff import Backoff
+from storage.contracts import Bus, Inventoried, Term
+from storage.errors import CommitMismatch, Unavailable
+from storage.event import Event
+from watcher import metrics
+from watcher.api import WATCH_SECONDS, Api, Silence
+from watcher.auditor import Auditor, Differs
+from watcher.change import Change, Malformed
+from watcher.cluster import ApiError, Expired
+from watcher.deselected import still_there
+from watcher.entry import ACTIONS, Entry
+from watcher.gap import report
+from watcher.identity import Identity
+from watcher.journal import Journal
+from watcher.notices import Notices
+from watcher.repair import BACKWARDS, CLOSED, DIFFERS, EXPIRED, SELECTION, RanBackwards, relist
+from watcher.version import older
+
+log = structlog.get_logger()
+
+BATCH = 100  # events a commit; larger is slower on every back end
+BACKOFF = Backoff(duration=0.8, factor=2.0, cap=30.0, jitter=0.5)
+INSTANT_SECONDS, INSTANT_CLOSES = 1.0, 3
+HEED_SECONDS = 5.0  # between two looks at a checkpoint that somebody else may have moved
+
+
+class Watch:
+    """Captures one entry for as long as the term lasts."""
+
+    def __init__(self, entry: Entry, api: Api, bus: Bus, term: Term, identity: Identity, notices: Notices) -> None:
+        self.entry = entry
+        self.api = api
+        self.bus = bus
+        self.term = term
+        self.identity = identity
+        self.notices = notices
+        self.failures = 0  # in a row, without a line from the watch
+        self.closes = 0  # instant ones, in a row
+        self.suspicion = ""  # why history is taken to be missing, though the checkpoint does not say so yet
+        self.auditor = Auditor(entry)
+
+    async def run(self) -> None:
+        """For ever. Raises LeadershipLost, and Refused where only an operator can decide."""
+        while True:
+            try:
+                await self.once()
+            except Expired:
+                self.suspicion = EXPIRED
+                await self.pause()
+            except RanBackwards:
+                self.suspicion = BACKWARDS
+                await self.pause()
+            except Differs:
+                self.suspicion = DIFFERS
+            except CommitMismatch as e:
+                log.warning("reloading the checkpoint", watch=self.entry.key, reason=str(e))
+                await self.pause()
+            except Silence:
+                log.info("silent watch closed, resuming", watch=self.entry.key)
+            except (ApiError, Malformed, Unavailable) as e:
+                await self.back_off(e)
+
+    async def once(self) -> None:
+        """From the checkpoint to the end of one watch stream."""
+        cluster = await self.identity.cluster()
+        journal = await Journal.open(self.entry, self.bus, self.term, self.notices, cluster=cluster)
+        await self.identity.require_same(journal, cluster)
+        reason = await self.due(journal)
+        if reason:
+            gap = await relist(journal, self.api, reason, self.notices)
+            self.suspicion = ""
+            self.auditor.repaired()
+            if gap is not None:
+                await report(gap, self.entry, self.api.cluster, self.notices)
+        await first_of(self.follow(journal), self.auditor.run(journal, self.api), journal.heed(HEED_SECONDS))
+
+    async def due(self, journal: Journal) -> str:
+        """Why a list is due before a watch may go on from the position; "" if none is."""
+        state = journal.state
+        if self.suspicion == BACKWARDS or state.listing == BACKWARDS:
+            return BACKWARDS
+        if state.listing:
+            return state.listing
+        if self.suspicion:
+            return self.suspicion
+        if state.selection != self.entry.selection(state.selection.cluster):
+            return SELECTION
+        # A watch from a version that does not exist yet is accepted and stays silent for ever.
+        newest = await self.api.page(limit=1)
+        if older(newest.version, state.position):
+            return BACKWARDS
+        return ""
+
+    async def follow(self, journal: Journal) -> None:
+        """Watch from the position and commit what comes: little at a time when idle, much under load, no timer."""
+        opened, lines = time.monotonic(), 0
+        async with aclosing(self.api.watch(journal.state.position)) as stream:
+            async for changes in stream:
+                self.notices.over(self.entry.key)
+                lines += len(changes)
+                if lines:
+                    self.failures = self.closes = 0
+                for start in range(0, len(changes), BATCH):
+                    await self.capture(journal, changes[start : start + BATCH])
+        lasted = time.monotonic() - opened
+        if lasted < WATCH_SECONDS[0]:
+            # Ended before its time: the server was restarted, or etcd put back. If nobody was refused meanwhile (we
+            # slept, or it was quick), and versions have grown past ours, this is the only trace.
+            self.auditor.soon()
+        if lines == 0 and lasted < INSTANT_SECONDS:
+            self.closes += 1
+            if self.closes >= INSTANT_CLOSES:
+                # An expired watch on `events` gives no error, only this (kubernetes/kubernetes#104171).
+                self.suspicion, self.closes = CLOSED, 0
+            raise ApiError("the API server closed the watch at once")
+
+    async def capture(self, journal: Journal, changes: Sequence[Change]) -> None:
+        """One commit: the events that pass, what the inventory learns, and how far we have read."""
+        events: list[Event] = []
+        upserts: dict[str, Inventoried] = {}
+        removals: set[str] = set()
+        deleted = [change.meta for change in changes if change.type == "DELETED"] if self.entry.labels else []
+        there = await still_there(self.api, deleted, self.notices)
+        bodies = await journal.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
+        for change in changes:
+            if change.type == "BOOKMARK":
+                continue
+            action, uid = ACTIONS[change.type], change.meta.uid
+            passed = self.entry.filter.passes(change)
+            if action == "DELETE":
+                upserts.pop(uid, None)
+                removals.add(uid)
+            elif self.entry.keeps_inventory:
+                removals.discard(uid)
+                upserts[uid] = self.entry.inventoried(change.meta, passed=passed)
+            old = bodies.get(uid)
+            if self.entry.keeps_objects:
+                bodies[uid] = change.body
+            if not self.entry.wants(action, passed=passed):
+                continue
+            if action == "ADD" and self.entry.was_there(change, journal.state.started):
+                continue
+            deselected = action == "DELETE" and uid in there
+            timeline = journal.state.timeline
+            events.append(self.entry.event(action, change, self.term, timeline, deselected=deselected, old=old))
+        for kind, count in Counter(change.type for change in changes).items():
+            metrics.CHANGES.labels(self.entry.key, kind).inc(count)
+        position = changes[-1].meta.resource_version
+        last = {uid: bodies[uid] for uid in upserts if uid in bodies}
+        await journal.commit(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)
+
+    async def pause(self) -> None:
+        """Go on at once after what is routine, but not again and again."""
+        self.failures += 1
+        if self.failures > 1:
+            await asyncio.sleep(BACKOFF.delay(self.failures - 1))
+
+    async def back_off(self, error: ApiError | Malformed | Unavailable) -> None:
+        """Say what is wrong, once, and wait."""
+        self.failures += 1
+        self.notices.trouble(self.entry.key, error)
+        delay = BACKOFF.delay(self.failures)
+        if isinstance(error, ApiError):
+            metrics.ERRORS.labels(self.entry.key, str(error.status)).inc()
+            delay = max(delay, error.retry_after)
+            self.auditor.soon()
+        await asyncio.sleep(delay)
+        if isinstance(error, ApiError) and error.status == 401:
+            with suppress(ApiError):  # it says so itself at the next request
+                await self.api.cluster.refresh()
+
+
+async def first_of(*sides: Coroutine[Any, Any, None]) -> None:
+    """Run all until the first has ended, and end as it did; the others are cancelled and gone."""
+    tasks = [asyncio.create_task(side) for side in sides]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

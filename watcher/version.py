@@ -1,0 +1,24 @@
+"""Comparing resourceVersions: opaque unless well-formed, then by length and text (KEP-5504), never as an int64."""
+
+from __future__ import annotations
+
+import re
+
+_WELL_FORMED = re.compile(r"[1-9][0-9]*", re.ASCII)
+
+
+def well_formed(version: str) -> bool:
+    """Whether versions like this one can be ordered: decimal digits without a leading zero."""
+    return _WELL_FORMED.fullmatch(version) is not None
+
+
+def older(version: str, than: str) -> bool:
+    """Whether `version` came before `than`. False where either is opaque: then nothing can be said."""
+    if not (well_formed(version) and well_formed(than)):
+        return False
+    return (len(version), version) < (len(than), than)
+
+
+def before(version: str) -> str:
+    """A version just below, so that something can be put in front; an opaque one as it is."""
+    return str(int(version) - 1) if well_formed(version) else version

@@ -1,0 +1,77 @@
+"""The watcher of one bus: stand by, lead, and while leading watch every entry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from storage.contracts import Bus, Elector, Term
+from storage.errors import LeadershipLost
+from watcher import manifest as manifests
+from watcher import metrics
+from watcher.api import Api, Resource
+from watcher.cluster import Cluster
+from watcher.entry import Entry
+from watcher.identity import Identity
+from watcher.manifest import EventSource
+from watcher.namespaces import Places, watch_entry
+from watcher.notices import Notices
+from watcher.pipeline import Watch
+
+log = structlog.get_logger()
+
+
+async def run(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector | None = None) -> None:
+    """Until cancelled. Without an elector, the bus's own. Raises Refused (in an ExceptionGroup) where only an operator
+    can decide."""
+    elector = elector or bus.elector
+    while True:
+        try:
+            async with elector.lead() as term:
+                metrics.LEADER.set(1)
+                try:
+                    await lead(bus, sources, cluster, term)
+                except* LeadershipLost as lost:
+                    _stand_by(lost.exceptions[0])
+                finally:
+                    metrics.LEADER.set(0)
+        except LeadershipLost as lost:
+            _stand_by(lost)
+
+
+def _stand_by(reason: BaseException) -> None:
+    log.warning("no longer the leader, standing by", reason=str(reason))
+
+
+async def lead(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, term: Term) -> None:
+    """Watch every entry of the sources, for as long as the term lasts."""
+    notices = Notices()
+    identity = Identity(cluster, notices)
+    async with asyncio.TaskGroup() as tasks:
+        for source in sources:
+            for name, manifest in source.spec.resource.items():
+                make = partial(_watch, bus, cluster, term, identity, notices, source.name, name, manifest)
+                places = Places(manifest, f"{source.name}/{name}", make, bus, notices)
+                tasks.create_task(watch_entry(places, cluster))
+
+
+def _watch(
+    bus: Bus,
+    cluster: Cluster,
+    term: Term,
+    identity: Identity,
+    notices: Notices,
+    source: str,
+    name: str,
+    manifest: manifests.Entry,
+    namespace: str,
+    key: str,
+) -> Watch:
+    """The watch of an entry in one namespace ("" = all), with its checkpoint under the key."""
+    largest = bus.capabilities.max_event_bytes
+    entry = Entry(source, name, manifest, namespace=namespace, key=key, max_event_bytes=largest)
+    resource = Resource(manifest.group, manifest.version, manifest.resource, namespace, entry.labels)
+    return Watch(entry, Api(cluster, resource), bus, term, identity, notices)
