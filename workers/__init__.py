@@ -1,0 +1,1 @@
+"""The Sensor side: deliveries in, triggers out."""

@@ -1,0 +1,114 @@
+"""The deliveries a consumer has in flight: kept claimed while they are worked on, returned at a stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+
+from storage.contracts import Delivery
+from storage.errors import ClaimLost, Refused, Unavailable, Undecodable
+from workers.metrics import TriggerMetrics
+from workers.settings import Settings
+
+log = structlog.get_logger()
+
+_CANCELLED = 0.2  # seconds for tasks that were cancelled to be gone
+
+
+@dataclass(eq=False)
+class Claim:
+    """One delivery in flight. Before ``settling`` its task may be cancelled, and ``lost`` or ``returning`` says why."""
+
+    delivery: Delivery
+    phase: Literal["received", "started", "settling"] = "received"
+    lost: bool = False  # somebody else has it, or will
+    returning: bool = False  # this process stops
+    attempt: int = field(init=False)
+    task: asyncio.Task[None] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.attempt = self.delivery.attempt
+
+    @property
+    def event_id(self) -> str:
+        """For log lines."""
+        try:
+            return self.delivery.event.id
+        except Undecodable:
+            return "?"
+
+
+class InFlight:
+    """The claims of one consumer. `begin` is synchronous: what the bus handed out is never between two chairs."""
+
+    def __init__(
+        self, handle: Callable[[Claim], Coroutine[Any, Any, None]], settings: Settings, metrics: TriggerMetrics
+    ) -> None:
+        self._handle = handle
+        self._settings = settings
+        self._metrics = metrics
+        self._claims: set[Claim] = set()
+
+    def begin(self, delivery: Delivery) -> None:
+        """Start to work on a delivery."""
+        claim = Claim(delivery)
+        claim.task = asyncio.create_task(self._handle(claim))
+        claim.task.add_done_callback(lambda _: self._end(claim))
+        self._claims.add(claim)
+        self._metrics.in_flight.inc()
+
+    def _end(self, claim: Claim) -> None:
+        self._claims.discard(claim)
+        self._metrics.in_flight.dec()
+        if not claim.task.cancelled() and (error := claim.task.exception()) is not None:
+            known = {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}
+            log.error("a delivery could not be settled; it comes again when its claim lapses", **known)
+
+    async def keep(self) -> None:
+        """Extend every claim each third of ackWait, for ever; sooner again after the bus was unavailable."""
+        ack_wait = self._settings.ack_wait.total_seconds()
+        pause = ack_wait / 3
+        while True:
+            await asyncio.sleep(pause)
+            kept = await asyncio.gather(*(self._extend(claim, ack_wait / 3) for claim in self._claims))
+            pause = ack_wait / 3 if all(kept) else ack_wait / 12
+
+    async def _extend(self, claim: Claim, deadline: float) -> bool:
+        try:
+            async with asyncio.timeout(deadline):
+                await claim.delivery.extend()
+        except ClaimLost:
+            if claim.phase != "settling" and not claim.task.done():  # settling finds out by itself
+                claim.lost = True
+                claim.task.cancel()
+        except (Unavailable, Refused, TimeoutError):  # refused: the bus ends its consumers
+            return False
+        except Exception:  # the keeper must outlive anything
+            log.exception("a claim could not be extended")
+            return False
+        return True
+
+    async def drain(self) -> None:
+        """Let what runs finish within the grace, return the rest, and wait until the bus knows of it."""
+        try:
+            for claim in self._claims:
+                claim.returning = True
+            await self._idle(self._settings.grace)
+            for claim in self._claims:
+                if claim.phase != "settling":
+                    claim.task.cancel()
+            await self._idle(self._settings.settle)
+            if self._claims:
+                log.warning("stopped before the bus answered; deliveries come again", count=len(self._claims))
+        finally:  # also when the drain itself is cancelled
+            for claim in self._claims:
+                claim.task.cancel()
+        await self._idle(_CANCELLED)
+
+    async def _idle(self, timeout: float) -> None:
+        if self._claims:
+            await asyncio.wait([claim.task for claim in self._claims], timeout=timeout)

@@ -1,0 +1,52 @@
+"""What the workers count. Labels are bound once per trigger: a bound counter costs 0.3 microseconds."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from workers.outcome import Failure, Outcome, Retry, Success
+
+_LABELS = ("sensor", "trigger")
+_EXECUTIONS = Counter(
+    "kubecdc_trigger_executions_total",
+    "Times a trigger ran, tries of its retryStrategy included",
+    (*_LABELS, "result"),
+)
+_DURATION = Histogram(
+    "kubecdc_trigger_duration_seconds",
+    "How long one run of a trigger took",
+    _LABELS,
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+_IN_FLIGHT = Gauge("kubecdc_deliveries_in_flight", "Deliveries received and not yet settled", _LABELS)
+_DEAD_LETTERS = Counter("kubecdc_dead_letters_total", "Deliveries given up on", _LABELS)
+_CLAIMS_LOST = Counter(
+    "kubecdc_claims_lost_total", "Deliveries whose claim lapsed before they were settled: delivered again", _LABELS
+)
+
+
+class TriggerMetrics:
+    """The metrics of one trigger of one Sensor."""
+
+    def __init__(self, sensor: str, trigger: str) -> None:
+        self._results = {
+            result: _EXECUTIONS.labels(sensor, trigger, result) for result in ("success", "retry", "failure", "error")
+        }
+        self._duration = _DURATION.labels(sensor, trigger)
+        self.in_flight = _IN_FLIGHT.labels(sensor, trigger)
+        self.dead_letters = _DEAD_LETTERS.labels(sensor, trigger)
+        self.claims_lost = _CLAIMS_LOST.labels(sensor, trigger)
+
+    def executed(self, outcome: Outcome | None, seconds: float) -> None:
+        """One run of the trigger; None: it raised, or was cancelled."""
+        match outcome:
+            case Success():
+                result = "success"
+            case Retry():
+                result = "retry"
+            case Failure():
+                result = "failure"
+            case None:
+                result = "error"
+        self._results[result].inc()
+        self._duration.observe(seconds)

@@ -1,0 +1,130 @@
+"""The main path of the workers: receive -> match dependency -> parameters -> execute -> settle.
+
+``Delivery -> TriggerRequest -> Outcome -> Settlement``, each a value. One `consume` per trigger of a Sensor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import structlog
+
+from storage.contracts import Subscription
+from storage.errors import ClaimLost, Refused, Undecodable
+from workers import retry
+from workers.claim import Claim, InFlight
+from workers.outcome import Outcome, Retry
+from workers.parameters import ParameterError
+from workers.request import TriggerRequest
+from workers.route import Route
+from workers.settings import Settings
+from workers.settlement import Ack, DeadLetter, Nack, Settlement, decide, persist, settle
+
+log = structlog.get_logger()
+
+
+async def consume(subscription: Subscription, route: Route, settings: Settings, *, stop: asyncio.Event) -> None:
+    """Work on a subscription until ``stop`` is set (or the caller cancels), then drain.
+
+    The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
+    time, and of each partitionkey only what is next.
+    """
+    in_flight = InFlight(partial(_handle, route=route, settings=settings), settings, route.metrics)
+
+    async def receive() -> None:
+        async for delivery in subscription.deliveries():
+            in_flight.begin(delivery)
+
+    receiver, keeper = asyncio.create_task(receive()), asyncio.create_task(in_flight.keep())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((receiver, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        receiver.cancel()
+        stopped.cancel()
+        try:
+            handed_back = asyncio.wait((receiver, stopped), timeout=settings.grace + settings.settle)
+            await asyncio.gather(in_flight.drain(), handed_back)
+        finally:
+            keeper.cancel()
+    if receiver.done() and not receiver.cancelled():
+        receiver.result()  # an error of the bus that is not an outage
+
+
+async def _handle(claim: Claim, *, route: Route, settings: Settings) -> None:
+    """One delivery, to its end."""
+    try:
+        settlement = await _outlive(claim, route, settings)
+        claim.phase = "settling"
+        await settle(claim.delivery, settlement)
+    except ClaimLost:
+        route.metrics.claims_lost.inc()
+        log.warning("the claim of a delivery was lost; it is delivered again", **_names(claim, route))
+        return
+    if isinstance(settlement, DeadLetter):
+        route.metrics.dead_letters.inc()
+        log.error("dead letter", reason=settlement.reason, **_names(claim, route))
+
+
+async def _outlive(claim: Claim, route: Route, settings: Settings) -> Settlement:
+    """`_process`, whatever happens on the way. Raises ClaimLost: not ours to settle; Refused: the bus is no more."""
+    try:
+        return await _process(claim, route, settings)
+    except (ClaimLost, Refused):
+        raise
+    except (asyncio.CancelledError, Exception) as e:
+        if claim.lost:
+            raise ClaimLost("the claim lapsed") from None
+        if isinstance(e, asyncio.CancelledError) and claim.task.cancelling():
+            if claim.returning:
+                return Nack(0.0)
+            raise
+        log.exception("the trigger failed unexpectedly", **_names(claim, route))
+        return decide(Retry(f"{type(e).__name__}: {e}"), claim.attempt, settings)
+
+
+async def _process(claim: Claim, route: Route, settings: Settings) -> Settlement:
+    """What is to become of a delivery. Raises ClaimLost."""
+    try:
+        event = claim.delivery.event
+    except Undecodable as e:
+        return DeadLetter(str(e))
+    if not route.matches(event):
+        log.debug("not an event of the dependency", source=event.source, **_names(claim, route))
+        return Ack()
+    if claim.attempt > settings.max_deliveries:
+        return DeadLetter(
+            f"gave up after {claim.attempt - 1} attempts: the last did not end, its worker died or was stopped"
+        )
+    if claim.returning:
+        return Nack(0.0)
+    await persist(claim.delivery.start)
+    claim.phase = "started"
+    try:
+        request = route.request(event)
+    except ParameterError as e:
+        return DeadLetter(str(e))
+    outcome = await retry.execute(partial(_execute, route, request), route.retry_strategy)
+    if isinstance(outcome, Retry):
+        say = log.debug if outcome.reason == route.trouble else log.warning  # once, not for each event that waits
+        say("the trigger failed", reason=outcome.reason, **_names(claim, route))
+    route.trouble = outcome.reason if isinstance(outcome, Retry) else ""
+    return decide(outcome, claim.attempt, settings)
+
+
+async def _execute(route: Route, request: TriggerRequest) -> Outcome:
+    """One run of the trigger, measured."""
+    begun = time.perf_counter()
+    outcome: Outcome | None = None
+    try:
+        outcome = await route.trigger.execute(request)
+        return outcome
+    finally:
+        route.metrics.executed(outcome, time.perf_counter() - begun)
+
+
+def _names(claim: Claim, route: Route) -> dict[str, object]:
+    """What every log line of a delivery carries."""
+    return {"sensor": route.sensor, "trigger": route.name, "event_id": claim.event_id, "attempt": claim.attempt}

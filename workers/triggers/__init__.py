@@ -1,0 +1,66 @@
+"""The trigger types, by the name of their field in the manifest's ``template``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from workers.manifest import TRIGGER_TYPES, TriggerTemplate
+from workers.manifest import Trigger as TriggerManifest
+from workers.mounts import Mounts
+from workers.outcome import Outcome
+from workers.request import TriggerRequest
+from workers.triggers.http import HttpTrigger
+from workers.triggers.log import LogTrigger, Write, write_line
+
+
+class Trigger(Protocol):
+    """What acts on events. One per trigger of a Sensor, shared by all its deliveries in flight."""
+
+    async def execute(self, request: TriggerRequest) -> Outcome:
+        """Do it once, within a deadline of its own. May be cancelled, and may be repeated for the same request.
+
+        An exception is a fault of the trigger: the attempt counts as failed.
+        """
+        ...
+
+    def preview(self, request: TriggerRequest) -> Mapping[str, object]:
+        """What `execute` would do, for people: nothing secret, and nothing is done or read. Raises BadUrl."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds; nothing is executed afterwards."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a trigger may be built from, beside its own manifest."""
+
+    sensor: str
+    concurrency: int
+    logging_fields: Mapping[str, str] = field(default_factory=dict)
+    write: Write = write_line  # where the log trigger writes
+    mounts: Mounts = field(default_factory=Mounts)
+
+
+_TYPES: dict[str, Callable[[TriggerManifest, Context], Trigger]] = {
+    "http": lambda trigger, context: HttpTrigger(
+        allow=trigger.policy.status.allow if trigger.policy.status else (),
+        tls=trigger.template.http.tls if trigger.template.http else None,
+        mounts=context.mounts,
+        concurrency=context.concurrency,
+    ),
+    "log": lambda trigger, context: LogTrigger(fields=context.logging_fields, write=context.write),
+}
+
+
+def type_of(template: TriggerTemplate) -> str:
+    """The name of the one type that a template has."""
+    return next(name for name in TRIGGER_TYPES if getattr(template, name) is not None)
+
+
+def build(trigger: TriggerManifest, context: Context) -> Trigger:
+    """The trigger that a manifest asks for. Its type is known: the manifest was validated."""
+    return _TYPES[type_of(trigger.template)](trigger, context)

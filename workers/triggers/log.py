@@ -1,0 +1,82 @@
+"""The ``log`` trigger: a line on standard output for each event, or at most one per interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
+
+from workers.outcome import Failure, Outcome, Retry, Success
+from workers.request import TriggerRequest
+from workers.triggers import lines
+
+Write = Callable[[Mapping[str, object]], None]
+
+
+def write_line(record: Mapping[str, object]) -> None:
+    """One JSON object on a line of standard output."""
+    lines.write(msgspec.json.encode(record).decode())
+
+
+class LogTrigger:
+    """Writes the event, its context and the Sensor's ``loggingFields``.
+
+    With ``intervalSeconds`` an event that comes too soon after the last line is done without one, and the next line
+    says how many those were.
+    """
+
+    def __init__(
+        self,
+        *,
+        fields: Mapping[str, str],
+        write: Write = write_line,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fields = fields
+        self._write = write
+        self._clock = clock
+        self._last: float | None = None
+        self._suppressed = 0
+
+    async def execute(self, request: TriggerRequest) -> Outcome:
+        """Write the line."""
+        assert request.template.log is not None
+        interval = request.template.log.interval_seconds
+        now = self._clock()
+        if self._last is not None and now - self._last < interval:
+            self._suppressed += 1
+            return Success()
+        try:
+            record = self.preview(request)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            return Failure(f"the event's data cannot be read: {e}")
+        if self._suppressed:
+            record["suppressed"] = self._suppressed
+        before, self._last, self._suppressed = (self._last, self._suppressed), now, 0
+        try:
+            await lines.STDOUT.run(partial(self._write, record))
+        except BaseException as e:
+            self._last, self._suppressed = before[0], self._suppressed + before[1]
+            if isinstance(e, TimeoutError):
+                return Retry(f"nobody has read from standard output for {lines.DEADLINE:g} s")
+            if isinstance(e, OSError):
+                return Retry(f"standard output cannot be written to: {e.strerror or type(e).__name__}")
+            raise
+        return Success()
+
+    def preview(self, request: TriggerRequest) -> dict[str, object]:
+        """The line as JSON values. Raises what decoding does, if the event's data cannot be read."""
+        context = msgspec.json.decode(request.event.encode())
+        data = context.pop("data")
+        return dict(self._fields) | {
+            "sensor": request.sensor,
+            "trigger": request.trigger,
+            "dependencyName": request.dependency,
+            "eventContext": context,
+            "data": data,
+        }
+
+    async def close(self) -> None:
+        """Nothing is held."""
