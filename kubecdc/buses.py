@@ -1,0 +1,133 @@
+"""Opening the buses that manifests name; a back end is loaded by name, when it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from kubecdc.manifests import Manifests
+from storage.contracts import Bus, SubscriptionSpec
+from storage.errors import UsageError
+from storage.manifest import EventBus
+
+T = TypeVar("T")
+
+
+def holder() -> str:
+    """This process, for people: ``<host>/<pid>``."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def place(manifest: EventBus) -> str:
+    """Where the bus is, for people: the absolute path of its file, or the URL of its server without the secrets."""
+    if manifest.spec.redis is not None:
+        parts = urlsplit(manifest.spec.redis.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    assert manifest.spec.sqlite is not None  # the manifest's models refuse the others
+    return str(Path(manifest.spec.sqlite.path).absolute())
+
+
+@asynccontextmanager
+async def opened(manifest: EventBus, *, create: bool = True) -> AsyncIterator[Bus]:
+    """The bus of a manifest, closed at the end. Without `create`, a bus that does not exist is a UsageError."""
+    bus = await (_redis if manifest.spec.redis else _sqlite)(manifest, create)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def _sqlite(manifest: EventBus, create: bool) -> Bus:
+    from storage.sqlite import SqliteSettings, open_bus
+
+    spec = manifest.spec
+    settings = SqliteSettings(
+        path=Path(place(manifest)),
+        ack_wait=spec.redelivery.ack_wait,
+        retention=spec.retention,
+        retention_bytes=spec.retention_bytes,
+        max_pending=spec.max_pending,
+    )
+    if not create and not settings.path.exists():
+        raise UsageError(f"there is no bus at {settings.path} yet", hint="start `kubecdc run`, `watch` or `work` first")
+    return await open_bus(settings, holder=holder())
+
+
+async def _redis(manifest: EventBus, create: bool) -> Bus:
+    from storage.redis import RedisSettings, open_bus
+
+    spec = manifest.spec
+    assert spec.redis is not None
+    settings = RedisSettings(
+        url=spec.redis.url,
+        name=manifest.name,
+        partitions=spec.redis.partitions,
+        ack_wait=spec.redelivery.ack_wait,
+        retention=spec.retention,
+        retention_bytes=spec.retention_bytes,
+        max_pending=spec.max_pending,
+    )
+    return await open_bus(settings, holder=holder(), create=create)
+
+
+def owed(manifests: Manifests, bus: EventBus) -> list[SubscriptionSpec]:
+    """Every subscription that the manifests name on a bus: the Sensors' triggers and the bus's own."""
+    from workers.worker import subscriptions
+
+    own = [SubscriptionSpec(s.name, s.event_source_name, s.event_name) for s in bus.spec.subscriptions]
+    return subscriptions(s for s in manifests.sensors.values() if s.spec.event_bus_name == bus.name) + own
+
+
+def used(manifests: Manifests, names: Iterable[str]) -> list[EventBus]:
+    """The buses of these names, each once, in the order of the manifests."""
+    wanted = set(names)
+    return [bus for name, bus in manifests.buses.items() if name in wanted]
+
+
+def require(capable: bool, manifest: EventBus, what: str) -> None:
+    """Raise UsageError if the bus cannot do what a command asks of it."""
+    if not capable:
+        raise UsageError(f"the bus {manifest.name} cannot {what}: its type has no means for it")
+
+
+def on_each(
+    manifests: Manifests, do: Callable[[Bus, EventBus], Awaitable[list[T]]], *, only: str | None = None
+) -> list[T]:
+    """Open every bus that is there already, or `only` one, and gather what `do` finds on it."""
+
+    async def each() -> list[T]:
+        found: list[T] = []
+        for manifest in _chosen(manifests, only):
+            async with opened(manifest, create=False) as bus:
+                found += await do(bus, manifest)
+        return found
+
+    return asyncio.run(each())
+
+
+def on_one(manifests: Manifests, name: str | None, do: Callable[[Bus, EventBus], Awaitable[T]]) -> T:
+    """Open the bus of that name, or the only one there is, and return what `do` does. Raises UsageError."""
+    chosen = _chosen(manifests, name)
+    if len(chosen) > 1:
+        names = ", ".join(manifest.name for manifest in chosen)
+        raise UsageError(f"there are several buses: {names}", hint="name one with --bus")
+
+    async def one() -> T:
+        async with opened(chosen[0], create=False) as bus:
+            return await do(bus, chosen[0])
+
+    return asyncio.run(one())
+
+
+def _chosen(manifests: Manifests, name: str | None) -> list[EventBus]:
+    if name is None:
+        return list(manifests.buses.values())
+    if name not in manifests.buses:
+        raise UsageError(f"there is no EventBus {name!r}", hint=f"there is {', '.join(manifests.buses)}")
+    return [manifests.buses[name]]

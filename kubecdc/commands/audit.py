@@ -1,0 +1,85 @@
+"""`kubecdc audit`: is what the bus believes what the cluster has?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from kubecdc import options
+from kubecdc.buses import on_each
+from kubecdc.manifests import load
+from kubecdc.output import show
+from storage.contracts import Bus
+from storage.errors import UsageError
+from storage.manifest import EventBus
+from watcher import outside
+from watcher.cluster import Cluster
+from watcher.outside import Found
+
+COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
+
+
+@click.command()
+@options.manifests
+@options.cluster
+@options.output
+@click.option(
+    "--repair",
+    is_flag=True,
+    envvar="KUBECDC_REPAIR",
+    show_envvar=True,
+    help="Have the leader announce what differs; lead meanwhile if nobody does.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=150.0,
+    show_default=True,
+    envvar="KUBECDC_PATIENCE",
+    show_envvar=True,
+    help="Seconds to wait for the watcher: on a quiet resource it moves about once a minute.",
+)
+def audit(
+    filenames: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    output_format: str,
+    repair: bool,
+    patience: float,
+) -> int:
+    """Compare what the bus knows of each object with the cluster, beside the watcher at work.
+
+    Prints the differences that no event explains, which there should never be. Exit code 1 if there are any, unless
+    --repair has mended them.
+    """
+    manifests = load(filenames, stdin=sys.stdin)
+    if not manifests.sources:
+        raise UsageError("there is no EventSource in the manifests: nothing to audit", hint="add one with -f")
+
+    async def look(bus: Bus, manifest: EventBus) -> list[Found]:
+        sources = [s for s in manifests.sources.values() if s.spec.event_bus_name == manifest.name]
+        if not sources:
+            return []
+        async with Cluster(kubeconfig, context) as cluster:
+            if not repair:
+                return await outside.inspect(bus, sources, cluster, patience=patience)
+            async with outside.leading(bus, sources, cluster):
+                found = await outside.inspect(bus, sources, cluster, patience=patience)
+                await outside.repair(bus, found, patience=patience)
+                return found
+
+    found = on_each(manifests, look)
+    rows = _rows(found)
+    clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
+    show(rows, COLUMNS, output_format, empty=clean)
+    if rows and repair:
+        click.echo(f"{len(rows)} repaired", err=True)
+    return 1 if rows and not repair else 0
+
+
+def _rows(found: Sequence[Found]) -> list[dict[str, Any]]:
+    return [{"watch": f.key, **asdict(difference)} for f in found for difference in f.differences]

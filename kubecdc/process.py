@@ -1,0 +1,148 @@
+"""One process: the sides it runs, on the buses they use, until a signal says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from kubecdc import backlog
+from kubecdc.buses import holder, opened, owed, place, used
+from kubecdc.manifests import Manifests
+from storage.contracts import Bus, Elector
+from storage.errors import KubecdcError
+from storage.manifest import DEFAULT_BUS, EventBus
+from workers.mounts import Mounts
+from workers.triggers.log import Write
+
+if TYPE_CHECKING:
+    from watcher.cluster import Cluster
+    from watcher.lease_settings import LeaseSettings
+
+log = structlog.get_logger()
+JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
+
+
+async def run(
+    manifests: Manifests,
+    *,
+    watch: bool,
+    work: bool,
+    kubeconfig: str | None,
+    context: str | None,
+    concurrency: int,
+    log_event: Write,
+    mounts: Mounts,
+    leader_election: bool | None = None,
+    lease: LeaseSettings | None = None,
+) -> None:
+    """Run the sides; returns after SIGTERM or SIGINT, once all in flight is settled. Raises the first KubecdcError."""
+    # One object of such depth, which Kubernetes takes, must not stand in the way of all others.
+    sys.setrecursionlimit(JSON_DEPTH)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    sources, sensors = list(manifests.sources.values()), list(manifests.sensors.values())
+    names = [s.spec.event_bus_name for s in (sources if watch else [])]
+    names += [s.spec.event_bus_name for s in (sensors if work else [])]
+    async with AsyncExitStack() as stack:
+        sides: list[Coroutine[Any, Any, None]] = []
+        cluster = None
+        if watch:
+            from watcher.cluster import Cluster
+
+            cluster = await stack.enter_async_context(Cluster(kubeconfig, context))
+        for manifest in used(manifests, names):
+            bus = await stack.enter_async_context(opened(manifest))
+            # Before the first event: from here on each subscription is owed everything.
+            log.info("bus", name=manifest.name, at=place(manifest))
+            specs = owed(manifests, manifest)
+            await bus.register(specs)
+            mine = [s for s in sources if s.spec.event_bus_name == manifest.name]
+            if cluster and mine:
+                from watcher import watcher
+
+                elector = bus.elector
+                if lease and by_lease(manifest, leader_election):
+                    elector = lease_elector(bus, manifest, cluster, lease)
+                sides.append(_until(stop, watcher.run(bus, mine, cluster, elector)))
+                named = {spec.name for spec in specs}
+                sides.append(_until(stop, backlog.watch(bus, named, manifest.spec.max_pending)))
+            theirs = [s for s in sensors if s.spec.event_bus_name == manifest.name]
+            if work and theirs:
+                from workers import worker
+
+                sides.append(
+                    worker.run(
+                        bus,
+                        theirs,
+                        manifest.spec.redelivery,
+                        concurrency=concurrency,
+                        stop=stop,
+                        log_event=log_event,
+                        mounts=mounts,
+                    )
+                )
+        await together(sides, stop)
+    log.info("stopped")
+
+
+def by_lease(manifest: EventBus, given: bool | None) -> bool:
+    """Whether a Lease elects who watches for the bus: as told, else wherever no file is there to be locked."""
+    return manifest.spec.sqlite is None if given is None else given
+
+
+def lease_elector(bus: Bus, manifest: EventBus, cluster: Cluster, settings: LeaseSettings) -> Elector:
+    """The Lease first, then what the bus itself elects by. Each bus has its own Lease."""
+    from watcher.lease import LeaseElector
+    from watcher.leases import ClusterLeases
+
+    if manifest.name != DEFAULT_BUS:
+        settings = replace(settings, name=f"{settings.name}-{manifest.name}")
+    leases = ClusterLeases(cluster, settings.namespace, settings.name)
+    return LeaseElector(leases, bus.checkpoints, settings, holder=holder(), inner=bus.elector)
+
+
+async def together(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run all until each has ended. The first that ends, well or not, stops the others, which then finish in order."""
+
+    async def one(side: Coroutine[Any, Any, None]) -> None:
+        try:
+            await side
+        finally:
+            stop.set()
+
+    results = await asyncio.gather(*(one(side) for side in sides), return_exceptions=True)
+    failures = [r for r in results if isinstance(r, BaseException)]
+    if failures:
+        raise _first(failures[0])
+
+
+async def _until(stop: asyncio.Event, side: Coroutine[Any, Any, None]) -> None:
+    """Run a side that knows no end; cancel it at the stop. What it was committing is either done or not."""
+    task = asyncio.ensure_future(side)
+    waiter = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    if not task.done():
+        task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error to show of a group: one of ours if there is one."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_first(e) for e in error.exceptions]
+    return next((e for e in leaves if isinstance(e, KubecdcError)), leaves[0])
