@@ -1,0 +1,76 @@
+"""Every API server to test on keeps the same promises, whichever it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.apiserver import (
+    NAMESPACES,
+    WORKFLOWS,
+    ApiServer,
+    RequestFailed,
+    path_of,
+    workflow,
+)
+
+
+async def first_line(server: ApiServer, query: str) -> tuple[int, dict[str, Any]]:
+    """HTTP status and the first line of a watch on workflows."""
+    url = f"{server.url}{path_of(*WORKFLOWS)}?watch=true&{query}"
+    async with aiohttp.ClientSession() as session, session.get(url, ssl=server.ssl or True) as response:
+        line: dict[str, Any] = json.loads(await asyncio.wait_for(response.content.readline(), 10))
+        return response.status, line
+
+
+async def watch_when_ready(server: ApiServer, version: str) -> dict[str, Any]:
+    """The first line of a watch once the server has stopped to answer 429."""
+    while True:
+        status, line = await first_line(server, f"resourceVersion={version}")
+        if status != 429:
+            return line
+        assert line["message"] == "storage is (re)initializing"
+        await asyncio.sleep(0.05)
+
+
+async def test_objects_and_cluster_survive_a_restart_and_older_watches_are_410(server: ApiServer) -> None:
+    cluster = (await server.get(*NAMESPACES, "", "kube-system"))["metadata"]["uid"]
+    start = (await server.list(*WORKFLOWS))["metadata"]["resourceVersion"]
+    made = await server.create(*WORKFLOWS, "default", workflow("one", n=1))
+    last = (await server.create(*WORKFLOWS, "default", workflow("two", n=1)))["metadata"]["resourceVersion"]
+    await server.restart()
+    assert (await server.get(*WORKFLOWS, "default", "one"))["metadata"]["uid"] == made["metadata"]["uid"]
+    assert (await server.get(*NAMESPACES, "", "kube-system"))["metadata"]["uid"] == cluster
+    line = await watch_when_ready(server, start)
+    assert (line["type"], line["object"]["code"], line["object"]["reason"]) == ("ERROR", 410, "Expired")
+    after = await server.create(*WORKFLOWS, "default", workflow("three", n=1))
+    line = await watch_when_ready(server, last)
+    assert line["object"]["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+async def test_expired_history_makes_older_watches_410_and_page_tokens_expire(server: ApiServer) -> None:
+    for name in ("one", "two", "three"):
+        await server.create(*WORKFLOWS, "default", workflow(name, n=1))
+    page = await server.list(*WORKFLOWS, limit=1)
+    await server.create(*WORKFLOWS, "default", workflow("four", n=1))
+    await server.create(*WORKFLOWS, "default", workflow("five", n=1))
+    await server.expire_history()
+    line = await watch_when_ready(server, page["metadata"]["resourceVersion"])
+    assert line["object"]["code"] == 410
+    with pytest.raises(RequestFailed) as expired:
+        await server.list(*WORKFLOWS, limit=1, **{"continue": page["metadata"]["continue"]})
+    assert (expired.value.code, expired.value.status["reason"]) == (410, "Expired")
+    rest = await server.list(*WORKFLOWS, **{"continue": expired.value.status["metadata"]["continue"]})
+    assert [i["metadata"]["name"] for i in rest["items"]] == ["three", "two"]
+
+
+async def test_the_kubeconfig_names_server_and_credentials(server: ApiServer, tmp_path: Path) -> None:
+    config = yaml.safe_load(server.kubeconfig(tmp_path / "kubeconfig").read_text())
+    assert config["clusters"][0]["cluster"]["server"] == server.url
+    assert config["current-context"] == config["contexts"][0]["name"]

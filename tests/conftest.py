@@ -1,0 +1,25 @@
+"""For all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.storage import redis_server
+from tests.storage.redis_server import RedisServer
+
+# A busy machine makes single examples slow; what is too slow altogether is found by each test's own timeout.
+settings.register_profile("kubecdc", deadline=None, print_blob=True)
+settings.load_profile("kubecdc")
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """For tests that leave the server alone."""
+    redis_server.require()
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
