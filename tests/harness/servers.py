@@ -1,0 +1,37 @@
+"""The API servers that whole runs are made on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.apiserver import LocalSimulator
+from tests.apiserver.process import SimulatorProcess
+from tests.apiserver.real import RealApiServer
+
+Server = SimulatorProcess | RealApiServer | LocalSimulator
+
+
+@asynccontextmanager
+async def open_server(kind: str, directory: Path) -> AsyncIterator[SimulatorProcess | RealApiServer]:
+    """A fresh API server that knows Argo's Workflow: ``simulator`` or ``real`` (of KUBEBUILDER_ASSETS)."""
+    server = RealApiServer(directory) if kind == "real" else SimulatorProcess(directory)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def crash(server: Server) -> None:
+    """SIGKILL the API server and start it again: streams break where they are, objects stay."""
+    match server:
+        case SimulatorProcess():
+            await server.kill()
+            await server.start()
+        case RealApiServer():
+            await server.kill()
+            await server.restart()
+        case LocalSimulator():
+            raise ValueError("this API server lives in our own process")

@@ -1,0 +1,151 @@
+"""The whole of kubecdc on one machine: an API server, watchers and workers over one SQLite bus, and a receiver.
+
+Each is a process of its own, and everything they write lies in one directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import sysconfig
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from storage.contracts import Bus, Gap
+from storage.sqlite import SqliteSettings, open_bus
+from tests.harness.ledger import Receipt
+from tests.harness.processes import Process, Processes
+from tests.harness.receiver import Behaviour, printed, receipts
+from tests.harness.servers import Server
+
+KUBECDC = str(Path(sysconfig.get_path("scripts")) / "kubecdc")
+WORKER_LOG = "workers.log"
+QUIET = 0.5  # seconds without a request, after which nothing more is expected
+
+
+@dataclass
+class Stack:
+    """``manifests``: the folder that watchers and workers are given. `absences` and `faults` are for the ledger."""
+
+    directory: Path
+    server: Server
+    processes: Processes
+    manifests: Path
+    bus_file: Path
+    url: str = ""
+    absences: list[tuple[float, float]] = field(default_factory=list)  # of workers, in monotonic seconds
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's, of the API server."""
+        path = self.directory / "kubeconfig"
+        return path if path.exists() else self.server.kubeconfig(path)
+
+    @property
+    def received(self) -> Path:
+        """The file that the receiver writes."""
+        return self.directory / "received.jsonl"
+
+    async def start_receiver(self, *, bodies: bool = False) -> str:
+        """Start it and return its URL."""
+        port = self.directory / "receiver.port"
+        argv = [sys.executable, "-m", "tests.harness.receiver", "--out", str(self.received), "--port-file", str(port)]
+        process = self.processes.start("receiver", [*argv, "--bodies"] if bodies else argv)
+        self.url = f"http://127.0.0.1:{await process.wait_for_file(port)}"
+        return self.url
+
+    def start_watcher(self, name: str = "watcher-1") -> Process:
+        return self._start("watch", name)
+
+    def start_worker(self, name: str = "worker-1") -> Process:
+        return self._start("work", name)
+
+    def _start(self, command: str, name: str) -> Process:
+        argv = [KUBECDC, command, "-f", str(self.manifests), "--log-format", "json"]
+        if command == "watch":
+            argv += ["--kubeconfig", str(self.kubeconfig)]
+        # One file for all workers: its order is the order in which their `log` triggers wrote.
+        return self.processes.start(name, argv, log=WORKER_LOG if command == "work" else "")
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL; a worker's death is remembered."""
+        died = await self.processes[name].kill()
+        if name.startswith("worker"):
+            self.absences.append((died, died))
+
+    def count(self, fault: str) -> None:
+        """Remember a fault for the report."""
+        self.faults[str(fault)] = self.faults.get(str(fault), 0) + 1
+
+    async def behave(self, behaviour: Behaviour) -> None:
+        """Make the receiver misbehave."""
+        body = msgspec.json.encode(behaviour)
+        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/_behave", data=body) as answer:
+            assert answer.status == 200
+
+    def receipts(self, subscription: str) -> list[Receipt]:
+        """What came for ``<sensor>/<trigger>`` so far."""
+        return receipts(self.received).get(subscription, []) if self.received.exists() else []
+
+    def printed(self, subscription: str) -> list[Receipt]:
+        """What the `log` trigger of ``<sensor>/<trigger>`` wrote so far, from the log that all workers share."""
+        return printed(self.directory / WORKER_LOG).get(subscription, [])
+
+    @asynccontextmanager
+    async def bus(self) -> AsyncIterator[Bus]:
+        """The bus, opened beside the processes that work on it."""
+        bus = await open_bus(SqliteSettings(self.bus_file), holder="the test")
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+    async def gaps(self, key: str) -> list[Gap]:
+        """The gaps that the watch ``<source>/<event name>`` recorded."""
+        async with self.bus() as bus:
+            return await bus.checkpoints.gaps(key)
+
+    async def ready(self, timeout: float = 20.0) -> None:
+        """Wait until there is a checkpoint, and each watch is past its first list."""
+        await self.processes.until(self.bus_file.exists, timeout, "the bus")
+        async with self.bus() as bus:
+            await self._wait(lambda: _past(bus, 0), timeout, "the first list", all_run=True)
+
+    async def settle(self, version: int, timeout: float = 60.0) -> None:
+        """Wait until each watch has passed the version, nothing is pending, and no request comes any more."""
+        async with self.bus() as bus:
+            await self._wait(lambda: _past(bus, version), timeout, f"the watches at version {version}")
+            await self._wait(lambda: _drained(bus), timeout, "an empty backlog")
+        size = -1
+        while self.received.exists() and size != self.received.stat().st_size:
+            size = self.received.stat().st_size
+            await asyncio.sleep(QUIET)
+
+    async def _wait(
+        self, condition: Callable[[], Awaitable[str]], timeout: float, what: str, *, all_run: bool = False
+    ) -> None:
+        """Wait until the condition returns no objection. Raises AssertionError with it, and all logs."""
+        deadline = time.monotonic() + timeout
+        while objection := await condition():
+            ended = [name for name in self.processes if not self.processes[name].running]
+            if time.monotonic() > deadline or (all_run and ended):
+                why = f"{objection}, ended: {ended}"
+                raise AssertionError(f"{what}: not within {timeout:g} s: {why}\n{self.processes.tails()}")
+            await asyncio.sleep(0.1)
+
+
+async def _past(bus: Bus, version: int) -> str:
+    checkpoints = await bus.checkpoints.checkpoints()
+    behind = [c for c in checkpoints if not c.state or c.state.listing or int(c.state.position or 0) < version]
+    return "" if checkpoints and not behind else f"{behind or 'no checkpoint'}"
+
+
+async def _drained(bus: Bus) -> str:
+    return ", ".join(f"{s.spec.name}: {s.pending} pending" for s in await bus.subscriptions() if s.pending)
