@@ -1,0 +1,135 @@
+"""Manifests written for Argo Events: what runs as it is, and what is refused and why."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from kubecdc.manifests import ManifestErrors, load
+
+DATA = Path(__file__).parents[1] / "data" / "argo"
+SOURCE = str(DATA / "event-source-resource.yaml")
+
+
+def wrong(*names: str) -> list[str]:
+    with pytest.raises(ManifestErrors) as e:
+        load([str(DATA / name) for name in names], stdin=io.StringIO())
+    return [str(problem).partition(", document 1, ")[2] for problem in e.value.problems]
+
+
+def test_an_event_source_with_every_field_loads() -> None:
+    manifests = load([SOURCE], stdin=io.StringIO())
+    spec = manifests.sources["resources"].spec
+    made, everything, deleted = spec.resource.values()
+    assert (made.namespace, made.group, made.version, made.resource) == ("argo", "argoproj.io", "v1alpha1", "workflows")
+    assert (made.event_types, made.filter.after_start, made.filter.labels[0].operation) == (("ADD",), True, "==")
+    assert everything.filter.prefix == "app-"
+    assert everything.filter.created_by == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    operations = [label.operation for label in everything.filter.labels]
+    assert operations == ["==", "=", "!=", "in", "notin", "exists", "!", "gt", "lt"]
+    assert everything.filter.labels[3].values == ("prod", "stage")
+    assert [f.operation for f in everything.filter.fields] == ["==", "==", "=", "!="]
+    assert everything.metadata == {"cluster": "one"}
+    assert (deleted.namespace, deleted.namespaces, deleted.initial_list, deleted.inventory) == (
+        "",
+        (),
+        "emit",
+        "versions",
+    )
+    assert manifests.notices == [
+        f"{SOURCE}, document 1, EventSource/resources: "
+        "spec.replicas, spec.template, spec.service: taken, and without effect"
+    ]
+
+
+def test_a_sensor_with_every_field_built_here_loads() -> None:
+    manifests = load([SOURCE, str(DATA / "sensor-http-log.yaml")], stdin=io.StringIO())
+    sensor = manifests.sensors["notify"]
+    down, everything, call, again = sensor.spec.triggers
+    assert sensor.spec.logging_fields == {"team": "platform"}
+    assert sensor.subscription(call) == "notify/call"
+    assert down.template.log is not None
+    assert down.template.log.interval_seconds == 20
+    assert everything.template.log is not None, "`log: ~` is a log trigger"
+    assert everything.template.log.interval_seconds == 0
+    http = call.template.http
+    assert http is not None
+    assert (http.method, http.timeout, http.headers) == ("POST", 30, {"X-Origin": "argo"})
+    assert [p.dest for p in http.payload] == ["name", "status", "labels.-1"]
+    assert http.payload[1].src.use_raw_data
+    assert http.payload[2].src.value == "unknown"
+    assert (http.parameters[0].operation, call.parameters[0].operation) == ("append", "prepend")
+    assert call.policy.status is not None
+    assert call.policy.status.allow == (200, 201)
+    assert call.at_least_once
+    retry = call.retry_strategy
+    assert retry is not None
+    assert (retry.steps, retry.duration, retry.factor, retry.jitter) == (3, timedelta(seconds=1), 2.0, 0.5)
+    assert down.retry_strategy is None, "without it there is one attempt"
+    assert again.retry_strategy is not None
+    assert (again.retry_strategy.steps, again.retry_strategy.duration) == (5, timedelta(milliseconds=500))
+    assert (again.retry_strategy.factor, again.retry_strategy.jitter) == (1.0, 1.0)
+    assert again.template.http is not None
+    assert again.template.http.timeout == 60
+
+
+def test_an_http_trigger_with_every_field_loads() -> None:
+    manifests = load([SOURCE, str(DATA / "sensor-http-secure.yaml")], stdin=io.StringIO())
+    http = manifests.sensors["secure"].spec.triggers[0].template.http
+    assert http is not None
+    assert http.host == "receiver.example.com"
+    assert [h.dest for h in http.dynamic_headers] == ["X-Name", "X-Id"]
+    token, tenant = (h.value_from for h in http.secure_headers)
+    assert token.secret_key_ref is not None
+    assert tenant.config_map_key_ref is not None
+    assert (token.secret_key_ref.key, tenant.config_map_key_ref.key) == ("token", "tenant.id")
+    assert http.basic_auth is not None
+    assert http.basic_auth.username is not None
+    assert http.tls is not None
+    assert http.tls.client_key_secret is not None
+    assert (http.basic_auth.username.key, http.tls.client_key_secret.key) == ("user_name", "tls.key")
+
+
+def test_a_k8s_trigger_is_refused_for_that_alone() -> None:
+    assert wrong("event-source-resource.yaml", "sensor-k8s.yaml") == [
+        "Sensor/start-workflow: spec.triggers[0].template.k8s: trigger type `k8s` is not supported"
+    ]
+
+
+def test_a_misplaced_at_least_once_is_refused_with_path_and_hint() -> None:
+    assert wrong("event-source-resource.yaml", "wrong/at-least-once-in-template.yaml") == [
+        "Sensor/careful: spec.triggers[0].template.atLeastOnce: is not a field here; "
+        "it belongs one level up, beside `template`"
+    ]
+
+
+def test_a_misplaced_policy_is_refused_with_path_and_hint() -> None:
+    assert wrong("event-source-resource.yaml", "wrong/policy-in-template.yaml") == [
+        "Sensor/judged: spec.triggers[0].template.k8s: trigger type `k8s` is not supported",
+        "Sensor/judged: spec.triggers[0].template.policy: is not a field here; "
+        "it belongs one level up, beside `template`",
+    ]
+
+
+def test_openwhisk_in_the_wrong_case_is_refused_by_its_name() -> None:
+    assert wrong("event-source-resource.yaml", "wrong/openwhisk.yaml") == [
+        "Sensor/whisk: spec.triggers[0].template.openwhisk: is not a field; did you mean `openWhisk`? "
+        "But trigger type `openWhisk` is not supported"
+    ]
+
+
+def test_a_type_in_the_spec_of_a_source_is_refused_with_how_types_are_named() -> None:
+    assert wrong("wrong/source-spec-type.yaml") == [
+        "EventSource/hooks: spec.type: is not a field; the type of an EventSource is the name of the field that holds "
+        "its entries, as in `resource: {…}`",
+        "EventSource/hooks: spec.webhook: EventSource type `webhook` is not supported",
+    ]
+
+
+def test_server_url_is_refused_once_with_its_real_name() -> None:
+    assert wrong("event-source-resource.yaml", "wrong/http-server-url.yaml") == [
+        "Sensor/caller: spec.triggers[0].template.http.serverURL: is not a field; did you mean `url`?"
+    ]

@@ -1,0 +1,335 @@
+"""What is wrong is said in one line: where, what, and the way out."""
+
+# ruff: noqa: E501 - the tables have a line for each case
+
+from __future__ import annotations
+
+import pytest
+
+from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
+
+ENTRIES = [
+    ("eventTypes: []", "eventTypes: is empty: nothing would ever be sent; name some of ADD, UPDATE and DELETE"),
+    ("eventTypes: [add]", "eventTypes[0]: must be one of ADD, UPDATE, DELETE, not the text 'add'; did you mean `ADD`?"),
+    ("eventTypes: ADD", "eventTypes: must be a list, not the text 'ADD'; begin each of its entries with `- `"),
+    ("resource: Pod", "resource: 'Pod' is not a resource; write the plural in lower case, such as `workflows`"),
+    ("resource: pods/status", "resource: 'pods/status' is a subresource, which cannot be watched"),
+    ("version: 1", 'version: must be text, not the number 1; put it in quotes: "1"'),
+    ("version: apps/v1", "version: 'apps/v1' is not a version; the group goes into `group`"),
+    ("group: apps/v1", "group: 'apps/v1' is not an API group; the version goes into `version`"),
+    ('namespace: "a,b"', "namespace: takes one namespace; for several, write `namespaces: [a, b]`"),
+    ('namespace: "*"', "namespace: '*' is not a namespace; leave `namespace` out for all namespaces"),
+    (
+        "namespace: a, namespaces: [b]",
+        "namespaces: cannot be given together with `namespace`; name them all in `namespaces`",
+    ),
+    ("namespaces: []", "namespaces: must not be empty; leave it out for all namespaces"),
+    ("namespaces: [a, a]", "namespaces: names a namespace twice"),
+    ("namespaceSelector: {}", "namespaceSelector: selects nothing in particular; leave it out for all namespaces"),
+    ("namespaceSelector: {matchLabel: {a: b}}", "namespaceSelector.matchLabel: is not a field; did you mean `matchLabels`?"),
+    (
+        "namespaces: [a], namespaceSelector: {matchLabels: {a: b}}",
+        "namespaceSelector: cannot be given together with `namespace` or `namespaces`; give one of them",
+    ),
+    (
+        "namespaceSelector: {matchExpressions: [{key: a, operator: In}]}",
+        "namespaceSelector.matchExpressions[0].values: must not be empty with operator `In`",
+    ),
+    (
+        "namespaceSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}",
+        "namespaceSelector.matchExpressions[0].values: must be empty with operator `Exists`; "
+        "leave it out, or use In or NotIn",
+    ),
+    ("auditInterval: 10ms", "auditInterval: must be at least 1s; or 0 for no audits"),
+    ("inventory: version", "inventory: must be one of versions, objects, none, not the text 'version'; did you mean `versions`?"),
+    ("initialList: yes", "initialList: must be one of emit, skip, not true"),
+    ("metadata: {a: 1}", 'metadata.a: must be text, not the number 1; put it in quotes: "1"'),
+    ("labels: []", "labels: is not a field here; it belongs inside `filter`"),
+    ("afterStart: true", "afterStart: is not a field here; it belongs inside `filter`"),
+    ("eventBusName: x", "eventBusName: is not a field here; it belongs two levels up, beside `resource`"),
+    ("kind: Pod", "kind: is not a field; write `resource`, the plural in lower case, such as `workflows`"),
+    ("eventType: [ADD]", "eventType: is not a field; did you mean `eventTypes`?"),
+    ("filter: {afterStart: 'yes'}", "filter.afterStart: must be true or false, not the text 'yes'"),
+    ("filter: {createdBy: 2026-01-31}", "filter.createdBy: '2026-01-31' is not an RFC 3339 time; write it like 2026-01-31T12:00:00Z"),
+    ("filter: {createdBy: 2026-02-31T12:00:00Z}", "filter.createdBy: '2026-02-31T12:00:00Z' is not a time: day is out of range for month"),
+    ("filter: {expression: x}", "filter.expression: is not a field; Argo has it for other sources only: use `fields`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "line"), ENTRIES)
+def test_an_entry_is_refused(entry: str, line: str) -> None:
+    given = entry.split(":")[0]
+    text = source(entry)
+    for name in ("version", "resource", "eventTypes"):
+        if given == name:  # instead of the one that is right
+            text = text.replace({"version": "version: v1, ", "resource": "resource: pods, "}.get(name, "eventTypes: [ADD], "), "")  # fmt: skip
+    assert problems(text) == [f"document 1, EventSource/pods: spec.resource.changed.{line}"]
+
+
+LABELS = [
+    ('key: a, operation: "<=", value: "1"', "operation: must be one of =, ==, !=, in, notin, exists, !, gt, lt, not the text '<='"),
+    ("key: a, operation: In, value: b", "operation: must be one of =, ==, !=, in, notin, exists, !, gt, lt, not the text 'In'; did you mean `in`?"),
+    ("key: a, operation: exists, value: b", "value: must be empty with operation `exists`; leave it out, or use == or !="),
+    ('key: a, operation: "!", value: b', "value: must be empty with operation `!`; leave it out, or use == or !="),
+    ("key: a, operation: gt, value: b", "value: must be an integer with operation `gt`, not 'b'"),
+    ("key: a, operation: gt", "value: must be an integer with operation `gt`, not ''"),
+    ('key: a, operation: in, value: "b, c"', "value: ' c' is not a label value; values are split at commas and not trimmed: leave out the spaces"),
+    ('key: a, value: "b,c"', "value: 'b,c' is not a label value; several values need operation `in` or `notin`"),
+    ("key: a, value: -b", "value: '-b' is not a label value; at most 63 characters of a-z, A-Z, 0-9, -, _ and ., with a letter or digit at both ends"),
+    ("key: a, value: yes", 'value: must be text, not true; put it in quotes: "true"'),
+    ("key: a/b/c, value: d", "key: 'a/b' is not a Kubernetes name; at most 253 characters of a-z, 0-9 and -, with a letter or digit at both ends"),
+    ('key: "", value: d', "key: '' is not a label key; such as `app` or `app.kubernetes.io/name`"),
+    ("value: d", "key: is required"),
+    ("key: a, operator: in, value: b", "operator: is not a field; did you mean `operation`?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "line"), LABELS)
+def test_a_label_selector_is_refused(label: str, line: str) -> None:
+    found = problems(source(f"filter: {{labels: [{{{label}}}]}}"))
+    assert found == [f"document 1, EventSource/pods: spec.resource.changed.filter.labels[0].{line}"]
+
+
+FIELDS = [
+    ("key: a..b, value: c", "key: 'a..b' has an empty part"),
+    ("key: a.@pretty, value: c", "key: `@pretty` is not supported: values are always written compactly"),
+    ("key: a, value: (", "value: '(' is not a regular expression: missing ): (; the syntax is RE2: no lookaround, no backreferences"),
+    ("key: a, value: (?=b)", "value: '(?=b)' is not a regular expression: invalid perl operator: (?=; the syntax is RE2: no lookaround, no backreferences"),
+    ("key: a, operation: in, value: b", "operation: must be one of =, ==, !=, not the text 'in'"),
+    ("key: a, value: 3", 'value: must be text, not the number 3; put it in quotes: "3"'),
+    ("key: a", "value: is required"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "line"), FIELDS)
+def test_a_field_selector_is_refused(field: str, line: str) -> None:
+    found = problems(source(f"filter: {{fields: [{{{field}}}]}}"))
+    assert found == [f"document 1, EventSource/pods: spec.resource.changed.filter.fields[0].{line}"]
+
+
+TEMPLATES = [
+    ("", "template: has no trigger type; add `log: {}` or `http: {url: …}`"),
+    ("log: {}, http: {url: 'http://x'}", "template: has 2 types: log, http; make a trigger of each"),
+    ("log: {intervalSeconds: -1}", "template.log.intervalSeconds: must be at least 0"),
+    ("log: {interval: 1}", "template.log.interval: is not a field; did you mean `intervalSeconds`?"),
+    ("log: yes", "template.log: must be a mapping, not true"),
+    ("logs: {}", "template.logs: is not a field; did you mean `log`?"),
+    ("kafka: {url: x}", "template.kafka: trigger type `kafka` is not supported"),
+    ("argoWorkflow: {}", "template.argoWorkflow: trigger type `argoWorkflow` is not supported"),
+    ("log: {}, conditionsReset: []", "template.conditionsReset: `conditionsReset` is not supported yet"),
+    ("log: {}, retryStrategy: {}", "template.retryStrategy: is not a field here; it belongs one level up, beside `template`"),
+    ("log: {}, parameters: []", "template.parameters: is not a field here; it belongs one level up, beside `template`"),
+    ("log: {}, rateLimit: {}", "template.rateLimit: is not a field here; it belongs one level up, beside `template`"),
+    ("log: {}, payload: []", "template.payload: is not a field here; it belongs inside `http`"),
+    ("log: {}, conditions: 'pod && other'", "template.conditions: 'pod && other' is not supported yet: it may only name the one dependency; write `pod`, or leave it out"),
+    ("http: {}", "template.http.url: is required"),
+    ("http: {url: ''}", "template.http.url: must not be empty"),
+    ("http: {url: receiver/hook}", "template.http.url: 'receiver/hook' is not an HTTP address; https://host/path"),
+    ("http: {urll: x}", "template.http.urll: is not a field; did you mean `url`?"),
+    ("http: {serverURL: x}", "template.http.serverURL: is not a field; did you mean `url`?"),
+    ("http: {url: 'http://x', method: post}", "template.http.method: must be one of GET, DELETE, PATCH, POST, PUT, not the text 'post'; did you mean `POST`?"),
+    ("http: {url: 'http://x', method: HEAD}", "template.http.method: must be one of GET, DELETE, PATCH, POST, PUT, not the text 'HEAD'"),
+    ("http: {url: 'http://x', timeout: '5'}", "template.http.timeout: must be a whole number, not the text '5'; write 5 without quotes"),
+    ("http: {url: 'http://x', timeout: 5s}", "template.http.timeout: must be a whole number, not the text '5s'"),
+    ("http: {url: 'http://x', headers: {a b: c}}", "template.http.headers: 'a b' is not a header name"),
+    ("http: {url: 'http://x', headers: {a: \"b\\nc\"}}", "template.http.headers: the value of header `a` has characters that cannot be sent"),
+    ("http: {url: 'http://x', headers: {a: 1}}", 'template.http.headers.a: must be text, not the number 1; put it in quotes: "1"'),
+    ("http: {url: 'http://x', secureHeaders: [{name: A}]}", "template.http.secureHeaders[0].valueFrom: is required"),
+    ("http: {url: 'http://x', secureHeaders: [{name: A, valueFrom: {}}]}", "template.http.secureHeaders[0].valueFrom: needs exactly one of `secretKeyRef` and `configMapKeyRef`"),
+    ("http: {url: 'http://x', secureHeaders: [{name: A, valueFrom: {secretKeyRef: {name: s}}}]}", "template.http.secureHeaders[0].valueFrom.secretKeyRef.key: is required"),
+    ("http: {url: 'http://x', secureHeaders: [{name: A, valueFrom: {configMapKeyRef: {key: k}}}]}", "template.http.secureHeaders[0].valueFrom.configMapKeyRef.name: is required"),
+    ("http: {url: 'http://x', secureHeaders: [{name: A, valueFrom: {secretKeyRef: {name: s, key: ../../k}}}]}", "template.http.secureHeaders[0].valueFrom.secretKeyRef.key: '../../k' is not a key of a Secret or ConfigMap; letters, digits, `-`, `_` and `.`"),
+    ("http: {url: 'http://x', secureHeaders: [{name: A, valueFrom: {secretKeyRef: {name: .., key: k}}}]}", "template.http.secureHeaders[0].valueFrom.secretKeyRef.name: '..' is not a Kubernetes name; at most 253 characters of a-z, 0-9 and -, with a letter or digit at both ends"),
+    ("http: {url: 'http://x', secureHeaders: [{name: a b, valueFrom: {secretKeyRef: {name: s, key: k}}}]}", "template.http.secureHeaders[0].name: 'a b' is not a header name"),
+    ("http: {url: 'http://x', dynamicHeaders: [{src: {dependencyName: pod, value: x}}]}", "template.http.dynamicHeaders[0].dest: is required"),
+    ("http: {url: 'http://x', dynamicHeaders: [{src: {dependencyName: pods}, dest: A}]}", "template.http.dynamicHeaders[0].src.dependencyName: `pods` is not a dependency of this Sensor; its dependency is `pod`"),
+    ("http: {url: 'http://x', dynamicHeaders: [{src: {dependencyName: pod}, dest: A, operation: append}]}", "template.http.dynamicHeaders[0].operation: must be one of overwrite, not the text 'append'"),
+    ("http: {url: 'http://x', basicAuth: {}}", "template.http.basicAuth: needs `username` or `password`"),
+    ("http: {url: 'http://x', basicAuth: {user: {name: s, key: k}}}", "template.http.basicAuth.user: is not a field; did you mean `username`?"),
+    ("http: {url: 'http://x', tls: {}}", "template.http.tls: says nothing; leave it out: https:// is verified by the system's authorities"),
+    ("http: {url: 'http://x', tls: {clientCertSecret: {name: s, key: k}}}", "template.http.tls: needs both `clientCertSecret` and `clientKeySecret`, or neither"),
+    ("http: {url: 'http://x', tls: {insecureSkipVerify: 'true'}}", "template.http.tls.insecureSkipVerify: must be true or false, not the text 'true'; write true without quotes"),
+    ("http: {url: 'http://x', tls: {caCertPath: x}}", "template.http.tls.caCertPath: is not a field; did you mean `caCertSecret`?"),
+    ("http: {url: 'http://x', host: a/b}", "template.http.host: 'a/b' is not a host; write it like example.com or example.com:8443"),
+    ("http: {url: 'http://x', parameters: [{src: {dependencyName: pod}, dest: tls.insecureSkipVerify}]}", "template.http.parameters[0].dest: `tls` is the same for all events; make a trigger of each server"),
+    ("http: {url: 'http://x', payload: [{src: {dependencyName: pod, dataKey: 'a.#('}}]}", "template.http.payload[0].src.dataKey: `(` is not closed in 'a.#('"),
+    ("http: {url: 'http://x', payload: [{src: {dependencyName: pod, dataTemplate: x}}]}", "template.http.payload[0].src.dataTemplate: `dataTemplate` is not supported yet"),
+    ("http: {url: 'http://x', payload: [{src: {dependencyName: pod, value: 1}, dest: a}]}", 'template.http.payload[0].src.value: must be text, not the number 1; put it in quotes: "1"'),
+    ("http: {url: 'http://x', payload: [{src: {dependencyName: pod}, dest: a|b}]}", "template.http.payload[0].dest: 'a|b' cannot be written to: it has a pipe, a modifier, a length or a multipath"),
+    ("http: {url: 'http://x', payload: [{src: {dependencyName: pods}, dest: a}]}", "template.http.payload[0].src.dependencyName: `pods` is not a dependency of this Sensor; its dependency is `pod`"),
+    ("http: {url: 'http://x', payload: [{src: {dependencyName: pod}, dest: a, operation: add}]}", "template.http.payload[0].operation: must be one of overwrite, append, prepend, not the text 'add'"),
+    ("http: {url: 'http://x', parameters: [{src: {dependencyName: pod}}]}", "template.http.parameters[0].dest: is required"),
+    ("http: {url: 'http://x', parameters: [{src: {dependencyName: pod}, dest: ulr}]}", "template.http.parameters[0].dest: `http` has no field `ulr`; did you mean `url`?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("template", "line"), TEMPLATES)
+def test_a_template_is_refused(template: str, line: str) -> None:
+    assert problems(SOURCE, sensor(template)) == [f"document 2, Sensor/notify: spec.triggers[0].{line}"]
+
+
+TRIGGERS = [
+    ("retryStrategy: {steps: '3'}", "retryStrategy.steps: must be a whole number, not the text '3'; write 3 without quotes"),
+    ("retryStrategy: {steps: -1}", "retryStrategy.steps: must be at least 0"),
+    ("retryStrategy: {factor: '2'}", "retryStrategy.factor: must be a number, not the text '2'; write 2 without quotes"),
+    ("retryStrategy: {jitter: '0.5'}", "retryStrategy.jitter: must be a number, not the text '0.5'; write 0.5 without quotes"),
+    ("retryStrategy: {duration: '10'}", "retryStrategy.duration: '10' is not a duration; write it like 500ms, 10s or 1m"),
+    ("retryStrategy: {duration: 1.5}", "retryStrategy.duration: must be a duration such as 10s, or a whole number of nanoseconds"),
+    ("retryStrategy: {duration: -1s}", "retryStrategy.duration: must not be below 0"),
+    ("retryStrategy: {step: 1}", "retryStrategy.step: is not a field; did you mean `steps`?"),
+    ("policy: {status: {allow: []}}", "policy.status.allow: is empty: no answer would ever be a success"),
+    ("policy: {status: {allow: [20]}}", "policy.status.allow[0]: must be at least 100"),
+    ("policy: {status: {allow: ['200']}}", "policy.status.allow[0]: must be a whole number, not the text '200'; write 200 without quotes"),
+    ("policy: {k8s: {}}", "policy: `k8s` is for triggers that make Kubernetes objects, which are not supported yet"),
+    ("rateLimit: {unit: Second}", "rateLimit: `rateLimit` is not supported yet"),
+    ("dlqTrigger: {}", "dlqTrigger: `dlqTrigger` is not supported yet"),
+    ("atLeastOnce: 'true'", "atLeastOnce: must be true or false, not the text 'true'; write true without quotes"),
+    ("url: http://x", "url: is not a field here; it belongs inside `template.http`"),
+    ("name: x", "name: is not a field here; it belongs inside `template`"),
+    ("parameters: [{src: {dependencyName: pod}, dest: url}]", "parameters[0].dest: `url` is not a part of this trigger; it is relative to the template: begin with `log.`"),
+    ("parameters: [{src: {dependencyName: pod}, dest: log.interval}]", "parameters[0].dest: `log` has no field `interval`; did you mean `intervalSeconds`?"),
+    ("parameters: [{src: {dependencyName: x}, dest: log.intervalSeconds}]", "parameters[0].src.dependencyName: `x` is not a dependency of this Sensor; its dependency is `pod`"),
+    ("parameters: [{src: {}, dest: log.intervalSeconds}]", "parameters[0].src.dependencyName: is required"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("trigger", "line"), TRIGGERS)
+def test_a_trigger_is_refused(trigger: str, line: str) -> None:
+    assert problems(SOURCE, sensor("log: {}", trigger)) == [f"document 2, Sensor/notify: spec.triggers[0].{line}"]
+
+
+DEPENDENCIES = [
+    (
+        "{name: a, eventSourceName: pods, eventName: changed}, {name: b, eventSourceName: pods, eventName: changed}",
+        "spec.dependencies: has 2 dependencies: `conditions` over several is not supported yet; "
+        "make a Sensor of each dependency",
+    ),
+    ("", "spec.dependencies: is empty: a Sensor needs a dependency"),
+    ("{name: pod, eventSourceName: pods, eventName: changed, filters: {}}", "spec.dependencies[0].filters: `filters` is not supported yet"),
+    ("{name: pod, eventSourceName: pods, eventName: changed, transform: {}}", "spec.dependencies[0].transform: `transform` is not supported yet"),
+    ("{name: pod, eventSourceName: pods, eventName: changed, filtersLogicalOperator: or}", "spec.dependencies[0].filtersLogicalOperator: `filtersLogicalOperator` is not supported yet"),
+    ("{name: pod, eventSourceName: pod, eventName: changed}", "spec.dependencies[0].eventSourceName: there is no EventSource `pod`; did you mean `pods`?"),
+    ("{name: pod, eventSourceName: pods, eventName: change}", "spec.dependencies[0].eventName: EventSource `pods` has no event `change`; did you mean `changed`?"),
+    ("{name: pod, eventSourceName: pods, eventName: xyz}", "spec.dependencies[0].eventName: EventSource `pods` has no event `xyz`; there is event `changed`"),
+    ("{name: '', eventSourceName: pods, eventName: changed}", "spec.dependencies[0].name: must not be empty"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dependencies", "line"), DEPENDENCIES)
+def test_dependencies_are_refused(dependencies: str, line: str) -> None:
+    text = sensor("log: {}").replace("{name: pod, eventSourceName: pods, eventName: changed}", dependencies)
+    assert problems(SOURCE, text) == [f"document 2, Sensor/notify: {line}"]
+
+
+BUSES = [
+    ("", "spec: names no type of bus; add `sqlite: {path: ./kubecdc.db}`"),
+    ("sqlite: {}", "spec.sqlite.path: is required"),
+    ("redis: {url: 'redis://h', bogus: 1}", "spec.redis.bogus: is not a field; the fields here are partitions, url"),
+    ("redis: {url: x}", "spec.redis.url: is not the URL of a Redis; write it like redis://localhost:6379/0, or rediss:// for TLS"),
+    ("redis: {url: 'redis+sentinel://a,b/main'}", "spec.redis.url: Sentinel and Cluster URLs are not supported yet; name the primary with redis:// or rediss://"),
+    ("redis: {url: 'redis://h', partitions: 0}", "spec.redis.partitions: must be at least 1"),
+    ("redis: {url: 'redis://h'}, checkpoint: {redis: {url: 'redis://other'}}", "spec.checkpoint: names another Redis than the bus: a redis bus holds its own checkpoint; leave `checkpoint` out"),
+    ("redis: {url: 'redis://h'}, checkpoint: {sqlite: {path: b}}", "spec.checkpoint: names another file than the bus: a redis bus holds its own checkpoint; leave `checkpoint` out"),
+    ("sqlite: {path: a}, checkpoint: {redis: {}}", "spec.checkpoint: names another Redis than the bus: a sqlite bus holds its own checkpoint; leave `checkpoint` out"),
+    ("rq: 1", "spec.rq: EventBus type `rq` is not supported yet"),
+    ("sqs: {}", "spec.sqs: EventBus type `sqs` is not supported yet"),
+    ("pubsub: {}, checkpoint: {configMap: {name: x}}", "spec.pubsub: EventBus type `pubsub` is not supported yet"),
+    ("sqlite: {path: a}, redis: {url: 'redis://h'}", "spec: names two types of bus, `sqlite` and `redis`; leave one of them out"),
+    ("nats: {native: {}}", "spec.nats: EventBus type `nats` is not supported"),
+    ("jetstream: {version: latest}", "spec.jetstream: EventBus type `jetstream` is not supported"),
+    ("jetstreamExotic: {}", "spec.jetstreamExotic: EventBus type `jetstreamExotic` is not supported"),
+    ("kafka: {}", "spec.kafka: EventBus type `kafka` is not supported"),
+    ("path: ./x.db", "spec.path: is not a field here; it belongs inside `sqlite`"),
+    ("sqlite: {path: a}, maxPendng: 1", "spec.maxPendng: is not a field; did you mean `maxPending`?"),
+    ("sqlite: {path: a}, maxPending: 0", "spec.maxPending: must be at least 1"),
+    ("sqlite: {path: a}, retention: 1d", "spec.retention: '1d' is not a duration; write it like 500ms, 30s, 5m or 1h30m"),
+    ("sqlite: {path: a}, retention: 60", "spec.retention: must be a duration in quotes or with a unit; write it like 30s, 5m or 1h30m"),
+    ("sqlite: {path: a}, retentionBytes: 1GB", "spec.retentionBytes: '1GB' is not a quantity; write it like 500Mi, 1Gi or 1000000"),
+    ("sqlite: {path: a}, ackWait: 5s", "spec.ackWait: is not a field here; it belongs inside `redelivery`"),
+    ("sqlite: {path: a}, redelivery: {ackWait: 10ms}", "spec.redelivery.ackWait: must be at least 1s"),
+    ("sqlite: {path: a}, redelivery: {maxDeliveries: 0}", "spec.redelivery.maxDeliveries: must be at least 1"),
+    ("sqlite: {path: a}, redelivery: {backoff: {factor: 0.5}}", "spec.redelivery.backoff.factor: must be at least 1"),
+    ("sqlite: {path: a}, redelivery: {backoff: {jitter: 1.5}}", "spec.redelivery.backoff.jitter: must be at most 1"),
+    ("sqlite: {path: a}, redelivery: {backoff: {duration: 0s}}", "spec.redelivery.backoff.duration: must be above 0"),
+    ("sqlite: {path: a}, redelivery: {backoff: {duration: 1m, cap: 1s}}", "spec.redelivery.backoff.cap: must not be below `duration`"),
+    ("sqlite: {path: a}, checkpoint: {configMap: {name: x}}", "spec.checkpoint.configMap: is refused with a sqlite or redis bus: were the position kept elsewhere, a queue that comes back older than it was would lose those events unseen"),
+    ("sqlite: {path: a}, checkpoint: {sqlite: {path: b}}", "spec.checkpoint: names another file than the bus: a sqlite bus holds its own checkpoint; leave `checkpoint` out"),
+    ("sqlite: {path: a}, subscriptions: [{name: x, eventSourceName: pods, eventName: chnged}]", "spec.subscriptions[0].eventName: EventSource `pods` has no event `chnged`; did you mean `changed`?"),
+    ("sqlite: {path: a}, subscriptions: [{name: notify/tell, eventSourceName: pods, eventName: changed}]", "spec.subscriptions[0].name: `notify/tell` is the subscription of a Sensor's trigger"),
+    ("sqlite: {path: a}, subscriptions: [{name: x, eventSourceName: pods, eventName: changed}, {name: x, eventSourceName: pods, eventName: changed}]", "spec.subscriptions[1].name: two subscriptions have the name `x`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "line"), BUSES)
+def test_a_bus_is_refused(spec: str, line: str) -> None:
+    assert problems(bus(spec), SOURCE, sensor("log: {}")) == [f"document 1, EventBus/default: {line}"]
+
+
+ENVELOPES = [
+    ("metadata: {name: pods}", "metadata: {name: Pods}", "EventSource/Pods: metadata.name: 'Pods' is not a Kubernetes name; at most 253 characters of a-z, 0-9 and -, with a letter or digit at both ends"),
+    ("metadata: {name: pods}", "metadata: {generateName: pods-}", "EventSource: metadata.generateName: is not a field; did you mean `name`?"),
+    ("metadata: {name: pods}", "metadata: {name: pods, lables: {}}", "EventSource/pods: metadata.lables: is not a field; did you mean `labels`?"),
+    ("kind: EventSource", "kind: EventSorce", "kind: 'EventSorce' is not a kind; did you mean `EventSource`?"),
+    ("kind: EventSource\n", "", "kind: is required; it is one of EventBus, EventSource, Sensor"),
+    ("v1alpha1", "v1", "apiVersion: 'argoproj.io/v1' is not supported; write argoproj.io/v1alpha1 or kubecdc.io/v1alpha1"),
+    ("apiVersion: argoproj.io/v1alpha1\n", "", "apiVersion: is required; it is argoproj.io/v1alpha1 or kubecdc.io/v1alpha1"),
+    ("argoproj.io/v1alpha1\nkind: EventSource", "apps/v1\nkind: Deployment", "Deployment (apps/v1) is not an EventSource, EventBus or Sensor"),
+    ("spec:", "specs:", "EventSource/pods: specs: is not a field; did you mean `spec`?"),
+    ("  resource:", "  webhook:", "EventSource/pods: spec.webhook: EventSource type `webhook` is not supported"),
+    ("    changed:", '    "":', 'EventSource/pods: spec.resource[""]: must not be empty'),
+    ("    changed:", '    "a\\nb":', "EventSource/pods: spec.resource[\"a\\nb\"]: 'a\\nb' has characters that cannot be printed, or spaces at an end"),
+    ("    changed: {version: v1, resource: pods, eventTypes: [ADD]}", "    {}", "EventSource/pods: spec: has no entries; add some under `resource`"),
+    ("    changed: {version: v1, resource: pods, eventTypes: [ADD]}", "    changed: {version: v1, resource: pods}", "EventSource/pods: spec.resource.changed.eventTypes: is required"),
+    ("    changed: {version: v1, resource: pods, eventTypes: [ADD]}", "    changed: [a]", "EventSource/pods: spec.resource.changed: must be a mapping, not a list"),
+    ("  resource:\n    changed:", "  resource:", "EventSource/pods: spec.resource.version: must be a mapping, not the text 'v1'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "instead", "line"), ENVELOPES)
+def test_an_envelope_is_refused(right: str, instead: str, line: str) -> None:
+    assert right in SOURCE
+    first = problems(SOURCE.replace(right, instead))[0]
+    assert first == (f"document 1, {line}" if line.startswith("EventSource") else f"document 1: {line}")
+
+
+def test_every_problem_is_reported_not_the_first() -> None:
+    assert problems(
+        source("namespce: a, filter: {prefx: b}"),
+        sensor("log: {}, conditions: x", "retryStrategy: {steps: '1'}", "replica: 1"),
+    ) == [
+        "document 1, EventSource/pods: spec.resource.changed.filter.prefx: is not a field; did you mean `prefix`?",
+        "document 1, EventSource/pods: spec.resource.changed.namespce: is not a field; did you mean `namespace`?",
+        "document 2, Sensor/notify: spec.triggers[0].retryStrategy.steps: must be a whole number, not the text '1'; "
+        "write 1 without quotes",
+        "document 2, Sensor/notify: spec.replica: is not a field; did you mean `replicas`?",
+        "document 2, Sensor/notify: spec.triggers[0].template.conditions: 'x' is not supported yet: "
+        "it may only name the one dependency; write `pod`, or leave it out",
+    ]
+
+
+def test_a_broken_source_is_not_reported_as_missing() -> None:
+    text = SOURCE.replace("resource: pods", "resource: Pods")
+    assert problems(text, sensor("log: {}")) == [
+        "document 1, EventSource/pods: spec.resource.changed.resource: 'Pods' is not a resource; "
+        "write the plural in lower case, such as `workflows`"
+    ]
+
+
+def test_null_is_the_same_as_left_out() -> None:
+    manifests = loaded(
+        source("filter: null, namespace: ~, metadata: null"), sensor("log: null, http: null", "policy: null")
+    )
+    assert manifests.sources["pods"].spec.resource["changed"].filter.labels == ()
+    assert manifests.sensors["notify"].spec.triggers[0].template.log is not None
+
+
+def test_a_field_that_is_not_there_is_refused_also_when_it_is_null() -> None:
+    assert problems(source("namespce: null")) == [
+        "document 1, EventSource/pods: spec.resource.changed.namespce: is not a field; did you mean `namespace`?"
+    ]
+
+
+def test_a_parameter_may_give_the_address() -> None:
+    parameter = "[{src: {dependencyName: pod, dataKey: body.spec.url}, dest: %s}]"
+    loaded(SOURCE, sensor(f"http: {{url: placeholder, parameters: {parameter % 'url'}}}"))
+    loaded(SOURCE, sensor("http: {url: placeholder}", f"parameters: {parameter % 'http.url'}"))

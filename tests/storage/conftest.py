@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.contracts import Bus, Capabilities
+from storage.redis import RedisBus, RedisSettings
+from storage.redis import bus as redis_bus
+from storage.redis import open_bus as open_redis
+from storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from storage.sqlite.bus import CAPABILITIES
+from tests.storage.redis_server import RedisServer
+
+
+@dataclass
+class Clock:
+    """Time that a test moves."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class SqliteHarness:
+    """A file of its own per test; what was opened is closed after it."""
+
+    path: Path
+    capabilities: Capabilities = CAPABILITIES
+    short: timedelta = timedelta(milliseconds=500)
+    opened: list[SqliteBus] = field(default_factory=list)
+
+    async def open(
+        self, holder: str = "one", *, ack_wait: timedelta = timedelta(seconds=30), max_pending: int = 1_000_000
+    ) -> Bus:
+        return await self.sqlite(SqliteSettings(self.path, ack_wait=ack_wait, max_pending=max_pending), holder)
+
+    async def sqlite(self, settings: SqliteSettings | None = None, holder: str = "one") -> SqliteBus:
+        return await self.on(time.time, settings, holder)
+
+    async def on(
+        self, clock: Callable[[], float], settings: SqliteSettings | None = None, holder: str = "one"
+    ) -> SqliteBus:
+        bus = await open_bus(settings or SqliteSettings(self.path), holder=holder, clock=clock)
+        self.opened.append(bus)
+        return bus
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
+    harness = SqliteHarness(tmp_path / "bus.db")
+    yield harness
+    for bus in harness.opened:
+        await bus.close()
+
+
+@dataclass
+class RedisHarness:
+    """A bus of its own per test, in the server that all share or in one of its own."""
+
+    settings: RedisSettings
+    capabilities: Capabilities = redis_bus.CAPABILITIES
+    short: timedelta = timedelta(milliseconds=500)
+    opened: list[RedisBus] = field(default_factory=list)
+
+    async def open(
+        self, holder: str = "one", *, ack_wait: timedelta = timedelta(seconds=30), max_pending: int = 1_000_000
+    ) -> Bus:
+        return await self.redis(replace(self.settings, ack_wait=ack_wait, max_pending=max_pending), holder)
+
+    async def redis(self, settings: RedisSettings | None = None, holder: str = "one") -> RedisBus:
+        bus = await open_redis(settings or self.settings, holder=holder)
+        self.opened.append(bus)
+        return bus
+
+
+@pytest.fixture
+async def redis_harness(shared_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
+    harness = RedisHarness(RedisSettings(shared_redis.url, name=request.node.name, partitions=8))
+    yield harness
+    for bus in harness.opened:
+        await bus.close()

@@ -1,0 +1,64 @@
+"""A process of its own on a bus, a line per step: `python -m tests.storage.process ROLE PATH HOLDER ACKWAIT`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from storage.contracts import Inventoried
+from storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from storage.testing.actors import Leader, event
+
+NAME = "billing"
+BATCH = 20
+OBJECTS = 8
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+async def commit(bus: SqliteBus) -> None:
+    """Batch after batch, for ever: each brings BATCH events and as many objects into the inventory."""
+    async with bus.elector.lead() as term:
+        leader = await Leader.take(bus, term=term.number)
+        while True:
+            first = leader.number * BATCH
+            numbers = range(first, first + BATCH)
+            await leader.commit(
+                *(event(number, f"object-{number % OBJECTS}", padding=2000) for number in numbers),
+                upserts={f"uid-{number}": Inventoried(str(number), "", "", True) for number in numbers},
+            )
+            say(leader.number)
+
+
+async def work(bus: SqliteBus) -> None:
+    """Ack what comes, for ever; say when it was received and when the ack was on its way."""
+
+    async for delivery in bus.subscription(NAME, prefetch=4).deliveries():
+        received = time.monotonic()
+        await delivery.start()
+        say(delivery.event.partitionkey, int(delivery.event.sequence), received, time.monotonic())
+        await delivery.ack()
+
+
+async def lead(bus: SqliteBus) -> None:
+    """Lead until killed."""
+    async with bus.elector.lead() as term:
+        say(term.number)
+        await asyncio.Event().wait()
+
+
+async def main(role: str, path: str, holder: str, ack_wait: str) -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    bus = await open_bus(SqliteSettings(Path(path), ack_wait=timedelta(seconds=float(ack_wait))), holder=holder)
+    await {"commit": commit, "work": work, "lead": lead}[role](bus)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

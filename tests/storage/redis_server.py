@@ -1,0 +1,68 @@
+"""A redis-server of its own, on a free port, with a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+START = 10.0  # seconds
+
+
+class RedisServer:
+    """Started, killed and started again by its process id; what it holds is in its append-only file."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.options = options
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, or start it again on what it had. Returns once it answers."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--appendonly", "yes", "--save", "", "--daemonize", "no", *self.options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(100).startswith((b"+PONG", b"-NOAUTH")):
+                        return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError("redis-server does not answer")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL: the append-only file is what is left."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def require() -> None:
+    """Skip the test where there is no redis-server; where CI is set it must be there."""
+    if shutil.which("redis-server"):
+        return
+    if os.environ.get("CI"):
+        pytest.fail("there is no redis-server: `make test` installs it as root, or `apt-get install redis-server`")
+    pytest.skip("there is no redis-server: `make test` installs it as root, or `apt-get install redis-server`")

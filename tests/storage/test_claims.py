@@ -1,0 +1,99 @@
+"""Claims as time passes, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from storage.contracts import Delivery, SubscriptionSpec
+from storage.sqlite import SqliteBus
+from storage.sqlite.connection import rows
+from storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event
+from tests.storage.conftest import Clock, SqliteHarness
+
+NAME = "billing"
+ACK_WAIT = 30.0
+
+
+async def bus_with(harness: SqliteHarness, clock: Clock, events: int) -> SqliteBus:
+    bus = await harness.on(clock)
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    await (await Leader.take(bus)).commit(*(event(number, f"object-{number}") for number in range(events)))
+    return bus
+
+
+async def take(deliveries: AsyncIterator[Delivery]) -> Delivery:
+    async with asyncio.timeout(DEADLINE):
+        return await anext(deliveries)
+
+
+async def claimed_until(bus: SqliteBus) -> list[float]:
+    return await bus._reader.submit(lambda db: [due for (due,) in rows(db, "SELECT due FROM deliveries ORDER BY seq")])
+
+
+async def test_what_waited_here_is_claimed_anew_before_it_is_handed_out(harness: SqliteHarness) -> None:
+    clock = Clock()
+    bus = await bus_with(harness, clock, 3)
+    begin = clock.now
+    deliveries = bus.subscription(NAME, prefetch=3).deliveries()
+    await take(deliveries)
+    clock.now += ACK_WAIT * 0.4
+    await take(deliveries)
+    assert await claimed_until(bus) == [begin + ACK_WAIT] * 3
+    clock.now += ACK_WAIT * 0.4
+    await take(deliveries)
+    assert await claimed_until(bus) == [begin + ACK_WAIT, begin + ACK_WAIT, clock.now + ACK_WAIT]
+
+
+async def test_what_was_lost_while_it_waited_here_is_not_handed_out(harness: SqliteHarness) -> None:
+    clock = Clock()
+    bus, other = await bus_with(harness, clock, 2), await harness.on(clock, holder="other")
+    deliveries = bus.subscription(NAME, prefetch=2).deliveries()
+    await take(deliveries)
+    clock.now += ACK_WAIT + 1
+    async with Receiver.of(other, NAME, prefetch=2) as receiver:
+        assert len({(await receiver.next()).event.id for _ in range(2)}) == 2
+        waiting = asyncio.ensure_future(anext(deliveries))
+        await asyncio.wait([waiting], timeout=0.2)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_delivery_that_was_abandoned_comes_again_and_takes_no_room_for_ever(harness: SqliteHarness) -> None:
+    clock = Clock()
+    bus = await bus_with(harness, clock, 1)
+    async with Receiver.of(bus, NAME, prefetch=1) as receiver:
+        first = await receiver.next()
+        await receiver.nothing()
+        clock.now += ACK_WAIT + 1
+        again = await receiver.next()
+        assert again.event == first.event
+        await again.ack()
+
+
+async def test_a_claim_holds_for_ack_wait_and_no_longer(harness: SqliteHarness) -> None:
+    clock = Clock()
+    bus, other = await bus_with(harness, clock, 1), await harness.on(clock, holder="other")
+    async with Receiver.of(bus, NAME) as receiver, Receiver.of(other, NAME) as second:
+        taken = [asyncio.ensure_future(receiver.next()), asyncio.ensure_future(second.next())]
+        done, waiting = await asyncio.wait(taken, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        clock.now += ACK_WAIT - 1
+        await asyncio.wait(waiting, timeout=0.2)
+        assert not any(task.done() for task in waiting)
+        clock.now += 1.5
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*waiting)
+
+
+async def test_a_nack_holds_for_its_delay(harness: SqliteHarness) -> None:
+    clock = Clock()
+    bus = await bus_with(harness, clock, 1)
+    async with Receiver.of(bus, NAME) as receiver:
+        await (await receiver.next()).nack(timedelta(minutes=5))
+        clock.now += 299
+        await receiver.nothing()
+        clock.now += 2
+        await receiver.next()

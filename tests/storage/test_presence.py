@@ -1,0 +1,74 @@
+"""What a process says of itself in the bus, and hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import structlog
+
+from storage.contracts import SubscriptionSpec
+from storage.sqlite import SqliteBus, SqliteSettings, presence
+from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, until
+from tests.storage.conftest import Clock, SqliteHarness
+
+SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
+
+
+async def seen(bus: SqliteBus) -> dict[str, float]:
+    return {worker.holder: worker.seen for worker in (await bus.subscriptions())[0].workers}
+
+
+async def test_a_worker_is_seen_as_long_as_it_says_so(harness: SqliteHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "BEAT", 0.01)
+    clock = Clock()
+    bus = await harness.on(clock)
+    await bus.register([SUB])
+
+    async def seen_at(time: float) -> bool:
+        return await seen(bus) == {"one": time}
+
+    async with Receiver.of(bus, "billing"):
+        await until(lambda: seen_at(1_000_000.0))
+        clock.now += 10
+        await until(lambda: seen_at(1_000_010.0))
+
+
+async def test_a_worker_that_was_killed_is_forgotten(harness: SqliteHarness) -> None:
+    clock = Clock()
+    bus = await harness.on(clock)
+    await bus.register([SUB])
+    await bus._writer.submit(lambda db: db.execute("INSERT INTO workers VALUES ('billing', 'killed', 1000000)"))
+    assert await seen(bus) == {"killed": 1_000_000.0}
+    clock.now += 31
+    assert await seen(bus) == {}
+
+
+async def test_a_subscription_that_is_not_registered_is_waited_for_and_named_once(harness: SqliteHarness) -> None:
+    bus = await harness.sqlite()
+    with structlog.testing.capture_logs() as logs:
+        async with Receiver.of(bus, "billing") as receiver:
+            await receiver.nothing(0.3)
+            await bus.register([SUB])
+            await (await Leader.take(bus)).commit(event(1))
+            assert await receiver.acked(1) == [event(1).id]
+    (said,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert "billing" in said["error"]
+    assert said["hint"]
+
+
+async def test_standing_by_is_said_once_and_for_whom(harness: SqliteHarness) -> None:
+    one, other = await harness.sqlite(holder="one"), await harness.sqlite(holder="other")
+    with structlog.testing.capture_logs() as logs:
+        async with one.elector.lead():
+            waiting = asyncio.create_task(other.elector.lead().__aenter__())
+            await asyncio.sleep(0.35)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    assert [(entry["event"], entry.get("leader")) for entry in logs] == [("leading", None), ("standing by", "one")]
+
+
+async def test_a_link_to_the_file_elects_with_the_same_lock(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "bus.db")
+    assert SqliteSettings(tmp_path / "link.db").lock_path == SqliteSettings(tmp_path / "bus.db").lock_path

@@ -1,0 +1,355 @@
+"""What is particular to Redis: a server that fails, workers that share partitions, leases that are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.contracts import Bus, Delivery, SubscriptionSpec
+from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
+from storage.redis import RedisBus, RedisSettings, elector, open_bus
+from storage.redis.publisher import partition
+from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from tests.storage import redis_server
+from tests.storage.conftest import RedisHarness
+from tests.storage.redis_server import RedisServer
+
+NAME = "billing"
+SUB = SubscriptionSpec(NAME, SOURCE, SUBJECT)
+SIZE = len(event(1).encode())
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One of its own, which writes everything to its disk before it answers."""
+    redis_server.require()
+    server = RedisServer(tmp_path, "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def own(server: RedisServer) -> Any:
+    harness = RedisHarness(RedisSettings(server.url, partitions=8))
+    yield harness
+    for bus in harness.opened:
+        await bus.close()
+
+
+async def raw(bus: RedisBus, *command: str | int) -> Any:
+    return await bus._connection.command(*command)
+
+
+async def persist(call: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a call until the server is there, as the watcher does."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                await call()
+                return
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_redis_that_may_evict_is_refused_with_the_fix(own: RedisHarness) -> None:
+    bus = await own.redis()
+    await raw(bus, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    with pytest.raises(Refused, match="allkeys-lru") as refused:
+        await own.redis()
+    assert "noeviction" in refused.value.hint
+    await raw(bus, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await own.redis()
+
+
+async def test_a_redis_that_is_not_there_is_unavailable_and_a_password_is_not_told() -> None:
+    with pytest.raises(Unavailable, match="does not answer") as refused:
+        await open_bus(RedisSettings("redis://user:geheim@127.0.0.1:1/0"), holder="one")
+    assert "geheim" not in str(refused.value)
+
+
+async def test_a_password_that_is_wrong_is_a_usage_error(tmp_path: Path) -> None:
+    redis_server.require()
+    server = RedisServer(tmp_path, "--requirepass", "right")
+    server.start()
+    try:
+        with pytest.raises(UsageError, match="does not let us in"):
+            await open_bus(RedisSettings(server.url), holder="one")
+        bus = await open_bus(RedisSettings(server.url.replace("//", "//:right@")), holder="one")
+        await bus.close()
+    finally:
+        server.kill()
+
+
+async def test_partitions_are_fixed_and_a_bus_that_is_not_there_is_said(redis_harness: RedisHarness) -> None:
+    with pytest.raises(UsageError, match="no bus"):
+        await open_bus(redis_harness.settings, holder="one", create=False)
+    await redis_harness.redis()
+    with pytest.raises(UsageError, match="made with 8 partitions, not 16"):
+        await redis_harness.redis(replace(redis_harness.settings, partitions=16))
+
+
+def test_the_extra_is_named_when_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "redis" or name.startswith("redis."):
+            raise ImportError(f"No module named {name!r}")
+        return original(name, *args, **kwargs)
+
+    for name in [name for name in sys.modules if name.startswith("storage.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(KubecdcError) as missing:
+        __import__("storage.redis")
+    assert "kubecdc[redis]" in missing.value.hint
+
+
+async def test_a_full_redis_blocks_commits_says_so_and_goes_on_with_work(own: RedisHarness) -> None:
+    bus = await own.redis(replace(own.settings, retention_bytes=0, ack_wait=timedelta(seconds=2)))
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    await leader.commit(*(event(number, f"o-{number}") for number in range(20)))
+    await raw(bus, "CONFIG", "SET", "maxmemory", "1")
+    batch = leader.batch([event(99)])
+    with pytest.raises(Unavailable, match="is full") as full:
+        await leader.send(batch)
+    assert "maxmemory" in full.value.hint
+    async with Receiver.of(bus, NAME, prefetch=5) as receiver:
+        first = await receiver.next()
+        await first.start()
+        await first.nack(timedelta(0))
+        await asyncio.sleep(1.3)  # leases are renewed all the same
+        assert len(set(await receiver.acked(20))) == 20
+        await bus.retention.sweep()
+        with pytest.raises(Unavailable, match="is full"):
+            await leader.send(batch)
+        await raw(bus, "CONFIG", "SET", "maxmemory", "0")
+        await leader.send(batch)
+        assert await receiver.acked(1) == [event(99).id]
+
+
+async def test_a_server_that_is_killed_and_comes_back_loses_nothing(server: RedisServer, own: RedisHarness) -> None:
+    bus = await own.redis()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    got: list[str] = []
+
+    async def work() -> None:
+        async for delivery in bus.subscription(NAME, prefetch=10).deliveries():
+            got.append(delivery.event.id)
+            with suppress(ClaimLost):
+                await persist(delivery.ack)
+
+    working = asyncio.create_task(work())
+    for number in range(30):
+        batch = leader.batch([event(number, f"o-{number % 5}"), event(number, f"p-{number}")])
+        await persist(partial(leader.send, batch))
+        leader.number += 1
+        if number in {10, 20}:
+            server.kill()
+            server.start()
+
+    async def settled() -> bool:
+        try:
+            return await pending(bus, NAME) == 0
+        except Unavailable:
+            return False
+
+    await until(settled)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert len(set(got)) == 60
+    for lane in range(5):
+        first_receipts = list(dict.fromkeys(id_ for id_ in got if f".uid-o-{lane}." in id_))
+        assert first_receipts == [event(number, f"o-{lane}").id for number in range(lane, 30, 5)]
+    checkpoint = await bus.checkpoints.checkpoint(KEY)
+    assert checkpoint is not None
+    assert checkpoint.number == 30
+
+
+async def test_scripts_that_were_flushed_are_sent_again(own: RedisHarness) -> None:
+    bus = await own.redis()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    async with Receiver.of(bus, NAME) as receiver:
+        for number in range(3):
+            await raw(bus, "SCRIPT", "FLUSH")
+            await leader.commit(event(number))
+            assert await receiver.acked(1) == [event(number).id]
+
+
+async def shares(bus: RedisBus) -> list[int]:
+    """How many partitions each worker has, those without one left out."""
+    owners = await raw(bus, "HVALS", f"{bus._settings.prefix}:leases:1")
+    return sorted(owners.count(owner) for owner in set(owners))
+
+
+async def test_a_new_worker_takes_its_share_and_leaves_it_behind(redis_harness: RedisHarness) -> None:
+    bus = await redis_harness.redis()
+    await bus.register([SUB])
+
+    async def shared(*expected: int) -> bool:
+        return await shares(bus) == list(expected)
+
+    async with Receiver.of(bus, NAME):
+        await until(lambda: shared(8))
+        async with Receiver.of(bus, NAME), Receiver.of(bus, NAME):
+            await until(lambda: shared(2, 3, 3))
+        await until(lambda: shared(8))
+
+
+async def test_scaling_under_load_loses_nothing_and_keeps_the_order(redis_harness: RedisHarness) -> None:
+    bus = await redis_harness.redis()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    seen: dict[str, list[str]] = defaultdict(list)
+    by: dict[int, int] = defaultdict(int)
+    active: set[str] = set()
+
+    async def one(delivery: Delivery, worker: int) -> None:
+        key = delivery.event.partitionkey
+        assert key not in active, "two of one object at a time"
+        active.add(key)
+        await asyncio.sleep(0.002)
+        seen[key].append(delivery.event.sequence)
+        by[worker] += 1
+        active.discard(key)
+        await delivery.ack()
+
+    async def work(worker: int) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            async for delivery in bus.subscription(NAME, prefetch=8).deliveries():
+                tasks.create_task(one(delivery, worker))
+
+    workers = [asyncio.create_task(work(0))]
+    for number in range(60):
+        await leader.commit(*(event(number, f"o-{name}") for name in range(20)))
+        if number in {10, 20, 30}:
+            workers.append(asyncio.create_task(work(number)))
+        await asyncio.sleep(0.06)
+
+    async def settled() -> bool:
+        return await pending(bus, NAME) == 0
+
+    await until(settled)
+    for worker in workers:
+        worker.cancel()
+    ends = await asyncio.gather(*workers, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+    assert len(by) == 4, "all of them worked"
+    expected = [event(number).sequence for number in range(60)]
+    assert all(versions == expected for versions in seen.values()), "each once, in order"
+    assert len(seen) == 20
+
+
+async def test_a_worker_that_slept_too_long_settles_nothing_and_hands_out_nothing(redis_harness: RedisHarness) -> None:
+    now = asyncio.get_running_loop().time
+    settings = replace(redis_harness.settings, ack_wait=timedelta(seconds=0.6))
+    sleeper = await redis_harness.redis(settings)
+    other = await redis_harness.redis(settings, "other")
+    await sleeper.register([SUB])
+    await (await Leader.take(sleeper)).commit(event(1), event(2))
+    deliveries = sleeper.subscription(NAME, prefetch=1).deliveries()
+    mine = await anext(deliveries)
+    (leases,) = sleeper._opened
+    async with leases._lock, Receiver.of(other, NAME) as receiver:  # it says nothing, as if it were stopped
+        begin = now()
+        theirs = await receiver.next()
+        assert now() - begin < 5
+        assert theirs.event.id == mine.event.id
+        with pytest.raises(ClaimLost):
+            await mine.ack()
+        await theirs.ack()
+        assert await receiver.acked(1) == [event(2).id]
+    waiting = asyncio.ensure_future(anext(deliveries))
+    await asyncio.wait([waiting], timeout=0.3)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_nack_outlives_the_worker(redis_harness: RedisHarness) -> None:
+    bus, other = await redis_harness.redis(), await redis_harness.redis(holder="other")
+    await bus.register([SUB])
+    await (await Leader.take(bus)).commit(event(1), event(2))
+    clock = asyncio.get_running_loop().time
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        await delivery.start()
+        await delivery.nack(timedelta(seconds=1))
+        begin = clock()
+    async with Receiver.of(other, NAME) as receiver:
+        delivery = await receiver.next()
+        assert clock() - begin >= 0.95
+        assert (delivery.event.id, delivery.attempt) == (event(1).id, 2)
+        await delivery.ack()
+        assert await receiver.acked(1) == [event(2).id]
+
+
+async def test_one_hot_object_does_not_hold_up_the_others(redis_harness: RedisHarness) -> None:
+    bus = await redis_harness.redis(replace(redis_harness.settings, name="hot", partitions=1))
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    for begin in range(0, 2000, 500):
+        await leader.commit(*(event(number, "hot") for number in range(begin, begin + 500)))
+    await leader.commit(event(1, "other"))
+    async with Receiver.of(bus, NAME, prefetch=2) as receiver:
+        first, second = await receiver.next(), await receiver.next()
+        assert {first.event.id, second.event.id} == {event(0, "hot").id, event(1, "other").id}
+
+
+async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_harness: RedisHarness) -> None:
+    bus = await redis_harness.redis(replace(redis_harness.settings, retention_bytes=3 * SIZE))
+    slow = SubscriptionSpec("slow", SOURCE, SUBJECT)
+    await bus.register([SUB, slow])
+    await (await Leader.take(bus)).commit(*(event(number) for number in range(1, 9)))
+
+    async def kept() -> int:
+        return int(await raw(bus, "XLEN", f"{bus._settings.prefix}:events:{partition(event(1).partitionkey, 8)}"))
+
+    async with Receiver.of(bus, NAME) as receiver:
+        await receiver.acked(8)
+    await bus.retention.sweep()
+    assert await kept() == 8
+    async with Receiver.of(bus, "slow") as receiver:
+        await receiver.acked(6)
+    await bus.retention.sweep()
+    assert await kept() == 5
+    await bus.prune("slow")
+    await bus.retention.sweep()
+    assert await kept() == 3
+    old = await redis_harness.redis(replace(redis_harness.settings, retention=timedelta(0)))
+    await asyncio.sleep(0.01)
+    await old.retention.sweep()
+    assert await kept() == 0
+
+
+async def test_a_leader_that_cannot_renew_is_stopped_before_another_leads(
+    server: RedisServer, own: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("LEASE", 1.5), ("TRUST", 0.8), ("RENEW", 0.1)):
+        monkeypatch.setattr(elector, name, seconds)
+    bus: Bus = await own.redis()
+    clock = asyncio.get_running_loop().time
+    with pytest.raises(LeadershipLost, match="could not be renewed"):
+        async with bus.elector.lead() as first:
+            server.signal(signal.SIGSTOP)
+            begin = clock()
+            await asyncio.sleep(DEADLINE)
+    server.signal(signal.SIGCONT)
+    assert clock() - begin < 1.5
+    async with bus.elector.lead() as second:
+        assert second.number > first.number

@@ -1,0 +1,97 @@
+"""Candidates of one Lease on a simulated API server, and what may befall them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from storage.contracts import Bus, Term
+from tests.apiserver import LEASES, LocalSimulator, RequestFailed
+from watcher.cluster import ApiError, Cluster
+from watcher.lease import LeaseElector
+from watcher.lease_settings import LeaseSettings
+from watcher.leases import ClusterLeases, Lease, Leases
+
+T = TypeVar("T")
+QUICK = LeaseSettings(
+    duration=timedelta(seconds=2), renew_deadline=timedelta(seconds=1), retry_period=timedelta(seconds=0.1)
+)
+
+
+class Booth:
+    """Candidates of one Lease, each with a connection of its own, and the bus whose checkpoints they ask."""
+
+    def __init__(self, api: LocalSimulator, bus: Bus, kubeconfig: Path) -> None:
+        self.api = api
+        self.bus = bus
+        self.kubeconfig = kubeconfig
+
+    @asynccontextmanager
+    async def candidate(self, holder: str, **more: Any) -> AsyncIterator[LeaseElector]:
+        async with Cluster(str(self.kubeconfig)) as cluster:
+            settings = more.pop("settings", QUICK)
+            leases = ClusterLeases(cluster, settings.namespace, settings.name)
+            yield LeaseElector(leases, self.bus.checkpoints, settings, holder=holder, **more)
+
+    async def lease(self) -> dict[str, Any]:
+        return await self.api.get(*LEASES, "default", "kubecdc")
+
+    async def commit(self, term: int) -> None:
+        """A checkpoint of that term."""
+        await self.bus.checkpoints.acquire("workflows/changed", Term(term, "test"))
+
+
+async def put(booth: Booth, holder: str, *, duration: int, stamp: str, transitions: int) -> None:
+    """The Lease as another program wrote it."""
+    try:
+        metadata = (await booth.lease())["metadata"]
+    except RequestFailed:
+        metadata = {"name": "kubecdc"}
+    spec = {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": duration,
+        "acquireTime": stamp,
+        "renewTime": stamp,
+        "leaseTransitions": transitions,
+    }
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+    if "uid" in metadata:
+        await booth.api.update(*LEASES, "default", body)
+    else:
+        await booth.api.create(*LEASES, "default", body)
+
+
+class Cut:
+    """`watcher.leases.Leases` that can be cut off."""
+
+    def __init__(self, inner: Leases) -> None:
+        self.inner = inner
+        self.fault = ""
+
+    async def get(self, *, seconds: float) -> Lease | None:
+        return await self._through(self.inner.get(seconds=seconds), seconds)
+
+    async def create(self, document: dict[str, Any], *, seconds: float) -> Lease:
+        return await self._through(self.inner.create(document, seconds=seconds), seconds)
+
+    async def update(self, document: dict[str, Any], *, seconds: float) -> Lease:
+        return await self._through(self.inner.update(document, seconds=seconds), seconds)
+
+    async def _through(self, request: Coroutine[Any, Any, T], seconds: float) -> T:
+        fault = self.fault
+        if fault:
+            request.close()
+        if fault == "hangs":
+            await asyncio.sleep(seconds)
+        if fault == "hangs without end":
+            await asyncio.Event().wait()
+        if fault:
+            raise ApiError("it was commanded", status=503)
+        answer = await request
+        if self.fault == "loses replies":
+            raise ApiError("it was commanded")
+        return answer

@@ -1,0 +1,173 @@
+"""The audit finds what no event explains, repairs it, and sees nothing where there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from storage.backoff import Backoff
+from tests.apiserver import WORKFLOWS, WatchRules, simulator
+from tests.watcher.rig import KEY, Rig, event_source, rig, told
+from watcher import api, auditor, pipeline, repair
+from watcher.api import Api
+from watcher.change import Page
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "SOON_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(repair, "PAGE_OBJECTS", (2, 2))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with simulator(rules=WatchRules(bookmark_interval=0.05)) as server, rig(server, tmp_path) as made:
+        yield made
+
+
+async def stopped_with(bench: Rig, *names: str) -> None:
+    """A watcher has captured these objects and is down."""
+    for name in names:
+        await bench.create(name)
+    await bench.start()
+    await bench.events()
+    await bench.kill()
+
+
+def edit(bench: Rig, sql: str, *bindings: str) -> None:
+    """Change the store behind everybody's back."""
+    db = apsw.Connection(str(bench.path))
+    db.execute(sql, bindings)
+    assert db.changes() == 1
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("DELETE FROM inventory WHERE name = ?", "~ADD b"),
+        ("UPDATE inventory SET resource_version = '1' WHERE name = ?", "~UPDATE b"),
+        ("UPDATE inventory SET uid = 'gone', name = 'x' WHERE name = ?", None),
+    ],
+)
+async def test_an_inventory_changed_behind_our_back_is_found_and_repaired(
+    bench: Rig, sql: str, expected: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stopped_with(bench, "a", "b", "c")
+    edit(bench, sql, "b")
+    await bench.start()
+
+    async def repaired() -> bool:
+        return bool(await (await bench.open()).checkpoints.gaps(KEY))
+
+    await bench.until(repaired)
+    events = told(await bench.events())
+    assert events == ([expected] if expected else ["~ADD b", "~DELETE x"])
+    (gap,) = await (await bench.open()).checkpoints.gaps(KEY)
+    assert gap.reason == "the audit found differences"
+    assert "not captured" in capsys.readouterr().out
+
+
+async def test_a_faithful_inventory_passes_while_objects_come_and_go(bench: Rig) -> None:
+    await stopped_with(bench, *"abcdef")
+    await bench.start(event_source(auditInterval="1s"))
+    await bench.watching()
+    for n in range(40):
+        await bench.update("a", {"spec": {"n": n + 10}})
+        await bench.create(f"temporary-{n}")
+        await bench.delete(f"temporary-{n}")
+    events = await bench.events()
+    assert len(events) == 120
+    assert not any(e.synthetic for e in events)
+    assert await (await bench.open()).checkpoints.gaps(KEY) == []
+
+
+async def test_an_object_deleted_while_the_audit_lists_is_not_raised_from_the_dead(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stopped_with(bench, "a", "b", "c")
+    real = Api.page
+    done: list[str] = []
+
+    async def page(self: Api, limit: int, after: str = "") -> Page:
+        if limit > 1 and not done:
+            # Between the reading of the inventory and the list: in the list, not in the inventory.
+            await bench.create("aa")
+            found = await real(self, limit, after)
+            assert "aa" in [item.meta.name for item in found.items]
+            await bench.delete("aa")
+            await bench.delete("b")
+            done.append("listed")
+            return found
+        return await real(self, limit, after)
+
+    monkeypatch.setattr(Api, "page", page)
+    await bench.start()
+
+    async def listed() -> bool:
+        return bool(done)
+
+    await bench.until(listed)
+    assert told(await bench.events()) == ["ADD aa", "DELETE aa", "DELETE b"]
+    assert await (await bench.open()).checkpoints.gaps(KEY) == []
+
+
+async def test_an_object_that_left_the_selector_meanwhile_is_no_difference(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.create("a", labels={"k": "x"})
+    source = event_source(filter={"labels": [{"key": "k", "value": "x"}]})
+    await bench.start(source)
+    await bench.events({"k": "x"})
+    await bench.kill()
+    real = Api.page
+    done: list[str] = []
+
+    async def page(self: Api, limit: int, after: str = "") -> Page:
+        found = await real(self, limit, after)
+        if limit > 1 and not done:
+            await bench.create("b", labels={"k": "x"})
+            found = await real(self, limit, after)
+            await bench.update("b", {"metadata": {"labels": {"k": "y"}}})
+            done.append("listed")
+        return found
+
+    monkeypatch.setattr(Api, "page", page)
+    await bench.start(source)
+
+    async def listed() -> bool:
+        return bool(done)
+
+    await bench.until(listed)
+    assert told(await bench.events({"k": "x"})) == ["ADD b", "DELETE b"]
+    assert await (await bench.open()).checkpoints.gaps(KEY) == []
+    assert (await bench.api.get(*WORKFLOWS, "default", "b"))["metadata"]["labels"] == {"k": "y"}
+
+
+async def test_a_watch_that_is_ended_before_its_time_is_followed_by_an_audit(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "WATCH_SECONDS", (1.0, 1.0))  # the server ends it cleanly, and nobody is refused
+    await stopped_with(bench, "a", "b")
+    await bench.start(event_source(auditInterval="1h"))
+    await bench.watching()
+    assert told(await bench.events()) == []
+    edit(bench, "DELETE FROM inventory WHERE name = ?", "b")
+
+    async def repaired() -> bool:
+        return bool(await (await bench.open()).checkpoints.gaps(KEY))
+
+    await bench.until(repaired)
+    assert told(await bench.events()) == ["~ADD b"]
+
+
+async def test_audits_can_be_turned_off(bench: Rig) -> None:
+    await stopped_with(bench, "a")
+    edit(bench, "DELETE FROM inventory WHERE name = ?", "a")
+    await bench.start(event_source(auditInterval=0))
+    assert told(await bench.events()) == []
+    assert await (await bench.open()).checkpoints.gaps(KEY) == []

@@ -1,0 +1,113 @@
+"""Watch lines and list pages: decoded no further than needed, refused when they are not what they should be."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubecdc.process import JSON_DEPTH
+from watcher.change import Malformed, decode_line, decode_page, decode_status
+
+META = b'{"name":"a","namespace":"ns","uid":"u1","resourceVersion":"7"}'
+
+
+def test_the_body_of_a_change_is_the_bytes_that_came() -> None:
+    body = b'{"kind":"Pod" , "metadata":' + META + b',"spec":{"n":1.50,"s":"\\u00e9"}}'
+    change = decode_line(b'{"type":"MODIFIED","object":' + body + b"}")
+    assert (change.type, change.meta.uid, change.meta.resource_version, change.body) == ("MODIFIED", "u1", "7", body)
+
+
+def test_a_bookmark_needs_a_version_only() -> None:
+    line = b'{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9","creationTimestamp":null}}}'
+    assert decode_line(line).meta.resource_version == "9"
+
+
+def test_an_error_line_carries_its_status() -> None:
+    change = decode_line(
+        b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}'
+    )
+    status = decode_status(change.body)
+    assert (status.code, status.reason, status.message) == (410, "Expired", "too old")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"garbage",
+        b"[]",
+        b'{"type":"ADDED"}',
+        b'{"type":"ADDED","object":{"metadata":' + META[:-9],
+        b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":"u"}}}',
+        b'{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}',
+        b'{"type":"ADDED","object":{"metadata":{"name":1,"uid":"u","resourceVersion":"1"}}}',
+        b'{"type":"RENAMED","object":{"metadata":' + META + b"}}",
+        b'{"type":"BOOKMARK","object":{"metadata":{}}}',
+        b'{"type":"ADDED","object":"\xff"}',
+    ],
+)
+def test_what_is_no_change_is_refused_whole(line: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_line(line)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused_and_nothing_else(line: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_line(line)
+
+
+def test_items_of_a_built_in_list_get_the_kind_that_their_list_has() -> None:
+    page = decode_page(
+        b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"12","continue":"t"},'
+        b'"items":[{"metadata":' + META + b',"spec":{}}]}'
+    )
+    assert (page.kind, page.version, page.next) == ("Pod", "12", "t")
+    assert page.items[0].body == b'{"kind":"Pod","apiVersion":"v1","metadata":' + META + b',"spec":{}}'
+
+
+def test_items_that_have_a_kind_are_left_as_they_came() -> None:
+    item = b'{"apiVersion":"g/v1","kind":"Flow","metadata":' + META + b"}"
+    page = decode_page(b'{"kind":"FlowList","metadata":{"resourceVersion":"12"},"items":[' + item + b"]}")
+    assert page.items[0].body == item
+
+
+def test_an_empty_list_may_have_null_items() -> None:
+    assert decode_page(b'{"kind":"PodList","metadata":{"resourceVersion":"12"},"items":null}').items == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"404 page not found",
+        b"{}",
+        b'{"metadata":{"resourceVersion":"0"}}',
+        b'{"metadata":{"resourceVersion":"1"},"items":[{}]}',
+    ],
+)
+def test_what_cannot_be_captured_as_a_list_is_refused(text: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_page(text)
+
+
+def deep(levels: int) -> bytes:
+    nested = b'{"a":' * levels + b"1" + b"}" * levels
+    return b'{"type":"ADDED","object":{"metadata":' + META + b',"spec":' + nested + b"}}"
+
+
+def test_an_object_nested_deeper_than_we_recurse_is_refused_and_no_crash() -> None:
+    with pytest.raises(Malformed):
+        decode_line(deep(100_000))
+
+
+def test_a_process_reads_objects_as_deep_as_kubernetes_takes_them() -> None:
+    before = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(JSON_DEPTH)
+        assert decode_line(deep(9_990)).meta.uid == "u1"
+    finally:
+        sys.setrecursionlimit(before)

@@ -1,0 +1,184 @@
+"""A bus in memory for the worker's tests, and short ways to manifests and events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from storage.backoff import Backoff
+from storage.errors import ClaimLost
+from storage.event import Event
+from workers.manifest import Sensor
+from workers.outcome import Outcome, Success
+from workers.request import TriggerRequest
+from workers.route import Route
+from workers.settings import Settings
+
+DATA = {
+    "type": "ADD",
+    "body": {"metadata": {"name": "w1", "labels": {"a.b": "c"}}, "n": 100, "none": None, "list": [1, "x"], "yes": True},
+}
+
+
+def event(number: int = 1, *, key: str = "k", source: str = "workflows", data: object = DATA, **more: Any) -> Event:
+    return Event(
+        specversion="1.0",
+        id=f"changed.uid-{key}.{number}.ADD",
+        source=source,
+        subject="changed",
+        type="resource",
+        time="2026-01-01T00:00:00.000000Z",
+        datacontenttype="application/json",
+        partitionkey=key,
+        sequence=f"{number:020}",
+        epoch=1,
+        data=msgspec.Raw(msgspec.json.encode(data)),
+        **more,
+    )
+
+
+def sensor(*triggers: Mapping[str, Any], **spec: Any) -> Sensor:
+    return Sensor.model_validate(
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Sensor",
+            "metadata": {"name": "s"},
+            "spec": {
+                "dependencies": [{"name": "dep", "eventSourceName": "workflows", "eventName": "changed"}],
+                "triggers": list(triggers),
+                **spec,
+            },
+        }
+    )
+
+
+def log_trigger(**more: Any) -> dict[str, Any]:
+    return {"template": {"name": "t", "log": {}}, **more}
+
+
+def http_trigger(url: str, http: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"template": {"name": "t", "http": {"url": url, **(http or {})}}, **more}
+
+
+def route(trigger: Any, manifest: Mapping[str, Any] | None = None) -> Route:
+    made = sensor(manifest or log_trigger())
+    return Route(made, made.spec.triggers[0], trigger)
+
+
+def settings(**given: Any) -> Settings:
+    return Settings(
+        **{"ack_wait": timedelta(seconds=30), "backoff": Backoff(jitter=0), "grace": 0.05, "settle": 0.2, **given}
+    )
+
+
+Behaviour = Callable[[TriggerRequest], Awaitable[Outcome]]
+
+
+@dataclass
+class FakeTrigger:
+    """Does what it is told, and remembers what it was asked."""
+
+    behaviour: Behaviour | None = None
+    requests: list[TriggerRequest] = field(default_factory=list)
+    finished: list[TriggerRequest] = field(default_factory=list)
+    closed: bool = False
+
+    async def execute(self, request: TriggerRequest) -> Outcome:
+        self.requests.append(request)
+        outcome = await self.behaviour(request) if self.behaviour else Success()
+        self.finished.append(request)
+        return outcome
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class MemoryDelivery:
+    """A delivery that writes down what became of it. ``faults`` are raised, one a call, before anything else."""
+
+    body: bytes
+    attempt: int = 1
+    calls: list[str] = field(default_factory=list)
+    faults: dict[str, deque[Exception]] = field(default_factory=dict)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    delay: float | None = None
+    reason: str = ""
+    extended: int = 0
+
+    @property
+    def event(self) -> Event:
+        return Event.decode(self.body)
+
+    @property
+    def last(self) -> str:
+        return self.calls[-1]
+
+    def _call(self, name: str) -> None:
+        if self.faults.get(name):
+            raise self.faults[name].popleft()
+        if self.settled.is_set():
+            raise ClaimLost("settled already")
+        self.calls.append(name)
+
+    async def start(self) -> None:
+        self._call("start")
+
+    async def ack(self) -> None:
+        self._call("ack")
+        self.settled.set()
+
+    async def nack(self, delay: timedelta) -> None:
+        self._call("nack")
+        self.delay = delay.total_seconds()
+        self.settled.set()
+
+    async def extend(self) -> None:
+        if self.faults.get("extend"):
+            raise self.faults["extend"].popleft()
+        self.extended += 1
+
+    async def dead_letter(self, reason: str) -> None:
+        self._call("dead_letter")
+        self.reason = reason
+        self.settled.set()
+
+
+@dataclass
+class MemorySubscription:
+    """Hands out what `give` puts in."""
+
+    queue: asyncio.Queue[MemoryDelivery | Exception] = field(default_factory=asyncio.Queue)
+
+    def give(
+        self,
+        event_or_body: Event | bytes,
+        *,
+        attempt: int = 1,
+        faults: Mapping[str, Sequence[Exception]] = MappingProxyType({}),
+    ) -> MemoryDelivery:
+        body = event_or_body.encode() if isinstance(event_or_body, Event) else event_or_body
+        delivery = MemoryDelivery(body, attempt, faults={name: deque(given) for name, given in faults.items()})
+        self.queue.put_nowait(delivery)
+        return delivery
+
+    async def deliveries(self) -> AsyncIterator[MemoryDelivery]:
+        while True:
+            item = await self.queue.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that something else brings about."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.001)

@@ -1,0 +1,91 @@
+"""The log trigger."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from storage.event import Event
+from tests.workers.support import DATA, event, log_trigger, route
+from workers.outcome import Failure, Retry, Success
+from workers.triggers import lines
+from workers.triggers.log import LogTrigger, write_line
+
+
+async def test_a_line_has_the_event_its_context_and_the_names() -> None:
+    said: list[Mapping[str, object]] = []
+    trigger = LogTrigger(fields={"team": "a", "sensor": "not this"}, write=said.append)
+    about = event(synthetic=True)
+    assert await trigger.execute(route(trigger).request(about)) == Success()
+    [line] = said
+    assert {k: line[k] for k in ("team", "sensor", "trigger", "dependencyName")} == {
+        "team": "a", "sensor": "s", "trigger": "t", "dependencyName": "dep",
+    }  # fmt: skip
+    assert line["data"] == DATA
+    context = line["eventContext"]
+    assert isinstance(context, dict)
+    assert (context["id"], context["source"], context["subject"]) == (about.id, "workflows", "changed")
+    assert (context["type"], context["time"], context["synthetic"]) == ("resource", about.time, True)
+    assert "data" not in context
+
+
+async def test_at_most_one_line_in_an_interval_and_the_next_says_how_many_were_left_out() -> None:
+    said: list[Mapping[str, object]] = []
+    times = iter((100.0, 101.0, 109.9, 110.0, 111.0, 120.5, 140.0))
+    trigger = LogTrigger(fields={}, write=said.append, clock=lambda: next(times))
+    request = route(trigger, {"template": {"name": "t", "log": {"intervalSeconds": 10}}}).request(event())
+    for _ in range(7):
+        assert await trigger.execute(request) == Success()
+    assert [line.get("suppressed") for line in said] == [None, 2, 1, None]
+
+
+async def test_without_an_interval_every_event_has_its_line() -> None:
+    said: list[Mapping[str, object]] = []
+    trigger = LogTrigger(fields={}, write=said.append, clock=lambda: 1.0)
+    for number in range(3):
+        await trigger.execute(route(trigger, log_trigger()).request(event(number)))
+    assert len(said) == 3
+
+
+async def test_an_event_whose_line_could_not_be_written_is_not_counted_as_written() -> None:
+    def broken(line: Mapping[str, object]) -> None:
+        raise BrokenPipeError
+
+    trigger = LogTrigger(fields={}, write=broken, clock=lambda: 1.0)
+    request = route(trigger, {"template": {"name": "t", "log": {"intervalSeconds": 10}}}).request(event())
+    for _ in range(2):
+        assert await trigger.execute(request) == Retry("standard output cannot be written to: BrokenPipeError")
+
+
+async def test_a_reader_that_does_not_read_stops_the_lines_alone_and_none_is_written_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "STDOUT", lines.Lines())
+    monkeypatch.setattr(lines, "DEADLINE", 0.05)
+    reading, written = threading.Event(), []
+
+    def blocked(line: Mapping[str, object]) -> None:
+        reading.wait()
+        written.append(line["eventContext"]["id"])  # type: ignore[index]
+
+    trigger = LogTrigger(fields={}, write=blocked)
+    route_ = route(trigger, log_trigger())
+    for number in range(3):
+        assert isinstance(await trigger.execute(route_.request(event(number))), Retry)
+    reading.set()
+    assert await trigger.execute(route_.request(event(3))) == Success()
+    assert written == [event(0).id, event(3).id], "only what had begun"
+
+
+async def test_data_that_cannot_be_read_is_a_failure() -> None:
+    trigger = LogTrigger(fields={}, write=lambda line: None)
+    broken = Event.decode(event().encode().replace(b"w1", b"w\xff"))
+    assert isinstance(await trigger.execute(route(trigger).request(broken)), Failure)
+
+
+def test_a_line_on_stdout_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
+    write_line({"a": "ü\n", "b": {"c": [1]}})
+    assert json.loads(capfd.readouterr().out) == {"a": "ü\n", "b": {"c": [1]}}
