@@ -1,0 +1,142 @@
+"""The command as users run it: its own process, manifests in a folder, a simulated API server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
+
+KUBECDC = str(Path(sys.executable).with_name("kubecdc"))
+
+SOURCE = """\
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata: {name: workflows}
+spec:
+  resource:
+    changed:
+      group: argoproj.io
+      version: v1alpha1
+      resource: workflows
+      eventTypes: [ADD, UPDATE, DELETE]
+"""
+SENSOR = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {name: print}
+spec:
+  dependencies: [{name: change, eventSourceName: workflows, eventName: changed}]
+  triggers: [{template: {name: line, log: {}}}]
+"""
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Running:
+    """A long-lived command. Everything it writes is kept."""
+
+    process: asyncio.subprocess.Process
+    out: str = ""
+    err: str = ""
+
+    async def read(self) -> None:
+        assert self.process.stdout and self.process.stderr
+
+        async def pump(stream: asyncio.StreamReader, name: str) -> None:
+            while chunk := await stream.read(65536):
+                setattr(self, name, getattr(self, name) + chunk.decode())
+
+        await asyncio.gather(pump(self.process.stdout, "out"), pump(self.process.stderr, "err"))
+
+    async def until(self, pattern: str, *, out: bool = False, seconds: float = 20) -> None:
+        """Wait until its log (or its standard output) matches."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not re.search(pattern, self.out if out else self.err):
+                    assert self.process.returncode is None, f"it ended: {self.out}\n{self.err}"
+                    await asyncio.sleep(0.02)
+        except TimeoutError as e:
+            raise AssertionError(f"{pattern!r} not within {seconds:g} s in\n{self.out}\n{self.err}") from e
+
+    def lines(self, text: str) -> list[dict[str, object]]:
+        """The log lines with the text in their event."""
+        decoded = [msgspec.json.decode(line, type=dict[str, object]) for line in self.err.splitlines()]
+        return [line for line in decoded if text in str(line["event"])]
+
+
+class Desk:
+    """A folder with manifests and a kubeconfig, in which commands are run."""
+
+    def __init__(self, folder: Path, api: LocalSimulator) -> None:
+        self.folder = folder
+        self.api = api
+        self.manifests = folder / "manifests"
+        self.manifests.mkdir()
+        self.kubeconfig = api.kubeconfig(folder / "kubeconfig")
+        self.environment = {"HOME": str(folder), "KUBECONFIG": str(self.kubeconfig)}
+        self.write("source.yaml", SOURCE)
+        self.write("sensor.yaml", SENSOR)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.manifests / name
+        path.write_text(text)
+        return path
+
+    async def _spawn(self, *args: str, stdin: int | None = None) -> asyncio.subprocess.Process:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("KUBE", "HOME"))} | self.environment
+        return await asyncio.create_subprocess_exec(
+            KUBECDC,
+            *args,
+            cwd=self.folder,
+            env=environment,
+            stdin=stdin if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def call(self, *args: str, stdin: str = "", manifests: bool = True) -> Done:
+        """Run a command to its end, with `-f` of the manifests folder."""
+        given = [*args, "-f", str(self.manifests)] if manifests else list(args)
+        process = await self._spawn(*given, stdin=asyncio.subprocess.PIPE)
+        async with asyncio.timeout(20):
+            out, err = await process.communicate(stdin.encode())
+        done = Done(process.returncode or 0, out.decode(), err.decode())
+        assert "Traceback" not in done.err, done.err
+        return done
+
+    @asynccontextmanager
+    async def running(self, *args: str) -> AsyncIterator[Running]:
+        """Run a long-lived command; SIGTERM at the end, which must end it with 0 unless it has ended already."""
+        process = await self._spawn(*args, "-f", str(self.manifests), "--log-format", "json")
+        running = Running(process)
+        reader = asyncio.create_task(running.read())
+        try:
+            yield running
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                await process.wait()
+            await reader
+            assert "Traceback" not in running.err, running.err
+
+    async def create(self, name: str) -> dict[str, object]:
+        return await self.api.create(*WORKFLOWS, "default", workflow(name))

@@ -1,0 +1,109 @@
+"""Two watchers and a Lease: the lead moves, whichever way the leader goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apiserver import LEASES, simulator
+from tests.cli.rig import SOURCE, Desk, Running
+
+SECONDS = 3
+ELECTION = ["--leader-election", "--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "400ms"]
+
+
+async def spec(desk: Desk, name: str = "kubecdc") -> dict[str, Any]:
+    found: dict[str, Any] = (await desk.api.get(*LEASES, "default", name))["spec"]
+    return found
+
+
+@pytest.mark.parametrize(("signal", "within"), [("SIGTERM", 3.0), ("SIGKILL", SECONDS + 2.0)])
+async def test_the_lead_moves_when_the_leader_goes(desk: Desk, signal: str, within: float) -> None:
+    async with desk.running("work") as worker, desk.running("watch", *ELECTION) as one:
+        await one.until('"leading"')
+        async with desk.running("watch", *ELECTION) as other:
+            await other.until("standing by")
+            await desk.create("before")
+            await worker.until('"name":"before"', out=True)
+            start = time.monotonic()
+            if signal == "SIGTERM":
+                one.process.terminate()
+            else:
+                one.process.kill()
+            await desk.create("between")
+            await other.until('"leading"')
+            assert time.monotonic() - start < within
+            assert (await spec(desk))["leaseTransitions"] == 1
+            await worker.until('"name":"between"', out=True)
+        assert worker.out.count('"name":"between"') == 1
+    assert (await spec(desk))["holderIdentity"] == ""
+
+
+async def test_a_leader_that_loses_the_api_stands_by_and_leads_again(desk: Desk) -> None:
+    async with desk.running("watch", *ELECTION) as one:
+        await one.until('"leading"')
+        desk.api.silence()
+        await one.until("no longer the leader, standing by", seconds=2.5)
+        desk.api.silence(False)
+        await one.until('(?s)"leading".*standing by.*"leading"', seconds=5)
+
+
+async def test_without_the_option_there_is_no_lease_on_sqlite(desk: Desk) -> None:
+    async with desk.running("watch") as one:
+        await one.until('"listed"')
+    assert (await desk.api.list(*LEASES, "default"))["items"] == []
+
+
+async def test_the_lease_is_where_the_options_say(desk: Desk) -> None:
+    desk.environment |= {"KUBECDC_LEADER_ELECTION": "true", "KUBECDC_LEASE_NAME": "cdc"}
+    async with desk.running("run", "--lease-namespace", "ops") as one:
+        await one.until('"leading"')
+        assert [item["metadata"]["name"] for item in (await desk.api.list(*LEASES, "ops"))["items"]] == ["cdc"]
+    async with desk.running("watch", "--no-leader-election", "--lease-namespace", "none") as one:
+        await one.until('"leading"')
+    assert (await desk.api.list(*LEASES, "none"))["items"] == []
+
+
+async def test_each_bus_has_its_own_lease(desk: Desk) -> None:
+    bus = "apiVersion: kubecdc.io/v1alpha1\nkind: EventBus\nmetadata: {{name: {0}}}\n"
+    bus += "spec: {{sqlite: {{path: ./{0}.db}}}}\n"
+    desk.write("buses.yaml", bus.format("default") + "---\n" + bus.format("east"))
+    eastern = SOURCE.replace("{name: workflows}", "{name: eastern}").replace("spec:", "spec:\n  eventBusName: east", 1)
+    desk.write("east.yaml", eastern)
+    async with desk.running("watch", *ELECTION) as one:
+        await one.until('(?s)"leading".*"leading"')
+        names = [item["metadata"]["name"] for item in (await desk.api.list(*LEASES, "default"))["items"]]
+        assert sorted(names) == ["kubecdc", "kubecdc-east"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lease-duration", "10s"], "--lease-duration 10s must be greater than --renew-deadline 10s"),
+        (["--retry-period", "9s"], "--renew-deadline 10s must be greater than 1.2 times --retry-period 9s"),
+        (["--lease-duration", "15"], "'15' is not a duration"),
+    ],
+)
+async def test_durations_that_cannot_be_are_refused(desk: Desk, options: list[str], message: str) -> None:
+    done = await desk.call("watch", *options)
+    assert done.code == 2
+    assert message in done.err
+
+
+async def test_a_right_that_lacks_is_one_line(tmp_path: Path) -> None:
+    async with simulator(rbac=True) as api:
+        desk = Desk(tmp_path, api)
+        await api.kubeconfig_of(desk.kubeconfig, "nobody")
+        async with desk.running("watch", *ELECTION) as one:
+            await one.until("forbidden")
+            await asyncio.sleep(1.5)
+        _one_line(one)
+
+
+def _one_line(running: Running) -> None:
+    (line,) = running.lines("forbidden")
+    assert "kubectl create role kubecdc-leases -n default --verb=get,create,update" in str(line["fix"])

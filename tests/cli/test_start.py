@@ -1,0 +1,85 @@
+"""How the command starts: quickly, and only as itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KUBECDC = Path(sys.executable).with_name("kubecdc")
+HEAVY = {"kubernetes", "aiohttp", "pydantic", "apsw", "msgspec", "structlog", "rich", "yaml", "prometheus_client"}
+
+
+def kubecdc(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(KUBECDC), *args],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_help_imports_none_of_the_libraries_that_take_time() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom kubecdc.cli import cli\n"
+        "r = CliRunner().invoke(cli, ['--help'])\nassert r.exit_code == 0, r.output\n"
+        "print(' '.join(m.split('.')[0] for m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert HEAVY.isdisjoint(done.stdout.split())
+
+
+def test_help_names_every_command() -> None:
+    done = kubecdc("--help")
+    assert done.returncode == 0
+    for name in ("run", "watch", "work", "validate", "try", "checkpoint", "bus", "dlq", "replay"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run"],
+        ["watch"],
+        ["work"],
+        ["validate"],
+        ["try"],
+        ["checkpoint", "show"],
+        ["bus", "prune"],
+        ["dlq", "list"],
+        ["dlq", "purge"],
+        ["replay"],
+    ],
+)
+def test_every_option_of_a_command_has_an_environment_variable(command: list[str]) -> None:
+    text = " ".join(kubecdc(*command, "--help", COLUMNS="400").stdout.split())
+    options = set(re.findall(r"--[a-z][a-z-]+", text.partition("Options:")[2])) - {"--help"}
+    assert "--filename" in options
+    for option in options:
+        # --x/--no-x have one variable, which is true or false
+        name = option.removeprefix("--").removeprefix("no-").upper().replace("-", "_")
+        assert f"env var: KUBECDC_{name}" in text, option
+
+
+@pytest.mark.parametrize("name", ["watcher", "workers", "storage"])
+def test_a_package_of_the_same_name_in_front_is_named_and_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    done = kubecdc("--help", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert str(tmp_path / name) in done.stderr
+    assert "fix:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_command_or_option_is_a_usage_error() -> None:
+    for args in (["wacth"], ["watch", "--nope"], ["work"]):
+        done = kubecdc(*args)
+        assert done.returncode == 2, args
+        assert "Traceback" not in done.stderr

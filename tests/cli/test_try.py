@@ -1,0 +1,142 @@
+"""`kubecdc try`: an event through the Sensors, on nobody's network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.rig import SENSOR, Desk
+from tests.workers.peer import saying, serving
+
+EVENT = {
+    "specversion": "1.0",
+    "id": "changed.u.7.ADD",
+    "source": "workflows",
+    "subject": "changed",
+    "type": "resource",
+    "data": {"type": "ADD", "body": {"metadata": {"name": "w1"}, "big": 123456789012345678901234567890}},
+}
+OTHER = SENSOR.replace("name: print", "name: other").replace("eventName: changed", "eventName: done")
+
+
+def post(url: str) -> str:
+    return f"""\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: post}}
+spec:
+  dependencies: [{{name: change, eventSourceName: workflows, eventName: changed}}]
+  triggers:
+  - template:
+      name: send
+      http:
+        url: {url}
+        payload: [{{src: {{dependencyName: change, dataKey: body.metadata.name}}, dest: name}}]
+        secureHeaders: [{{name: X-Token, valueFrom: {{secretKeyRef: {{name: api, key: token}}}}}}]
+"""
+
+
+@pytest.fixture
+def event(desk: Desk) -> Path:
+    path = desk.folder / "event.json"
+    path.write_text(json.dumps(EVENT, indent=2))
+    desk.environment = {"HOME": str(desk.folder)}  # no cluster
+    (desk.manifests / "source.yaml").unlink()
+    return path
+
+
+def lines(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+async def test_there_is_a_line_for_each_trigger_whether_it_matches_or_not(desk: Desk, event: Path) -> None:
+    desk.write("other.yaml", OTHER)
+    done = await desk.call("try", "--event", str(event))
+    assert done.code == 0, done.err
+    found = {line["sensor"]: line for line in lines(done.out)}
+    assert set(found) == {"print", "other"}
+    assert list(found["print"]) == ["sensor", "trigger", "dependency", "matched", "reason", "request"]
+    assert (found["print"]["trigger"], found["print"]["dependency"]) == ("line", "change")
+    assert (found["print"]["matched"], found["print"]["reason"]) == (True, None)
+    assert found["print"]["request"]["data"] == EVENT["data"]
+    assert found["print"]["request"]["eventContext"]["id"] == EVENT["id"]
+    assert (found["other"]["matched"], found["other"]["request"]) == (False, None)
+    assert "workflows/done" in found["other"]["reason"]
+    assert not (desk.folder / "kubecdc.db").exists()
+
+
+async def test_an_http_request_is_shown_without_its_secrets_and_not_sent(desk: Desk, event: Path) -> None:
+    async with serving(saying(200)) as peer:
+        desk.write("sensor.yaml", post(peer.url))
+        done = await desk.call("try", "--event", "-", stdin=event.read_text())
+    (line,) = lines(done.out)
+    assert (done.code, peer.received) == (0, [])
+    request = line["request"]
+    assert (request["method"], request["url"], request["body"]) == ("POST", peer.url, {"name": "w1"})
+    assert (request["headers"]["X-Token"], request["headers"]["ce-id"]) == ("***", EVENT["id"])
+
+
+async def test_with_execute_it_is_sent_once_and_the_outcome_told(desk: Desk, event: Path) -> None:
+    async with serving(saying(200)) as peer:
+        desk.write("sensor.yaml", post(peer.url) + "---\n" + SENSOR)
+        given = ["try", "--event", str(event), "--execute", "--secrets-dir", str(desk.folder / "mounted")]
+        missing = await desk.call(*given)
+        assert (missing.code, peer.received) == (1, [])
+        assert "key `token` of Secret `api` is not mounted" in lines(missing.out)[0]["outcome"]["reason"]
+        (desk.folder / "mounted" / "api").mkdir(parents=True)
+        (desk.folder / "mounted" / "api" / "token").write_text("s3cr3t")
+        done = await desk.call(*given)
+    assert done.code == 0, done.err
+    assert [line["outcome"] for line in lines(done.out)] == [{"result": "success"}] * 2
+    assert [r.headers["x-token"] for r in peer.received] == ["s3cr3t"]
+    assert "s3cr3t" not in done.out
+    assert json.loads(done.err)["data"] == EVENT["data"], "the line of the log trigger"
+
+
+@pytest.mark.parametrize(("status", "result"), [(503, "retry"), (400, "failure")])
+async def test_a_trigger_that_fails_gives_exit_code_1(desk: Desk, event: Path, status: int, result: str) -> None:
+    (desk.folder / "api").mkdir()
+    (desk.folder / "api" / "token").write_text("t")
+    async with serving(saying(status)) as peer:
+        desk.write("sensor.yaml", post(peer.url))
+        done = await desk.call("try", "--event", str(event), "--execute", "--secrets-dir", str(desk.folder))
+    (line,) = lines(done.out)
+    assert (done.code, line["outcome"]["result"]) == (1, result)
+    assert str(status) in line["outcome"]["reason"]
+
+
+async def test_a_parameter_that_the_event_does_not_have_is_the_reason(desk: Desk, event: Path) -> None:
+    desk.write("sensor.yaml", post("http://x").replace("body.metadata.name", "body.nowhere"))
+    done = await desk.call("try", "--event", str(event))
+    (line,) = lines(done.out)
+    assert (done.code, line["matched"], line["request"]) == (0, True, None)
+    assert "body.nowhere" in line["reason"]
+    done = await desk.call("try", "--event", str(event), "--execute")
+    assert (done.code, lines(done.out)[0]["outcome"]["result"]) == (1, "failure")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ("[" * 100_000, "is nested too deep"),
+        ('{"source": "a", "subject": "b", "data": {}}', "`id`"),
+        (json.dumps({**EVENT, "id": 7}), "`$.id`"),
+        ('{"apiVersion": "v1", "kind": "Pod", "metadata": {}}', "is a Kubernetes object"),
+    ],
+)
+async def test_a_broken_event_is_named_with_the_reason(desk: Desk, event: Path, text: str, reason: str) -> None:
+    event.write_text(text)
+    done = await desk.call("try", "--event", str(event))
+    assert (done.code, done.out) == (2, "")
+    assert f"{event} is" in done.err
+    assert reason in done.err
+
+
+async def test_an_event_file_that_is_not_there_is_named(desk: Desk, event: Path) -> None:
+    done = await desk.call("try", "--event", "nowhere.json")
+    assert (done.code, "nowhere.json: No such file" in done.err) == (2, True), done.err
