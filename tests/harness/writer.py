@@ -23,7 +23,7 @@ from tests.harness.history import Change, History, Restore
 
 TAG = "kubecdc.io/write"
 PAUSE = 0.1  # seconds before a write that failed is tried again
-PATIENCE = 60.0  # seconds for one write, API server restarts included
+PATIENCE = 240.0  # seconds for one write: a restart of the API server may take it several starts
 
 
 class WriteFailedError(AssertionError):
