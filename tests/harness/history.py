@@ -62,8 +62,8 @@ class History:
         self.changes = changes
         self.restores = restores
         self._first_restore = min((restore.at for restore in restores), default=math.inf)
-        undone = {place for restore in restores for place in range(restore.kept, restore.at)}
-        self.standing = [place for place in range(len(changes)) if place not in undone]
+        self._undone = {place for restore in restores for place in range(restore.kept, restore.at)}
+        self.standing = [place for place in range(len(changes)) if place not in self._undone]
         self.lives: dict[str, Life] = defaultdict(Life)
         self._by_state: dict[tuple[str, int, str], list[int]] = defaultdict(list)
         self._revived: dict[int, list[float]] = defaultdict(list)
@@ -85,8 +85,9 @@ class History:
         return sorted(self._ends.get(uid, []))
 
     def ended_unseen(self, uid: str) -> bool:
-        """Whether it came to an end in a restore or after one: among versions that a watch may believe seen."""
-        return any(end >= self._first_restore + ENDED for end in self._ends.get(uid, []))
+        """Whether a watch may have missed its end: in a restore, after one (among versions that it may believe seen),
+        or in the stretch that one undid (the line need not have been sent)."""
+        return any(end >= self._first_restore + ENDED or end in self._undone for end in self._ends.get(uid, []))
 
     def restored_before(self, place: int) -> bool:
         """Whether the change was made after a restore."""

@@ -375,3 +375,25 @@ def test_equal_versions_of_two_pasts_are_told_apart_by_their_tags(world: World) 
 def test_an_end_that_was_never_told_is_found_though_a_successor_was(world: World) -> None:
     world.take("DELETE", "c")
     assert [what.split()[0] for what in audit(world.changes, world.receipts).misled] == ["changed.d.107.ADD"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_end_that_a_restore_undid_may_be_told_late_but_not_never(world: World, told: bool) -> None:
+    """``d`` is deleted and ``f`` takes its name and is deleted too, unseen; then all of it is undone, and the versions
+    have grown past when ``d`` is changed: the watch goes on, and a repair finds the end of ``f``."""
+    world.write("DELETE", "d", "c")
+    world.write("ADD", "f", "c")
+    world.write("DELETE", "f", "c")
+    world.take("DELETE", "f")
+    made = next(r for r in world.receipts if r.uid == "f")
+    world.version += 50
+    world.write("UPDATE", "d", "c")
+    restores = [Restore(kept=8, at=11)]
+    if told:
+        world.receipts.append(again(made, action="DELETE", sequence=world.version))
+        world.receipts.append(again(world.receipts[-2]))
+    report = audit(world.changes, world.receipts, restores=restores)
+    if told:
+        assert report.ok, str(report)
+    else:
+        assert [what for what in report.misled if "never told" in what], str(report)
