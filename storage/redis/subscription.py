@@ -112,7 +112,7 @@ class _Worker:
         self._settler = Settler(of._connection, self.leases.token, self.leases.forget)
 
     async def fill(self) -> None:
-        """Read until there is enough to hand out or nothing more. Raises Unavailable."""
+        """Read until there is something to hand out or nothing more. Raises Unavailable."""
         for delivery in [delivery for delivery in self._out.values() if delivery.left < 0]:
             delivery.lapse()
         await self.leases.fresh()
@@ -123,6 +123,8 @@ class _Worker:
         await self._look_after_held(all_of_them=rang)
         while self._unread and self._wants_more:
             await self._read()
+            if self._lanes.ready:
+                break  # the rest can wait: it may be the long backlog of one object
         await self._read_bodies()
 
     def next(self) -> RedisDelivery | None:

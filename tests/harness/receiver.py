@@ -49,6 +49,7 @@ class Behaviour(msgspec.Struct, kw_only=True):
     delay: float = 0.0
     hang_up: bool = False
     answer_bytes: int = 0  # of a body with the answer
+    partitionkey: str = ""  # to events of this object only
     seconds: float = 0.0
 
 
@@ -72,8 +73,10 @@ class Receiver:
         """Write it down, then answer."""
         body = await request.read()
         now = time.monotonic()
-        behaviour = self._behaviour if now < self._until else Behaviour()
         header = request.headers
+        behaviour = self._behaviour if now < self._until else Behaviour()
+        if behaviour.partitionkey not in {"", header.get("ce-partitionkey", "")}:
+            behaviour = Behaviour()
         peer = request.transport.get_extra_info("peername") if request.transport else None
         line = Line(
             at=now,

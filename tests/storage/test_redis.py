@@ -311,6 +311,19 @@ async def test_one_hot_object_does_not_hold_up_the_others(redis_harness: RedisHa
         assert {first.event.id, second.event.id} == {event(0, "hot").id, event(1, "other").id}
 
 
+async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_harness: RedisHarness) -> None:
+    bus = await redis_harness.redis(replace(redis_harness.settings, name="backlog", partitions=1))
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1, "other"))
+    for begin in range(0, 3000, 500):
+        await leader.commit(*(event(number, "hot") for number in range(begin, begin + 500)))
+    async with Receiver.of(bus, NAME, prefetch=2) as receiver:
+        assert (await receiver.next()).event.id == event(1, "other").id
+        read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
+        assert read["pending"] < 1000
+
+
 async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_harness: RedisHarness) -> None:
     bus = await redis_harness.redis(replace(redis_harness.settings, retention_bytes=3 * SIZE))
     slow = SubscriptionSpec("slow", SOURCE, SUBJECT)
