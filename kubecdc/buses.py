@@ -8,13 +8,16 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from kubecdc.manifests import Manifests
 from storage.contracts import Bus, SubscriptionSpec
 from storage.errors import UsageError
 from storage.manifest import EventBus
+
+if TYPE_CHECKING:
+    from watcher.lease_settings import LeaseSettings
 
 T = TypeVar("T")
 
@@ -34,9 +37,12 @@ def place(manifest: EventBus) -> str:
 
 
 @asynccontextmanager
-async def opened(manifest: EventBus, *, create: bool = True) -> AsyncIterator[Bus]:
-    """The bus of a manifest, closed at the end. Without `create`, a bus that does not exist is a UsageError."""
-    bus = await (_redis if manifest.spec.redis else _sqlite)(manifest, create)
+async def opened(manifest: EventBus, *, create: bool = True, lease: LeaseSettings | None = None) -> AsyncIterator[Bus]:
+    """The bus of a manifest, closed at the end. Without `create`, a bus that does not exist is a UsageError.
+
+    The durations of a `lease` are those of the bus's own elector too, where it has any.
+    """
+    bus = await (_redis(manifest, create, lease) if manifest.spec.redis else _sqlite(manifest, create))
     try:
         yield bus
     finally:
@@ -59,8 +65,8 @@ async def _sqlite(manifest: EventBus, create: bool) -> Bus:
     return await open_bus(settings, holder=holder())
 
 
-async def _redis(manifest: EventBus, create: bool) -> Bus:
-    from storage.redis import RedisSettings, open_bus
+async def _redis(manifest: EventBus, create: bool, lease: LeaseSettings | None) -> Bus:
+    from storage.redis import LeadSettings, RedisSettings, open_bus
 
     spec = manifest.spec
     assert spec.redis is not None
@@ -72,6 +78,7 @@ async def _redis(manifest: EventBus, create: bool) -> Bus:
         retention=spec.retention,
         retention_bytes=spec.retention_bytes,
         max_pending=spec.max_pending,
+        lead=LeadSettings(lease.duration, lease.renew_deadline, lease.retry_period) if lease else LeadSettings(),
     )
     return await open_bus(settings, holder=holder(), create=create)
 

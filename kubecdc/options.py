@@ -98,13 +98,14 @@ def _lease_duration(name: str, default: str, text: str) -> Callable[[Any], Any]:
     )
 
 
-lease = _together(
+election = _together(
     click.option(
         "--leader-election/--no-leader-election",
         default=None,
         envvar="KUBECDC_LEADER_ELECTION",
         show_envvar=True,
-        help="Elect the leader by a Lease in the cluster.  [default: off on SQLite, where the file's lock elects]",
+        help="Elect the leader by a Lease in the cluster; without, the bus elects by itself.  "
+        "[default: on for a Redis bus; off for SQLite, where the file's lock elects]",
     ),
     click.option(
         "--lease-name",
@@ -122,6 +123,10 @@ lease = _together(
         show_envvar=True,
         help="Its namespace.  [default: the pod's, or `default`]",
     ),
+)
+
+lease = _together(
+    election,
     _lease_duration("lease-duration", "15s", "A leader that has not renewed for so long is replaced; whole seconds."),
     _lease_duration("renew-deadline", "10s", "A leader that could not renew for so long stops."),
     _lease_duration("retry-period", "2s", "Between two renewals, or two looks of a process that stands by."),

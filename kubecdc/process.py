@@ -7,23 +7,19 @@ import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from kubecdc import backlog
-from kubecdc.buses import holder, opened, owed, place, used
+from kubecdc.buses import opened, owed, place, used
 from kubecdc.manifests import Manifests
-from storage.contracts import Bus, Elector
 from storage.errors import KubecdcError
-from storage.manifest import DEFAULT_BUS, EventBus
 from workers.mounts import Mounts
 from workers.triggers.log import Write
 
 if TYPE_CHECKING:
-    from watcher.cluster import Cluster
-    from watcher.lease_settings import LeaseSettings
+    from kubecdc.election import Election
 
 log = structlog.get_logger()
 JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
@@ -39,10 +35,12 @@ async def run(
     concurrency: int,
     log_event: Write,
     mounts: Mounts,
-    leader_election: bool | None = None,
-    lease: LeaseSettings | None = None,
+    election: Election | None = None,
 ) -> None:
-    """Run the sides; returns after SIGTERM or SIGINT, once all in flight is settled. Raises the first KubecdcError."""
+    """Run the sides; returns after SIGTERM or SIGINT, once all in flight is settled. Raises the first KubecdcError.
+
+    Without an ``election``, each bus elects by itself.
+    """
     # One object of such depth, which Kubernetes takes, must not stand in the way of all others.
     sys.setrecursionlimit(JSON_DEPTH)
     stop = asyncio.Event()
@@ -60,7 +58,7 @@ async def run(
 
             cluster = await stack.enter_async_context(Cluster(kubeconfig, context))
         for manifest in used(manifests, names):
-            bus = await stack.enter_async_context(opened(manifest))
+            bus = await stack.enter_async_context(opened(manifest, lease=election.lease if election else None))
             # Before the first event: from here on each subscription is owed everything.
             log.info("bus", name=manifest.name, at=place(manifest))
             specs = owed(manifests, manifest)
@@ -69,9 +67,7 @@ async def run(
             if cluster and mine:
                 from watcher import watcher
 
-                elector = bus.elector
-                if lease and by_lease(manifest, leader_election):
-                    elector = lease_elector(bus, manifest, cluster, lease)
+                elector = election.elector(bus, manifest, cluster) if election else bus.elector
                 sides.append(_until(stop, watcher.run(bus, mine, cluster, elector)))
                 named = {spec.name for spec in specs}
                 sides.append(_until(stop, backlog.watch(bus, named, manifest.spec.max_pending)))
@@ -92,22 +88,6 @@ async def run(
                 )
         await together(sides, stop)
     log.info("stopped")
-
-
-def by_lease(manifest: EventBus, given: bool | None) -> bool:
-    """Whether a Lease elects who watches for the bus: as told, else wherever no file is there to be locked."""
-    return manifest.spec.sqlite is None if given is None else given
-
-
-def lease_elector(bus: Bus, manifest: EventBus, cluster: Cluster, settings: LeaseSettings) -> Elector:
-    """The Lease first, then what the bus itself elects by. Each bus has its own Lease."""
-    from watcher.lease import LeaseElector
-    from watcher.leases import ClusterLeases
-
-    if manifest.name != DEFAULT_BUS:
-        settings = replace(settings, name=f"{settings.name}-{manifest.name}")
-    leases = ClusterLeases(cluster, settings.namespace, settings.name)
-    return LeaseElector(leases, bus.checkpoints, settings, holder=holder(), inner=bus.elector)
 
 
 async def together(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from storage.errors import UsageError
 from workers.mounts import Mounts
 
 if TYPE_CHECKING:
-    from watcher.lease_settings import LeaseSettings
+    from kubecdc.election import Election
 
 
 @click.command()
@@ -77,11 +76,10 @@ def _go(
     metrics_port: int | None,
     secrets_dir: str = "",
     configmaps_dir: str = "",
-    leader_election: bool | None = None,
     **lease: Any,
 ) -> None:
     logs.configure(log_format, log_level)
-    settings = _lease_settings(**lease) if watch else None
+    election = _election(**lease) if watch else None
     manifests = load(filenames, stdin=sys.stdin)
     _require(manifests, watch=watch, work=work)
     log = structlog.get_logger()
@@ -102,29 +100,15 @@ def _go(
             concurrency=concurrency,
             log_event=logs.event_lines(log_format),
             mounts=Mounts(Path(secrets_dir), Path(configmaps_dir)),
-            leader_election=leader_election,
-            lease=settings,
+            election=election,
         )
     )
 
 
-def _lease_settings(
-    *,
-    lease_name: str,
-    lease_namespace: str | None,
-    lease_duration: timedelta,
-    renew_deadline: timedelta,
-    retry_period: timedelta,
-) -> LeaseSettings:
-    from watcher.lease_settings import LeaseSettings, home_namespace
+def _election(**given: Any) -> Election:
+    from kubecdc.election import from_options
 
-    return LeaseSettings(
-        name=lease_name,
-        namespace=lease_namespace or home_namespace(),
-        duration=lease_duration,
-        renew_deadline=renew_deadline,
-        retry_period=retry_period,
-    )
+    return from_options(**given)
 
 
 def _require(manifests: Manifests, *, watch: bool, work: bool) -> None:

@@ -6,14 +6,14 @@ import random
 from collections.abc import Callable
 
 from storage.errors import UsageError
-from storage.redis.settings import RedisSettings
+from storage.redis.settings import LeadSettings, RedisSettings
 
 try:
     from storage.redis.bus import RedisBus
 except ImportError as e:
     raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint="pip install 'kubecdc[redis]'") from e
 
-__all__ = ["RedisBus", "RedisSettings", "open_bus"]
+__all__ = ["LeadSettings", "RedisBus", "RedisSettings", "open_bus"]
 
 
 async def open_bus(

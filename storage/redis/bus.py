@@ -55,7 +55,7 @@ class RedisBus:
         self.checkpoints = RedisCheckpoints(connection)
         self.dead_letters = RedisDeadLetters(connection, partitions=partitions, max_pending=max_pending)
         self.retention = Retention(settings, connection)
-        self.elector = RedisElector(connection, self.retention, holder, self._now)
+        self.elector = RedisElector(connection, self.retention, settings.lead, holder, self._now)
 
     async def open(self, *, create: bool) -> None:
         """Find or make the bus. Raises UsageError, Refused, Unavailable."""

@@ -14,12 +14,11 @@ from storage.contracts import Term
 from storage.errors import KubecdcError, LeadershipLost, Unavailable
 from storage.redis.connection import Connection
 from storage.redis.retention import Retention
+from storage.redis.settings import LeadSettings
 
 log = structlog.get_logger()
-LEASE = 15.0  # seconds that a leader which is not heard of keeps the lead
-TRUST = 10.0  # seconds since the last renewal that succeeded was sent, in which the leader may act
-RENEW = 2.0
 POLL = 0.2  # seconds between two tries to take it
+RELEASE = 2.0  # seconds: a process that is told to go must go, whether or not Redis answers
 RETRY = Backoff(duration=0.1, cap=5.0)
 
 
@@ -30,9 +29,19 @@ class RedisElector:
     in any case.
     """
 
-    def __init__(self, connection: Connection, retention: Retention, holder: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        retention: Retention,
+        settings: LeadSettings,
+        holder: str,
+        now: Callable[[], float],
+    ) -> None:
         self._connection = connection
         self._retention = retention
+        self._kept = int(settings.duration.total_seconds() * 1000)
+        self._trust = settings.deadline.total_seconds()
+        self._period = settings.period.total_seconds()
         self._holder = holder
         self._now = now
 
@@ -40,7 +49,11 @@ class RedisElector:
     async def lead(self) -> AsyncIterator[Term]:
         """Wait until nobody else leads; it is handed over at the end of the block. Raises LeadershipLost from it."""
         token = secrets.token_hex(8)
-        term, sent = await self._take(token)
+        try:
+            term, sent = await self._take(token)
+        except asyncio.CancelledError:
+            await self._release(token)  # it may be ours, and only the reply is missing
+            raise
         log.info("leading", term=term.number, holder=self._holder)
         task = asyncio.current_task()
         assert task is not None
@@ -62,15 +75,14 @@ class RedisElector:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             if not lost:
-                with suppress(KubecdcError):  # then it expires
-                    await self._connection.run("renew", token, 0)
+                await self._release(token)
 
     async def _take(self, token: str) -> tuple[Term, float]:
         failures, said = 0, False
         while True:
             sent = self._now()
             try:
-                epoch, leader = await self._connection.run("lead", token, self._holder, int(LEASE * 1000))
+                epoch, leader = await self._connection.run("lead", token, self._holder, self._kept)
             except Unavailable as e:
                 if self._connection.ending:
                     raise
@@ -86,16 +98,21 @@ class RedisElector:
                 log.info("standing by", leader=leader.decode(errors="replace"), holder=self._holder)
             await asyncio.sleep(POLL)
 
+    async def _release(self, token: str) -> None:
+        with suppress(KubecdcError, TimeoutError):  # then it expires
+            async with asyncio.timeout(RELEASE):
+                await self._connection.run("renew", token, 0)
+
     async def _hold(self, token: str, sent: float) -> str:
         """Renew until that is not possible any more; returns why."""
         while True:
-            await asyncio.sleep(RENEW)
+            await asyncio.sleep(self._period)
             begin = self._now()
             try:
-                async with asyncio.timeout(max(0.0, sent + TRUST - begin)):
-                    if not await self._connection.run("renew", token, int(LEASE * 1000)):
+                async with asyncio.timeout(max(0.0, sent + self._trust - begin)):
+                    if not await self._connection.run("renew", token, self._kept):
                         return "the lead in Redis is not ours any more"
                 sent = begin
             except (Unavailable, TimeoutError) as e:
-                if self._now() >= sent + TRUST:
+                if self._now() >= sent + self._trust:
                     return f"the lead in Redis could not be renewed: {e}"

@@ -8,13 +8,23 @@ from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
+class LeadSettings:
+    """``duration``: how long a leader that is not heard of keeps the lead. ``deadline``: how long it may act since the
+    last renewal that succeeded was sent; the shorter one. ``period``: between two renewals."""
+
+    duration: timedelta = timedelta(seconds=15)
+    deadline: timedelta = timedelta(seconds=10)
+    period: timedelta = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
 class RedisSettings:
     """``url`` of the server, ``name`` of the bus there: several buses may share a Redis.
 
     ``partitions`` is fixed when the bus is made: how many streams the events go to, and so how many workers of a
     subscription can share the work. ``ack_wait`` is how long a worker that is not heard of keeps what it has;
     ``retention`` and ``retention_bytes`` (of event bodies) bound the events that every subscription has settled;
-    ``max_pending`` is the backlog of a subscription at which commits are refused.
+    ``max_pending`` is the backlog of a subscription at which commits are refused; ``lead`` is how long a lead lasts.
     """
 
     url: str
@@ -24,6 +34,7 @@ class RedisSettings:
     retention: timedelta = timedelta(hours=24)
     retention_bytes: int = 1 << 30
     max_pending: int = 1_000_000
+    lead: LeadSettings = LeadSettings()
 
     @property
     def prefix(self) -> str:

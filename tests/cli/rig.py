@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,14 @@ metadata: {name: print}
 spec:
   dependencies: [{name: change, eventSourceName: workflows, eventName: changed}]
   triggers: [{template: {name: line, log: {}}}]
+"""
+REDIS_BUS = """\
+apiVersion: kubecdc.io/v1alpha1
+kind: EventBus
+metadata: {{name: default}}
+spec:
+  redis: {{url: "{url}", partitions: 4}}
+  redelivery: {{ackWait: 2s}}
 """
 
 
@@ -121,6 +130,12 @@ class Desk:
         done = Done(process.returncode or 0, out.decode(), err.decode())
         assert "Traceback" not in done.err, done.err
         return done
+
+    async def rows(self, *command: str) -> list[dict[str, Any]]:
+        """What a command prints as JSON."""
+        done = await self.call(*command, "-o", "json")
+        assert done.code == 0, done.err
+        return msgspec.json.decode(done.out, type=list[dict[str, Any]])
 
     @asynccontextmanager
     async def running(self, *args: str) -> AsyncIterator[Running]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,20 @@ async def spec(desk: Desk, name: str = "kubecdc") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("signal", "within"), [("SIGTERM", 3.0), ("SIGKILL", SECONDS + 2.0)])
+GOES = pytest.mark.parametrize(("signal", "within"), [("SIGTERM", 3.0), ("SIGKILL", SECONDS + 2.0)])
+
+
+@GOES
 async def test_the_lead_moves_when_the_leader_goes(desk: Desk, signal: str, within: float) -> None:
+    await lead_moves(desk, signal, within)
+
+
+@GOES
+async def test_on_redis_it_moves_as_fast_as_the_options_say(redis_desk: Desk, signal: str, within: float) -> None:
+    await lead_moves(redis_desk, signal, within)
+
+
+async def lead_moves(desk: Desk, signal: str, within: float) -> None:
     async with desk.running("work") as worker, desk.running("watch", *ELECTION) as one:
         await one.until('"leading"')
         async with desk.running("watch", *ELECTION) as other:
@@ -58,6 +71,32 @@ async def test_without_the_option_there_is_no_lease_on_sqlite(desk: Desk) -> Non
     assert (await desk.api.list(*LEASES, "default"))["items"] == []
 
 
+async def test_a_redis_bus_is_led_by_lease_unless_told_not_to(redis_desk: Desk) -> None:
+    async with redis_desk.running("run", "--no-leader-election") as key:
+        await key.until('"listed"')
+        assert (await redis_desk.api.list(*LEASES, "default"))["items"] == []
+        async with redis_desk.running("watch") as lease:
+            # It has the Lease, and waits for who leads without: on one bus, both ways of electing exclude each other.
+            await lease.until('"lease taken"')
+            await lease.until("standing by")
+            assert not lease.lines("leading")
+            key.process.terminate()
+            await lease.until('"leading"')
+            found = await spec(redis_desk)
+            assert found["leaseDurationSeconds"] == 15
+            assert found["holderIdentity"].split("/")[1] == str(lease.process.pid)
+
+
+async def test_the_help_says_the_durations_of_client_go(desk: Desk) -> None:
+    for command in ("watch", "run"):
+        done = await desk.call(command, "--help", manifests=False)
+        text = " ".join(done.out.split())
+        for option, default in (("lease-duration", "15s"), ("renew-deadline", "10s"), ("retry-period", "2s")):
+            name = option.upper().replace("-", "_")
+            assert re.search(rf"--{option} DURATION [^\[]+\[env var: KUBECDC_{name}; default: {default}\]", text), text
+        assert "[default: on for a Redis bus; off for SQLite, where the file's lock elects]" in text, text
+
+
 async def test_the_lease_is_where_the_options_say(desk: Desk) -> None:
     desk.environment |= {"KUBECDC_LEADER_ELECTION": "true", "KUBECDC_LEASE_NAME": "cdc"}
     async with desk.running("run", "--lease-namespace", "ops") as one:
@@ -85,13 +124,18 @@ async def test_each_bus_has_its_own_lease(desk: Desk) -> None:
     [
         (["--lease-duration", "10s"], "--lease-duration 10s must be greater than --renew-deadline 10s"),
         (["--retry-period", "9s"], "--renew-deadline 10s must be greater than 1.2 times --retry-period 9s"),
+        (["--retry-period", "0s"], "--retry-period 0s must be above 0"),
         (["--lease-duration", "15"], "'15' is not a duration"),
+        (["--lease-name", "My_Lease"], "--lease-name: 'My_Lease' is not a Kubernetes name"),
     ],
 )
 async def test_durations_that_cannot_be_are_refused(desk: Desk, options: list[str], message: str) -> None:
     done = await desk.call("watch", *options)
-    assert done.code == 2
-    assert message in done.err
+    assert (done.code, message in done.err) == (2, True), done.err
+    option, value = options
+    desk.environment[f"KUBECDC_{option.removeprefix('--').upper().replace('-', '_')}"] = value
+    done = await desk.call("run")
+    assert (done.code, message in done.err) == (2, True), done.err
 
 
 async def test_a_right_that_lacks_is_one_line(tmp_path: Path) -> None:

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import signal
 
-import msgspec
-
 from storage.testing.actors import until
-from tests.cli.rig import Desk
-from tests.storage.redis_server import RedisServer
-
-BUS = """\
-apiVersion: kubecdc.io/v1alpha1
-kind: EventBus
-metadata: {{name: default}}
-spec:
-  redis: {{url: "{url}", partitions: 4}}
-  redelivery: {{ackWait: 2s}}
-"""
-
-
-async def rows(desk: Desk, *command: str) -> list[dict[str, object]]:
-    done = await desk.call(*command, "-o", "json")
-    assert done.code == 0, done.err
-    return msgspec.json.decode(done.out, type=list[dict[str, object]])
+from tests.cli.rig import REDIS_BUS, Desk
 
 
 async def _all(names: list[str], out: str) -> bool:
     return all(f'"{name}"' in out for name in names)
 
 
-async def test_watch_and_work_share_a_bus_in_redis(desk: Desk, shared_redis: RedisServer) -> None:
-    url = shared_redis.url.removesuffix("0") + "1"
-    desk.write("bus.yaml", BUS.format(url=url))
+async def test_watch_and_work_share_a_bus_in_redis(redis_desk: Desk) -> None:
+    desk = redis_desk
     missing = await desk.call("bus", "show")
     assert missing.code == 2
     assert "there is no bus 'default'" in missing.err
@@ -49,20 +30,20 @@ async def test_watch_and_work_share_a_bus_in_redis(desk: Desk, shared_redis: Red
             for name in late:
                 await desk.create(name)
             await until(lambda: _all(late, second.out))
-        (row,) = await rows(desk, "bus", "show")
+        (row,) = await desk.rows("bus", "show")
         assert (row["subscription"], row["pending"], row["dead"]) == ("print/line", 0, 0)
-        (checkpoint,) = await rows(desk, "checkpoint", "show")
+        (checkpoint,) = await desk.rows("checkpoint", "show")
         assert checkpoint
-        assert await rows(desk, "dlq", "list") == []
+        assert await desk.rows("dlq", "list") == []
         replay = await desk.call("replay", "--subscription", "print/line", "--yes")
         assert replay.code == 0, replay.err
         assert "16" in replay.out
-        (row,) = await rows(desk, "bus", "show")
+        (row,) = await desk.rows("bus", "show")
         assert row["pending"] == 16
 
 
-async def test_the_password_of_a_redis_is_told_to_nobody(desk: Desk, shared_redis: RedisServer) -> None:
-    desk.write("bus.yaml", BUS.format(url="redis://user:geheim@127.0.0.1:1/0"))
+async def test_the_password_of_a_redis_is_told_to_nobody(desk: Desk) -> None:
+    desk.write("bus.yaml", REDIS_BUS.format(url="redis://user:geheim@127.0.0.1:1/0"))
     done = await desk.call("run")
     assert done.code == 1
     assert "127.0.0.1:1" in done.err

@@ -19,7 +19,8 @@ import pytest
 
 from storage.contracts import Bus, Delivery, SubscriptionSpec
 from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
-from storage.redis import RedisBus, RedisSettings, elector, open_bus
+from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus
+from storage.redis.connection import Argument
 from storage.redis.publisher import partition
 from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage import redis_server
@@ -351,11 +352,10 @@ async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_ha
 
 
 async def test_a_leader_that_cannot_renew_is_stopped_before_another_leads(
-    server: RedisServer, own: RedisHarness, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, own: RedisHarness
 ) -> None:
-    for name, seconds in (("LEASE", 1.5), ("TRUST", 0.8), ("RENEW", 0.1)):
-        monkeypatch.setattr(elector, name, seconds)
-    bus: Bus = await own.redis()
+    lead = LeadSettings(*(timedelta(seconds=seconds) for seconds in (1.5, 0.8, 0.1)))
+    bus: Bus = await own.redis(replace(own.settings, lead=lead))
     clock = asyncio.get_running_loop().time
     with pytest.raises(LeadershipLost, match="could not be renewed"):
         async with bus.elector.lead() as first:
@@ -366,3 +366,25 @@ async def test_a_leader_that_cannot_renew_is_stopped_before_another_leads(
     assert clock() - begin < 1.5
     async with bus.elector.lead() as second:
         assert second.number > first.number
+
+
+async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus, other = await redis_harness.redis(), await redis_harness.redis(holder="two")
+    taken, run = asyncio.Event(), bus._connection.run
+
+    async def unheard(script: str, *args: Argument) -> Any:
+        answer = await run(script, *args)
+        if script == "lead":
+            taken.set()
+            await asyncio.Event().wait()
+        return answer
+
+    monkeypatch.setattr(bus._connection, "run", unheard)
+    waiting = asyncio.create_task(bus.elector.lead().__aenter__())
+    await taken.wait()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    async with asyncio.timeout(5), other.elector.lead():  # it would last for 15 s
+        pass
