@@ -94,6 +94,14 @@ class Fleet:
     def start_worker(self, name: str) -> Process:
         return self.processes.start(name, [KUBECDC, "work", "-f", str(self.manifests(name)), "--log-format", "json"])
 
+    async def ask(self, *command: str) -> list[dict[str, object]]:
+        """What an operator's command says of the bus."""
+        argv = [*command, "-f", str(self.manifests("operator")), "-o", "json"]
+        process = await asyncio.create_subprocess_exec(KUBECDC, *argv, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said
+        return msgspec.json.decode(said, type=list[dict[str, object]])
+
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[RedisBus]:
         """The bus, opened beside the workers; the subscription is registered."""
