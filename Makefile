@@ -28,8 +28,8 @@ format: $(READY) ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: $(READY) ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set)
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED))
+chaos: $(READY) redis ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set, BUS=redis|sqlite, redis where redis-server is)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(BUS),--bus $(BUS)) $(if $(SEED),--seed $(SEED))
 
 redis: # Needed by tests only; without it, and without the right to install it, those that need it are skipped
 	@command -v redis-server >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -q && apt-get install -yq --no-install-recommends redis-server; }

@@ -2,7 +2,8 @@
 
 Rounds of a random load under random faults, one after another on the same bus; each ends with the ledger's judgement
 of everything since the start. A failing round keeps its folder and names the seed that makes the same round again.
-It runs on the real API server where KUBEBUILDER_ASSETS holds one.
+It runs on the real API server where KUBEBUILDER_ASSETS holds one. On Redis a Lease elects the leader, and each round
+also holds against each other who led and what was committed.
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.apiserver.real import RealApiServer, assets
 from tests.harness.api import WORKFLOWS, Api
-from tests.harness.faults import REAL, SIMULATED, Kind
+from tests.harness.buses import RedisStreams, open_bus
+from tests.harness.faults import REAL, REDIS, SIMULATED, Kind
 from tests.harness.ledger import Report
 from tests.harness.load import Load
 from tests.harness.processes import Processes
 from tests.harness.servers import open_server
 from tests.harness.stack import Stack
+from tests.harness.terms import quarrels, terms, watcher_logs
 from tests.harness.trial import Trial, raise_stack
 from tests.harness.writer import Writer
 
 CHANGES = 3000  # a round
 RATE = 120.0  # changes a second
+WORKERS = ("worker-1", "worker-2", "worker-3")
 AUDIT = "10s"  # so that a restore that only an audit finds is found before the verdict
 MOST = {
     Kind.KILL_WATCHER: 8,
@@ -46,31 +52,55 @@ MOST = {
     Kind.REFUSE: 1,
     Kind.HANG_UP: 1,
     Kind.SLOW: 1,
+    Kind.PAUSE_LEADER: 1,
+    Kind.KILL_REDIS: 2,
+    Kind.LOSE_TAIL: 3,
+    Kind.FLUSH_SCRIPTS: 2,
+    Kind.CUT_REDIS: 2,
+    Kind.DROP_REPLIES: 2,
+    Kind.DELAY_REPLIES: 1,
+    Kind.HANG_REDIS: 1,
 }
 
 
-async def chaos(directory: Path, minutes: float, seed: int, kind: str) -> bool:
+async def chaos(directory: Path, minutes: float, seed: int, kind: str, bus_kind: str) -> bool:
     """Run rounds until the time is over. False as soon as the ledger finds a fault of ours."""
     deadline = time.monotonic() + 60 * minutes
-    async with open_server(kind, directory / "server") as server:
-        with Processes(directory) as processes:
-            stack = await raise_stack(directory, server, processes, auditInterval=AUDIT)
-            async with Api(stack.kubeconfig) as api:
-                writer, round_ = Writer(api, WORKFLOWS), 0
-                while time.monotonic() < deadline:
-                    round_ += 1
-                    report = await _round(stack, writer, f"{seed}/{round_}")
-                    print(f"round {round_}, {len(writer.restores)} restores: {report}", flush=True)
-                    if not report.ok or report.unexplained:
-                        return False
+    async with AsyncExitStack() as exits:
+        server = await exits.enter_async_context(open_server(kind, directory / "server"))
+        processes = exits.enter_context(Processes(directory))
+        bus = await exits.enter_async_context(open_bus(bus_kind, processes, directory))
+        stack = await raise_stack(directory, server, processes, bus, workers=WORKERS, auditInterval=AUDIT)
+        writer = Writer(await exits.enter_async_context(Api(stack.kubeconfig)), WORKFLOWS)
+        round_ = 0
+        while time.monotonic() < deadline:
+            round_ += 1
+            report = await _round(stack, writer, f"{seed}/{round_}")
+            print(f"round {round_}, {len(writer.restores)} restores: {report}", flush=True)
+            if not report.ok or report.unexplained or await _quarrels(stack):
+                return False
     print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(stack.faults.items())))
     return True
+
+
+async def _quarrels(stack: Stack) -> bool:
+    """Whether two have led at once, where a Lease elects."""
+    if not isinstance(stack.bus, RedisStreams):
+        return False
+    taken, committed = terms(watcher_logs(stack.processes)), await stack.bus.committed()
+    epochs, holders = {event.epoch for event in committed}, {holding.holder for holding in taken}
+    found = quarrels(taken, committed)
+    print(f"epochs: {len(taken)} taken by {len(holders)} watchers, {len(epochs)} with commits, quarrels {len(found)}")
+    print("".join(f"quarrel: {what}\n" for what in found[:10]), end="", flush=True)
+    return bool(found)
 
 
 async def _round(stack: Stack, writer: Writer, seed: str) -> Report:
     rng = random.Random(f"chaos/{seed}")
     faults = {kind: rng.randint(0, most) for kind, most in MOST.items()}
     never = SIMULATED if isinstance(stack.server, RealApiServer) else REAL
+    if not isinstance(stack.bus, RedisStreams):
+        never = never | REDIS
     faults = {kind: count for kind, count in faults.items() if kind not in never}
     return await Trial(Load(seed=rng.randrange(10**9), changes=CHANGES, rate=RATE), faults).run(stack, writer)
 
@@ -80,11 +110,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--server", choices=["simulator", "real"], default="real" if assets() else "simulator")
+    parser.add_argument(
+        "--bus", choices=["sqlite", "redis"], default="redis" if shutil.which("redis-server") else "sqlite"
+    )
     args = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="kubecdc-chaos-"))
-    print(f"seed {args.seed}, {args.server}, logs in {directory}", flush=True)
-    if not asyncio.run(chaos(directory, args.minutes, args.seed, args.server)):
-        raise SystemExit(f"FAILED: --seed {args.seed} --server {args.server}, logs in {directory}")
+    print(f"seed {args.seed}, {args.server}, {args.bus}, logs in {directory}", flush=True)
+    if not asyncio.run(chaos(directory, args.minutes, args.seed, args.server, args.bus)):
+        options = f"--seed {args.seed} --server {args.server} --bus {args.bus}"
+        raise SystemExit(f"FAILED: {options}, logs in {directory}")
 
 
 if __name__ == "__main__":

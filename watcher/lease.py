@@ -233,7 +233,9 @@ class LeaseElector:
 
     async def _raise_epoch(self, number: int) -> None:
         """Have an epoch in the Lease that is not below the number. Raises LeadershipLost."""
-        self._epoch = max(self._epoch, number)
+        if number > self._epoch:
+            self._epoch = number
+            log.info("epoch raised", lease=self._name, term=number, holder=self.identity)
         while self._held is not None and self._held.epoch < self._epoch:
             try:
                 await self._renew_once()

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tests.harness.api import WORKFLOWS, Api
+from tests.harness.buses import SqliteFile
 from tests.harness.ledger import Change, Report, audit
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
@@ -171,7 +172,7 @@ async def demo(directory: Path, console: Console) -> bool:
     shutil.copytree(HERE, manifests, ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
     async with open_server("simulator", directory) as server:
         with Processes(directory) as processes:
-            stack = Stack(directory, server, processes, manifests, directory / "kubecdc.db")
+            stack = Stack(directory, server, processes, manifests, SqliteFile(directory / "kubecdc.db"))
             url = await stack.start_receiver()
             sensor = manifests / "sensor-http.yaml"
             sensor.write_text(sensor.read_text().replace(SHIPPED_URL, f"{url}/workflows"))

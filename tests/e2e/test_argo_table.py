@@ -158,7 +158,7 @@ async def all_killed_and_the_file_locked(simulator: Server, tmp_path: Path) -> N
             b.stack.processes.restart(WATCHER)
             b.stack.processes.restart(WORKER)
             await b.at(1600)
-            with locked(b.stack.bus_file):
+            with locked(b.stack.directory / "bus.db"):
                 await asyncio.sleep(3)
 
         async with asyncio.TaskGroup() as group:
@@ -175,7 +175,7 @@ async def test_bus_not_to_be_had_at_the_start(simulator: Server, tmp_path: Path)
     async with bench(simulator, tmp_path) as b:
         for name in (WATCHER, WORKER):
             await b.stack.processes[name].stop()
-        with locked(b.stack.bus_file):
+        with locked(b.stack.directory / "bus.db"):
             watcher, worker = b.stack.processes.restart(WATCHER), b.stack.processes.restart(WORKER)
             await b.writer.create("default", "meanwhile", {"spec": {}})
             await asyncio.sleep(3)

@@ -15,6 +15,7 @@ import yaml
 
 from tests.apiserver import WORKFLOWS, LocalSimulator, path_of, simulator, workflow
 from tests.apiserver.objects import Writer
+from tests.harness.buses import SqliteFile
 from tests.harness.processes import Processes
 from tests.harness.stack import Stack
 from tests.harness.trial import manifests
@@ -33,9 +34,9 @@ async def test_watcher_and_worker_do_not_grow_with_the_events_that_passed(tmp_pa
         with Processes(tmp_path) as processes:
             folder = tmp_path / "manifests"
             folder.mkdir()
-            stack = Stack(tmp_path, server, processes, folder, tmp_path / "bus.db")
+            stack = Stack(tmp_path, server, processes, folder, SqliteFile(tmp_path / "bus.db"))
             url = await stack.start_receiver()
-            (folder / "all.yaml").write_text(yaml.safe_dump_all(manifests(url, stack.bus_file)))
+            (folder / "all.yaml").write_text(yaml.safe_dump_all(manifests(url, stack.bus)))
             watcher, worker = stack.start_watcher(), stack.start_worker()
             await stack.ready()
             await make(server, stack, 0, FIRST)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tests.harness.api import WORKFLOWS, Api
+from tests.harness.ledger import Absence
 from tests.harness.load import Load
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
@@ -50,7 +51,7 @@ async def test_a_worker_hands_back_what_the_receiver_does_not_answer(simulator: 
             stack.start_worker("worker-2")
             await until(lambda: stack.receipts("relay/post")[-1].at > left, 2.0, "the next request")
             await stack.settle(writer.version)
-        stack.absences.append((told, left))
+        stack.absences.append(Absence(told, left))
         report = await judge(stack, writer)
     assert report.ok, str(report)
     assert not report.unexplained

@@ -12,10 +12,13 @@ from enum import StrEnum
 
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
+from tests.harness.buses import LEASE_SECONDS, RedisStreams
+from tests.harness.ledger import AWAY, TAIL, Absence
 from tests.harness.processes import Process, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import crash
 from tests.harness.stack import Stack
+from tests.harness.terms import leader
 from tests.harness.writer import Writer
 
 
@@ -36,6 +39,14 @@ class Kind(StrEnum):
     PAUSE_ETCD = "etcd stopped for a while"
     CUT_STREAMS = "watch cut in the middle of a line"
     REFUSE_WATCHES = "API server answered 503 to watches"
+    PAUSE_LEADER = "leader stopped for longer than its lease"
+    KILL_REDIS = "Redis killed"
+    LOSE_TAIL = "Redis lost its last second"
+    FLUSH_SCRIPTS = "Redis forgot its scripts"
+    CUT_REDIS = "connections to Redis cut"
+    DROP_REPLIES = "replies of Redis cut off"
+    DELAY_REPLIES = "replies of Redis late"
+    HANG_REDIS = "nothing passed to or from Redis"
     REFUSE = "receiver answered 503"
     HANG_UP = "receiver hung up"
     SLOW = "receiver was slow"
@@ -43,8 +54,20 @@ class Kind(StrEnum):
 
 SIMULATED = {Kind.CUT_STREAMS, Kind.REFUSE_WATCHES}  # only the simulator does these on command
 REAL = {Kind.PAUSE_ETCD}  # only the real server has one
+REDIS = {  # only where the bus is there
+    Kind.PAUSE_LEADER,
+    Kind.KILL_REDIS,
+    Kind.LOSE_TAIL,
+    Kind.FLUSH_SCRIPTS,
+    Kind.CUT_REDIS,
+    Kind.DROP_REPLIES,
+    Kind.DELAY_REPLIES,
+    Kind.HANG_REDIS,
+}
 KILLS = {Kind.KILL_WATCHER, Kind.KILL_WORKER}
 STARTUP = 1.0  # seconds
+LATE_REPLY = 0.4  # seconds
+TORN = 40  # bytes before the end of a write: some of its last command
 PATIENCE = 600.0  # seconds that a fault waits for its moment
 
 
@@ -78,6 +101,7 @@ class Unleashed:
         self._rng = rng
         self._begun = len(writer.changes)
         self._server = asyncio.Lock()  # one fault of the API server at a time
+        self._redis = asyncio.Lock()  # and one of Redis
         self._copies = asyncio.Lock()  # a copy is put back before the next is made
         # One strike at a time on each side, so that no victim is struck twice; and none while all watchers are down.
         self._watchers, self._workers = asyncio.Lock(), asyncio.Lock()
@@ -102,6 +126,12 @@ class Unleashed:
                 async with self._workers:
                     end = await self._strike(fault, "worker")
                 await end
+            case Kind.PAUSE_LEADER:
+                async with self._watchers:
+                    await self._pause_leader(fault.seconds)
+            case kind if kind in REDIS:
+                async with self._redis:
+                    await _trouble(self._stack, fault)
             case Kind.BLACKOUT:
                 async with self._watchers:
                     await self._blackout(fault.seconds, self._expire)
@@ -137,7 +167,15 @@ class Unleashed:
         await asyncio.sleep(seconds)
         process.signal(signal.SIGCONT)
         if process.name.startswith("worker"):
-            self._stack.absences.append((began, time.monotonic()))
+            self._stack.absences.append(Absence(began, time.monotonic()))
+
+    async def _pause_leader(self, seconds: float) -> None:
+        """Long enough for another to lead; then it wakes up, and may be about to commit."""
+        await until(lambda: leader(self._stack.processes) is not None, PATIENCE, "a leader")
+        name = leader(self._stack.processes)
+        assert name
+        self._stack.processes[name].signal(signal.SIGSTOP)
+        await self._go_on(self._stack.processes[name], LEASE_SECONDS + seconds)
 
     async def _blackout(self, seconds: float, unseen: Callable[[], Awaitable[None]]) -> None:
         watchers = [name for name in self._stack.processes if name.startswith("watcher")]
@@ -203,3 +241,38 @@ async def _disturb(stack: Stack, fault: Fault) -> None:
             await stack.behave(Behaviour(delay=0.2, seconds=fault.seconds))
         case _:
             raise ValueError(fault.kind)
+
+
+async def _trouble(stack: Stack, fault: Fault) -> None:
+    bus = stack.bus
+    assert isinstance(bus, RedisStreams), fault
+    began, cause = time.monotonic(), AWAY
+    match fault.kind:
+        case Kind.KILL_REDIS:
+            await bus.process.kill()
+            await asyncio.sleep(fault.seconds)
+            await bus.start()
+        case Kind.LOSE_TAIL:
+            # Redis' own second is rarely a whole one; now and then the cut is in the middle of a transaction.
+            mark = bus.mark() - int(fault.seconds * 1000) % 2 * TORN
+            await asyncio.sleep(min(1.0, fault.seconds))
+            await bus.lose_tail(max(0, mark))
+            cause = TAIL
+        case Kind.FLUSH_SCRIPTS:
+            await bus.flush_scripts()
+            return
+        case Kind.CUT_REDIS:
+            bus.proxy.cut()
+            return
+        case Kind.DROP_REPLIES:
+            async with bus.proxy.dropping():
+                await asyncio.sleep(fault.seconds)
+        case Kind.DELAY_REPLIES:
+            async with bus.proxy.delaying(LATE_REPLY):
+                await asyncio.sleep(fault.seconds)
+        case Kind.HANG_REDIS:
+            async with bus.proxy.hanging():
+                await asyncio.sleep(fault.seconds)
+        case _:
+            raise ValueError(fault.kind)
+    stack.absences.append(Absence(began, time.monotonic(), cause))

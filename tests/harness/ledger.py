@@ -11,6 +11,9 @@ watch recorded. Nothing here asks the program under test what it thinks it did.
 * *misled*: a consumer that does as it is told would believe what is not: an object took the place of another whose end
   was not announced, or at the end something is there that is gone, gone that is there, or not as it is.
 
+*forgotten*: what would be out of order or misled, but that Redis lost the tail in which the event before was announced,
+and a gap then covered its version: Redis' tail and the API's history lost together, the exception that is promised.
+
 What a restore of etcd undid may have been delivered or not. What was made after one may be collapsed by the next gap,
 wherever that begins: its beginning is a version of a past that never was.
 """
@@ -23,14 +26,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from storage.contracts import Gap
 from storage.event import Action
 from tests.harness.history import Change, History, Restore
 
-__all__ = ["Change", "Duplicate", "Receipt", "Report", "Restore", "audit", "parse_id", "timeline_of"]
+__all__ = ["Absence", "Change", "Duplicate", "Receipt", "Report", "Restore", "audit", "parse_id", "timeline_of"]
 
 LATE = 0.25  # seconds: what a dying worker had sent may be read by the receiver a moment after its death
+DEATH = "a worker died with it in flight"
+AWAY = "Redis did not answer, and the claim lapsed"
+TAIL = "Redis lost its tail"
+
+
+class Absence(NamedTuple):
+    """From when to when (monotonic seconds) somebody was not there, and what of the repeats it explains."""
+
+    since: float
+    until: float
+    cause: str = DEATH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +100,12 @@ class Report:
     lost: list[Change]
     invented: list[Receipt]
     misled: list[str]
+    forgotten: list[str]
     undone: int  # changes that restores of etcd undid
 
     @property
     def unexplained(self) -> list[Duplicate]:
-        """Duplicates that no worker's death accounts for."""
+        """Duplicates that nobody's absence accounts for."""
         return [d for d in self.duplicates if not d.cause]
 
     @property
@@ -109,6 +125,7 @@ class Report:
             ("deletions collapsed", self.deletions_collapsed),
             ("lost", len(self.lost)),
             *([("undone by restores", self.undone)] if self.undone else []),
+            *([("forgotten with Redis' tail and the history", len(self.forgotten))] if self.forgotten else []),
         ]
 
     def __str__(self) -> str:
@@ -151,18 +168,20 @@ def audit(
     *,
     restores: Sequence[Restore] = (),
     expected: Callable[[Change], bool] | None = None,
-    absences: Sequence[tuple[float, float]] = (),
+    absences: Sequence[Absence] = (),
     window: float = 2.0,
     clock: float = 0.0,
 ) -> Report:
     """Compare. ``receipts`` are one subscription's, in the order received; ``expected`` says which changes pass its
-    eventTypes and filters (None: all, and then beliefs are checked too); ``absences`` are the monotonic times from and
-    to which a worker was dead or stopped, and a duplicate is explained if its event came in one, at most ``window``
-    seconds before one, or was refused. ``clock``: what a monotonic second is behind the clock of the gaps.
+    eventTypes and filters (None: all, and then beliefs are checked too); ``absences`` say when a worker was dead or
+    stopped, or Redis away, and a duplicate is explained if its event came in one, at most ``window`` seconds before
+    one, or was refused. ``clock``: what a monotonic second is behind the clock of the gaps.
     """
     accepted = [receipt for receipt in receipts if receipt.accepted]
     history = History(changes, restores)
     spans = sorted((_Span.of(gap, clock) for gap in gaps), key=lambda span: span.time)
+    tails = [absence for absence in absences if absence.cause == TAIL]
+    doubt = _Doubt(tails, spans)
     passes = expected or (lambda change: True)
     told = {(r.uid, r.version, r.tag) for r in accepted if r.action != "DELETE"}
     deletions = {r.uid for r in accepted if r.action == "DELETE"}
@@ -198,6 +217,8 @@ def audit(
     lost = [changes[place] for place in missing if not collapsed(place)]
     ended = {changes[place].uid for place in wanted if changes[place].action == "DELETE"}
     missing_ends = sum(changes[place].action == "DELETE" for place in missing)
+    out_of_order = _out_of_order(accepted, history, doubt)
+    misled = _misled(accepted, history, doubt) if expected is None else []
     return Report(
         gaps=len(spans),
         made=len(wanted),
@@ -208,10 +229,11 @@ def audit(
         deletions_collapsed=missing_ends - sum(change.action == "DELETE" for change in lost),
         synthetic=sum(r.synthetic for r in receipts),
         duplicates=_duplicates(receipts, absences, window),
-        out_of_order=_out_of_order(accepted, history),
+        out_of_order=out_of_order,
         lost=lost,
         invented=_invented(history, receipts, passes),
-        misled=_misled(accepted, history) if expected is None else [],
+        misled=misled,
+        forgotten=doubt.benefits,
         undone=len(changes) - len(history.standing),
     )
 
@@ -228,8 +250,31 @@ class _Span:
     def of(cls, gap: Gap, clock: float) -> _Span:
         return cls(int(gap.since or 0), int(gap.until), datetime.fromisoformat(gap.time).timestamp() - clock)
 
+    def covers(self, version: int) -> bool:
+        return self.since < version <= self.until
 
-def _duplicates(receipts: Sequence[Receipt], absences: Sequence[tuple[float, float]], window: float) -> list[Duplicate]:
+
+class _Doubt:
+    """What was announced in a tail that Redis lost, of versions whose history then was lost too."""
+
+    def __init__(self, tails: Sequence[Absence], spans: Sequence[_Span]) -> None:
+        self._tails = tails
+        self._spans = spans
+        self.benefits: list[str] = []
+
+    def given(self, before: Receipt, what: str) -> bool:
+        """Whether what follows from that receipt is excused; it is noted then."""
+        excused = any(
+            tail.since <= before.at <= tail.until + LATE and span.time >= tail.since and span.covers(before.sequence)
+            for tail in self._tails
+            for span in self._spans
+        )
+        if excused:
+            self.benefits.append(what)
+        return excused
+
+
+def _duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:
     last: dict[str, Receipt] = {}
     found = []
     for receipt in receipts:
@@ -238,14 +283,14 @@ def _duplicates(receipts: Sequence[Receipt], absences: Sequence[tuple[float, flo
             cause = ""
             if not before.accepted:
                 cause = "the receiver refused it"
-            elif any(start - window <= before.at <= end + LATE for start, end in absences):
-                cause = "a worker died with it in flight"
+            else:
+                cause = next((a.cause for a in absences if a.since - window <= before.at <= a.until + LATE), "")
             found.append(Duplicate(receipt, before.at, cause))
         last[receipt.key] = receipt
     return found
 
 
-def _out_of_order(receipts: Sequence[Receipt], history: History) -> list[tuple[Receipt, Receipt]]:
+def _out_of_order(receipts: Sequence[Receipt], history: History, doubt: _Doubt) -> list[tuple[Receipt, Receipt]]:
     seen: set[str] = set()
     front: dict[str, tuple[float, Receipt]] = {}
     found = []
@@ -261,7 +306,10 @@ def _out_of_order(receipts: Sequence[Receipt], history: History) -> list[tuple[R
         if place is None and receipt.synthetic and receipt.action == "DELETE" and history.ended_unseen(receipt.uid):
             continue  # found late, by a repair; what a consumer believes then is judged by `_misled`
         if place is None or (receipt.timeline, receipt.sequence) < (before.timeline, before.sequence):
-            found.append((before, receipt))
+            if doubt.given(before, f"{before.id} came before {receipt.id}"):
+                front[receipt.partitionkey] = (reached if place is None else place, receipt)
+            else:
+                found.append((before, receipt))
         else:
             front[receipt.partitionkey] = (place, receipt)
     return found
@@ -274,12 +322,17 @@ def _places(receipt: Receipt, history: History) -> list[float]:
     return history.shown(receipt.uid, receipt.version, receipt.tag)
 
 
-def _misled(receipts: Sequence[Receipt], history: History) -> list[str]:
+def _misled(receipts: Sequence[Receipt], history: History, doubt: _Doubt) -> list[str]:
     seen: set[str] = set()
     believed: dict[str, Receipt] = {}
     owed: dict[str, Receipt] = {}  # ends that are still to be told
     last: dict[str, Receipt] = {}
-    found = []
+    found: list[str] = []
+
+    def say(what: str, before: Receipt | None) -> None:
+        if before is None or not doubt.given(before, what):
+            found.append(what)
+
     for receipt in receipts:
         if receipt.id in seen:
             continue
@@ -296,17 +349,18 @@ def _misled(receipts: Sequence[Receipt], history: History) -> list[str]:
                 # The watch went on, for the versions had grown past: the end is told when an audit has found it.
                 owed[before.uid] = before
             else:
-                found.append(f"{receipt.id} came before the end of {before.id}")
+                say(f"{receipt.id} came before the end of {before.id}", before)
         believed[receipt.partitionkey] = receipt
-    found += [f"the end of {receipt.id} was never told" for receipt in owed.values()]
+    for receipt in owed.values():
+        say(f"the end of {receipt.id} was never told", receipt)
     for lane in believed.keys() | history.alive.keys():
         belief, truth = believed.get(lane), history.alive.get(lane)
         is_so = belief is not None and truth in history.states(belief.uid, belief.version, belief.tag)
         if is_so and last[lane].action == "DELETE":  # a consumer may know objects by their names alone
-            found.append(f"{lane} is there, and the last that is told of it is {last[lane].id}")
+            say(f"{lane} is there, and the last that is told of it is {last[lane].id}", belief)
         if not is_so:
             what = history.changes[truth] if truth is not None else "gone"
-            found.append(f"{lane} is told to be {belief.id if belief else 'gone'}, and is {what}")
+            say(f"{lane} is told to be {belief.id if belief else 'gone'}, and is {what}", belief)
     return found
 
 

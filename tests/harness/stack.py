@@ -1,4 +1,4 @@
-"""The whole of kubecdc on one machine: an API server, watchers and workers over one SQLite bus, and a receiver.
+"""The whole of kubecdc on one machine: an API server, watchers and workers over one bus, and a receiver.
 
 Each is a process of its own, and everything they write lies in one directory.
 """
@@ -9,8 +9,7 @@ import asyncio
 import sys
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +17,8 @@ import aiohttp
 import msgspec
 
 from storage.contracts import Bus, Gap
-from storage.sqlite import SqliteSettings, open_bus
-from tests.harness.ledger import Receipt
+from tests.harness.buses import BackEnd
+from tests.harness.ledger import Absence, Receipt
 from tests.harness.processes import Process, Processes
 from tests.harness.receiver import Behaviour, printed, receipts
 from tests.harness.servers import Server
@@ -37,9 +36,9 @@ class Stack:
     server: Server
     processes: Processes
     manifests: Path
-    bus_file: Path
+    bus: BackEnd
     url: str = ""
-    absences: list[tuple[float, float]] = field(default_factory=list)  # of workers, in monotonic seconds
+    absences: list[Absence] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -70,7 +69,7 @@ class Stack:
     def _start(self, command: str, name: str) -> Process:
         argv = [KUBECDC, command, "-f", str(self.manifests), "--log-format", "json"]
         if command == "watch":
-            argv += ["--kubeconfig", str(self.kubeconfig)]
+            argv += ["--kubeconfig", str(self.kubeconfig), *self.bus.election]
         # One file for all workers: its order is the order in which their `log` triggers wrote.
         return self.processes.start(name, argv, log=WORKER_LOG if command == "work" else "")
 
@@ -78,7 +77,7 @@ class Stack:
         """SIGKILL; a worker's death is remembered."""
         died = await self.processes[name].kill()
         if name.startswith("worker"):
-            self.absences.append((died, died))
+            self.absences.append(Absence(died, died))
 
     def count(self, fault: str) -> None:
         """Remember a fault for the report."""
@@ -98,29 +97,19 @@ class Stack:
         """What the `log` trigger of ``<sensor>/<trigger>`` wrote so far, from the log that all workers share."""
         return printed(self.directory / WORKER_LOG).get(subscription, [])
 
-    @asynccontextmanager
-    async def bus(self) -> AsyncIterator[Bus]:
-        """The bus, opened beside the processes that work on it."""
-        bus = await open_bus(SqliteSettings(self.bus_file), holder="the test")
-        try:
-            yield bus
-        finally:
-            await bus.close()
-
     async def gaps(self, key: str) -> list[Gap]:
         """The gaps that the watch ``<source>/<event name>`` recorded."""
-        async with self.bus() as bus:
+        async with self.bus.open() as bus:
             return await bus.checkpoints.gaps(key)
 
     async def ready(self, timeout: float = 20.0) -> None:
         """Wait until there is a checkpoint, and each watch is past its first list."""
-        await self.processes.until(self.bus_file.exists, timeout, "the bus")
-        async with self.bus() as bus:
+        async with self.bus.open() as bus:
             await self._wait(lambda: _past(bus, 0), timeout, "the first list", all_run=True)
 
     async def settle(self, version: int, timeout: float = 60.0) -> None:
         """Wait until each watch has passed the version, nothing is pending, and no request comes any more."""
-        async with self.bus() as bus:
+        async with self.bus.open() as bus:
             await self._wait(lambda: _past(bus, version), timeout, f"the watches at version {version}")
             await self._wait(lambda: _drained(bus), timeout, "an empty backlog")
         size = -1

@@ -9,7 +9,7 @@ import pytest
 
 from storage.contracts import Gap
 from storage.event import Action, event_id
-from tests.harness.ledger import Change, Receipt, Restore, audit, parse_id
+from tests.harness.ledger import DEATH, TAIL, Absence, Change, Receipt, Restore, audit, parse_id
 
 
 class World:
@@ -149,19 +149,19 @@ def test_a_duplicate_is_explained_only_by_a_death_soon_after_its_receipt(
     world: World, killed_at: float, explained: bool
 ) -> None:
     world.receipts.append(replace(world.receipts[0], at=20.0))
-    report = audit(world.changes, world.receipts, absences=[(killed_at, killed_at)], window=2.0)
+    report = audit(world.changes, world.receipts, absences=[Absence(killed_at, killed_at)], window=2.0)
     assert [bool(d.cause) for d in report.duplicates] == [explained]
 
 
 def test_a_duplicate_is_explained_by_a_pause_in_which_its_event_came(world: World) -> None:
     world.receipts.append(replace(world.receipts[6], at=30.0))
-    assert not audit(world.changes, world.receipts, absences=[(1.0, 9.0)]).unexplained
-    assert audit(world.changes, world.receipts, absences=[(1.0, 5.0)]).unexplained
+    assert not audit(world.changes, world.receipts, absences=[Absence(1.0, 9.0)]).unexplained
+    assert audit(world.changes, world.receipts, absences=[Absence(1.0, 5.0)]).unexplained
 
 
 def test_one_death_does_not_explain_the_repeat_of_a_repeat(world: World) -> None:
     world.receipts += [replace(world.receipts[0], at=3.0), replace(world.receipts[0], at=30.0)]
-    report = audit(world.changes, world.receipts, absences=[(1.0, 1.0)])
+    report = audit(world.changes, world.receipts, absences=[Absence(1.0, 1.0)])
     assert [bool(d.cause) for d in report.duplicates] == [True, False]
 
 
@@ -397,3 +397,28 @@ def test_an_end_that_a_restore_undid_may_be_told_late_but_not_never(world: World
         assert report.ok, str(report)
     else:
         assert [what for what in report.misled if "never told" in what], str(report)
+
+
+# -- Redis
+
+
+def test_each_cause_of_a_duplicate_is_counted_by_its_name(world: World) -> None:
+    world.receipts += [replace(world.receipts[0], at=20.0), replace(world.receipts[6], at=21.0)]
+    absences = [Absence(0.4, 0.7, TAIL), Absence(world.receipts[6].at, world.receipts[6].at)]
+    report = audit(world.changes, world.receipts, absences=absences, window=0.1)
+    assert [d.cause for d in report.duplicates] == [TAIL, DEATH]
+    assert f"duplicates: {TAIL} 1, {DEATH} 1" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("tail", "history", "excused"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_an_end_is_forgotten_only_if_both_redis_tail_and_history_were_lost(
+    world: World, tail: bool, history: bool, excused: bool
+) -> None:
+    """An object was announced; its end, of which nobody knows any more, never came."""
+    world.take("DELETE", "c")
+    absences = [Absence(3.4, 3.6, TAIL)] if tail else []
+    report = audit(world.changes, world.receipts, [gap(103, 106)] if history else [], absences=absences)
+    assert bool(report.forgotten) is excused
+    assert bool(report.misled) is not excused

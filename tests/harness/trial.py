@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from tests.harness.api import WORKFLOWS
+from tests.harness.buses import BackEnd, SqliteFile
 from tests.harness.faults import Kind, Unleashed, plan
 from tests.harness.ledger import Report, audit
 from tests.harness.load import Load
@@ -36,7 +37,7 @@ BRISK: Mapping[str, object] = {  # what a test can wait for
 
 
 def manifests(
-    url: str, bus: Path, redelivery: Mapping[str, object] = BRISK, **entry: object
+    url: str, bus: BackEnd, redelivery: Mapping[str, object] = BRISK, **entry: object
 ) -> list[dict[str, object]]:
     """Every change of every workflow, posted to the URL; ``entry``: more fields of the EventSource's entry."""
     workflows = {
@@ -53,7 +54,7 @@ def manifests(
     specs: dict[str, tuple[str, dict[str, object]]] = {
         "EventBus": (
             "default",
-            {"sqlite": {"path": str(bus)}, **({"redelivery": dict(redelivery)} if redelivery else {})},
+            {**bus.manifest, **({"redelivery": dict(redelivery)} if redelivery else {})},
         ),
         "EventSource": ("workflows", {"resource": {"changed": workflows}}),
         "Sensor": ("relay", dict(relay)),
@@ -68,19 +69,20 @@ async def raise_stack(
     directory: Path,
     server: Server,
     processes: Processes,
+    bus: BackEnd | None = None,
     *,
     watchers: tuple[str, ...] = WATCHERS,
     workers: tuple[str, ...] = WORKERS,
     redelivery: Mapping[str, object] = BRISK,
     **entry: object,
 ) -> Stack:
-    """Receiver, watchers and workers on a running API server; returns once the first list is done. An empty
-    ``redelivery`` means the defaults of kubecdc."""
+    """Receiver, watchers and workers on a running API server; returns once the first list is done. Without a ``bus``
+    it is a file; an empty ``redelivery`` means the defaults of kubecdc."""
     folder = directory / "manifests"
     folder.mkdir(parents=True)
-    stack = Stack(directory, server, processes, folder, directory / "bus.db")
+    stack = Stack(directory, server, processes, folder, bus or SqliteFile(directory / "bus.db"))
     url = await stack.start_receiver()
-    (folder / "all.yaml").write_text(yaml.safe_dump_all(manifests(url, stack.bus_file, redelivery, **entry)))
+    (folder / "all.yaml").write_text(yaml.safe_dump_all(manifests(url, stack.bus, redelivery, **entry)))
     for name in watchers:
         stack.start_watcher(name)
     for name in workers:

@@ -34,22 +34,30 @@ class RedisServer:
         """The URL of another of its databases."""
         return f"redis://127.0.0.1:{self.port}/{number}"
 
+    @property
+    def argv(self) -> list[str]:
+        """The command that starts it, for who minds the process himself."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return [*command, "--appendonly", "yes", "--save", "", "--daemonize", "no", *self.options]
+
     def start(self) -> None:
         """Start it, or start it again on what it had. Returns once it answers."""
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--appendonly", "yes", "--save", "", "--daemonize", "no", *self.options]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                    connection.sendall(b"PING\r\n")
-                    if connection.recv(100).startswith((b"+PONG", b"-NOAUTH")):
-                        return
-            except OSError:
-                pass
+            if self.answers():
+                return
             time.sleep(0.02)
         raise AssertionError("redis-server does not answer")
+
+    def answers(self) -> bool:
+        """Whether it is there, and has read what it holds."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process

@@ -1,0 +1,194 @@
+"""The buses that a stack can be built on: a SQLite file, or Redis Streams in a redis-server of its own.
+
+Each says what a manifest has to say of it and how watchers elect their leader there, and opens it for the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from redis.asyncio import Redis
+
+from storage.contracts import Bus
+from storage.event import Event
+from storage.redis import RedisSettings
+from storage.redis import open_bus as open_redis
+from storage.sqlite import SqliteSettings
+from storage.sqlite import open_bus as open_sqlite
+from tests.harness.processes import Process, Processes, until
+from tests.harness.proxy import Proxy
+from tests.storage.redis_server import START, RedisServer
+
+LEASE_SECONDS = 4
+ELECTION = (
+    *("--leader-election", "--lease-duration", f"{LEASE_SECONDS}s"),
+    *("--renew-deadline", "3s", "--retry-period", "500ms"),
+)
+PARTITIONS = 8
+REDIS = "redis"  # the name of its process
+
+
+class BackEnd(Protocol):
+    """``manifest``: its part of the EventBus's spec. ``election``: options of `kubecdc watch`."""
+
+    @property
+    def manifest(self) -> Mapping[str, object]: ...
+
+    @property
+    def election(self) -> Sequence[str]: ...
+
+    def open(self) -> AbstractAsyncContextManager[Bus]:
+        """The bus, beside the processes that work on it; it is made if it is not there yet."""
+        ...
+
+
+class SqliteFile:
+    """A file; whoever has locked it leads."""
+
+    election: Sequence[str] = ()
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def manifest(self) -> Mapping[str, object]:
+        return {"sqlite": {"path": str(self.path)}}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Bus]:
+        bus = await open_sqlite(SqliteSettings(self.path), holder="the test")
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+
+class Committed(NamedTuple):
+    """An event as it stands in its stream. ``seq`` is its place in the order of all commits."""
+
+    seq: int
+    partition: int
+    id: str
+    key: str
+    epoch: int
+
+
+class RedisStreams:
+    """Redis Streams, led by a Lease. kubecdc reaches the server through the `proxy`, the test goes to it directly.
+
+    The server is one of the `processes`, with an append-only file that is synced every second.
+    """
+
+    election: Sequence[str] = ELECTION
+
+    def __init__(self, processes: Processes, folder: Path, *, partitions: int = PARTITIONS) -> None:
+        folder.mkdir(parents=True)
+        # A rewrite of the file would take the place in it away at which a tail is cut.
+        self._server = RedisServer(folder, "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
+        self._processes = processes
+        self._partitions = partitions
+        self.proxy = Proxy(self._server.port)
+
+    @property
+    def manifest(self) -> Mapping[str, object]:
+        return {"redis": {"url": f"redis://127.0.0.1:{self.proxy.port}/0", "partitions": self._partitions}}
+
+    @property
+    def process(self) -> Process:
+        return self._processes[REDIS]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[RedisStreams]:
+        """With the server and the proxy up; the server ends with the processes."""
+        self._processes.start(REDIS, self._server.argv)
+        await self._answers()
+        async with self.proxy:
+            yield self
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Bus]:
+        bus = await open_redis(RedisSettings(self._server.url, partitions=self._partitions), holder="the test")
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """Redis' own client."""
+        redis: Redis = Redis.from_url(self._server.url, protocol=2)
+        try:
+            yield redis
+        finally:
+            await redis.aclose()
+
+    async def kill(self) -> None:
+        """SIGKILL it and start it again: what was written to the file is there."""
+        await self.process.kill()
+        await self.start()
+
+    async def start(self) -> None:
+        """Start it again on the same data."""
+        self._processes.restart(REDIS)
+        await self._answers()
+
+    def mark(self) -> int:
+        """How long its file is now, for `lose_tail`."""
+        return self._file().stat().st_size
+
+    async def lose_tail(self, mark: int) -> int:
+        """Kill it and start it without what it wrote since the mark, as after a power failure. Returns how many bytes.
+
+        The mark may lie in the middle of a command or of a transaction: Redis leaves out what is not whole.
+        """
+        await self.process.kill()
+        file = self._file()
+        lost = file.stat().st_size - mark
+        with file.open("r+b") as tail:
+            tail.truncate(mark)
+        await self.start()
+        return lost
+
+    async def flush_scripts(self) -> None:
+        async with self.client() as redis:
+            await redis.script_flush()
+
+    async def committed(self) -> list[Committed]:
+        """Every event that its streams hold (copies for replays left out), in the order of the commits."""
+        found = []
+        async with self.client() as redis:
+            for partition in range(self._partitions):
+                entries: Any = await redis.xrange(f"{{kubecdc:default}}:events:{partition}")
+                found += [_committed(partition, entry) for _, entry in entries if b"again" not in entry]
+        return sorted(found)
+
+    async def _answers(self) -> None:
+        try:
+            await until(lambda: self._server.answers() or not self.process.running, START, "an answer of redis-server")
+        except TimeoutError as e:
+            raise AssertionError(f"{e}\n{self.process.tail()}") from e
+        assert self.process.running, f"redis-server ended\n{self.process.tail()}"
+
+    def _file(self) -> Path:
+        """What it appends to: the increment, since Redis 7."""
+        folder = self._server.folder
+        found = sorted(folder.glob("appendonlydir/*.incr.aof")) or [folder / "appendonly.aof"]
+        return found[-1]
+
+
+@asynccontextmanager
+async def open_bus(kind: str, processes: Processes, directory: Path) -> AsyncIterator[BackEnd]:
+    """``sqlite`` or ``redis``, with all it has in the directory."""
+    if kind == "sqlite":
+        yield SqliteFile(directory / "bus.db")
+        return
+    async with RedisStreams(processes, directory / "redis").running() as bus:
+        yield bus
+
+
+def _committed(partition: int, entry: Mapping[bytes, bytes]) -> Committed:
+    event = Event.decode(entry[b"body"])
+    return Committed(int(entry[b"seq"]), partition, event.id, entry[b"key"].decode(), event.epoch)
