@@ -71,6 +71,7 @@ class Inventoried(NamedTuple):
     namespace: str
     name: str
     passed: bool  # its last body passed the filters
+    intended: bool = False  # known only from `CheckpointStore.intend`: it may have been announced, or not
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,22 @@ class CheckpointStore(Protocol):
         ...
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
-        """`commit` without events. Same errors."""
+        """`commit` without events. Same errors.
+
+        Durable on return, or within the store's write window, if it has one, counted from the oldest step that is not.
+        """
+        ...
+
+    async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
+        """Events of the delta are about to be published elsewhere: remember its objects, before anybody hears of them.
+
+        Those in ``upserts`` that are not known are from now on, as ``intended``; one that is known has ``passed`` if
+        either has. Number and state stay; `save` of the delta does the rest. False: that was done before. Same errors.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Have everything durable that was saved: the lead is handed over, or the process ends. Same errors."""
         ...
 
     async def inventory(self, key: str) -> dict[str, Inventoried]:
@@ -182,6 +198,58 @@ class CheckpointStore(Protocol):
 
         The number moves on and the recorded gaps stay. A leader at work notices at its next commit (CommitMismatch)
         and starts over.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StateEntry:
+    """A value of a `StateStore`. ``version`` is the token of the change that made it, so it never comes again."""
+
+    value: bytes
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateChange:
+    """What to put: ``follows`` is the version it was made from, "" if there was none. After ``ttl`` it is gone.
+
+    ``token`` names this very change: one that is repeated because its reply was lost is done, and no conflict.
+    """
+
+    value: bytes
+    ttl: timedelta
+    follows: str = ""
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def __post_init__(self) -> None:
+        if self.ttl < timedelta(milliseconds=1):
+            raise ValueError("a state lives for a millisecond at least")
+
+
+class StateStore(Protocol):
+    """Small values that the workers of a trigger share, by compare-and-set.
+
+    ``scope`` is the name of the trigger's subscription, and has no line breaks; keys of different scopes do not meet.
+    What is put stays until its time is over, also when the subscription ends.
+    """
+
+    async def get(self, scope: str, key: str) -> StateEntry | None:
+        """The value as it is, None if there is none, or its time is over. Raises Unavailable."""
+        ...
+
+    async def put(self, scope: str, key: str, change: StateChange) -> None:
+        """Put the value if what is there still is what the change follows; its version is then the change's token.
+
+        Raises StateConflict: read again. Raises Unavailable: it happened or not, repeat the same change.
+        """
+        ...
+
+    async def delete(self, scope: str, key: str, *, version: str) -> None:
+        """Forget the value of that version. Nothing happens if there is none. Raises StateConflict, Unavailable.
+
+        A first put (that follows nothing) whose reply was lost may be repeated after this, and be there again. Where
+        that matters put an empty value instead.
         """
         ...
 
@@ -296,6 +364,9 @@ class Bus(Protocol):
 
     @property
     def elector(self) -> Elector: ...
+
+    @property
+    def state(self) -> StateStore: ...
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         """Make the subscriptions known: from now on each is owed every event. A known name only takes the new spec."""

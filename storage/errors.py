@@ -46,6 +46,10 @@ class CommitMismatch(KubecdcError):
     """The store does not stand at the commit that the batch follows: reload the checkpoint and read again."""
 
 
+class StateConflict(KubecdcError):
+    """Somebody else was faster: the value is not what the change follows. Read it again, and decide again."""
+
+
 class LeadershipLost(KubecdcError):
     """A newer term holds the checkpoint: stop publishing, stand by again."""
 

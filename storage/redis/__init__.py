@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from storage.contracts import CheckpointStore
 from storage.errors import UsageError
 from storage.redis.settings import LeadSettings, RedisSettings
 
 try:
     from storage.redis.bus import RedisBus
+    from storage.redis.checkpoints import RedisCheckpoints
+    from storage.redis.connection import Connection
 except ImportError as e:
     raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint="pip install 'kubecdc[redis]'") from e
 
-__all__ = ["LeadSettings", "RedisBus", "RedisSettings", "open_bus"]
+__all__ = ["LeadSettings", "RedisBus", "RedisSettings", "open_bus", "opened_checkpoints"]
 
 
 async def open_bus(
@@ -33,3 +37,14 @@ async def open_bus(
     bus = RedisBus(settings, holder=holder, rng=rng or random.Random(), now=now)  # spreads waits, no secret
     await bus.open(create=create)
     return bus
+
+
+@asynccontextmanager
+async def opened_checkpoints(settings: RedisSettings) -> AsyncIterator[CheckpointStore]:
+    """The checkpoints of ``settings.name`` alone, for a bus that keeps its events elsewhere. Raises as `open_bus`."""
+    connection = Connection(settings)
+    try:
+        await connection.check()
+        yield RedisCheckpoints(connection)
+    finally:
+        await connection.close()

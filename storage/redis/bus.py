@@ -20,6 +20,7 @@ from storage.redis.leases import Leases
 from storage.redis.publisher import RedisPublisher
 from storage.redis.retention import Retention
 from storage.redis.settings import RedisSettings
+from storage.redis.state import RedisState
 from storage.redis.subscription import RedisSubscription
 
 FORMAT = 1  # of the keys
@@ -53,6 +54,7 @@ class RedisBus:
         self.ack_wait = settings.ack_wait
         self.publisher = RedisPublisher(connection, partitions=partitions, max_pending=max_pending)
         self.checkpoints = RedisCheckpoints(connection)
+        self.state = RedisState(connection)
         self.dead_letters = RedisDeadLetters(connection, partitions=partitions, max_pending=max_pending)
         self.retention = Retention(settings, connection)
         self.elector = RedisElector(connection, self.retention, settings.lead, holder, self._now)

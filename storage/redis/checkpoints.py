@@ -29,6 +29,16 @@ class RedisCheckpoints:
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
         await step(self._connection, key, delta, term, [], full=0)
 
+    async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
+        args: list[Argument] = [key, delta.follows, term.number, delta.token]
+        for uid, known in delta.upserts.items():
+            args += [uid, msgspec.json.encode(known._replace(intended=True))]
+        answer = _checked(await self._connection.run("intend", *args), key, delta, term)
+        return bool(answer[0] != b"DONE")
+
+    async def flush(self) -> None:
+        """Nothing waits here: what was saved is durable."""
+
     async def inventory(self, key: str) -> dict[str, Inventoried]:
         cursor, found = b"0", {}
         while True:
@@ -75,11 +85,16 @@ async def step(
     head += [len(delta.upserts), len(delta.bodies), len(removals)]
     tail: list[Argument] = []
     for uid, known in delta.upserts.items():
-        tail += [uid, msgspec.json.encode(known)]
+        tail += [uid, msgspec.json.encode(known[:4])]  # no step leaves an object intended
     for uid, body in delta.bodies.items():
         tail += [uid, body]
     counts = events[:2] or [0, 0]
     answer = await connection.run("commit", *head, *counts, *tail, *removals, *events[2:])
+    return _checked(answer, key, delta, term)
+
+
+def _checked(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> Any:
+    """What a script answers to a step. Raises LeadershipLost, CommitMismatch."""
     if answer[0] == b"LOST":
         raise lost(key, term, int(answer[1]))
     if answer[0] == b"MISMATCH":

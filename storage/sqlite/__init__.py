@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from storage.contracts import CheckpointStore
 from storage.sqlite.bus import SqliteBus
 from storage.sqlite.settings import SqliteSettings
 
-__all__ = ["SqliteBus", "SqliteSettings", "open_bus"]
+__all__ = ["SqliteBus", "SqliteSettings", "open_bus", "opened_checkpoints"]
 
 
 async def open_bus(
@@ -27,3 +29,13 @@ async def open_bus(
     bus = SqliteBus(settings, holder=holder, clock=clock, rng=rng or random.Random())  # spreads waits, no secret
     await bus.open()
     return bus
+
+
+@asynccontextmanager
+async def opened_checkpoints(settings: SqliteSettings) -> AsyncIterator[CheckpointStore]:
+    """The checkpoints in the file alone, for a bus that keeps its events elsewhere. Raises as `open_bus`."""
+    bus = await open_bus(settings, holder="")
+    try:
+        yield bus.checkpoints
+    finally:
+        await bus.close()

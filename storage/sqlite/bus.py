@@ -18,6 +18,7 @@ from storage.sqlite.publisher import SqlitePublisher
 from storage.sqlite.reader import Reader
 from storage.sqlite.retention import STEP, Retention
 from storage.sqlite.settings import SqliteSettings
+from storage.sqlite.state import SqliteState
 from storage.sqlite.subscription import SqliteSubscription
 from storage.sqlite.thread import Condition
 from storage.sqlite.writer import Writer
@@ -53,6 +54,7 @@ class SqliteBus:
         self.ack_wait = settings.ack_wait
         self.publisher = SqlitePublisher(self._writer, self._bell, max_pending=settings.max_pending, clock=clock)
         self.checkpoints = SqliteCheckpoints(self._writer, self._reader)
+        self.state = SqliteState(self._writer, self._reader, clock)
         self.dead_letters = SqliteDeadLetters(
             self._writer, self._reader, self._bell, max_pending=settings.max_pending, clock=clock
         )

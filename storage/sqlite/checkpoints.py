@@ -28,12 +28,18 @@ class SqliteCheckpoints:
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
         await self._writer.submit(lambda db: advance(db, key, delta, term))
 
+    async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
+        return await self._writer.submit(lambda db: intend(db, key, delta, term))
+
+    async def flush(self) -> None:
+        """Nothing waits here: what was saved is durable."""
+
     async def inventory(self, key: str) -> dict[str, Inventoried]:
-        sql = "SELECT uid, resource_version, namespace, name, passed FROM inventory WHERE key = ?"
+        sql = "SELECT uid, resource_version, namespace, name, passed, intended FROM inventory WHERE key = ?"
         return await self._reader.submit(
             lambda db: {
-                uid: Inventoried(version, namespace, name, bool(passed))
-                for uid, version, namespace, name, passed in db.execute(sql, (key,))
+                uid: Inventoried(version, namespace, name, bool(passed), bool(intended))
+                for uid, version, namespace, name, passed, intended in db.execute(sql, (key,))
             }
         )
 
@@ -70,21 +76,17 @@ def acquire(db: apsw.Connection, key: str, term: Term) -> Checkpoint:
 
 def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
     """One step. False: this very step was made before. Raises LeadershipLost, CommitMismatch."""
-    number, stored, token = row(db, "SELECT number, term, token FROM checkpoints WHERE key = ?", (key,)) or (0, 0, "")
-    _check_term(key, term, stored)
-    if number == delta.follows + 1 and token == delta.token:
+    if not _is_next(db, key, delta, term):
         return False
-    if number != delta.follows:
-        raise CommitMismatch(f"checkpoint {key!r} stands at commit {number}, the batch follows {delta.follows}")
     db.execute(
         "INSERT OR REPLACE INTO checkpoints (key, number, term, token, state) VALUES (?, ?, ?, ?, ?)",
-        (key, number + 1, term.number, delta.token, msgspec.json.encode(delta.state)),
+        (key, delta.follows + 1, term.number, delta.token, msgspec.json.encode(delta.state)),
     )
     db.executemany("DELETE FROM inventory WHERE key = ? AND uid = ?", [(key, uid) for uid in delta.removals])
     db.executemany(
         "INSERT OR REPLACE INTO inventory (key, uid, resource_version, namespace, name, passed)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        [(key, uid, *known) for uid, known in delta.upserts.items()],
+        [(key, uid, *known[:4]) for uid, known in delta.upserts.items()],  # no step leaves an object intended
     )
     db.executemany(  # triggers have dropped the older ones
         "INSERT INTO objects (key, uid, body) VALUES (?, ?, ?)",
@@ -99,6 +101,19 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
     return True
 
 
+def intend(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
+    """What comes before a step whose events go elsewhere. Returns and raises as `advance`."""
+    if not _is_next(db, key, delta, term):
+        return False
+    db.executemany(
+        "INSERT INTO inventory (key, uid, resource_version, namespace, name, passed, intended)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1)"
+        " ON CONFLICT (key, uid) DO UPDATE SET passed = max(passed, excluded.passed)",
+        [(key, uid, *known[:4]) for uid, known in delta.upserts.items()],
+    )
+    return True
+
+
 def reset(db: apsw.Connection, key: str) -> bool:
     """Forget state and inventory. The number moves on, which is how a leader at work notices."""
     db.execute(
@@ -108,6 +123,17 @@ def reset(db: apsw.Connection, key: str) -> bool:
     found = bool(db.changes())
     db.execute("DELETE FROM inventory WHERE key = ?", (key,))
     return found
+
+
+def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
+    """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
+    number, stored, token = row(db, "SELECT number, term, token FROM checkpoints WHERE key = ?", (key,)) or (0, 0, "")
+    _check_term(key, term, stored)
+    if number == delta.follows + 1 and token == delta.token:
+        return False
+    if number != delta.follows:
+        raise CommitMismatch(f"checkpoint {key!r} stands at commit {number}, the batch follows {delta.follows}")
+    return True
 
 
 def _check_term(key: str, term: Term, stored: int) -> None:

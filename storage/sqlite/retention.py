@@ -9,7 +9,7 @@ import apsw
 import structlog
 
 from storage.errors import KubecdcError
-from storage.sqlite import registry
+from storage.sqlite import registry, state
 from storage.sqlite.connection import row, rows
 from storage.sqlite.settings import SqliteSettings
 from storage.sqlite.writer import Writer
@@ -38,8 +38,11 @@ class Retention:
             await asyncio.sleep(PAUSE)
 
     async def sweep(self) -> None:
-        """Everything that may go now: what is left of pruned subscriptions, events by age and by size, free pages."""
+        """Everything that may go now: what is left of pruned subscriptions, events by age and by size, state whose time
+        is over, free pages."""
         while await self._writer.submit(lambda db: registry.drop_backlog(db, STEP)):
+            pass
+        while await self._writer.submit(lambda db: state.forget(db, self._clock(), STEP)):
             pass
         while await self._writer.submit(self._forget):
             pass

@@ -170,7 +170,21 @@ UPDATE dead_letters SET
 WHERE json_valid(CAST(body AS TEXT));
 """
 
-FORMATS = (FORMAT_1, FORMAT_2)  # each one's changes to the one before it; a new file goes through all of them
+FORMAT_3 = """
+ALTER TABLE inventory ADD COLUMN intended INTEGER NOT NULL DEFAULT 0; -- 1: about to be announced, or just so
+
+CREATE TABLE state (                 -- what the workers of a trigger share
+    scope TEXT NOT NULL,             -- the subscription's name
+    key TEXT NOT NULL,
+    version TEXT NOT NULL,           -- the token of the change that made it
+    value BLOB NOT NULL,
+    expires REAL NOT NULL,
+    PRIMARY KEY (scope, key)
+);
+CREATE INDEX state_expires ON state (expires);
+"""
+
+FORMATS = (FORMAT_1, FORMAT_2, FORMAT_3)  # each one's changes to the one before it; a new file goes through all of them
 VERSION = len(FORMATS)
 
 

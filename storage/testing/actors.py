@@ -5,10 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 
-from storage.contracts import Batch, Bus, CheckpointDelta, Delivery, Gap, Inventoried, Selection, State, Term
+from storage.contracts import (
+    Batch,
+    Bus,
+    CheckpointDelta,
+    CheckpointStore,
+    Delivery,
+    Gap,
+    Inventoried,
+    Selection,
+    State,
+    Term,
+)
 from storage.event import Event, event_id, partition_key, sequence
 
 DEADLINE = 20.0  # seconds for what must happen
@@ -46,6 +58,56 @@ def state(position: int, *, listing: str = "") -> State:
     return State(position=str(position), listing=listing, selection=selection, started="2026-01-01T00:00:00Z")
 
 
+def step(
+    follows: int,
+    *,
+    upserts: Mapping[str, Inventoried] | None = None,
+    removals: frozenset[str] = frozenset(),
+    bodies: Mapping[str, bytes] | None = None,
+    gap: Gap | None = None,
+) -> CheckpointDelta:
+    """The next step of a checkpoint that stands at a number; its position is its own number."""
+    return CheckpointDelta(
+        follows=follows,
+        state=state(follows + 1),
+        upserts=upserts or {},
+        removals=removals,
+        bodies=bodies or {},
+        gap=gap,
+    )
+
+
+class Keeper:
+    """A watcher as far as a checkpoint store sees it: one checkpoint, one term, steps in a row."""
+
+    def __init__(self, store: CheckpointStore, number: int, *, term: int = 1, key: str = KEY) -> None:
+        self.store = store
+        self.number = number
+        self.term = Term(term, f"keeper-{term}")
+        self.key = key
+
+    @classmethod
+    async def take(cls, store: CheckpointStore, *, term: int = 1, key: str = KEY) -> Keeper:
+        """Fence older terms and stand where the checkpoint stands."""
+        checkpoint = await store.acquire(key, Term(term, f"keeper-{term}"))
+        return cls(store, checkpoint.number, term=term, key=key)
+
+    async def send(self, delta: CheckpointDelta) -> None:
+        """Save that step, without moving on."""
+        await self.store.save(self.key, delta, term=self.term)
+
+    async def intend(self, delta: CheckpointDelta) -> bool:
+        """Say that the events of that step are about to be published."""
+        return await self.store.intend(self.key, delta, term=self.term)
+
+    async def save(self, **what: Any) -> CheckpointDelta:
+        """Save the next step and move on."""
+        delta = step(self.number, **what)
+        await self.send(delta)
+        self.number += 1
+        return delta
+
+
 class Leader:
     """A watcher as far as the bus sees it: one checkpoint, one term, commits in a row."""
 
@@ -71,14 +133,7 @@ class Leader:
         gap: Gap | None = None,
     ) -> Batch:
         """The next batch; its position is its number."""
-        delta = CheckpointDelta(
-            follows=self.number,
-            state=state(self.number + 1),
-            upserts=upserts or {},
-            removals=removals,
-            bodies=bodies or {},
-            gap=gap,
-        )
+        delta = step(self.number, upserts=upserts, removals=removals, bodies=bodies, gap=gap)
         return Batch(self.key, events, delta)
 
     async def send(self, batch: Batch) -> None:

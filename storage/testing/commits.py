@@ -1,9 +1,8 @@
-"""Commits, checkpoints and the lead."""
+"""Commits and the lead."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
 
 from storage.contracts import Gap, Inventoried, SubscriptionSpec, Term
 from storage.errors import BusFull, CommitMismatch, LeadershipLost, NoSubscription
@@ -129,79 +128,6 @@ async def a_fenced_leader_learns_that_even_of_a_batch_that_was_done(harness: Har
     await Leader.take(bus, term=2)
     async with raises(LeadershipLost):
         await old.send(batch)
-
-
-@collect(CASES)
-async def checkpoints_of_different_keys_do_not_meet(harness: Harness) -> None:
-    bus = await harness.open()
-    await bus.register([SUB])
-    one, two = await Leader.take(bus, key="one"), await Leader.take(bus, key="two", term=5)
-    await one.commit(event(1), upserts={"uid-a": KNOWN})
-    await one.commit(event(2))
-    await two.commit(event(3))
-    assert [(c.key, c.number, c.term) for c in await bus.checkpoints.checkpoints()] == [
-        ("one", one.number, 1),
-        ("two", two.number, 5),
-    ]
-    assert await bus.checkpoints.inventory("two") == {}
-
-
-@collect(CASES)
-async def the_inventory_is_what_the_deltas_made_it(harness: Harness) -> None:
-    bus = await harness.open()
-    leader = await Leader.take(bus)
-    kept, changed = Inventoried("1", "default", "kept", False), Inventoried("2", "", "cluster-wide", True)
-    await leader.commit(upserts={"k": kept, "c": KNOWN, "gone": KNOWN})
-    delta = leader.batch(upserts={"c": changed}, removals=frozenset({"gone", "never-was"})).delta
-    await bus.checkpoints.save(KEY, delta, term=leader.term)
-    assert await bus.checkpoints.inventory(KEY) == {"k": kept, "c": changed}
-
-
-@collect(CASES)
-async def the_body_kept_of_an_object_is_that_of_its_last_upsert(harness: Harness) -> None:
-    bus = await harness.open()
-    leader, other = await Leader.take(bus), await Leader.take(bus, key="other")
-    uids = ["a", "b", "c", "unknown"]
-
-    async def step(upserts: Sequence[str], bodies: Mapping[str, bytes], removals: frozenset[str]) -> dict[str, bytes]:
-        delta = leader.batch(upserts=dict.fromkeys(upserts, KNOWN), bodies=bodies, removals=removals).delta
-        await bus.checkpoints.save(KEY, delta, term=leader.term)
-        await bus.checkpoints.save(KEY, delta, term=leader.term)
-        leader.number += 1
-        return await bus.checkpoints.bodies(KEY, uids)
-
-    first = {"a": b'{"v":1,  "as": "it was \xc3\xa9"}', "b": b"1", "c": b"1"}
-    assert await step(["a", "b", "c"], first, frozenset()) == first
-    assert await step(["a"], {"a": b"2"}, frozenset()) == {**first, "a": b"2"}
-    assert await step(["b"], {}, frozenset({"c"})) == {"a": b"2"}
-    assert await step(["c"], {}, frozenset()) == {"a": b"2"}, "a body that was dropped does not come back"
-    assert await bus.checkpoints.bodies(other.key, uids) == {}
-    assert await bus.checkpoints.bodies(KEY, []) == {}
-    await bus.checkpoints.reset(KEY)
-    assert await bus.checkpoints.bodies(KEY, uids) == {}
-
-
-@collect(CASES)
-async def a_body_without_its_object_is_refused(harness: Harness) -> None:
-    leader = await Leader.take(await harness.open())
-    async with raises(ValueError):
-        leader.batch(upserts={"a": KNOWN}, bodies={"b": b"{}"})
-
-
-@collect(CASES)
-async def gaps_are_recorded_once_and_kept_in_order(harness: Harness) -> None:
-    bus = await harness.open()
-    leader = await Leader.take(bus)
-    first = Gap("expired", "1", "9", "2026-01-01T00:00:00Z", 3)
-    second = Gap("another selection", "9", "12", "2026-01-02T00:00:00Z", 0)
-    for gap in (first, second):
-        batch = leader.batch(gap=gap)
-        await leader.send(batch)
-        await leader.send(batch)
-        leader.number += 1
-    assert await bus.checkpoints.gaps(KEY) == [first, second]
-    await bus.checkpoints.reset(KEY)
-    assert await bus.checkpoints.gaps(KEY) == [first, second]
 
 
 @collect(CASES)

@@ -141,9 +141,10 @@ class FaultyBus:
         self._settlements = settlements or Script()
         self.capabilities = inner.capabilities
         self.ack_wait = inner.ack_wait
-        self.publisher = FaultyPublisher(inner.publisher, commits or Script())
+        self.publisher: TransactionalPublisher = FaultyPublisher(inner.publisher, commits or Script())
         self.checkpoints = inner.checkpoints
         self.elector = inner.elector
+        self.state = inner.state
         self.register = inner.register
         self.subscriptions = inner.subscriptions
         self.prune = inner.prune
