@@ -44,7 +44,8 @@ async def relist(journal: Journal, api: Api, reason: str, notices: Notices) -> G
     Raises Expired when the pages outlive the server's history (list anew), ApiError, Malformed, CommitMismatch.
     """
     inventory = await journal.inventory()
-    if len(names(inventory)) < len(inventory):
+    told = {uid: known for uid, known in inventory.items() if not known.intended}
+    if len(names(told)) < len(told):
         # Two of one name: the old one is undone by a restore that nobody noticed, its successor was made since.
         reason = BACKWARDS
     resumed = journal.stored and journal.state.listing == reason
@@ -174,10 +175,10 @@ class Diff:
         """The event that takes consumers from what they know of the object to what it is now, if any."""
         version = change.meta.resource_version
         backwards = self.reason == BACKWARDS
-        if known is None:
+        if known is None or known.intended:  # of the latter nobody knows whether it was told: it is told again
             if self.first and self.entry.skips_first_list:
                 return []
-            seen = version == self.since or older(version, self.since)
+            seen = known is None and (version == self.since or older(version, self.since))
             if seen and not (self.first or self.entry.keeps_inventory or backwards):
                 return []  # without an inventory only the version tells what is new
             if seen and self.entry.keeps_inventory and self.reason in {EXPIRED, CLOSED}:

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from storage.contracts import Bus, Elector, Term
-from storage.errors import LeadershipLost
+from storage.errors import KubecdcError, LeadershipLost
 from watcher import manifest as manifests
 from watcher import metrics
 from watcher.api import Api, Resource
@@ -22,6 +22,7 @@ from watcher.notices import Notices
 from watcher.pipeline import Watch
 
 log = structlog.get_logger()
+HAND_OVER_SECONDS = 5.0  # for what is left to write; a process that is told to go must go
 
 
 async def run(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector | None = None) -> None:
@@ -50,12 +51,24 @@ async def lead(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, term:
     """Watch every entry of the sources, for as long as the term lasts."""
     notices = Notices()
     identity = Identity(cluster, notices)
-    async with asyncio.TaskGroup() as tasks:
-        for source in sources:
-            for name, manifest in source.spec.resource.items():
-                make = partial(_watch, bus, cluster, term, identity, notices, source.name, name, manifest)
-                places = Places(manifest, f"{source.name}/{name}", make, bus, notices)
-                tasks.create_task(watch_entry(places, cluster))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for source in sources:
+                for name, manifest in source.spec.resource.items():
+                    make = partial(_watch, bus, cluster, term, identity, notices, source.name, name, manifest)
+                    places = Places(manifest, f"{source.name}/{name}", make, bus, notices)
+                    tasks.create_task(watch_entry(places, cluster))
+    finally:
+        await _hand_over(bus)
+
+
+async def _hand_over(bus: Bus) -> None:
+    """Have the checkpoints written before anybody else leads. If that fails, what they lack is repeated."""
+    try:
+        async with asyncio.timeout(HAND_OVER_SECONDS):
+            await bus.checkpoints.flush()
+    except (KubecdcError, TimeoutError) as e:
+        log.warning("the checkpoint could not be written at the hand-over", error=str(e), hint=getattr(e, "hint", ""))
 
 
 def _watch(

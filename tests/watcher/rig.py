@@ -130,7 +130,7 @@ class Rig:
     async def _told_all(self, bus: Bus) -> bool:
         """Whether nothing is pending; a list that is under way is waited for, for deletions come at its end."""
         while True:
-            listing = any(c.state and c.state.listing for c in await bus.checkpoints.checkpoints())
+            listing = any(c.state and c.state.listing for c in await self.wrap(bus).checkpoints.checkpoints())
             if any(s.pending for s in await bus.subscriptions() if s.spec == SPEC):
                 return False
             if not listing:

@@ -1,0 +1,87 @@
+"""A watcher whose checkpoint is not where its events go, and which dies between the two."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from storage.contracts import CheckpointDelta, CheckpointStore, Inventoried, Term
+from storage.sqlite import SqliteSettings, opened_checkpoints
+from storage.testing.faults import Crash, Fault, FaultyBus, Script, crash_after, crash_before
+from tests.storage.split import SplitBus
+from tests.watcher.rig import KEY, Rig, told
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[CheckpointStore]:
+    async with opened_checkpoints(SqliteSettings(tmp_path / "checkpoints.db")) as opened:
+        yield opened
+
+
+async def crashed_on(fault: Fault, bench: Rig, store: CheckpointStore) -> None:
+    """Watch, create "kept", then "gone", and die while that is published."""
+    script = Script([None, fault])
+    bench.wrap = lambda bus: SplitBus(FaultyBus(bus, commits=script), store)
+    await bench.start()
+    await bench.watching()
+    await bench.create("kept")
+
+    async def published() -> bool:
+        (status,) = await (await bench.open()).subscriptions()
+        return status.pending == 1
+
+    await bench.until(published)
+    await bench.create("gone")
+    assert isinstance(await bench.ended(), Crash)
+    await bench.kill()
+
+
+@pytest.mark.parametrize(("fault", "before"), [(crash_after, ["ADD gone"]), (crash_before, [])])
+async def test_an_object_that_was_about_to_be_told_is_told_to_be_gone_though_its_history_is(
+    fault: Fault, before: list[str], bench: Rig, store: CheckpointStore
+) -> None:
+    await crashed_on(fault, bench, store)
+    await bench.delete("gone")
+    await bench.api.expire_history()
+    await bench.start()
+    assert told(await bench.events()) == ["ADD kept", *before, "~DELETE gone"]
+
+
+async def test_an_object_that_was_about_to_be_told_is_told_again(bench: Rig, store: CheckpointStore) -> None:
+    await crashed_on(crash_after, bench, store)
+    await bench.api.expire_history()
+    await bench.start()
+    assert told(await bench.events()) == ["ADD kept", "ADD gone", "~ADD gone"]
+
+
+async def test_what_was_published_but_not_saved_is_published_again_under_the_same_id(
+    bench: Rig, store: CheckpointStore
+) -> None:
+    await crashed_on(crash_after, bench, store)
+    await bench.update("gone", {"spec": {"changed": True}})
+    await bench.start()
+    events = await bench.events()
+    assert told(events) == ["ADD kept", "ADD gone", "ADD gone", "UPDATE gone"]
+    assert events[1].id == events[2].id
+
+
+async def test_a_successor_that_was_about_to_be_told_is_no_restore(bench: Rig, store: CheckpointStore) -> None:
+    bench.wrap = lambda bus: SplitBus(bus, store)
+    await bench.create("a")
+    await bench.start()
+    await bench.watching()
+    await bench.kill()
+    await bench.delete("a")
+    meta = (await bench.create("a"))["metadata"]
+    (checkpoint,) = await store.checkpoints()
+    assert checkpoint.state
+    new = {meta["uid"]: Inventoried(meta["resourceVersion"], "default", "a", True)}
+    delta = CheckpointDelta(follows=checkpoint.number, state=checkpoint.state, upserts=new)
+    await store.intend(KEY, delta, term=Term(checkpoint.term, "the one before"))
+    await bench.api.expire_history()
+    await bench.start()
+    events = await bench.events()
+    assert told(events) == ["ADD a", "~DELETE a", "~ADD a"]
+    assert {event.timeline for event in events} == {0}
