@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := kubecdc watcher workers storage tests examples
+PACKAGES := kubecdc watcher workers storage tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format chaos redis clean
+.PHONY: help demo test lint format chaos bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,10 @@ format: $(READY) ## Put the code into shape
 chaos: $(READY) redis ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set, BUS=redis|sqlite, redis where redis-server is)
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(BUS),--bus $(BUS)) $(if $(SEED),--seed $(SEED))
 
-redis: # Needed by tests only; without it, and without the right to install it, those that need it are skipped
+bench: $(READY) redis ## Figures beside bare loops of the same work, as a table and in build/bench.json (ONLY=name,name)
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+redis: # Needed by tests and benchmarks only; without it, and without the right to install it, those that need it are skipped
 	@command -v redis-server >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -q && apt-get install -yq --no-install-recommends redis-server; }
 
 clean: ## Remove what was built

@@ -1,0 +1,128 @@
+"""Every figure by its name, in the order of the table, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.capture import watch_commit
+from benchmarks.delivery import worker_http, worker_log
+from benchmarks.figure import Definition, Figure, Target
+from benchmarks.pace import paced
+from benchmarks.restart import starts
+
+Pairs = Mapping[str, Sequence[tuple[float, float]]]  # by name: ours and bare, of each run
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done, and how often. A quick one only shows that everything works."""
+
+    runs: int = 3
+    changes: int = 20_000
+    events: int = 30_000
+    requests: int = 15_000
+    seconds: float = 15.0
+    inventory: int = 100_000
+
+
+QUICK = Size(runs=1, changes=300, events=300, requests=600, seconds=1.0, inventory=500)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Figures that are measured together."""
+
+    definitions: tuple[Definition, ...]
+    measure: Callable[[Size], Awaitable[Pairs]]
+
+    async def figures(self, size: Size) -> list[Figure]:
+        pairs = await self.measure(size)
+        return [Figure.of(definition, pairs[definition.name]) for definition in self.definitions]
+
+
+def _faster(name: str, bound: float, bare: str, *, unit: str = "events/s", of_ratio: bool = True) -> Definition:
+    return Definition(name, unit, Target(bound, at_least=True, of_ratio=of_ratio), bare)
+
+
+def _below(name: str, unit: str, bound: float, bare: str) -> Definition:
+    return Definition(name, unit, Target(bound, at_least=False), bare)
+
+
+def _runs(definition: Definition, once: Callable[[Size], Awaitable[tuple[float, float]]]) -> Measurement:
+    async def measure(size: Size) -> Pairs:
+        return {definition.name: [await once(size) for _ in range(size.runs)]}
+
+    return Measurement((definition,), measure)
+
+
+def _watch_commit(name: str, kind: str, bound: float, *, redis: bool) -> Measurement:
+    definition = _faster(name, bound, "official watch, read only")
+    return _runs(definition, lambda size: watch_commit(kind, redis=redis, changes=size.changes))
+
+
+async def _latency(size: Size) -> Pairs:
+    runs = [await paced(500, size.seconds) for _ in range(size.runs)]
+    shares = {"latency_p50": 0.5, "latency_p99": 0.99}
+    return {name: [(o.percentile(share), b.percentile(share)) for o, b in runs] for name, share in shares.items()}
+
+
+async def _cpu(size: Size) -> Pairs:
+    runs = [await paced(300, size.seconds) for _ in range(size.runs)]
+    return {
+        "cpu_watch": [(ours.reader, bare.reader) for ours, bare in runs],
+        "cpu_work": [(ours.deliverer, bare.deliverer) for ours, bare in runs],
+    }
+
+
+async def _restart(size: Size) -> Pairs:
+    runs = await starts(size.inventory, size.runs)
+    return {
+        "start_100k": [(ours.seconds, bare.seconds) for ours, bare in runs],
+        "rss_100k": [(ours.memory, bare.memory) for ours, bare in runs],
+    }
+
+
+LOOP = "watch line -> XADD -> XREADGROUP"
+MEASUREMENTS = (
+    _watch_commit("watch_commit_redis_workflow", "workflow", 2.5, redis=True),
+    _watch_commit("watch_commit_redis_service", "service", 4.0, redis=True),
+    _watch_commit("watch_commit_sqlite_workflow", "workflow", 1.0, redis=False),
+    _runs(
+        _faster("worker_log_redis", 15_000, "XREADGROUP COUNT 100, XACK", of_ratio=False),
+        lambda size: worker_log(events=size.events),
+    ),
+    _runs(
+        _faster("worker_http", 0.8, "aiohttp, 256 at a time", unit="requests/s"),
+        lambda size: worker_http(events=size.requests),
+    ),
+    Measurement((_below("latency_p50", "ms", 5, LOOP), _below("latency_p99", "ms", 25, LOOP)), _latency),
+    Measurement(
+        (
+            _below("start_100k", "s", 2, "imports, one watch"),
+            _below("rss_100k", "MiB", 120, "imports, inventory in a dict"),
+        ),
+        _restart,
+    ),
+    Measurement(
+        (
+            _below("cpu_watch", "s/1000 events", 0.3, "watch line -> XADD"),
+            _below("cpu_work", "s/1000 events", 0.3, "XREADGROUP -> line"),
+        ),
+        _cpu,
+    ),
+)
+NAMES = tuple(definition.name for measurement in MEASUREMENTS for definition in measurement.definitions)
+
+
+async def run(names: Sequence[str], size: Size, done: Callable[[Figure], None]) -> list[Figure]:
+    """Measure what is named, one after the other; ``done`` hears of each."""
+    found: list[Figure] = []
+    for measurement in MEASUREMENTS:
+        if not any(definition.name in names for definition in measurement.definitions):
+            continue
+        for figure in await measurement.figures(size):
+            if figure.definition.name in names:
+                found.append(figure)
+                done(figure)
+    return found
