@@ -27,15 +27,19 @@ class Unavailable(KubecdcError):
 
 
 class BusFull(Unavailable):
-    """A subscription's backlog has reached ``maxPending``; the commit was not made."""
+    """A subscription's backlog has reached ``maxPending``; the commit was not made.
+
+    The text does not tell how many are pending: it stays the same while it lasts, and so is said once.
+    """
 
     def __init__(self, subscription: str, pending: int, limit: int) -> None:
         super().__init__(
-            f"the bus is full: subscription {subscription!r} has {pending} events pending (maxPending {limit})",
+            f"the bus is full: subscription {subscription!r} has {limit} events pending or more (maxPending)",
             hint="start or scale its workers, raise maxPending, "
             "or end the subscription with `kubecdc bus prune` if no manifest names it any more",
         )
         self.subscription = subscription
+        self.pending = pending
 
 
 class NoSubscription(Unavailable):

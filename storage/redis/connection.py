@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from storage.errors import Refused, Unavailable, UsageError
-from storage.redis.faults import mapped
+from storage.redis.faults import Full, mapped
 from storage.redis.settings import RedisSettings
 
 DEADLINE = 10.0  # seconds for a command, with connecting
@@ -36,6 +36,7 @@ class Connection:
         self._place = settings.place
         self._prefix = settings.prefix
         self._ending = self._closed = False
+        self.full = asyncio.Event()  # a command was refused for that; whoever makes room clears it
         scheme = settings.url.partition(":")[0]
         if scheme not in SCHEMES:
             raise UsageError(
@@ -88,6 +89,8 @@ class Connection:
             raise
         except Exception as e:
             better = mapped(e, self._place)
+            if isinstance(better, Full):
+                self.full.set()
             if better is e:
                 raise
             raise better from e

@@ -9,6 +9,10 @@ from storage.errors import Refused, Unavailable, UsageError
 PASSING = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED")
 
 
+class Full(Unavailable):
+    """Its memory is: what settles events goes on, and what is settled can be forgotten to make room."""
+
+
 def mapped(error: Exception, place: str) -> Exception:
     """The error to raise for one of Redis'. Any other is a bug of ours and comes back as it is."""
     match error:
@@ -22,7 +26,7 @@ def mapped(error: Exception, place: str) -> Exception:
                 hint="the user needs ~{kubecdc:* +@read +@write +@scripting +@connection +info",
             )
         case exceptions.OutOfMemoryError():
-            return Unavailable(
+            return Full(
                 f"{place} is full: its maxmemory is reached",
                 hint="raise maxmemory, scale the workers or lower `retentionBytes`; nothing is lost, the bus waits",
             )

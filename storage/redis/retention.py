@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -24,13 +25,17 @@ class Retention:
         self._connection = connection
 
     async def run(self) -> None:
-        """Sweep now and then, for ever."""
+        """Sweep now and then, for ever, and whenever a commit found the memory full."""
+        full = self._connection.full
         while True:
+            full.clear()
             try:
                 await self.sweep()
             except KubecdcError as e:
                 log.warning("cannot forget old events", error=str(e), hint=e.hint)
-            await asyncio.sleep(PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE):
+                    await full.wait()
 
     async def sweep(self) -> None:
         """Everything that may go now: what is left of pruned subscriptions, events by age and by size."""
