@@ -104,14 +104,18 @@ def require(capable: bool, manifest: EventBus, what: str) -> None:
 
 
 def on_each(
-    manifests: Manifests, do: Callable[[Bus, EventBus], Awaitable[list[T]]], *, only: str | None = None
+    manifests: Manifests,
+    do: Callable[[Bus, EventBus], Awaitable[list[T]]],
+    *,
+    only: str | None = None,
+    lease: LeaseSettings | None = None,
 ) -> list[T]:
     """Open every bus that is there already, or `only` one, and gather what `do` finds on it."""
 
     async def each() -> list[T]:
         found: list[T] = []
         for manifest in _chosen(manifests, only):
-            async with opened(manifest, create=False) as bus:
+            async with opened(manifest, create=False, lease=lease) as bus:
                 found += await do(bus, manifest)
         return found
 

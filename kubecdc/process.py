@@ -14,7 +14,7 @@ import structlog
 from kubecdc import backlog
 from kubecdc.buses import opened, owed, place, used
 from kubecdc.manifests import Manifests
-from storage.errors import KubecdcError
+from storage.errors import first
 from workers.mounts import Mounts
 from workers.triggers.log import Write
 
@@ -102,7 +102,7 @@ async def together(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) 
     results = await asyncio.gather(*(one(side) for side in sides), return_exceptions=True)
     failures = [r for r in results if isinstance(r, BaseException)]
     if failures:
-        raise _first(failures[0])
+        raise first(failures[0])
 
 
 async def _until(stop: asyncio.Event, side: Coroutine[Any, Any, None]) -> None:
@@ -118,11 +118,3 @@ async def _until(stop: asyncio.Event, side: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-
-
-def _first(error: BaseException) -> BaseException:
-    """The error to show of a group: one of ours if there is one."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    leaves = [_first(e) for e in error.exceptions]
-    return next((e for e in leaves if isinstance(e, KubecdcError)), leaves[0])

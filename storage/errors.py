@@ -14,6 +14,14 @@ class KubecdcError(Exception):
         self.hint = hint
 
 
+def first(error: BaseException) -> BaseException:
+    """The error to show of a group: one of ours if there is one; any other error as it is."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [first(e) for e in error.exceptions]
+    return next((e for e in leaves if isinstance(e, KubecdcError)), leaves[0])
+
+
 class UsageError(KubecdcError):
     """The command line or a manifest is wrong: exit code 2, nothing was done."""
 

@@ -6,7 +6,8 @@ without them is asked for a real list and a real watch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,6 +15,10 @@ import msgspec
 from watcher.api import Resource
 from watcher.change import UNREADABLE, Malformed, decode_page
 from watcher.cluster import ApiError, Cluster
+from watcher.lease_settings import LeaseSettings
+from watcher.leases import VERBS as LEASE_VERBS
+from watcher.leases import grant as lease_grant
+from watcher.leases import resource as lease_resource
 from watcher.manifest import Entry, EventSource
 
 VERBS = ("get", "list", "watch")
@@ -56,8 +61,10 @@ class _Review(msgspec.Struct):
     status: _ReviewStatus
 
 
-async def check(cluster: Cluster, sources: Iterable[EventSource]) -> list[Problem]:
-    """Every problem of every entry, in the order of the manifests.
+async def check(
+    cluster: Cluster, sources: Iterable[EventSource], leases: Mapping[str, LeaseSettings] | None = None
+) -> list[Problem]:
+    """Every problem of every entry, in the order of the manifests; then those of the Leases, by EventBus.
 
     Raises ApiError if the cluster cannot be reached or does not accept the credentials.
     """
@@ -73,6 +80,8 @@ async def check(cluster: Cluster, sources: Iterable[EventSource]) -> list[Proble
                     raise
                 hint = getattr(e, "hint", "") or "see the API server's log"
                 problems.append(Problem(where, str(e), hint))
+    for bus, lease in (leases or {}).items():
+        problems += [Problem(f"EventBus {bus}, leader election", *p) for p in await access.lease_problems(lease)]
     return problems
 
 
@@ -82,7 +91,7 @@ class _Access:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._served: dict[str, list[_Served] | None] = {}
-        self._allowed: dict[tuple[Resource, str], bool] = {}
+        self._allowed: dict[tuple[Resource, str, str], bool] = {}
 
     async def problems(self, entry: Entry) -> list[tuple[str, str]]:
         """Message and fix of each problem of an entry. Raises ApiError, Malformed."""
@@ -103,6 +112,30 @@ class _Access:
         selected = decode_page(await self._cluster.get(NAMESPACES.path, query)).items
         found = [await self._denied(replace(resource, namespace=item.meta.name), VERBS) for item in selected]
         return [problem for problem in found if problem]
+
+    async def lease_problems(self, lease: LeaseSettings) -> list[tuple[str, str]]:
+        """Message and fix of what keeps us from electing by the Lease. Raises ApiError, Malformed."""
+        with suppress(ApiError):  # who may not look, learns it when the Lease is made
+            if not await self._there(f"/api/v1/namespaces/{lease.namespace}"):
+                fix = f"`kubectl create namespace {lease.namespace}`, or name another with --lease-namespace"
+                return [(f"there is no namespace {lease.namespace} for the Lease", fix)]
+        resource = lease_resource(lease.namespace)
+        # A role may be for the one Lease by name; but what is not there yet has none.
+        names = {verb: "" if verb == "create" else lease.name for verb in LEASE_VERBS}
+        denied = [verb for verb, name in names.items() if not await self._may(resource, verb, name)]
+        if not denied:
+            return []
+        what = f"not allowed to {', '.join(denied)} leases.coordination.k8s.io in namespace {lease.namespace}"
+        return [(what, lease_grant(lease.namespace))]
+
+    async def _there(self, path: str) -> bool:
+        try:
+            await self._cluster.get(path)
+        except ApiError as e:
+            if e.status != 404:
+                raise
+            return False
+        return True
 
     async def _missing(self, entry: Entry) -> tuple[str, str] | None:
         """What is wrong with the resource itself."""
@@ -156,19 +189,20 @@ class _Access:
             place = "(for `namespaceSelector`)"
         return f"not allowed to {', '.join(denied)} {name} {place}", grant(resource)
 
-    async def _may(self, resource: Resource, verb: str) -> bool:
-        question = (resource, verb)
+    async def _may(self, resource: Resource, verb: str, name: str = "") -> bool:
+        question = (resource, verb, name)
         if question not in self._allowed:
-            self._allowed[question] = await self._ask(resource, verb)
+            self._allowed[question] = await self._ask(*question)
         return self._allowed[question]
 
-    async def _ask(self, resource: Resource, verb: str) -> bool:
+    async def _ask(self, resource: Resource, verb: str, name: str) -> bool:
         attributes = {
             "namespace": resource.namespace,
             "verb": verb,
             "group": resource.group,
             "version": resource.version,
             "resource": resource.resource,
+            "name": name,
         }
         review = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -186,7 +220,7 @@ class _Access:
         return await self._try(resource, verb)
 
     async def _try(self, resource: Resource, verb: str) -> bool:
-        """Do it once, where reviews are not to be had; `get` would need an object, so it is taken for allowed."""
+        """Do it once, where reviews are not to be had. What would need an object, or write, is taken for allowed."""
         queries = {"list": {"limit": "1"}, "watch": {"watch": "true", "timeoutSeconds": "1"}}
         if verb not in queries:
             return True

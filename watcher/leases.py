@@ -16,6 +16,7 @@ from watcher.change import UNREADABLE, Malformed
 from watcher.cluster import ApiError, Cluster
 
 EPOCH = "kubecdc.io/epoch"
+VERBS = ("get", "create", "update")  # that electing takes
 _EPOCH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -117,7 +118,7 @@ class ClusterLeases:
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
-        self._collection = Resource("coordination.k8s.io", "v1", "leases", namespace).path
+        self._collection = resource(namespace).path
         self._path = f"{self._collection}/{name}"
 
     async def get(self, *, seconds: float) -> Lease | None:
@@ -157,9 +158,14 @@ class ClusterLeases:
         return error
 
 
+def resource(namespace: str) -> Resource:
+    """The Leases of a namespace."""
+    return Resource("coordination.k8s.io", "v1", "leases", namespace)
+
+
 def grant(namespace: str) -> str:
     """The kubectl commands that let a service account elect."""
-    name, verbs = "kubecdc-leases", "get,create,update"
+    name, verbs = "kubecdc-leases", ",".join(VERBS)
     return (
         f"`kubectl create role {name} -n {namespace} --verb={verbs} --resource=leases.coordination.k8s.io` and "
         f"`kubectl create rolebinding {name} -n {namespace} --role={name} --serviceaccount=NAMESPACE:NAME`, or --user"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
-from storage.contracts import Bus, Checkpoint, CheckpointDelta, State, Term
-from storage.errors import CommitMismatch, KubecdcError, Refused
+from storage.contracts import Bus, Checkpoint, CheckpointDelta, Elector, State, Term
+from storage.errors import CommitMismatch, KubecdcError, LeadershipLost, Refused, first
 from watcher import watcher
 from watcher.api import Api
 from watcher.audit import Difference, audit
@@ -18,11 +18,11 @@ from watcher.cluster import Cluster
 from watcher.identity import Identity
 from watcher.manifest import EventSource
 from watcher.notices import Notices
+from watcher.pipeline import first_of
 from watcher.repair import DIFFERS, RanBackwards, of
 from watcher.version import older
 
 POLL_SECONDS = 0.2
-LEAD_SECONDS = 1.0  # to find out that nobody leads
 
 
 @dataclass(frozen=True)
@@ -76,32 +76,29 @@ async def _inspect(bus: Bus, checkpoint: Checkpoint, cluster: Cluster, uid: str,
     return Found(key, len(await bus.checkpoints.inventory(key)), differences)
 
 
-async def repair(bus: Bus, found: Sequence[Found], *, patience: float) -> None:
-    """Have whoever leads repair the checkpoints that differ, and wait until it has."""
-    keys = [f.key for f in found if f.differences]
-    for key in keys:
-        await _mark(bus, key)
-    for key in keys:
-        await _quiet(bus, key, patience)
+async def mend(
+    bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector, *, patience: float
+) -> list[Found]:
+    """`inspect`, then have whoever leads repair what differs, and wait until it has.
 
+    Meanwhile this process stands for the lead as every watcher does: it waits while another leads, leads if nobody
+    does, and has handed over when this returns.
+    """
+    found: list[Found] = []
 
-@asynccontextmanager
-async def leading(bus: Bus, sources: Sequence[EventSource], cluster: Cluster) -> AsyncIterator[bool]:
-    """Watch as the leader meanwhile, if nobody else leads; whether we do."""
-    async with AsyncExitStack() as stack:
-        try:
-            async with asyncio.timeout(LEAD_SECONDS):
-                term = await stack.enter_async_context(bus.elector.lead())
-        except TimeoutError:
-            yield False
-            return
-        watching = asyncio.create_task(watcher.lead(bus, sources, cluster, term))
-        try:
-            yield True
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+    async def look() -> None:
+        found.extend(await inspect(bus, sources, cluster, patience=patience))
+        keys = [f.key for f in found if f.differences]
+        for key in keys:
+            await _mark(bus, key)
+        for key in keys:
+            await _quiet(bus, key, patience)
+
+    try:
+        await first_of(look(), watcher.run(bus, sources, cluster, elector))
+    except BaseExceptionGroup as group:
+        raise first(group) from group
+    return found
 
 
 async def _mark(bus: Bus, key: str) -> None:
@@ -112,7 +109,7 @@ async def _mark(bus: Bus, key: str) -> None:
             return None
         state = msgspec.structs.replace(checkpoint.state, listing=DIFFERS, timeline=checkpoint.state.timeline + 1)
         delta = CheckpointDelta(follows=checkpoint.number, state=state)
-        with suppress(CommitMismatch):  # the leader has just committed
+        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
             return await bus.checkpoints.save(key, delta, term=Term(checkpoint.term, "kubecdc audit"))
 
 

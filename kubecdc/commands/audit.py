@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from kubecdc import options
+from kubecdc import logs, options
 from kubecdc.buses import on_each
+from kubecdc.election import from_options
 from kubecdc.manifests import load
 from kubecdc.output import show
 from storage.contracts import Bus
@@ -26,13 +27,15 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 @click.command()
 @options.manifests
 @options.cluster
+@options.lease
 @options.output
+@options.logs
 @click.option(
     "--repair",
     is_flag=True,
     envvar="KUBECDC_REPAIR",
     show_envvar=True,
-    help="Have the leader announce what differs; lead meanwhile if nobody does.",
+    help="Have the leader announce what differs; meanwhile stand by like a watcher, and lead if nobody does.",
 )
 @click.option(
     "--patience",
@@ -50,12 +53,17 @@ def audit(
     output_format: str,
     repair: bool,
     patience: float,
+    log_format: str | None,
+    log_level: str,
+    **lease: Any,
 ) -> int:
     """Compare what the bus knows of each object with the cluster, beside the watcher at work.
 
     Prints the differences that no event explains, which there should never be. Exit code 1 if there are any, unless
     --repair has mended them.
     """
+    logs.configure(log_format, log_level)
+    election = from_options(**lease)
     manifests = load(filenames, stdin=sys.stdin)
     if not manifests.sources:
         raise UsageError("there is no EventSource in the manifests: nothing to audit", hint="add one with -f")
@@ -67,12 +75,10 @@ def audit(
         async with Cluster(kubeconfig, context) as cluster:
             if not repair:
                 return await outside.inspect(bus, sources, cluster, patience=patience)
-            async with outside.leading(bus, sources, cluster):
-                found = await outside.inspect(bus, sources, cluster, patience=patience)
-                await outside.repair(bus, found, patience=patience)
-                return found
+            elector = election.elector(bus, manifest, cluster)
+            return await outside.mend(bus, sources, cluster, elector, patience=patience)
 
-    found = on_each(manifests, look)
+    found = on_each(manifests, look, lease=election.lease)
     rows = _rows(found)
     clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
     show(rows, COLUMNS, output_format, empty=clean)

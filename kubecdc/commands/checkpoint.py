@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,7 @@ from kubecdc.buses import on_each
 from kubecdc.manifests import load
 from kubecdc.output import confirm, show
 from storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
-from storage.errors import KubecdcError, UsageError
+from storage.errors import CommitMismatch, KubecdcError, LeadershipLost, UsageError
 from storage.manifest import EventBus
 
 COLUMNS = ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus")
@@ -53,15 +54,12 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
     """
 
     async def move(bus: Bus, _: EventBus) -> list[bool]:
-        for found in await bus.checkpoints.checkpoints():
-            if found.key == key and found.state is not None:
-                now = found.state.listing or found.state.position
-                confirm(f"Move {key} from {now} to {resource_version}, without a list?", yes=yes)
-                state = msgspec.structs.replace(found.state, position=resource_version, listing="")
-                delta = CheckpointDelta(follows=found.number, state=state)
-                await bus.checkpoints.save(key, delta, term=Term(found.term, "kubecdc checkpoint set"))
-                return [True]
-        return []
+        found = await bus.checkpoints.checkpoint(key)
+        if found is None or found.state is None:
+            return []
+        now = found.state.listing or found.state.position
+        confirm(f"Move {key} from {now} to {resource_version}, without a list?", yes=yes)
+        return [await _move(bus, key, resource_version)]
 
     if not resource_version.isprintable() or not resource_version.strip():
         raise UsageError(f"{resource_version!r} is no resourceVersion")
@@ -89,6 +87,17 @@ def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
 def _require(done: list[bool], key: str) -> None:
     if not any(done):
         raise KubecdcError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
+
+
+async def _move(bus: Bus, key: str, resource_version: str) -> bool:
+    """Whether there was a checkpoint to move."""
+    while (found := await bus.checkpoints.checkpoint(key)) and found.state:
+        state = msgspec.structs.replace(found.state, position=resource_version, listing="")
+        delta = CheckpointDelta(follows=found.number, state=state)
+        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
+            await bus.checkpoints.save(key, delta, term=Term(found.term, "kubecdc checkpoint set"))
+            return True
+    return False
 
 
 async def _row(bus: Bus, manifest: EventBus, checkpoint: Checkpoint) -> dict[str, Any]:

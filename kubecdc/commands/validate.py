@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from kubecdc import options
-from kubecdc.manifests import load
+from kubecdc.buses import used
+from kubecdc.manifests import Manifests, load
 from storage.errors import KubecdcError
-from watcher.manifest import EventSource
 
 
 @click.command()
@@ -22,14 +23,17 @@ from watcher.manifest import EventSource
     is_flag=True,
     envvar="KUBECDC_CLUSTER",
     show_envvar=True,
-    help="Also ask the cluster: is each resource there, may it be read?",
+    help="Also ask the cluster: is each resource there, may it be read, may the leader be elected by Lease?",
 )
 @options.cluster
-def validate(filenames: tuple[str, ...], against_cluster: bool, kubeconfig: str | None, context: str | None) -> None:
+@options.election
+def validate(
+    filenames: tuple[str, ...], against_cluster: bool, kubeconfig: str | None, context: str | None, **election: Any
+) -> None:
     """Check manifests offline and print every problem.
 
     Exit code 2 if there is any. Asked with --cluster too, exit code 1 if it lacks a resource, forbids to get, list or
-    watch it, or cannot be reached; nothing is written there.
+    watch it, or to get, create and update the Lease where one elects, or cannot be reached; nothing is written there.
     """
     manifests = load(filenames, stdin=sys.stdin)
     for notice in manifests.notices:
@@ -39,19 +43,25 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, kubeconfig: str 
         f"bus {', '.join(manifests.buses)}"
     )
     if against_cluster:
-        asyncio.run(_ask(list(manifests.sources.values()), kubeconfig, context))
+        asyncio.run(_ask(manifests, kubeconfig, context, election))
 
 
-async def _ask(sources: Sequence[EventSource], kubeconfig: str | None, context: str | None) -> None:
+async def _ask(manifests: Manifests, kubeconfig: str | None, context: str | None, options: Mapping[str, Any]) -> None:
+    from kubecdc.election import from_options
     from watcher import access
     from watcher.cluster import Cluster
 
+    election, sources = from_options(**options), manifests.sources.values()
+    watched = used(manifests, [source.spec.event_bus_name for source in sources])
+    leases = {bus.name: election.lease_of(bus) for bus in watched if election.by_lease(bus)}
     async with Cluster(kubeconfig, context) as cluster:
-        problems = await access.check(cluster, sources)
+        problems = await access.check(cluster, sources, leases)
         if problems:
             count = _count(len(problems), "problem")
             raise KubecdcError("\n".join([f"{count} with the cluster at {cluster.host}", *map(str, problems)]))
         click.echo(f"the cluster at {cluster.host} has every resource, and lets it be read")
+        for lease in leases.values():
+            click.echo(f"the Lease {lease.namespace}/{lease.name} may elect the leader")
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,9 +6,24 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from tests.apiserver import simulator
+from tests.apiserver import LocalSimulator, simulator
 from tests.cli.rig import REDIS_BUS, Desk
 from tests.storage.redis_server import RedisServer
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[LocalSimulator]:
+    """An API server that allows only what a role grants."""
+    async with simulator(rbac=True) as api:
+        yield api
+
+
+@pytest.fixture
+async def alice(api: LocalSimulator, tmp_path: Path) -> Desk:
+    """A desk of a user who may do nothing yet."""
+    desk = Desk(tmp_path, api)
+    await api.kubeconfig_of(desk.kubeconfig, "alice")
+    return desk
 
 
 @pytest.fixture
@@ -18,10 +33,16 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def redis_desk(desk: Desk, shared_redis: RedisServer) -> Desk:
-    """A desk whose bus is in Redis, in an empty database."""
+async def redis_url(shared_redis: RedisServer) -> str:
+    """An empty database."""
     url = f"{shared_redis.url.removesuffix('/0')}/2"
-    desk.write("bus.yaml", REDIS_BUS.format(url=url))
     async with Redis.from_url(url) as redis:
         await redis.flushdb()
+    return url
+
+
+@pytest.fixture
+async def redis_desk(desk: Desk, redis_url: str) -> Desk:
+    """A desk whose bus is in Redis."""
+    desk.write("bus.yaml", REDIS_BUS.format(url=redis_url))
     return desk

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
 
@@ -39,6 +40,7 @@ spec:
   dependencies: [{name: change, eventSourceName: workflows, eventName: changed}]
   triggers: [{template: {name: line, log: {}}}]
 """
+ALICE = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
 REDIS_BUS = """\
 apiVersion: kubecdc.io/v1alpha1
 kind: EventBus
@@ -108,6 +110,12 @@ class Desk:
         path = self.manifests / name
         path.write_text(text)
         return path
+
+    def entry(self, **fields: object) -> None:
+        """Change fields of the EventSource's one entry."""
+        source = yaml.safe_load(SOURCE)
+        source["spec"]["resource"]["changed"].update(fields)
+        self.write("source.yaml", yaml.safe_dump(source))
 
     async def _spawn(self, *args: str, stdin: int | None = None) -> asyncio.subprocess.Process:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("KUBE", "HOME"))} | self.environment

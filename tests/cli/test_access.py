@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
@@ -20,38 +19,15 @@ from tests.apiserver import (
     workflow,
 )
 from tests.apiserver.test_rbac import READ, bind
-from tests.cli.rig import SENSOR, SOURCE, Desk, Done
-
-USER = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[LocalSimulator]:
-    async with simulator(rbac=True) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: LocalSimulator, tmp_path: Path) -> Desk:
-    """A desk of a user who may do nothing yet."""
-    desk = Desk(tmp_path, api)
-    await api.kubeconfig_of(desk.kubeconfig, "alice")
-    return desk
+from tests.cli.rig import ALICE, SENSOR, SOURCE, Desk, Done
 
 
 async def validate(desk: Desk, *args: str) -> Done:
     return await desk.call("validate", "--cluster", *args)
 
 
-def entry(desk: Desk, **fields: object) -> None:
-    """Change fields of the EventSource's one entry."""
-    source = yaml.safe_load(SOURCE)
-    source["spec"]["resource"]["changed"].update(fields)
-    desk.write("source.yaml", yaml.safe_dump(source))
-
-
 async def test_a_cluster_that_has_and_allows_all_is_said_so(api: LocalSimulator, alice: Desk) -> None:
-    await bind(api, USER, READ)
+    await bind(api, ALICE, READ)
     before = len(api.log())
     done = await validate(alice)
     assert (done.code, done.err) == (0, "")
@@ -68,15 +44,15 @@ async def test_a_real_server_answers_the_same(tmp_path: Path) -> None:
         await real.kubeconfig_of(desk.kubeconfig, "alice")
         done = await validate(desk)
         assert (done.code, "not allowed to get, list, watch workflows.argoproj.io" in done.err) == (1, True), done.err
-        await bind(real, USER, READ)
+        await bind(real, ALICE, READ)
         async with asyncio.timeout(10):
             while (done := await validate(desk)).code:  # the server remembers a refusal for a second
                 assert "not allowed" in done.err
-        entry(desk, resource="workflow")
+        desk.entry(resource="workflow")
         assert "write 'workflows'" in (await validate(desk)).err
-        entry(desk, group="", version="v1", resource="namespaces", namespace="a")
+        desk.entry(group="", version="v1", resource="namespaces", namespace="a")
         assert "namespaces are not in namespaces" in (await validate(desk)).err
-        entry(desk, group="nowhere.io")
+        desk.entry(group="nowhere.io")
         assert "does not serve nowhere.io/v1alpha1" in (await validate(desk)).err
     finally:
         await real.stop()
@@ -85,7 +61,7 @@ async def test_a_real_server_answers_the_same(tmp_path: Path) -> None:
 async def test_every_right_that_lacks_is_one_line_with_the_command_that_grants_it(
     api: LocalSimulator, alice: Desk
 ) -> None:
-    await bind(api, USER, [{**READ[0], "verbs": ["list"]}])
+    await bind(api, ALICE, [{**READ[0], "verbs": ["list"]}])
     done = await validate(alice)
     assert done.code == 1
     heading, line = done.err.splitlines()
@@ -101,10 +77,10 @@ async def test_every_right_that_lacks_is_one_line_with_the_command_that_grants_i
 
 
 async def test_a_role_of_one_namespace_is_enough_for_that_namespace_only(api: LocalSimulator, alice: Desk) -> None:
-    await bind(api, USER, READ, namespace="one")
-    entry(alice, namespace="one")
+    await bind(api, ALICE, READ, namespace="one")
+    alice.entry(namespace="one")
     assert (await validate(alice)).code == 0
-    entry(alice, namespaces=["one", "two", "three"])
+    alice.entry(namespaces=["one", "two", "three"])
     done = await validate(alice)
     assert done.code == 1
     assert [line.partition(";")[0].rpartition(" ")[2] for line in done.err.splitlines()[1:]] == ["two", "three"]
@@ -115,16 +91,16 @@ async def test_selected_namespaces_need_the_list_of_namespaces_too(api: LocalSim
     for name, labels in (("one", {"team": "ml"}), ("two", {"team": "ml"}), ("three", {})):
         metadata = {"name": name, "labels": labels}
         await api.create(*NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    await bind(api, USER, READ, namespace="one")
-    entry(alice, namespaceSelector={"matchLabels": {"team": "ml"}})
+    await bind(api, ALICE, READ, namespace="one")
+    alice.entry(namespaceSelector={"matchLabels": {"team": "ml"}})
     done = await validate(alice)
     assert "not allowed to list, watch namespaces (for `namespaceSelector`)" in done.err
     see = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}
-    await bind(api, USER, [see])
+    await bind(api, ALICE, [see])
     done = await validate(alice)
     assert done.code == 1
     assert [line.partition(";")[0].rpartition(" ")[2] for line in done.err.splitlines()[1:]] == ["two"]
-    await bind(api, USER, READ, namespace="two")
+    await bind(api, ALICE, READ, namespace="two")
     assert (await validate(alice)).code == 0
 
 
@@ -145,7 +121,7 @@ async def test_selected_namespaces_need_the_list_of_namespaces_too(api: LocalSim
 async def test_a_resource_that_is_not_there_is_named_with_what_may_be_meant(
     desk: Desk, fields: dict[str, object], message: str, fix: str
 ) -> None:
-    entry(desk, **fields)
+    desk.entry(**fields)
     done = await validate(desk)
     assert done.code == 1
     (line,) = done.err.splitlines()[1:]
@@ -205,7 +181,7 @@ async def test_a_cluster_that_is_away_or_a_wrong_token_is_one_line(desk: Desk, t
 
 
 async def test_manifests_are_checked_first(desk: Desk) -> None:
-    entry(desk, eventTypes=["CREATED"])
+    desk.entry(eventTypes=["CREATED"])
     await desk.api.stop()
     done = await validate(desk)
     assert (done.code, "CREATED" in done.err, "cannot be reached" in done.err) == (2, True, False)

@@ -39,6 +39,8 @@ async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod", "labels": {"env": "prod"}}}
         await api.create("", "v1", "namespaces", "", body)
         lease = ("--leader-election", "--lease-namespace", "kubecdc")
+        asked = await desk.call("validate", "--cluster", *lease)
+        assert (asked.code, asked.err) == (0, "")
         async with desk.running("run", *lease) as kubecdc:
             await api.create(*WORKFLOWS, "prod", workflow("a", labels={"k": "x"}))
             await kubecdc.until('"name":"a"', out=True)

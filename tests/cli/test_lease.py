@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.apiserver import LEASES, simulator
-from tests.cli.rig import SOURCE, Desk, Running
+from tests.apiserver import LEASES
+from tests.cli.rig import SOURCE, Desk
 
 SECONDS = 3
 ELECTION = ["--leader-election", "--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "400ms"]
@@ -136,18 +134,3 @@ async def test_durations_that_cannot_be_are_refused(desk: Desk, options: list[st
     desk.environment[f"KUBECDC_{option.removeprefix('--').upper().replace('-', '_')}"] = value
     done = await desk.call("run")
     assert (done.code, message in done.err) == (2, True), done.err
-
-
-async def test_a_right_that_lacks_is_one_line(tmp_path: Path) -> None:
-    async with simulator(rbac=True) as api:
-        desk = Desk(tmp_path, api)
-        await api.kubeconfig_of(desk.kubeconfig, "nobody")
-        async with desk.running("watch", *ELECTION) as one:
-            await one.until("forbidden")
-            await asyncio.sleep(1.5)
-        _one_line(one)
-
-
-def _one_line(running: Running) -> None:
-    (line,) = running.lines("forbidden")
-    assert "kubectl create role kubecdc-leases -n default --verb=get,create,update" in str(line["fix"])

@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
-import pytest
-import yaml
-
-from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, RealApiServer, require_assets, simulator, workflow
+from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, RealApiServer, require_assets, workflow
 from tests.apiserver.test_rbac import READ, bind
-from tests.cli.rig import SOURCE, Desk, Running
+from tests.cli.rig import ALICE, Desk, Running
 
-USER = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
 QUIET = 2.5  # seconds: two more tries, which must not be said
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[LocalSimulator]:
-    async with simulator(rbac=True) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: LocalSimulator, tmp_path: Path) -> Desk:
-    """A desk of a user who may do nothing yet."""
-    desk = Desk(tmp_path, api)
-    await api.kubeconfig_of(desk.kubeconfig, "alice")
-    return desk
-
-
-def entry(desk: Desk, **fields: object) -> None:
-    """Change fields of the EventSource's one entry."""
-    source = yaml.safe_load(SOURCE)
-    source["spec"]["resource"]["changed"].update(fields)
-    desk.write("source.yaml", yaml.safe_dump(source))
 
 
 async def delivered(api: ApiServer, kubecdc: Running, name: str, namespace: str) -> None:
@@ -55,8 +29,8 @@ async def only_line(kubecdc: Running) -> str:
 async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
     api: LocalSimulator, alice: Desk
 ) -> None:
-    await bind(api, USER, READ, namespace="one")
-    entry(alice, namespace="one")
+    await bind(api, ALICE, READ, namespace="one")
+    alice.entry(namespace="one")
     async with alice.running("run") as kubecdc:
         await delivered(api, kubecdc, "a", "one")
     assert not kubecdc.lines("forbidden (403)")
@@ -65,13 +39,13 @@ async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
 
 
 async def all_namespaces_with_a_role_of_one(api: ApiServer, desk: Desk) -> None:
-    await bind(api, USER, READ, namespace="one")
+    await bind(api, ALICE, READ, namespace="one")
     async with desk.running("run") as kubecdc:
         line = await only_line(kubecdc)
         assert 'cannot list resource "workflows" in API group "argoproj.io" at the cluster scope' in line
         assert "ClusterRole" in line
         assert "`namespaces`" in line
-        await bind(api, USER, READ)
+        await bind(api, ALICE, READ)
         await kubecdc.until("recovered", seconds=40)
         await delivered(api, kubecdc, "a", "default")
 
@@ -95,14 +69,14 @@ async def test_a_real_server_is_as_strict_and_as_soon_mended(tmp_path: Path) -> 
 
 
 async def test_a_forbidden_namespace_is_named_and_the_others_go_on(api: LocalSimulator, alice: Desk) -> None:
-    await bind(api, USER, READ, namespace="one")
-    entry(alice, namespaces=["one", "two"])
+    await bind(api, ALICE, READ, namespace="one")
+    alice.entry(namespaces=["one", "two"])
     async with alice.running("run") as kubecdc:
         await delivered(api, kubecdc, "a", "one")
         line = await only_line(kubecdc)
         assert 'in the namespace "two"' in line
         assert "grant this user get, list and watch" in line
-        await bind(api, USER, READ, namespace="two")
+        await bind(api, ALICE, READ, namespace="two")
         await kubecdc.until("recovered", seconds=40)
         await delivered(api, kubecdc, "b", "two")
 
@@ -110,7 +84,7 @@ async def test_a_forbidden_namespace_is_named_and_the_others_go_on(api: LocalSim
 async def test_a_right_that_is_taken_away_is_one_line_and_nothing_is_missed_until_it_is_back(
     api: LocalSimulator, alice: Desk
 ) -> None:
-    await bind(api, USER, READ)
+    await bind(api, ALICE, READ)
     async with alice.running("run") as kubecdc:
         await delivered(api, kubecdc, "a", "default")
         role = ("rbac.authorization.k8s.io", "v1", "clusterroles", "", "test-alice")
@@ -125,7 +99,7 @@ async def test_a_right_that_is_taken_away_is_one_line_and_nothing_is_missed_unti
 
 
 async def test_the_right_to_watch_is_told_from_that_to_list(api: LocalSimulator, alice: Desk) -> None:
-    await bind(api, USER, [{**READ[0], "verbs": ["get", "list"]}])
+    await bind(api, ALICE, [{**READ[0], "verbs": ["get", "list"]}])
     await alice.create("a")
     async with alice.running("run") as kubecdc:
         await kubecdc.until('"name":"a"', out=True)  # what can be had is had
