@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,7 +14,10 @@ import structlog
 from kubecdc import backlog
 from kubecdc.buses import opened, owed, place, used
 from kubecdc.manifests import Manifests
-from storage.errors import first
+from storage.backoff import Backoff
+from storage.contracts import Bus, SubscriptionSpec
+from storage.errors import Unavailable, first
+from storage.manifest import EventBus
 from workers.mounts import Mounts
 from workers.triggers.log import Write
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from kubecdc.election import Election
 
 log = structlog.get_logger()
+RETRY = Backoff(duration=0.5, cap=10.0)
 JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
 
 
@@ -58,11 +62,10 @@ async def run(
 
             cluster = await stack.enter_async_context(Cluster(kubeconfig, context))
         for manifest in used(manifests, names):
-            bus = await stack.enter_async_context(opened(manifest, lease=election.lease if election else None))
-            # Before the first event: from here on each subscription is owed everything.
-            log.info("bus", name=manifest.name, at=place(manifest))
             specs = owed(manifests, manifest)
-            await bus.register(specs)
+            bus = await _joined(stack, manifest, specs, election, stop)
+            if bus is None:
+                break
             mine = [s for s in sources if s.spec.event_bus_name == manifest.name]
             if cluster and mine:
                 from watcher import watcher
@@ -88,6 +91,37 @@ async def run(
                 )
         await together(sides, stop)
     log.info("stopped")
+
+
+async def _joined(
+    stack: AsyncExitStack,
+    manifest: EventBus,
+    specs: Sequence[SubscriptionSpec],
+    election: Election | None,
+    stop: asyncio.Event,
+) -> Bus | None:
+    """The bus, in which our subscriptions are registered: from here on each is owed everything.
+
+    One that does not answer is waited for, as it would be later; None if we are told to stop meanwhile. Raises every
+    other KubecdcError.
+    """
+    failures = 0
+    while not stop.is_set():
+        try:
+            async with AsyncExitStack() as attempt:
+                bus = await attempt.enter_async_context(opened(manifest, lease=election.lease if election else None))
+                await bus.register(specs)
+                await stack.enter_async_context(attempt.pop_all())
+            log.info("bus", name=manifest.name, at=place(manifest))
+            return bus
+        except Unavailable as e:
+            failures += 1
+            if failures == 1:
+                log.warning("waiting for the bus", name=manifest.name, error=str(e), fix=e.hint)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY.delay(failures)):
+                    await stop.wait()
+    return None
 
 
 async def together(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:

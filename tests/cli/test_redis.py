@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from pathlib import Path
 
 from storage.testing.actors import until
 from tests.cli.rig import REDIS_BUS, Desk
+from tests.storage import redis_server
+from tests.storage.redis_server import RedisServer
 
 
 async def _all(names: list[str], out: str) -> bool:
@@ -42,9 +46,31 @@ async def test_watch_and_work_share_a_bus_in_redis(redis_desk: Desk) -> None:
         assert row["pending"] == 16
 
 
-async def test_the_password_of_a_redis_is_told_to_nobody(desk: Desk) -> None:
-    desk.write("bus.yaml", REDIS_BUS.format(url="redis://user:geheim@127.0.0.1:1/0"))
-    done = await desk.call("run")
-    assert done.code == 1
-    assert "127.0.0.1:1" in done.err
-    assert "geheim" not in done.out + done.err
+async def test_a_redis_that_is_not_there_yet_is_waited_for_and_its_password_told_to_nobody(
+    desk: Desk, tmp_path: Path
+) -> None:
+    redis_server.require()
+    server = RedisServer(tmp_path, "--requirepass", "geheim")
+    desk.write("bus.yaml", REDIS_BUS.format(url=server.url.replace("//", "//:geheim@")))
+    async with desk.running("run") as run:
+        await run.until("waiting for the bus")
+        (line,) = run.lines("waiting")
+        assert f"127.0.0.1:{server.port}/0 does not answer" in str(line["error"])
+        assert "is it up" in str(line["fix"])
+        try:
+            server.start()
+            await run.until('"leading"')
+            await desk.create("first")
+            await run.until('"name":"first"', out=True)
+        finally:
+            server.kill()
+    assert "geheim" not in run.out + run.err
+
+
+async def test_who_waits_for_a_redis_goes_when_told(desk: Desk) -> None:
+    desk.write("bus.yaml", REDIS_BUS.format(url="redis://127.0.0.1:1/0"))
+    async with desk.running("run") as run:
+        await run.until("waiting for the bus")
+        run.process.terminate()
+        assert await asyncio.wait_for(run.process.wait(), 5) == 0
+    assert "stopped" in run.err

@@ -154,8 +154,10 @@ class Unleashed:
         return self._go_on(self._stack.processes[name], fault.seconds)
 
     def _at_work(self, role: str) -> list[str]:
-        """Those that run long enough to have started up."""
+        """Those that run long enough to have started up. Raises AssertionError if one has ended by itself."""
         processes = self._stack.processes
+        ended = [n for n in processes if processes[n].returncode not in {None, -signal.SIGKILL}]
+        assert not ended, "\n".join(processes[n].tail() for n in ended)
         return [n for n in processes if n.startswith(role) and processes[n].running and processes[n].age > STARTUP]
 
     async def _restart(self, name: str, seconds: float) -> None:
