@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 from kubecdc.manifests import Manifests
+from storage import redis_url
 from storage.contracts import Bus, SubscriptionSpec
 from storage.errors import UsageError
 from storage.manifest import EventBus
@@ -30,8 +30,7 @@ def holder() -> str:
 def place(manifest: EventBus) -> str:
     """Where the bus is, for people: the absolute path of its file, or the URL of its server without the secrets."""
     if manifest.spec.redis is not None:
-        parts = urlsplit(manifest.spec.redis.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return redis_url.parse(manifest.spec.redis.url).place
     assert manifest.spec.sqlite is not None  # the manifest's models refuse the others
     return str(Path(manifest.spec.sqlite.path).absolute())
 

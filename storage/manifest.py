@@ -25,7 +25,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from storage import jsonpath, units
+from storage import jsonpath, redis_url, units
 from storage.backoff import Backoff
 
 T = TypeVar("T")
@@ -193,13 +193,10 @@ class Redis(Model):
     @field_validator("url")
     @classmethod
     def _readable(cls, value: str) -> str:
-        scheme, separator, rest = value.partition("://")
-        if scheme in {"redis+sentinel", "redis+cluster"}:
-            raise invalid(
-                "Sentinel and Cluster URLs are not supported yet", "name the primary with redis:// or rediss://"
-            )
-        if scheme not in {"redis", "rediss", "unix"} or not separator or not rest:
-            raise invalid("is not the URL of a Redis", "write it like redis://localhost:6379/0, or rediss:// for TLS")
+        try:
+            redis_url.parse(value)
+        except redis_url.BadUrl as e:
+            raise invalid(str(e), e.hint) from None
         return value
 
 

@@ -13,19 +13,14 @@ from importlib.resources import files
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from storage.errors import Refused, Unavailable, UsageError
+from storage.errors import Refused, Unavailable
+from storage.redis.client import Client
 from storage.redis.faults import Full, mapped
 from storage.redis.settings import RedisSettings
 
-DEADLINE = 10.0  # seconds for a command, with connecting
-CONNECT_DEADLINE = 5.0
-BLOCK = 2.0  # seconds that a blocking read waits, well below DEADLINE
+BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
 OLDEST = (6, 2)
-SCHEMES = ("redis", "rediss", "unix")
 Argument = str | bytes | int
 
 
@@ -36,26 +31,8 @@ class Connection:
         self._place = settings.place
         self._prefix = settings.prefix
         self._ending = self._closed = False
+        self._client = Client(settings)
         self.full = asyncio.Event()  # a command was refused for that; whoever makes room clears it
-        scheme = settings.url.partition(":")[0]
-        if scheme not in SCHEMES:
-            raise UsageError(
-                f"a redis bus cannot use a {scheme!r} URL", hint="write redis://, rediss:// (TLS) or unix://"
-            )
-        # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
-        # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `command` has its own.
-        try:
-            self._redis: Redis = Redis.from_url(
-                settings.url,
-                protocol=2,
-                socket_timeout=None,
-                socket_connect_timeout=CONNECT_DEADLINE,
-                retry=Retry(NoBackoff(), 0),
-                retry_on_error=[],
-                client_name="kubecdc",
-            )
-        except ValueError as e:
-            raise UsageError(f"the URL of the bus cannot be read: {e}", hint="as in redis://localhost:6379/0") from e
 
     @property
     def ending(self) -> bool:
@@ -83,12 +60,11 @@ class Connection:
         if self._closed:
             raise Unavailable("the bus is closed")
         try:
-            async with asyncio.timeout(DEADLINE):
-                return await self._redis.execute_command(*args)  # type: ignore[no-untyped-call]
+            return await self._client.send(*args)
         except exceptions.NoScriptError:
             raise
         except Exception as e:
-            better = mapped(e, self._place)
+            better = mapped(e, self._place, self._prefix)
             if isinstance(better, Full):
                 self.full.set()
             if better is e:
@@ -119,7 +95,7 @@ class Connection:
     async def close(self) -> None:
         """Close the connections."""
         self._ending = self._closed = True
-        await self._redis.aclose()
+        await self._client.close()
 
 
 @cache

@@ -4,26 +4,53 @@ from __future__ import annotations
 
 from redis import exceptions
 
-from storage.errors import Refused, Unavailable, UsageError
+from storage.errors import KubecdcError, Refused, Unavailable, UsageError
+from storage.redis_url import EXAMPLES
 
-PASSING = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED")
+PASSING = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED")
+DOWN = "is it up, and the way to it open?"
+ENCRYPTION = {  # what OpenSSL calls it, and what to do about it
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not one we trust: `tls.caCertSecret` or ssl_ca_certs= names the "
+    "authorities, and the URL has to name it as the certificate does",
+    "CERTIFICATE_REQUIRED": "it asks for a certificate: `tls.clientCertSecret` and `tls.clientKeySecret`, or "
+    "ssl_certfile= and ssl_keyfile=, name ours",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS there: write redis instead of rediss, or its TLS port",
+    "UNKNOWN_CA": "it does not trust our certificate: look at `tls.clientCertSecret` or ssl_certfile=",
+}
 
 
 class Full(Unavailable):
     """Its memory is: what settles events goes on, and what is settled can be forgotten to make room."""
 
 
-def mapped(error: Exception, place: str) -> Exception:
-    """The error to raise for one of Redis'. Any other is a bug of ours and comes back as it is."""
+def mapped(error: Exception, place: str, prefix: str) -> Exception:
+    """The error to raise for one of Redis'. Any other is a bug of ours and comes back as it is.
+
+    ``prefix`` is that of the keys of the bus.
+    """
     match error:
+        case KubecdcError():
+            return error
+        case exceptions.AuthenticationError() if isinstance(error.__cause__, KubecdcError):
+            return error.__cause__
         case exceptions.AuthenticationError() | exceptions.AuthorizationError():
             return UsageError(
-                f"{place} does not let us in: {error}", hint="look at user and password in the `url` of the EventBus"
+                f"{place} does not let us in: {error}",
+                hint="look at user and password in the `url` of the EventBus, or at its `username` and `password`",
             )
         case exceptions.NoPermissionError():
             return UsageError(
-                f"{place} forbids what a bus needs: {error}",
-                hint="the user needs ~{kubecdc:* +@read +@write +@scripting +@connection +info",
+                f"{place} forbids what a bus needs, on the keys {prefix}*: {error}",
+                hint="docs/manifests.md has the ACL rule that suffices",
+            )
+        case exceptions.MovedError():
+            return UsageError(
+                f"{place} is a node of a cluster, and another has the bus", hint=f"write {EXAMPLES['cluster']}"
+            )
+        case exceptions.AskError():
+            return Unavailable(
+                f"{place} is moving the slot of the bus to another node",
+                hint="nothing to do: it goes on there once all of it has arrived",
             )
         case exceptions.OutOfMemoryError():
             return Full(
@@ -33,13 +60,21 @@ def mapped(error: Exception, place: str) -> Exception:
         case exceptions.ReadOnlyError():
             return Unavailable(f"{place} is a replica and takes no writes", hint="name the primary, or wait for it")
         case exceptions.ConnectionError() | exceptions.TimeoutError() | TimeoutError() | OSError():
+            hint = next((hint for name, hint in ENCRYPTION.items() if name in str(error)), DOWN)
+            return Unavailable(f"{place} does not answer: {error or type(error).__name__}", hint=hint)
+        case exceptions.ClusterDownError() | exceptions.TryAgainError():
             return Unavailable(
-                f"{place} does not answer: {error or type(error).__name__}", hint="is it up, and the way to it open?"
+                f"{place} cannot do it now: {error}", hint="`redis-cli --cluster check` says what is wrong"
             )
         case exceptions.ResponseError() if str(error).startswith("MISCONF"):
             return Unavailable(f"{place} cannot save to its disk: {error}", hint="look at its disk and its log")
         case exceptions.ResponseError() if str(error).startswith("OOM") or "OOM command" in str(error):
-            return mapped(exceptions.OutOfMemoryError(str(error)), place)
+            return mapped(exceptions.OutOfMemoryError(str(error)), place, prefix)
+        # Redis 6.2 wraps what a script ran into.
+        case exceptions.ResponseError() if "-READONLY" in str(error):
+            return mapped(exceptions.ReadOnlyError(str(error)), place, prefix)
+        case exceptions.ResponseError() if "-NOPERM" in str(error) or "can't run this command" in str(error):
+            return mapped(exceptions.NoPermissionError(str(error)), place, prefix)
         case exceptions.ResponseError() if str(error).startswith(PASSING):
             return Unavailable(f"{place} cannot do it now: {error}", hint="look at its log and its replicas")
         case exceptions.ResponseError() if "WRONGTYPE" in str(error):

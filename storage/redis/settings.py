@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from urllib.parse import urlsplit
+from functools import cached_property
+
+from storage.errors import UsageError
+from storage.redis_url import BadUrl, RedisUrl, parse
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the URL need not say, and what is said here goes before it.
+
+    The passwords are read anew for each connection: a mounted Secret is rotated under a running process. They raise
+    KubecdcError. ``tls`` has redis-py's options, for a URL that asks for TLS.
+    """
+
+    username: str = ""
+    password: Callable[[], str] | None = None
+    sentinel_username: str = ""
+    sentinel_password: Callable[[], str] | None = None
+    tls: Mapping[str, str | bool | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class RedisSettings:
     retention_bytes: int = 1 << 30
     max_pending: int = 1_000_000
     lead: LeadSettings = LeadSettings()
+    access: Access = Access()
 
     @property
     def prefix(self) -> str:
@@ -44,5 +64,13 @@ class RedisSettings:
     @property
     def place(self) -> str:
         """Where it is, for people: the URL without user, password and options."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return self.server.place
+
+    @cached_property
+    def server(self) -> RedisUrl:
+        """What the URL says, with what ``access`` says of it. Raises UsageError."""
+        try:
+            url = parse(self.url)
+        except BadUrl as e:
+            raise UsageError(f"the URL of the bus {e}", hint=e.hint) from None
+        return replace(url, tls=url.tls if url.tls is None else {**url.tls, **self.access.tls})

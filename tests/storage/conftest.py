@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,9 @@ from storage.redis import bus as redis_bus
 from storage.redis import open_bus as open_redis
 from storage.sqlite import SqliteBus, SqliteSettings, open_bus
 from storage.sqlite.bus import CAPABILITIES
+from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
+from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel
 
 
 @dataclass
@@ -80,9 +83,50 @@ class RedisHarness:
         return bus
 
 
-@pytest.fixture
-async def redis_harness(shared_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
-    harness = RedisHarness(RedisSettings(shared_redis.url, name=request.node.name, partitions=8))
+@asynccontextmanager
+async def redis_harness_on(url: str, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
+    """Its bus is named after the test."""
+    harness = RedisHarness(RedisSettings(url, name=request.node.name, partitions=8))
     yield harness
     for bus in harness.opened:
         await bus.close()
+
+
+@pytest.fixture
+async def redis_harness(shared_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
+    async with redis_harness_on(shared_redis.url, request) as harness:
+        yield harness
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three primaries, for tests that leave them alone."""
+    redis_server.require()
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), primaries=3)
+    cluster.start()
+    yield cluster
+    cluster.kill()
+
+
+@pytest.fixture
+async def cluster_harness(shared_cluster: RedisCluster, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
+    async with redis_harness_on(shared_cluster.through(shared_cluster.nodes[:1]), request) as harness:
+        yield harness
+
+
+@pytest.fixture(scope="session")
+def shared_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisWithSentinel]:
+    """For tests that leave the servers alone."""
+    redis_server.require()
+    servers = RedisWithSentinel(tmp_path_factory.mktemp("sentinel"))
+    servers.start()
+    yield servers
+    servers.kill()
+
+
+@pytest.fixture
+async def sentinel_harness(
+    shared_sentinel: RedisWithSentinel, request: pytest.FixtureRequest
+) -> AsyncIterator[RedisHarness]:
+    async with redis_harness_on(shared_sentinel.url, request) as harness:
+        yield harness

@@ -1,0 +1,149 @@
+"""Commands to the server that has the bus, whichever that is now.
+
+redis-py's own client of a cluster would not do. It follows ASK, which a slot answers while it moves: a script would
+then see the keys that have arrived, take the bus for an older one and write there. And what it repeats by itself, after
+a reply that was lost, runs a script twice unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from storage.errors import Unavailable
+from storage.redis.login import login
+from storage.redis.settings import RedisSettings
+from storage.redis.topology import topology
+from storage.redis_url import Address
+
+DEADLINE = 10.0  # seconds for a command, with finding the server and connecting
+CONNECT_DEADLINE = 5.0
+HOPS = 5  # redirections of one command
+
+
+class Client:
+    """Opened, used and closed from one event loop. Raises redis-py's errors, and ours where the server is not found."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._url = settings.server
+        access = settings.access
+        self._login = login(access.username or self._url.username, self._url.password, access.password)
+        self._sentinel_login = login(
+            access.sentinel_username or self._url.sentinel_username,
+            self._url.sentinel_password,
+            access.sentinel_password,
+        )
+        self._topology = topology(self._url, self._ask, settings.prefix)
+        self._finding = asyncio.Lock()
+        self._server: Redis | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def send(self, *args: str | bytes | int) -> Any:
+        """Send a command once. Where a node says that another has the slot, it did nothing, and that one gets it."""
+        server: Redis | None = None
+        try:
+            async with asyncio.timeout(DEADLINE):
+                for _ in range(HOPS):
+                    server = await self._current()
+                    try:
+                        return await server.execute_command(*args)  # type: ignore[no-untyped-call]
+                    except exceptions.MovedError as e:
+                        if not self._topology.moves:
+                            raise
+                        # A node that has no host to tell means the one we asked.
+                        self._leave(server, Address(e.host or _host(server), e.port))
+                raise Unavailable(f"{self._url.place}: its nodes do not agree which of them has the bus")
+        except exceptions.ResponseError as e:
+            # Another is the primary now, and the same name may lead us to it. Redis 6.2 wraps what a script ran into.
+            if isinstance(e, (exceptions.ReadOnlyError, exceptions.ClusterDownError)) or "-READONLY" in str(e):
+                self._leave(server)
+            raise
+        except (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError):
+            if self._topology.moves:
+                self._leave(server)
+            raise
+        finally:
+            if server is not self._server:  # left meanwhile, and we may have connected to it after that
+                self._discard(server)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._leave(self._server)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _current(self) -> Redis:
+        if self._server is None:
+            async with self._finding:
+                if self._server is None:
+                    self._server = self._connected(await self._topology.find())
+        return self._server
+
+    def _leave(self, server: Redis | None, to: Address | None = None) -> None:
+        """Use that server no more. What others have under way there ends with an error, and is repeated elsewhere."""
+        if server is not None and self._server is server:
+            self._server = self._connected(to) if to else None
+            self._discard(server)
+
+    def _discard(self, server: Redis | None) -> None:
+        """Close its connections, without waiting: a server that hangs may keep us."""
+        if server is not None:
+            closing = asyncio.create_task(server.aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Task[None]) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled():
+            closing.exception()  # nobody wants to know
+
+    def _connected(self, to: Address) -> Redis:
+        verified = {"redis_connect_func": _require_primary} if self._url.kind == "sentinel" else {}
+        return self._redis(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
+
+    async def _ask(self, address: Address, *command: str) -> Any:
+        """Send one command to a Sentinel or node, over a connection of its own."""
+        of_sentinel = self._url.kind == "sentinel"
+        server = self._redis(address, self._sentinel_login if of_sentinel else self._login)
+        try:
+            return await server.execute_command(*command)  # type: ignore[no-untyped-call]
+        finally:
+            await server.aclose()
+
+    def _redis(self, to: Address, provider: Any, **more: Any) -> Redis:
+        # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
+        # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `send` has its own.
+        options = more | {
+            "credential_provider": provider,
+            "protocol": 2,
+            "socket_timeout": None,
+            "socket_connect_timeout": CONNECT_DEADLINE,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_error": [],
+        }
+        kind: Any = Connection
+        if self._url.kind == "socket":
+            kind, options["path"] = UnixDomainSocketConnection, self._url.path
+        else:
+            options |= {"host": to.host, "port": to.port, "socket_keepalive": True}
+            if self._url.tls is not None:
+                kind, options = SSLConnection, {**options, **self._url.tls}
+        return Redis.from_pool(ConnectionPool(connection_class=kind, **options))
+
+
+async def _require_primary(connection: Any) -> None:
+    """Sentinels may name a server that is a replica by now; what is only read there would be old."""
+    await connection.on_connect()
+    await connection.send_command("ROLE")
+    role = await connection.read_response()
+    if role[0] not in (b"master", "master"):
+        raise exceptions.ReadOnlyError(f"the Sentinels name it as the primary, and it is a {role[0].decode()}")
+
+
+def _host(server: Redis) -> str:
+    return str(server.connection_pool.connection_kwargs["host"])
