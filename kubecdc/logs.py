@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import msgspec
 import structlog
 
 from workers.triggers import lines
-from workers.triggers.log import Write, write_line
+from workers.triggers.lines import Write
+from workers.triggers.log import write_lines
 
 
 def configure(log_format: str | None, level: str) -> None:
@@ -38,13 +39,21 @@ def event_lines(log_format: str | None) -> Write:
     """How `log` triggers write: one line an event on stdout, JSON or for people."""
     chosen = log_format or ("console" if sys.stdout.isatty() else "json")
     if chosen == "json":
-        return write_line
+        return write_lines
     render = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
 
-    def write(record: Mapping[str, object]) -> None:
-        lines.write(str(render(None, "info", {"event": "event", **record})))
+    def write(records: Sequence[Mapping[str, object]]) -> None:
+        shown = (render(None, "info", {"event": "event", **_values(record)}) for record in records)
+        lines.write("".join(f"{line}\n" for line in shown).encode())
 
     return write
+
+
+def _values(record: Mapping[str, object]) -> dict[str, object]:
+    try:
+        return dict(record) | {"data": msgspec.json.decode(msgspec.json.encode(record["data"]))}
+    except (msgspec.DecodeError, RecursionError):  # JSON that Python has no values for: 1e999, or nested deep
+        return dict(record) | {"data": msgspec.json.encode(record["data"]).decode()}
 
 
 class _ToStructlog(logging.Handler):

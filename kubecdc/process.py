@@ -19,7 +19,7 @@ from storage.contracts import Bus, SubscriptionSpec
 from storage.errors import Unavailable, first
 from storage.manifest import EventBus
 from workers.mounts import Mounts
-from workers.triggers.log import Write
+from workers.triggers.lines import Write
 
 if TYPE_CHECKING:
     from kubecdc.election import Election

@@ -13,7 +13,8 @@ from workers.pipeline import consume
 from workers.route import Route
 from workers.settings import Settings
 from workers.triggers import Context, build
-from workers.triggers.log import Write, write_line
+from workers.triggers.lines import Write
+from workers.triggers.log import write_lines
 
 
 def subscriptions(sensors: Iterable[Sensor]) -> list[SubscriptionSpec]:
@@ -34,7 +35,7 @@ async def run(
     *,
     concurrency: int = 64,
     stop: asyncio.Event,
-    log_event: Write = write_line,
+    log_event: Write = write_lines,
     mounts: Mounts | None = None,
 ) -> None:
     """Deliver to every trigger until ``stop`` is set, then drain: all that was in flight is acked or returned.

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from storage.event import Event
 from tests.workers.support import DATA, event, log_trigger, route
 from workers.outcome import Failure, Retry, Success
 from workers.triggers import lines
-from workers.triggers.log import LogTrigger, write_line
+from workers.triggers.log import LogTrigger, write_lines
 
 
 async def test_a_line_has_the_event_its_context_and_the_names() -> None:
     said: list[Mapping[str, object]] = []
-    trigger = LogTrigger(fields={"team": "a", "sensor": "not this"}, write=said.append)
+    trigger = LogTrigger(fields={"team": "a", "sensor": "not this"}, write=said.extend)
     about = event(synthetic=True)
     assert await trigger.execute(route(trigger).request(about)) == Success()
     [line] = said
     assert {k: line[k] for k in ("team", "sensor", "trigger", "dependencyName")} == {
         "team": "a", "sensor": "s", "trigger": "t", "dependencyName": "dep",
     }  # fmt: skip
-    assert line["data"] == DATA
+    assert msgspec.json.decode(msgspec.json.encode(line["data"])) == DATA
     context = line["eventContext"]
     assert isinstance(context, dict)
     assert (context["id"], context["source"], context["subject"]) == (about.id, "workflows", "changed")
@@ -35,7 +37,7 @@ async def test_a_line_has_the_event_its_context_and_the_names() -> None:
 async def test_at_most_one_line_in_an_interval_and_the_next_says_how_many_were_left_out() -> None:
     said: list[Mapping[str, object]] = []
     times = iter((100.0, 101.0, 109.9, 110.0, 111.0, 120.5, 140.0))
-    trigger = LogTrigger(fields={}, write=said.append, clock=lambda: next(times))
+    trigger = LogTrigger(fields={}, write=said.extend, clock=lambda: next(times))
     request = route(trigger, {"template": {"name": "t", "log": {"intervalSeconds": 10}}}).request(event())
     for _ in range(7):
         assert await trigger.execute(request) == Success()
@@ -44,14 +46,14 @@ async def test_at_most_one_line_in_an_interval_and_the_next_says_how_many_were_l
 
 async def test_without_an_interval_every_event_has_its_line() -> None:
     said: list[Mapping[str, object]] = []
-    trigger = LogTrigger(fields={}, write=said.append, clock=lambda: 1.0)
+    trigger = LogTrigger(fields={}, write=said.extend, clock=lambda: 1.0)
     for number in range(3):
         await trigger.execute(route(trigger, log_trigger()).request(event(number)))
     assert len(said) == 3
 
 
 async def test_an_event_whose_line_could_not_be_written_is_not_counted_as_written() -> None:
-    def broken(line: Mapping[str, object]) -> None:
+    def broken(lines: Sequence[Mapping[str, object]]) -> None:
         raise BrokenPipeError
 
     trigger = LogTrigger(fields={}, write=broken, clock=lambda: 1.0)
@@ -65,11 +67,12 @@ async def test_a_reader_that_does_not_read_stops_the_lines_alone_and_none_is_wri
 ) -> None:
     monkeypatch.setattr(lines, "STDOUT", lines.Lines())
     monkeypatch.setattr(lines, "DEADLINE", 0.05)
-    reading, written = threading.Event(), []
+    reading = threading.Event()
+    written: list[str] = []
 
-    def blocked(line: Mapping[str, object]) -> None:
+    def blocked(lines: Sequence[Mapping[str, object]]) -> None:
         reading.wait()
-        written.append(line["eventContext"]["id"])  # type: ignore[index]
+        written.extend(line["eventContext"]["id"] for line in lines)  # type: ignore[index]
 
     trigger = LogTrigger(fields={}, write=blocked)
     route_ = route(trigger, log_trigger())
@@ -86,6 +89,38 @@ async def test_data_that_cannot_be_read_is_a_failure() -> None:
     assert isinstance(await trigger.execute(route(trigger).request(broken)), Failure)
 
 
+async def test_lines_that_gather_while_one_is_written_go_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "STDOUT", lines.Lines())
+    begun, reading, calls = threading.Event(), threading.Event(), []
+
+    def slow(records: Sequence[Mapping[str, object]]) -> None:
+        begun.set()
+        reading.wait()
+        calls.append([record["eventContext"]["id"] for record in records])  # type: ignore[index]
+
+    trigger = LogTrigger(fields={}, write=slow)
+    requests = [route(trigger, log_trigger()).request(event(number)) for number in range(4)]
+    first = asyncio.create_task(trigger.execute(requests[0]))
+    await asyncio.to_thread(begun.wait)
+    others = [asyncio.create_task(trigger.execute(request)) for request in requests[1:]]
+    await asyncio.sleep(0)  # they are all on their way
+    reading.set()
+    assert await asyncio.gather(first, *others) == [Success()] * 4
+    assert calls == [[event(0).id], [event(1).id, event(2).id, event(3).id]]
+
+
+async def test_data_with_line_breaks_between_its_tokens_is_one_line() -> None:
+    said: list[Mapping[str, object]] = []
+    spread = msgspec.json.format(event().encode(), indent=2).replace(b"\n", b"\r\n")
+    trigger = LogTrigger(fields={}, write=said.extend)
+    assert await trigger.execute(route(trigger).request(Event.decode(spread))) == Success()
+    text = msgspec.json.encode(said[0])
+    assert b"\n" not in text and b"\r" not in text
+    assert msgspec.json.decode(text)["data"] == DATA
+
+
 def test_a_line_on_stdout_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
-    write_line({"a": "ü\n", "b": {"c": [1]}})
-    assert json.loads(capfd.readouterr().out) == {"a": "ü\n", "b": {"c": [1]}}
+    write_lines([{"a": "ü\n", "b": {"c": [1]}}, {"a": 2}])
+    first, second = capfd.readouterr().out.splitlines()
+    assert json.loads(first) == {"a": "ü\n", "b": {"c": [1]}}
+    assert json.loads(second) == {"a": 2}

@@ -12,7 +12,8 @@ from workers.mounts import Mounts
 from workers.outcome import Outcome
 from workers.request import TriggerRequest
 from workers.triggers.http import HttpTrigger
-from workers.triggers.log import LogTrigger, Write, write_line
+from workers.triggers.lines import Write
+from workers.triggers.log import LogTrigger, write_lines
 
 
 class Trigger(Protocol):
@@ -41,7 +42,7 @@ class Context:
     sensor: str
     concurrency: int
     logging_fields: Mapping[str, str] = field(default_factory=dict)
-    write: Write = write_line  # where the log trigger writes
+    write: Write = write_lines  # where the log trigger writes
     mounts: Mounts = field(default_factory=Mounts)
 
 
