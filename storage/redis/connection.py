@@ -20,6 +20,7 @@ from storage.redis.faults import Full, mapped
 from storage.redis.settings import RedisSettings
 
 BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
+BODIES_BYTES = 4 * 1024 * 1024  # about what a script may go through at a time, so that others get their turn
 OLDEST = (6, 2)
 Argument = str | bytes | int
 

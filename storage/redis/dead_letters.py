@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.again import DeadLetter
 from storage.errors import BusFull
-from storage.redis.connection import Argument, Connection
+from storage.redis.connection import BODIES_BYTES, Argument, Connection
 from storage.redis.publisher import partition
 
 ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
@@ -26,7 +26,8 @@ class RedisDeadLetters:
         found: list[DeadLetter] = []
         start = f"({after}" if ID.fullmatch(after) else "-"
         while len(found) < limit:
-            last, letters = await self._connection.run("letters", start, max(limit, 100), subscription or "")
+            args = (start, max(limit, 100), BODIES_BYTES, subscription or "")
+            last, letters = await self._connection.run("letters", *args)
             found += [_letter(letter) for letter in letters]
             if not last:
                 break

@@ -54,6 +54,11 @@ class Lanes:
         return len(self._ready)
 
     @property
+    def full(self) -> bool:
+        """As many bodies are kept as should be."""
+        return self._bytes >= BUFFER_BYTES
+
+    @property
     def next_due(self) -> float | None:
         """When the next one that waits is due."""
         return self._waiting[0][0] if self._waiting else None

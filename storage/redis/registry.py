@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
-from storage.redis.connection import Argument, Connection
+from storage.redis.connection import BODIES_BYTES, Argument, Connection
 
 STEP = 500  # events a script, so that commits and reads get their turn
 
@@ -50,5 +50,5 @@ async def prune(connection: Connection, name: str, partitions: int) -> bool:
 
 async def drop_backlogs(connection: Connection, partitions: int) -> None:
     """Settle what is left of subscriptions that ended."""
-    while await connection.run("drop", partitions, STEP):
+    while await connection.run("drop", partitions, STEP, BODIES_BYTES):
         pass

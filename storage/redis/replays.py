@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from storage.again import Replay
 from storage.errors import NoSubscription, Unavailable, UsageError
-from storage.redis.connection import Connection
+from storage.redis.connection import BODIES_BYTES, Connection
 from storage.redis.publisher import entry
 
 PAGE = 500  # events a script
@@ -122,11 +122,11 @@ async def _scan(connection: Connection, part: int, wanted: str) -> tuple[bytes, 
     """What is retained of an entry in one stream, and the last event there."""
     start, last, retained = b"-", b"0-0", []
     while True:
-        reached, looked_at, events = await connection.run("scan", part, start, PAGE, wanted)
+        reached, more, events = await connection.run("scan", part, start, PAGE, BODIES_BYTES, wanted)
         last = reached or last
         retained += [
             Retained(part, eid, int(seq), key, id_.decode(), int(committed)) for eid, seq, key, id_, committed in events
         ]
-        if looked_at < PAGE:
+        if not more:
             return last, retained
         start = b"(" + reached

@@ -13,7 +13,7 @@ import structlog
 from storage.backoff import Backoff
 from storage.errors import Unavailable
 from storage.redis.bell import Bell
-from storage.redis.connection import Argument, Connection
+from storage.redis.connection import BODIES_BYTES, Argument, Connection
 from storage.redis.delivery import RedisDelivery
 from storage.redis.lanes import Entry, Lanes
 from storage.redis.leases import NEW, Leases, Partition
@@ -23,7 +23,6 @@ log = structlog.get_logger()
 LOOK = 1.0  # seconds without a ring after which a listener looks anyway
 RETRY = Backoff(duration=0.1, cap=5.0)
 READ = 50  # entries of a partition at a time
-READ_BYTES = 4 * 1024 * 1024  # at a time, of all
 READ_AHEAD = 50_000  # entries that wait here: behind one object's backlog there may be other objects' events
 BODIES = 50  # read again at a time
 
@@ -199,6 +198,8 @@ class _Worker:
 
     @property
     def _wants_more(self) -> bool:
+        if self._lanes.ready and self._lanes.full:
+            return False
         return self._lanes.ready < 2 * self._of._prefetch and len(self._lanes) < READ_AHEAD
 
     async def _read(self) -> None:
@@ -212,7 +213,7 @@ class _Worker:
             return
         sent = self._now()
         self._settled.clear()
-        answer = await self._connection.run("read", self.leases.id, self.leases.token, READ, READ_BYTES, *args)
+        answer = await self._connection.run("read", self.leases.id, self.leases.token, READ, BODIES_BYTES, *args)
         time, found = answer
         for partition, (number, more, ours, entries, *last) in zip(asked, found, strict=False):
             if self.leases.owned.get(int(number)) is not partition or not ours:
@@ -266,12 +267,16 @@ class _Worker:
                 self._lanes.back(entry, due)
 
     async def _read_bodies(self) -> None:
-        wanted = [entry for entry in self._lanes.peek(BODIES) if entry.body is None]
+        wanted: list[Entry] = []
+        args: list[Argument] = []
+        left = BODIES_BYTES
+        for entry in self._lanes.peek(BODIES):
+            if entry.body is None and left > 0:
+                wanted.append(entry)
+                args += [entry.part, entry.eid]
+                left -= entry.size
         if not wanted:
             return
-        args: list[Argument] = []
-        for entry in wanted:
-            args += [entry.part, entry.eid]
         for entry, body in zip(wanted, await self._connection.run("bodies", *args), strict=True):
             if body is None:  # deleted by somebody else's hand
                 self._lanes.remove(entry)

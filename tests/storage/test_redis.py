@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from storage.again import Replay
 from storage.contracts import Bus, Delivery, SubscriptionSpec
 from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
 from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus
@@ -323,6 +324,29 @@ async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_har
         assert (await receiver.next()).event.id == event(1, "other").id
         read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
         assert read["pending"] < 1000
+
+
+async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: RedisHarness) -> None:
+    """A script copies the bodies that it goes through, and nobody else is served meanwhile."""
+    bus = await redis_harness.redis(replace(redis_harness.settings, name="large", partitions=1))
+    await bus.register([SUB])
+    for number in range(12):
+        await bus.publisher.publish([event(1, f"o-{number}", padding=1_400_000)])
+    async with Receiver.of(bus, NAME, prefetch=1) as receiver:
+        first = await receiver.next()
+        read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
+        assert read["pending"] <= 4
+        await first.ack()
+        for _ in range(6):
+            delivery = await receiver.next()
+            await delivery.dead_letter("too large")
+        await receiver.acked(5)
+    assert len(await bus.dead_letters.page(NAME)) == 6
+    assert await bus.replay(Replay(subscription=NAME)) == 12
+    (status,) = await bus.subscriptions()
+    assert status.pending == 12
+    assert status.oldest is not None
+    assert await bus.prune(NAME)
 
 
 async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_harness: RedisHarness) -> None:

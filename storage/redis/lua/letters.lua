@@ -1,9 +1,12 @@
--- from, count, name or '': dead letters without their bodies, and the last id looked at.
+-- from, count, bytes, name or '': dead letters without their bodies, and the last id looked at.
+local found = some(tonumber(ARGV[2]), tonumber(ARGV[3]), function(n, last)
+  return redis.call('XRANGE', p .. ':letters', last and '(' .. last or ARGV[1], '+', 'COUNT', n)
+end)
 local result, last = {}, ''
-for _, pair in ipairs(redis.call('XRANGE', p .. ':letters', ARGV[1], '+', 'COUNT', ARGV[2])) do
+for _, pair in ipairs(found) do
   local of = fields(pair[2])
   last = pair[1]
-  if ARGV[3] == '' or of.subscription == ARGV[3] then
+  if ARGV[4] == '' or of.subscription == ARGV[4] then
     result[#result + 1] = {pair[1], of.subscription, of.id, of.key, of.reason, of.attempts, of.first, of.last}
   end
 end

@@ -40,6 +40,24 @@ local function max(a, b)
   return b
 end
 
+-- Entries come with their bodies, and copying many large ones would hold up everybody: up to `count` of them, but no more
+-- than about `bytes`, in steps whose size the entries before tell. `read(n, last)` gives the next n after `last`, which is
+-- nil at first. Returns them, how large they are, and whether there may be more.
+local function some(count, bytes, read)
+  local found, size, step = {}, 0, 4
+  while true do
+    local wanted = math.min(step, count - #found)
+    local more = read(wanted, #found > 0 and found[#found][1] or nil)
+    for _, pair in ipairs(more) do
+      found[#found + 1] = pair
+      size = size + 200 + (pair[2] and #pair[2][#pair[2]] or 0) -- the body is the last field
+    end
+    if #more < wanted then return found, size, false end
+    if #found == count or size >= bytes then return found, size, true end
+    step = math.max(1, math.floor((bytes - size) * #found / size))
+  end
+end
+
 -- One subscription is done with an entry. Whoever is the last leaves it to retention; a copy goes at once.
 local function finish(id, grp, part, eid, bytes, time, again)
   if redis.call('XACK', stream(part), grp, eid) == 0 then return end

@@ -10,10 +10,14 @@ for i = 5, #ARGV, 2 do
   if redis.call('HGET', p .. ':leases:' .. id, part) ~= token then
     result[#result + 1] = {part, 0, 0, {}}
   else
-    local found = redis.call('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', count, 'STREAMS', key, cursor)
-    local pairs_ = found and found[1][2] or {}
+    local found, size, more = some(count, left, function(n, last)
+      local from = cursor == '>' and cursor or last or cursor
+      local read = redis.call('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', n, 'STREAMS', key, from)
+      return read and read[1][2] or {}
+    end)
+    left = left - size
     local entries, last = {}, cursor
-    for _, pair in ipairs(pairs_) do
+    for _, pair in ipairs(found) do
       local eid, entry = pair[1], pair[2] and fields(pair[2])
       last = eid
       if not entry or not entry.body then -- deleted by somebody else's hand
@@ -28,10 +32,9 @@ for i = 5, #ARGV, 2 do
           hold = redis.call('HGET', p .. ':holds:' .. id, part .. '/' .. eid) or ''
         end
         entries[#entries + 1] = {eid, entry.key, entry.again or '0', committed(eid, entry), entry.body, tries, hold}
-        left = left - #entry.body - 200
       end
     end
-    result[#result + 1] = {part, #pairs_ == count and 1 or 0, 1, entries, last}
+    result[#result + 1] = {part, more and 1 or 0, 1, entries, last}
   end
 end
 return {time, result}

@@ -6,5 +6,5 @@ if found == 1 then
   redis.call('HINCRBY', checkpoint, 'number', 1)
   redis.call('HSET', checkpoint, 'token', '')
 end
-redis.call('DEL', p .. ':inventory:' .. ARGV[1], p .. ':objects:' .. ARGV[1])
+redis.call('UNLINK', p .. ':inventory:' .. ARGV[1], p .. ':objects:' .. ARGV[1])
 return found

@@ -1,11 +1,14 @@
--- partition, from, count, entry: retained events of an entry without their bodies, the last id looked at, how many were.
-local found = redis.call('XRANGE', stream(ARGV[1]), ARGV[2], '+', 'COUNT', ARGV[3])
+-- partition, from, count, bytes, entry: retained events of an entry without their bodies, the last id looked at, and
+-- whether there may be more.
+local found, _, more = some(tonumber(ARGV[3]), tonumber(ARGV[4]), function(n, last)
+  return redis.call('XRANGE', stream(ARGV[1]), last and '(' .. last or ARGV[2], '+', 'COUNT', n)
+end)
 local result, last = {}, ''
 for _, pair in ipairs(found) do
   local entry = fields(pair[2])
   last = pair[1]
-  if entry.entry == ARGV[4] and not entry.again then
+  if entry.entry == ARGV[5] and not entry.again then
     result[#result + 1] = {pair[1], entry.seq, entry.key, entry.id, committed(pair[1], entry)}
   end
 end
-return {last, #found, result}
+return {last, more and 1 or 0, result}

@@ -19,12 +19,15 @@ for i = 1, #registered, 2 do
           if of.name == group(id) then from = '(' .. of['last-delivered-id'] end
         end
       end
-      for _, pair in ipairs(redis.call('XRANGE', stream(part), from or '-', '+', 'COUNT', 20)) do
+      for _ = 1, 20 do -- one at a time: its body comes along
+        local pair = redis.call('XRANGE', stream(part), from or '-', '+', 'COUNT', 1)[1]
+        if not pair then break end
         local entry = fields(pair[2])
         if string.find(entry['for'], ',' .. id .. ',', 1, true) then
           seen(pair[1], entry)
           break
         end
+        from = '(' .. pair[1]
       end
     end
   end
