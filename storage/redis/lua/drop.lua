@@ -4,6 +4,8 @@ local id = redis.call('SRANDMEMBER', p .. ':ended')
 if not id then return 0 end
 local grp = group(id)
 for part = 0, tonumber(ARGV[1]) - 1 do
+  -- Consumers of somebody's own may go by other names.
+  redis.pcall('XAUTOCLAIM', stream(part), grp, 'kubecdc', 0, '0-0', 'COUNT', ARGV[2], 'JUSTID')
   for _, cursor in ipairs({'0', '>'}) do
     local found = some(tonumber(ARGV[2]), tonumber(ARGV[3]), function(n, last)
       local from = cursor == '>' and cursor or last or cursor

@@ -1,0 +1,116 @@
+"""The epoch only grows, whichever of the two that remember it forgets; and whoever led before is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.contracts import Term
+from storage.errors import LeadershipLost
+from storage.redis import RedisSettings, open_bus
+from tests.apiserver import LEASES
+from tests.cli.rig import REDIS_BUS, Desk
+from tests.storage import redis_server
+from tests.storage.redis_server import RedisServer
+from watcher.leases import EPOCH
+
+KEY = "workflows/changed"
+ELECTION = ["--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "200ms"]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One of its own, to be put back."""
+    redis_server.require()
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+def put_back(server: RedisServer, copy: Path) -> None:
+    """Start it on the copy."""
+    server.kill()
+    shutil.rmtree(server.folder)
+    shutil.copytree(copy, server.folder)
+    server.start()
+
+
+async def lead_once(desk: Desk, name: str) -> int:
+    """Have a watcher capture a change; the epoch it did that under."""
+    await desk.create(name)
+    async with desk.running("run", *ELECTION) as kubecdc:
+        await kubecdc.until(f'"name":"{name}"', out=True)
+    return await epoch(desk)
+
+
+async def epoch(desk: Desk) -> int:
+    (row,) = await desk.rows("checkpoint", "show")
+    return int(row["epoch"])
+
+
+async def annotation(desk: Desk) -> int:
+    return int((await desk.api.get(*LEASES, "default", "kubecdc"))["metadata"]["annotations"][EPOCH])
+
+
+async def fenced(url: str, term: int) -> None:
+    """Whoever held the term, and wakes up now, is refused."""
+    bus = await open_bus(RedisSettings(url, partitions=4), holder="an old leader")
+    try:
+        with pytest.raises(LeadershipLost):
+            await bus.checkpoints.acquire(KEY, Term(term, "an old leader"))
+    finally:
+        await bus.close()
+
+
+async def test_it_grows_though_the_lease_was_deleted(redis_desk: Desk, redis_url: str) -> None:
+    first = await lead_once(redis_desk, "a")
+    await redis_desk.api.delete(*LEASES, "default", "kubecdc")
+    second = await lead_once(redis_desk, "b")
+    assert (first < second, await annotation(redis_desk)) == (True, second)
+    await fenced(redis_url, first)
+
+
+async def test_it_grows_though_etcd_was_put_back_and_the_lease_is_older(redis_desk: Desk, redis_url: str) -> None:
+    first = await lead_once(redis_desk, "a")
+    old = await redis_desk.api.get(*LEASES, "default", "kubecdc")
+    second = await lead_once(redis_desk, "b")
+    patch = {"metadata": {"annotations": old["metadata"]["annotations"]}, "spec": old["spec"]}
+    await redis_desk.api.patch(*LEASES, "default", "kubecdc", patch)
+    assert await annotation(redis_desk) == first
+    third = await lead_once(redis_desk, "c")
+    assert (first < second < third, await annotation(redis_desk)) == (True, third)
+    await fenced(redis_url, second)
+
+
+async def test_it_grows_though_redis_came_back_older(desk: Desk, server: RedisServer, tmp_path: Path) -> None:
+    desk.write("bus.yaml", REDIS_BUS.format(url=server.url))
+    first = await lead_once(desk, "a")
+    server.kill()
+    shutil.copytree(server.folder, tmp_path / "copy")
+    server.start()
+    second = await lead_once(desk, "b")
+    put_back(server, tmp_path / "copy")
+    assert await epoch(desk) == first
+    await desk.create("c")
+    async with desk.running("run", *ELECTION) as kubecdc:
+        await kubecdc.until('"name":"b"', out=True)  # again: the bus does not know of it any more
+        await kubecdc.until('"name":"c"', out=True)
+        third = await epoch(desk)
+        assert (first < second < third, await annotation(desk)) == (True, third)
+        await fenced(server.url, second)
+        # And under a leader at work: it finds its lead gone, stands by, and goes on under a greater one.
+        put_back(server, tmp_path / "copy")
+        await desk.create("d")
+        await kubecdc.until('(?s)no longer the leader, standing by.*"leading"')
+        await desk.create("e")
+        await kubecdc.until('"name":"d"', out=True)
+        await kubecdc.until('"name":"e"', out=True)
+        fourth = await epoch(desk)
+        assert (third < fourth, await annotation(desk)) == (True, fourth)
+        assert kubecdc.out.count('"name":"a"') == 0
+    await fenced(server.url, third)
