@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.apiserver import WORKFLOWS, simulator, workflow
+from tests.apiserver import WORKFLOWS, ApiServer, simulator, workflow
 from tests.cli.rig import SOURCE, Desk
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
@@ -20,12 +20,17 @@ PLURALS = {
 }
 
 
+async def apply(api: ApiServer, file: Path) -> None:
+    """Make everything that is in the file."""
+    for document in yaml.safe_load_all(file.read_text()):
+        group, _, version = document["apiVersion"].rpartition("/")
+        place = document["metadata"].get("namespace", "")
+        await api.create(group, version, PLURALS[document["kind"]], place, document)
+
+
 async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path) -> None:
     async with simulator(rbac=True) as api:
-        for document in yaml.safe_load_all(RBAC.read_text()):
-            group, _, version = document["apiVersion"].rpartition("/")
-            place = document["metadata"].get("namespace", "")
-            await api.create(group, version, PLURALS[document["kind"]], place, document)
+        await apply(api, RBAC)
         desk = Desk(tmp_path, api)
         await api.kubeconfig_of(
             desk.kubeconfig,
