@@ -63,6 +63,7 @@ class RedisBus:
         """Find or make the bus. Raises UsageError, Refused, Unavailable."""
         try:
             await self._connection.check()
+            await self._connection.require_rights()
             wanted = self._settings.partitions
             found = await self._connection.run("open", wanted, FORMAT, int(create))
             if found[0] is None:

@@ -8,6 +8,7 @@ a reply that was lost, runs a script twice unseen.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from redis import exceptions
@@ -16,11 +17,11 @@ from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocket
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from storage.errors import Unavailable
+from storage.errors import Unavailable, UsageError
 from storage.redis.login import login
 from storage.redis.settings import RedisSettings
 from storage.redis.topology import topology
-from storage.redis_url import Address
+from storage.redis_url import Address, RedisUrl
 
 DEADLINE = 10.0  # seconds for a command, with finding the server and connecting
 CONNECT_DEADLINE = 5.0
@@ -31,7 +32,7 @@ class Client:
     """Opened, used and closed from one event loop. Raises redis-py's errors, and ours where the server is not found."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        self._url = settings.server
+        self._url = _readable(settings.server)
         access = settings.access
         self._login = login(access.username or self._url.username, self._url.password, access.password)
         self._sentinel_login = login(
@@ -134,6 +135,19 @@ class Client:
             if self._url.tls is not None:
                 kind, options = SSLConnection, {**options, **self._url.tls}
         return Redis.from_pool(ConnectionPool(connection_class=kind, **options))
+
+
+def _readable(url: RedisUrl) -> RedisUrl:
+    """Raises UsageError for a file of certificates that is not there; the library would not say which it is."""
+    tls = url.tls or {}
+    for path in [Path(str(tls[name])) for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in tls]:
+        try:
+            path.read_bytes()
+        except OSError as e:
+            raise UsageError(
+                f"{url.place}: {path} cannot be read: {e.strerror}", hint="mount it, or correct its path"
+            ) from e
+    return url
 
 
 async def _require_primary(connection: Any) -> None:

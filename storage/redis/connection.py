@@ -14,10 +14,11 @@ from typing import Any
 
 from redis import exceptions
 
-from storage.errors import Refused, Unavailable
+from storage.errors import Refused, Unavailable, UsageError
 from storage.redis.client import Client
-from storage.redis.faults import Full, mapped
+from storage.redis.faults import Full, forbidden, mapped
 from storage.redis.settings import RedisSettings
+from storage.redis_url import EXAMPLES
 
 BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
 BODIES_BYTES = 4 * 1024 * 1024  # about what a script may go through at a time, so that others get their turn
@@ -79,8 +80,10 @@ class Connection:
         return found[0][1][-1][0] if found else None
 
     async def check(self) -> None:
-        """Raise Refused for a Redis that is too old, or may throw away what it holds."""
+        """Raise Refused for a Redis that is too old, or may throw away what it holds, UsageError for what is none."""
         server = await self.command("INFO", "server")
+        if server.get("redis_mode") == "sentinel":
+            raise UsageError(f"{self._place} is a Sentinel", hint=f"write {EXAMPLES['sentinel']}")
         version = str(server["redis_version"])
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise Refused(f"{self._place} is Redis {version}, a bus needs 6.2 or newer", hint="upgrade it")
@@ -92,6 +95,12 @@ class Connection:
                 hint="`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration; "
                 "then a full Redis makes the watcher wait instead",
             )
+
+    async def require_rights(self) -> None:
+        """Raise UsageError if the server forbids a command that a bus sends."""
+        if found := await self.run("rights"):
+            command, why = (part.decode(errors="replace") for part in found)
+            raise forbidden(self._place, self._prefix, f"{command.lower()}: {why}")
 
     async def close(self) -> None:
         """Close the connections."""

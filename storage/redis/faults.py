@@ -9,6 +9,8 @@ from storage.redis_url import EXAMPLES
 
 PASSING = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED")
 DOWN = "is it up, and the way to it open?"
+ENCRYPTED = " If it speaks TLS there, write rediss instead of redis"
+PLAIN = " If it asks for a certificate, name ours; if it does not speak TLS there, write redis instead of rediss"
 ENCRYPTION = {  # what OpenSSL calls it, and what to do about it
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not one we trust: `tls.caCertSecret` or ssl_ca_certs= names the "
     "authorities, and the URL has to name it as the certificate does",
@@ -23,11 +25,21 @@ class Full(Unavailable):
     """Its memory is: what settles events goes on, and what is settled can be forgotten to make room."""
 
 
+def forbidden(place: str, prefix: str, what: str) -> UsageError:
+    """The user lacks rights."""
+    return UsageError(
+        f"{place} forbids what a bus needs, on the keys {prefix}*: {what}",
+        hint="docs/manifests.md has the ACL rule that suffices",
+    )
+
+
 def mapped(error: Exception, place: str, prefix: str) -> Exception:
     """The error to raise for one of Redis'. Any other is a bug of ours and comes back as it is.
 
     ``prefix`` is that of the keys of the bus.
     """
+    if isinstance(error, exceptions.ConnectionError) and isinstance(error.__cause__, exceptions.RedisError):
+        error = error.__cause__  # while connecting, redis-py wraps what the server said
     match error:
         case KubecdcError():
             return error
@@ -39,10 +51,7 @@ def mapped(error: Exception, place: str, prefix: str) -> Exception:
                 hint="look at user and password in the `url` of the EventBus, or at its `username` and `password`",
             )
         case exceptions.NoPermissionError():
-            return UsageError(
-                f"{place} forbids what a bus needs, on the keys {prefix}*: {error}",
-                hint="docs/manifests.md has the ACL rule that suffices",
-            )
+            return forbidden(place, prefix, str(error))
         case exceptions.MovedError():
             return UsageError(
                 f"{place} is a node of a cluster, and another has the bus", hint=f"write {EXAMPLES['cluster']}"
@@ -60,7 +69,10 @@ def mapped(error: Exception, place: str, prefix: str) -> Exception:
         case exceptions.ReadOnlyError():
             return Unavailable(f"{place} is a replica and takes no writes", hint="name the primary, or wait for it")
         case exceptions.ConnectionError() | exceptions.TimeoutError() | TimeoutError() | OSError():
-            hint = next((hint for name, hint in ENCRYPTION.items() if name in str(error)), DOWN)
+            text = str(error).upper()
+            hint = next((hint for name, hint in ENCRYPTION.items() if name in text), DOWN)
+            if hint == DOWN and "CONNECT CALL FAILED" not in text:
+                hint += PLAIN if place.startswith("rediss") else ENCRYPTED
             return Unavailable(f"{place} does not answer: {error or type(error).__name__}", hint=hint)
         case exceptions.ClusterDownError() | exceptions.TryAgainError():
             return Unavailable(

@@ -42,18 +42,8 @@ local function apply(command, at_key, values)
     redis.call(command, at_key, unpack(values, i, math.min(i + 999, #values)))
   end
 end
-if key ~= '' then
-  redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[3], 'token', token, 'state', state)
-  redis.call('SADD', p .. ':checkpoints', key)
-  apply('HDEL', p .. ':inventory:' .. key, removals)
-  apply('HDEL', p .. ':objects:' .. key, removals)
-  apply('HSET', p .. ':inventory:' .. key, upserts)
-  if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
-    for i = 1, #upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, upserts[i]) end
-  end
-  apply('HSET', p .. ':objects:' .. key, bodies)
-  if gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, gap) end
-end
+-- The checkpoint moves last. Should Redis stop the script half way, for an ACL that was changed under it, say, then the
+-- batch is committed again: twice, but not lost.
 if events > 0 then
   for i = 1, #entries, 2 do
     for _, id in ipairs(owed[entries[i]]) do
@@ -69,5 +59,17 @@ if events > 0 then
     if #ids > 1 then redis.call('HSET', p .. ':owed', part .. '/' .. eid, #ids) end
   end
   ring()
+end
+if key ~= '' then
+  redis.call('SADD', p .. ':checkpoints', key)
+  apply('HDEL', p .. ':inventory:' .. key, removals)
+  apply('HDEL', p .. ':objects:' .. key, removals)
+  apply('HSET', p .. ':inventory:' .. key, upserts)
+  if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
+    for i = 1, #upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, upserts[i]) end
+  end
+  apply('HSET', p .. ':objects:' .. key, bodies)
+  if gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, gap) end
+  redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[3], 'token', token, 'state', state)
 end
 return {'OK'}
