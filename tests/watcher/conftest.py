@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from storage.backoff import Backoff
 from tests.apiserver import LocalSimulator, simulator
 from tests.watcher.rig import Rig, rig
+from watcher import journal, pipeline, repair
 
 
 @pytest.fixture
@@ -19,3 +21,12 @@ async def api() -> AsyncIterator[LocalSimulator]:
 async def bench(api: LocalSimulator, tmp_path: Path) -> AsyncIterator[Rig]:
     async with rig(api, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits, and pages of two objects, so that a list is many commits."""
+    monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(journal, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(repair, "PAGE_OBJECTS", (2, 2))
+    monkeypatch.setattr(repair, "COMMIT_OBJECTS", 2)

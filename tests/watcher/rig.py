@@ -15,6 +15,7 @@ import msgspec
 from storage.contracts import Bus, SubscriptionSpec
 from storage.event import Event
 from storage.sqlite import SqliteSettings, open_bus
+from storage.testing.faults import Fault, FaultyBus, Script
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
 from watcher import watcher
 from watcher.cluster import Cluster
@@ -169,3 +170,31 @@ def told(events: list[Event]) -> list[str]:
 def data(event: Event) -> dict[str, Any]:
     decoded: dict[str, Any] = msgspec.json.decode(event.data)
     return decoded
+
+
+def faulty(*faults: Fault | None) -> Callable[[Bus], Bus]:
+    """For `Rig.wrap`: a bus whose commits suffer these faults, one after the other, over all restarts."""
+    script = Script(faults)
+    return lambda bus: FaultyBus(bus, commits=script)
+
+
+async def believed(bench: Rig, events: list[Event]) -> None:
+    """Whoever applies the events in order knows exactly what is there, and nothing was told out of turn."""
+    known: dict[str, dict[str, str]] = {}
+    sequences: dict[str, str] = {}
+    for event in events:
+        change, lane = data(event)["type"], event.partitionkey
+        uid = event.id.split(".")[1]
+        assert event.sequence >= sequences.get(lane, ""), f"{event.id} is out of order"
+        sequences[lane] = event.sequence
+        held = known.setdefault(lane, {})
+        if change == "DELETE":
+            assert held.pop(uid, None) is not None, f"{event.id} ends what was never told"
+        else:
+            assert set(held) <= {uid}, f"{event.id} comes before the end of {set(held)}"
+            held[uid] = event.id.split(".")[2]
+    listed = (await bench.api.list(*WORKFLOWS))["items"]
+    there = {
+        o["metadata"]["uid"]: o["metadata"]["resourceVersion"] for o in listed if MARKER not in o["metadata"]["name"]
+    }
+    assert {uid: rv for held in known.values() for uid, rv in held.items()} == there

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.workers.pod import Pod
+from workers.mounts import Mounts
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(Mounts(tmp_path / "secrets", tmp_path / "config"))

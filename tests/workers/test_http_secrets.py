@@ -1,0 +1,147 @@
+"""Secrets in the http trigger: mounted files, read anew for each request, and shown to nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.workers.peer import saying, serving
+from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod, ref
+from tests.workers.support import MemorySubscription, event, settings, until
+from workers.mounts import Mounts
+from workers.outcome import Failure, Retry, Success
+from workers.parameters import ParameterError
+from workers.pipeline import consume
+from workers.triggers.message import BadUrl
+
+
+def test_without_options_files_are_where_argo_mounts_them() -> None:
+    assert (str(Mounts().secrets), str(Mounts().configs)) == ("/argo-events/secrets", "/argo-events/config")
+
+
+async def test_secure_headers_come_from_secrets_and_config_maps_without_the_last_line_end(pod: Pod) -> None:
+    pod.mount("api", token=f"{SECRET}\n")
+    pod.mount_config("settings", tenant_id="tenant é")
+    config = {"name": "X-Tenant", "valueFrom": {"configMapKeyRef": ref("settings", "tenant.id")}}
+    async with serving(saying(200)) as peer:
+        assert await pod.send(peer.url, {"secureHeaders": [*TOKEN["secureHeaders"], config]}) == Success()
+    headers = peer.received[0].headers
+    assert headers["x-token"] == SECRET
+    assert headers["x-tenant"] == "tenant é"
+
+
+async def test_parameters_choose_the_key_and_cannot_leave_the_folder(pod: Pod) -> None:
+    pod.mount("api", ADD=SECRET)
+    (pod.mounts.secrets / "other").write_text("no")
+    dest = "secureHeaders.0.valueFrom.secretKeyRef.key"
+
+    def chosen(**src: str) -> dict[str, Any]:
+        return {**TOKEN, "parameters": [{"src": {"dependencyName": "dep", **src}, "dest": dest}]}
+
+    async with serving(saying(200)) as peer:
+        assert await pod.send(peer.url, chosen(dataKey="type")) == Success()
+        with pytest.raises(ParameterError, match="not a key"):
+            await pod.send(peer.url, chosen(value="../other"))
+    assert [r.headers["x-token"] for r in peer.received] == [SECRET]
+
+
+async def test_a_missing_secret_is_retried_with_its_name_key_file_and_the_fix(pod: Pod) -> None:
+    async with serving(saying(200)) as peer:
+        outcome = await pod.send(peer.url, TOKEN)
+        folder = pod.mounts.secrets / "api"
+        assert outcome == Retry(
+            f"key `token` of Secret `api` is not mounted: there is no file {folder}/token; "
+            f"mount it at {folder}, or give its place with --secrets-dir"
+        )
+        folder.mkdir(parents=True)
+        outcome = await pod.send(peer.url, TOKEN)
+        assert outcome == Retry(
+            f"key `token` of Secret `api` is not mounted: there is no file {folder}/token; add the key"
+        )
+    assert peer.received == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"two\nlines", "has characters that header `X-Token` cannot carry"),
+        (b"\xff\xfe", "is not text in UTF-8"),
+    ],
+)
+async def test_a_secret_that_cannot_be_sent_is_retried_and_not_shown(pod: Pod, content: bytes, reason: str) -> None:
+    pod.mount("api", token=content)
+    outcome = await pod.send("http://127.0.0.1:1/", TOKEN)
+    assert isinstance(outcome, Retry)
+    assert reason in outcome.reason
+    assert "lines" not in outcome.reason
+
+
+async def test_a_rotated_secret_is_used_from_the_next_request_on(pod: Pod) -> None:
+    pod.mount("api", token="one")
+    async with serving(saying(200)) as peer, pod.route(peer.url, TOKEN) as route:
+        await route.trigger.execute(route.request(event()))
+        pod.mount("api", token="two")
+        await route.trigger.execute(route.request(event()))
+    assert [r.headers["x-token"] for r in peer.received] == ["one", "two"]
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_what_the_peer_repeats_of_the_secrets_is_hidden(pod: Pod, status: int) -> None:
+    pod.mount("api", token=SECRET)
+    pod.mount("login", user="me-myself", password="pass-word")
+
+    async def echo(request: web.Request) -> web.Response:
+        told = f"{request.headers['Authorization']} {request.headers['X-Token']} me-myself pass-word url-password"
+        return web.Response(status=status, text=told, reason=f"No {SECRET}")
+
+    async with serving(echo) as peer:
+        outcome = await pod.send(peer.url.replace("//", "//u:url-password@"), {**TOKEN, **LOGIN})
+    assert isinstance(outcome, Retry | Failure)
+    assert outcome.reason == f"POST {peer.url}: {status} No ***: Basic *** *** *** *** ***"
+
+
+@pytest.mark.parametrize("url", ["htp://me:secret@host/?secret", "me:secret@host", "http://me:secret@host:port/"])
+async def test_an_address_that_is_not_valid_is_told_without_its_password(pod: Pod, url: str) -> None:
+    outcome = await pod.send(url, {})
+    assert isinstance(outcome, Failure)
+    assert "secret" not in outcome.reason
+
+
+async def test_a_preview_shows_the_request_without_secrets_and_reads_none(pod: Pod) -> None:
+    payload = [{"src": {"dependencyName": "dep", "dataKey": "body.n", "useRawData": True}, "dest": "n"}]
+    async with pod.route("https://u:pw@host/p?q=1", {**TOKEN, **LOGIN, "payload": payload, "host": "h"}) as route:
+        shown = route.trigger.preview(route.request(event()))
+        headers = shown["headers"]
+        assert isinstance(headers, dict)
+        assert (headers["X-Token"], headers["Authorization"], headers["Host"]) == ("***", "Basic ***", "h")
+        assert (shown["method"], shown["url"], bytes(shown["body"])) == ("POST", "https://host/p?q=1", b'{"n":100}')  # type: ignore[call-overload]
+    async with pod.route("https://u:pw@host/", {"method": "GET"}) as route:
+        shown = route.trigger.preview(route.request(event()))
+        assert (shown["url"], shown["body"]) == ("https://u:***@host/", None)
+    async with pod.route("nonsense", {}) as route:
+        with pytest.raises(BadUrl):
+            route.trigger.preview(route.request(event()))
+
+
+async def test_what_fails_for_all_events_in_the_same_way_is_said_once(
+    pod: Pod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import asyncio
+
+    subscription, stop = MemorySubscription(), asyncio.Event()
+    async with serving(saying(200)) as peer, pod.route(peer.url, TOKEN) as route:
+        failing = [subscription.give(event(n, key=str(n))) for n in range(5)]
+        task = asyncio.create_task(consume(subscription, route, settings(), stop=stop))
+        await until(lambda: all(d.settled.is_set() for d in failing))
+        pod.mount("api", token=SECRET)
+        done = subscription.give(event(6))
+        await until(done.settled.is_set)
+        stop.set()
+        await task
+    assert [d.last for d in failing] == ["nack"] * 5
+    assert done.last == "ack"
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(warnings) == 1
+    assert "is not mounted" in warnings[0]
