@@ -15,7 +15,7 @@ local function each(...)
   for _, command in ipairs({...}) do try(command) end
   try({'DEL', key})
 end
-each({'DEL', key}, {'TIME'})
+each({'DEL', key}, {'UNLINK', key}, {'TIME'})
 each({'SET', key, 1, 'PX', 1000}, {'GET', key}, {'PEXPIRE', key, 1000}, {'EXISTS', key})
 each({'HSET', key, 'a', 1}, {'HINCRBY', key, 'a', 1}, {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HGETALL', key},
   {'HSCAN', key, 0}, {'HEXISTS', key, 'a'}, {'HSETNX', key, 'a', 1}, {'HDEL', key, 'a'})
@@ -25,6 +25,6 @@ each({'ZADD', key, 1, 'a'}, {'ZCARD', key}, {'ZSCORE', key, 'a'}, {'ZRANGE', key
   {'ZRANGEBYSCORE', key, '-inf', '+inf'}, {'ZREM', key, 'a'})
 each({'XADD', key, '1-1', 'a', 1}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'},
   {'XREAD', 'STREAMS', key, '0'}, {'XGROUP', 'CREATE', key, 'g', '0'}, {'XINFO', 'GROUPS', key},
-  {'XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', key, '>'}, {'XPENDING', key, 'g'}, {'XACK', key, 'g', '1-1'},
+  {'XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', key, '>'}, {'XPENDING', key, 'g'}, {'XAUTOCLAIM', key, 'g', 'c', 0, '0'}, {'XACK', key, 'g', '1-1'},
   {'XDEL', key, '1-1'}, {'XGROUP', 'DESTROY', key, 'g'})
 return other or forbidden
