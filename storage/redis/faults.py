@@ -73,7 +73,7 @@ def mapped(error: Exception, place: str, prefix: str) -> Exception:
             hint = next((hint for name, hint in ENCRYPTION.items() if name in text), DOWN)
             if hint == DOWN and "CONNECT CALL FAILED" not in text:
                 hint += PLAIN if place.startswith("rediss") else ENCRYPTED
-            return Unavailable(f"{place} does not answer: {error or type(error).__name__}", hint=hint)
+            return Unavailable(f"{place} does not answer: {str(error) or 'not in time'}", hint=hint)
         case exceptions.ClusterDownError() | exceptions.TryAgainError():
             return Unavailable(
                 f"{place} cannot do it now: {error}", hint="`redis-cli --cluster check` says what is wrong"

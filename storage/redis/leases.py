@@ -65,6 +65,7 @@ class Leases:
         self._sure_until = float("-inf")
         self._left = False
         self._unsure = False  # an answer of the server was lost
+        self._failure: Unavailable | None = None  # the last
         self.token = secrets.token_hex(8)
         self.id = 0  # of the subscription, while it is registered
         self.owned: dict[int, Partition] = {}
@@ -88,13 +89,20 @@ class Leases:
 
     async def beat(self) -> None:
         """Keep what we have, take our share of what is free, give back what is above it. Raises NoSubscription."""
+        before = self._failure
         async with self._lock:
+            if self._failure is not before and self._failure:
+                raise self._failure  # of the beat that we waited for: another would take as long to fail
             if self._left:
                 return
             sent = self._now()
             args = (self._name, self.token, self._holder, int(self._ack_wait * 1000), self._partitions)
             unsure, self._unsure = self._unsure, True
-            answer = await self._connection.run("beat", *args)
+            try:
+                answer = await self._connection.run("beat", *args)
+            except Unavailable as e:
+                self._failure = e
+                raise
             if not answer:
                 self.forget()
                 self.id = 0

@@ -67,6 +67,8 @@ class RedisSubscription:
                     worker.wake.clear()
                     try:
                         await worker.fill()
+                        if failures:
+                            log.info("recovered", name=self.name)
                         failures = 0
                     except Unavailable as e:
                         failures += 1

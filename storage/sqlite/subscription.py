@@ -69,6 +69,8 @@ class SqliteSubscription:
                     self._wake.clear()
                     try:
                         wait = await self._fill(claimed)
+                        if failures:
+                            log.info("recovered", name=self.name)
                         failures = 0
                     except Unavailable as e:
                         failures += 1

@@ -35,14 +35,14 @@ BATCH = 100  # events a publish
 
 @dataclass
 class Fleet:
-    """``redis``: its URL; ``bus``: more fields of the EventBus's spec."""
+    """``redis``: its URL; ``way``: that by which the workers go there, if it is another."""
 
     directory: Path
     processes: Processes
     redis: str
     partitions: int = 64
     redelivery: Mapping[str, object] = field(default_factory=lambda: REDELIVERY)
-    bus: Mapping[str, object] = field(default_factory=dict)
+    way: str = ""
     url: str = ""
     published: dict[str, float] = field(default_factory=dict)  # event id -> monotonic second
 
@@ -70,9 +70,8 @@ class Fleet:
             "EventBus": (
                 "default",
                 {
-                    "redis": {"url": self.redis, "partitions": self.partitions},
+                    "redis": {"url": self.way or self.redis, "partitions": self.partitions},
                     "redelivery": dict(self.redelivery),
-                    **self.bus,
                 },
             ),
             "Sensor": (
