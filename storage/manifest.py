@@ -258,16 +258,23 @@ class CheckpointRedis(Model):
     url: str | None = None
 
 
+class CheckpointConfigMap(Model):
+    name: DnsSubdomain = "kubecdc-checkpoint"
+    namespace: DnsLabel | None = None
+
+
 class CheckpointPlace(Model):
     """Where the checkpoint lives. A bus that can come back older than it was holds its own."""
 
-    unsupported: ClassVar[Mapping[str, str]] = {
-        "configMap": "is refused with a sqlite or redis bus: were the position kept elsewhere, "
-        "a queue that comes back older than it was would lose those events unseen",
-    }
-
     sqlite: CheckpointSqlite | None = None
     redis: CheckpointRedis | None = None
+    config_map: CheckpointConfigMap | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if [self.sqlite, self.redis, self.config_map].count(None) != 2:
+            raise invalid("must name one of `sqlite`, `redis` and `configMap`")
+        return self
 
 
 class EventBusSpec(Model):
@@ -301,15 +308,19 @@ class EventBusSpec(Model):
     @classmethod
     def _same_place(cls, value: CheckpointPlace | None, info: ValidationInfo) -> CheckpointPlace | None:
         sqlite, redis = info.data.get("sqlite"), info.data.get("redis")
+        other = ""
         if value and value.sqlite and (not sqlite or value.sqlite.path not in {None, sqlite.path}):
+            other = "another file than the bus"
+        if value and value.redis and (not redis or value.redis.url not in {None, redis.url}):
+            other = "another Redis than the bus"
+        if value and value.config_map:
+            other = "a ConfigMap"
+        if other:
             kind = "sqlite" if sqlite else "redis"
             raise invalid(
-                f"names another file than the bus: a {kind} bus holds its own checkpoint", "leave `checkpoint` out"
-            )
-        if value and value.redis and (not redis or value.redis.url not in {None, redis.url}):
-            kind = "redis" if redis else "sqlite"
-            raise invalid(
-                f"names another Redis than the bus: a {kind} bus holds its own checkpoint", "leave `checkpoint` out"
+                f"names {other}: a {kind} bus holds its own checkpoint, for it may come back older than it was, "
+                "and with the position elsewhere the events it lacks would be lost unseen",
+                "leave `checkpoint` out",
             )
         return value
 

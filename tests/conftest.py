@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.apiserver import RealApiServer, require_assets
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 
@@ -23,3 +26,19 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of a real API server that all share."""
+    require_assets()
+    folder = tmp_path_factory.mktemp("real")
+    server = RealApiServer(folder)
+
+    async def start() -> None:
+        await server.start()
+        await server.close()  # its connections: they are of this event loop
+
+    asyncio.run(start())
+    yield server.kubeconfig(folder / "kubeconfig")
+    asyncio.run(server.stop())

@@ -7,6 +7,7 @@ over aiohttp, because the official client decodes every object twice.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -183,7 +184,7 @@ class Cluster:
             method,
             self.host.rstrip("/") + path,
             params=query,
-            data=body,
+            data=None if body is None else io.BytesIO(body),  # sent piece by piece
             headers=headers,
             ssl=self._tls,
             proxy=self._configuration.proxy,

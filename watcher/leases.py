@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 
+from watcher import named
 from watcher.api import Resource
 from watcher.change import UNREADABLE, Malformed
-from watcher.cluster import ApiError, Cluster
+from watcher.cluster import Cluster
+from watcher.named import NamedObject
 
 EPOCH = "kubecdc.io/epoch"
-VERBS = ("get", "create", "update")  # that electing takes
+VERBS = named.VERBS  # that electing takes
+ROLE = "kubecdc-leases"
 _EPOCH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -115,47 +117,24 @@ class ClusterLeases:
     """The Lease of a name in a cluster."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._name = name
-        self._collection = resource(namespace).path
-        self._path = f"{self._collection}/{name}"
+        self._object = NamedObject(
+            cluster,
+            resource(namespace),
+            name,
+            what="Lease",
+            role=ROLE,
+            elsewhere="name another one with --lease-namespace",
+        )
 
     async def get(self, *, seconds: float) -> Lease | None:
-        try:
-            return decode(await self._cluster.get(self._path, seconds=seconds))
-        except ApiError as e:
-            if e.status == 404:
-                return None
-            raise await self._explained(e, seconds) from e
+        text = await self._object.get(seconds=seconds)
+        return None if text is None else decode(text)
 
     async def create(self, document: dict[str, Any], *, seconds: float) -> Lease:
-        named = {**document, "metadata": {**document["metadata"], "name": self._name, "namespace": self._namespace}}
-        try:
-            return decode(await self._cluster.post(self._collection, named, seconds=seconds))
-        except ApiError as e:
-            raise await self._explained(e, seconds) from e
+        return decode(await self._object.create(document, seconds=seconds))
 
     async def update(self, document: dict[str, Any], *, seconds: float) -> Lease:
-        try:
-            return decode(await self._cluster.put(self._path, document, seconds=seconds))
-        except ApiError as e:
-            raise await self._explained(e, seconds) from e
-
-    async def _explained(self, error: ApiError, seconds: float) -> ApiError:
-        """The error with the way out; after a 401, the credentials have been read again."""
-        if error.status == 401:
-            with suppress(ApiError):  # the next request says so itself
-                await self._cluster.refresh(seconds=seconds)
-        if error.status == 403:
-            return ApiError(str(error), status=403, hint=grant(self._namespace))
-        if error.status == 404:
-            return ApiError(
-                f"the Lease {self._namespace}/{self._name} cannot be written (404)",
-                status=404,
-                hint=f"create the namespace {self._namespace}, or name another one with --lease-namespace",
-            )
-        return error
+        return decode(await self._object.replace(document, seconds=seconds))
 
 
 def resource(namespace: str) -> Resource:
@@ -165,8 +144,4 @@ def resource(namespace: str) -> Resource:
 
 def grant(namespace: str) -> str:
     """The kubectl commands that let a service account elect."""
-    name, verbs = "kubecdc-leases", ",".join(VERBS)
-    return (
-        f"`kubectl create role {name} -n {namespace} --verb={verbs} --resource=leases.coordination.k8s.io` and "
-        f"`kubectl create rolebinding {name} -n {namespace} --role={name} --serviceaccount=NAMESPACE:NAME`, or --user"
-    )
+    return named.grant(resource(namespace), ROLE)

@@ -220,6 +220,23 @@ async def test_another_cluster_ends_the_watcher_with_the_way_out(desk: Desk) -> 
             await kubecdc.until('"event":"listed"')
 
 
+@pytest.mark.parametrize(
+    ("bus", "other"),
+    [
+        ("sqlite: {path: ./a.db}", "configMap: {name: kubecdc-checkpoint, namespace: default}"),
+        ("sqlite: {path: ./a.db}", "sqlite: {path: ./b.db}"),
+        ("redis: {url: 'redis://a'}", "redis: {url: 'redis://b'}"),
+    ],
+)
+async def test_a_checkpoint_elsewhere_is_refused_with_the_reason(bus: str, other: str, desk: Desk) -> None:
+    manifest = "apiVersion: kubecdc.io/v1alpha1\nkind: EventBus\nmetadata: {name: default}\n"
+    desk.write("bus.yaml", manifest + f"spec: {{{bus}, checkpoint: {{{other}}}}}\n")
+    done = await desk.call("validate")
+    assert done.code == 2
+    assert "bus.yaml, document 1, EventBus/default: spec.checkpoint: names a" in done.err
+    assert "holds its own checkpoint, for it may come back older than it was" in done.err
+
+
 async def test_checkpoints_are_shown_set_and_reset(desk: Desk) -> None:
     empty = await desk.call("checkpoint", "show")
     assert (empty.code, "there is no bus" in empty.err) == (2, True)

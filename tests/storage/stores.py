@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from storage import redis, sqlite
+from storage import configmap, redis, sqlite
 from storage.contracts import CheckpointStore
+from watcher.cluster import Cluster
+from watcher.configmaps import ClusterConfigMaps
+
+AT_ONCE = configmap.ConfigMapSettings(window=timedelta(0))
 
 
 @dataclass(frozen=True)
@@ -33,3 +38,18 @@ class RedisStores:
     async def store(self, holder: str = "one") -> CheckpointStore:
         settings = redis.RedisSettings(self.url, name=self.name)
         return await self.stack.enter_async_context(redis.opened_checkpoints(settings))
+
+
+@dataclass(frozen=True)
+class ConfigMapStores:
+    """A ConfigMap; without a write window, unless told otherwise."""
+
+    kubeconfig: Path
+    name: str
+    stack: AsyncExitStack
+    settings: configmap.ConfigMapSettings = AT_ONCE
+
+    async def store(self, holder: str = "one") -> configmap.ConfigMapCheckpoints:
+        cluster = await self.stack.enter_async_context(Cluster(str(self.kubeconfig)))
+        api = ClusterConfigMaps(cluster, "default", self.name)
+        return await self.stack.enter_async_context(configmap.opened_checkpoints(api, self.settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,20 +11,35 @@ import pytest
 
 from storage.testing import STORE_CASES, StoreCase, StoreHarness, commits
 from storage.testing.case import Case
+from tests.apiserver import simulator
 from tests.storage.conftest import SqliteHarness
 from tests.storage.redis_server import RedisServer
 from tests.storage.split import SplitHarness
-from tests.storage.stores import RedisStores, SqliteStores
+from tests.storage.stores import ConfigMapStores, RedisStores, SqliteStores
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreHarness]:
+@pytest.fixture(params=["sqlite", "redis", "configmap", "configmap-real"])
+def server(request: pytest.FixtureRequest) -> RedisServer | Path | str:
+    """What a store needs to run: a Redis, the kubeconfig of an API server, or no more than its name."""
+    fixture = {"redis": "shared_redis", "configmap-real": "real_api"}.get(request.param)
+    started: RedisServer | Path | str = request.getfixturevalue(fixture) if fixture else request.param
+    return started
+
+
+@pytest.fixture
+async def stores(server: RedisServer | Path | str, tmp_path: Path) -> AsyncIterator[StoreHarness]:
+    name = f"checkpoint-{uuid.uuid4().hex}"
     async with AsyncExitStack() as stack:
-        if request.param == "redis":
-            server: RedisServer = request.getfixturevalue("shared_redis")
-            yield RedisStores(server.url, request.node.name, stack)
-        else:
-            yield SqliteStores(tmp_path / "checkpoints.db", stack)
+        match server:
+            case RedisServer():
+                yield RedisStores(server.url, name, stack)
+            case Path():
+                yield ConfigMapStores(server, name, stack)
+            case "configmap":
+                api = await stack.enter_async_context(simulator())
+                yield ConfigMapStores(api.kubeconfig(tmp_path / "kubeconfig"), name, stack)
+            case _:
+                yield SqliteStores(tmp_path / "checkpoints.db", stack)
 
 
 @pytest.mark.parametrize("case", STORE_CASES, ids=lambda case: case.name)

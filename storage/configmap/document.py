@@ -1,0 +1,190 @@
+"""The ConfigMap as it is written: a table of checkpoints that people can read, and their inventories, compressed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import uuid
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from storage.configmap.held import Held, Stamp
+from storage.contracts import Gap, Inventoried, State
+from storage.errors import Refused, UsageError
+
+FORMAT = 1
+TABLE = "checkpoints"
+EPOCH = "kubecdc.io/epoch"
+PASSED, INTENDED = 1, 2
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+class Row(msgspec.Struct, omit_defaults=True):
+    """A checkpoint, without what is compressed."""
+
+    key: str
+    number: int
+    term: int
+    token: str
+    objects: int  # for people
+    state: State | None = None
+    gaps: list[Gap] = []
+
+
+class _Table(msgspec.Struct):
+    format: int
+    write: str  # the token of the very write that made it
+    checkpoints: list[Row]
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _ConfigMap(msgspec.Struct, rename="camel"):
+    metadata: _Meta
+    data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A ConfigMap as the server has it. ``metadata`` is all of it: what is not ours is written back as it was."""
+
+    metadata: Mapping[str, Any]
+    write: str
+    checkpoints: Mapping[str, Held]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What is to be written, of one moment."""
+
+    rows: list[Row]
+    parts: Mapping[str, bytes]
+
+    @property
+    def size(self) -> int:
+        """What Kubernetes counts: the bytes of all values."""
+        return len(msgspec.json.encode(self.rows)) + sum(map(len, self.parts.values()))
+
+    @property
+    def objects(self) -> int:
+        """In all inventories."""
+        return sum(row.objects for row in self.rows)
+
+    def document(self, metadata: Mapping[str, Any], write: str) -> dict[str, Any]:
+        """The object to send."""
+        epoch = max((row.term for row in self.rows), default=0)
+        annotations = {**(metadata.get("annotations") or {}), EPOCH: str(epoch)}
+        table = msgspec.json.encode(_Table(FORMAT, write, self.rows))
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {**metadata, "annotations": annotations},
+            "data": {TABLE: table.decode()},
+            "binaryData": {name: base64.b64encode(part).decode() for name, part in self.parts.items()},
+        }
+
+
+def row(held: Held) -> Row:
+    """A checkpoint as people see it."""
+    stamp = held.stamp
+    return Row(held.key, stamp.number, stamp.term, stamp.token, len(held.inventory), held.state, held.gaps)
+
+
+def pack(key: str, inventory: Mapping[str, Inventoried], bodies: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What is compressed of a checkpoint. Takes its time with many objects."""
+    parts = {}
+    if inventory:
+        parts[_part("inventory", key)] = zlib.compress(_encoder.encode(_columns(inventory)))
+    if bodies:
+        parts[_part("objects", key)] = zlib.compress(_encoder.encode(bodies))
+    return parts
+
+
+def read(text: bytes, place: str) -> Found:
+    """What is in an answer. Raises Refused if it is no ConfigMap of ours, UsageError if it is a newer one."""
+    try:
+        found = msgspec.json.decode(text, type=_ConfigMap)
+        metadata = msgspec.json.decode(text)["metadata"]
+        if not found.data and not found.binary_data:
+            return Found(metadata, "", {})  # made beforehand, empty
+        texts, parts = found.data or {}, found.binary_data or {}
+        version = msgspec.json.decode(texts[TABLE], type=dict[str, Any])["format"]
+        if version > FORMAT:
+            raise UsageError(
+                f"the ConfigMap {place} has format {version}, this kubecdc knows {FORMAT}",
+                hint="run the kubecdc that made it, or newer",
+            )
+        table = msgspec.json.decode(texts[TABLE], type=_Table)
+        checkpoints = {row.key: _held(row, parts) for row in table.checkpoints}
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, zlib.error) as e:
+        raise Refused(
+            f"the ConfigMap {place} does not hold checkpoints, or is damaged: {e!r}",
+            hint="name another one; or delete it, to list everything anew",
+        ) from e
+    return Found(metadata, table.write, checkpoints)
+
+
+def _held(row: Row, parts: Mapping[str, str]) -> Held:
+    stamp = Stamp(row.number, row.term, row.token)
+    held = Held(row.key, stamp, row.state, list(row.gaps))
+    if row.objects:
+        held.inventory = _inventory(_columns_decoder.decode(_unpacked(parts[_part("inventory", row.key)])))
+    if bodies := parts.get(_part("objects", row.key)):
+        held.bodies = _bodies_decoder.decode(_unpacked(bodies))
+    return held
+
+
+def _part(kind: str, key: str) -> str:
+    """The name of a value; keys of checkpoints have characters that those must not have."""
+    return f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _unpacked(part: str) -> bytes:
+    return zlib.decompress(base64.b64decode(part))
+
+
+class _Columns(msgspec.Struct, array_like=True):
+    """An inventory, column by column and in the order of names: so it compresses best."""
+
+    uids: bytes  # 16 of each of the first objects
+    others: list[str]  # and of the rest, whose uids are no UUIDs
+    versions: list[str]
+    namespaces: list[str]
+    names: list[str]
+    flags: list[int]
+
+
+def _columns(inventory: Mapping[str, Inventoried]) -> _Columns:
+    rows = sorted(
+        (_UUID.fullmatch(uid) is None, known.namespace, known.name, uid, known) for uid, known in inventory.items()
+    )
+    return _Columns(
+        b"".join(bytes.fromhex(uid.replace("-", "")) for other, _, _, uid, _ in rows if not other),
+        [uid for other, _, _, uid, _ in rows if other],
+        [known.resource_version for *_, known in rows],
+        [known.namespace for *_, known in rows],
+        [known.name for *_, known in rows],
+        [known.passed * PASSED + known.intended * INTENDED for *_, known in rows],
+    )
+
+
+def _inventory(columns: _Columns) -> dict[str, Inventoried]:
+    uids = [str(uuid.UUID(bytes=columns.uids[at : at + 16])) for at in range(0, len(columns.uids), 16)]
+    rows = zip(columns.versions, columns.namespaces, columns.names, columns.flags, strict=True)
+    return {
+        uid: Inventoried(version, namespace, name, bool(flags & PASSED), bool(flags & INTENDED))
+        for uid, (version, namespace, name, flags) in zip([*uids, *columns.others], rows, strict=True)
+    }
+
+
+_encoder = msgspec.msgpack.Encoder()
+_columns_decoder = msgspec.msgpack.Decoder(_Columns)
+_bodies_decoder = msgspec.msgpack.Decoder(dict[str, bytes])

@@ -1,0 +1,62 @@
+"""The ConfigMap on the server: what is known of it, and who wrote it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from storage.configmap.api import ConfigMaps
+from storage.configmap.document import Found, Packed, read
+from storage.configmap.held import Stamp
+from storage.errors import Unavailable
+
+DEADLINE = 10.0  # seconds for a request
+ATTEMPTS = 100  # writes without a reply that are remembered
+
+Stamps = Mapping[str, Stamp]
+
+
+class _Answer(msgspec.Struct):
+    metadata: dict[str, Any]
+
+
+class Remote:
+    """``stamps`` is where each checkpoint stood there when it was last read or written, by key."""
+
+    def __init__(self, api: ConfigMaps) -> None:
+        self._api = api
+        self._metadata: Mapping[str, Any] | None = None  # as last read or written; None: there is none
+        self._attempts: dict[str, Stamps] = {}  # writes whose reply did not come, by token
+        self.stamps: Stamps = {}
+
+    async def fetch(self) -> Found | None:
+        """What is there; a write of ours whose reply was lost is known again. Raises Unavailable, Refused."""
+        text = await self._api.get(seconds=DEADLINE)
+        found = read(text, self._api.place) if text is not None else None
+        self._metadata = found.metadata if found else None
+        if found and found.write in self._attempts:
+            self.stamps = self._attempts[found.write]
+        return found
+
+    def settle(self, found: Found | None) -> None:
+        """What was fetched has been looked at."""
+        self.stamps = {key: held.stamp for key, held in found.checkpoints.items()} if found else {}
+
+    async def write(self, packed: Packed) -> None:
+        """Make it so, if nobody else has written since. Raises Conflict, Unavailable, Refused."""
+        stamps = {row.key: Stamp(row.number, row.term, row.token) for row in packed.rows}
+        token = secrets.token_hex(8)
+        if len(self._attempts) == ATTEMPTS:
+            del self._attempts[next(iter(self._attempts))]
+        self._attempts[token] = stamps
+        document = packed.document(self._metadata or {}, token)
+        send = self._api.create if self._metadata is None else self._api.replace
+        try:
+            self._metadata = msgspec.json.decode(await send(document, seconds=DEADLINE), type=_Answer).metadata
+        except msgspec.MsgspecError as e:
+            raise Unavailable(f"the API server's answer is no ConfigMap: {e}") from e
+        self.stamps = stamps
+        self._attempts.clear()

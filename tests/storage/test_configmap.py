@@ -1,0 +1,405 @@
+"""What is particular to a ConfigMap: it is written late, has a size, and may go or come back older than it was."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import structlog
+
+from storage.configmap import ConfigMapCheckpoints, ConfigMapSettings, opened_checkpoints
+from storage.configmap.document import pack
+from storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
+from storage.errors import CommitMismatch, LeadershipLost, Refused, Unavailable, UsageError
+from storage.testing.actors import KEY, Keeper, state, step
+from tests.apiserver import CONFIGMAPS, simulator
+from tests.storage.shelf import Hands, Shelf
+from tests.storage.stores import ConfigMapStores
+
+KNOWN = Inventoried("7", "default", "a", True)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+async def store(shelf: Shelf, hands: Hands) -> AsyncIterator[ConfigMapCheckpoints]:
+    async with opened_checkpoints(shelf, now=hands.now, sleep=hands.sleep) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def another(shelf: Shelf, hands: Hands) -> AsyncIterator[ConfigMapCheckpoints]:
+    """Another process on the same ConfigMap."""
+    async with opened_checkpoints(shelf, now=hands.now, sleep=hands.sleep) as opened:
+        yield opened
+
+
+async def started(store: CheckpointStore) -> Keeper:
+    """A leader after its first commit, which is written at once."""
+    keeper = await Keeper.take(store)
+    await keeper.save()
+    return keeper
+
+
+async def number(shelf: Shelf, hands: Hands) -> int:
+    """Of the last commit that is there for others to see."""
+    async with another(shelf, hands) as other:
+        found = await other.checkpoint(KEY)
+    assert found is not None
+    return found.number
+
+
+async def test_steps_are_written_once_a_second_and_the_last_one_too(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+    before = shelf.writes
+    for _ in range(300):
+        await keeper.save()
+        await hands.move(0.01)
+    assert shelf.writes - before in {2, 3}
+    assert await number(shelf, hands) < keeper.number
+    await hands.move(1.0)
+    assert shelf.writes - before in {3, 4}
+    assert await number(shelf, hands) == keeper.number
+    await hands.move(1000.0)
+    assert shelf.writes - before in {3, 4}, "nothing is written while nothing changes"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        step(0).state,
+        state(3, listing="history expired"),
+        msgspec.structs.replace(state(3), timeline=1),
+        msgspec.structs.replace(state(3), selection=msgspec.structs.replace(state(3).selection, labels="a=b")),
+    ],
+)
+async def test_what_must_be_there_before_what_follows_is_written_at_once(
+    changed: object, store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await Keeper.take(store)
+    delta = step(keeper.number)
+    if changed != delta.state:  # the first commit itself is one of them
+        await keeper.save()
+        await keeper.save()
+        delta = with_state(step(keeper.number), changed)
+    await keeper.send(delta)
+    assert await number(shelf, hands) == delta.follows + 1
+
+
+def with_state(delta: CheckpointDelta, changed: object) -> CheckpointDelta:
+    assert isinstance(changed, type(delta.state))
+    return CheckpointDelta(follows=delta.follows, state=changed)
+
+
+async def test_a_gap_is_written_at_once_and_the_last_fifty_are_kept(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+    gaps = [Gap("history expired", str(at), str(at + 1), "2026-01-01T00:00:00Z", at) for at in range(60)]
+    for gap in gaps:
+        await keeper.save(gap=gap)
+    async with another(shelf, hands) as other:
+        assert await other.gaps(KEY) == gaps[-50:]
+
+
+async def test_a_hand_over_writes_what_waits(store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands) -> None:
+    keeper = await started(store)
+    await keeper.save(upserts={"uid-a": KNOWN})
+    assert await number(shelf, hands) < keeper.number
+    await store.flush()
+    async with another(shelf, hands) as other:
+        assert (await Keeper.take(other, term=2)).number == keeper.number
+        assert await other.inventory(KEY) == {"uid-a": KNOWN}
+    writes = shelf.writes
+    await store.close()
+    assert shelf.writes == writes
+
+
+async def test_an_operator_sees_the_leaders_checkpoint_and_the_end_of_the_process_writes(
+    shelf: Shelf, hands: Hands
+) -> None:
+    async with another(shelf, hands) as store:
+        keeper = await started(store)
+        await keeper.save()
+    assert await number(shelf, hands) == keeper.number
+
+
+async def test_while_the_api_is_away_nothing_goes_on_for_longer_than_the_window(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+    with away(shelf):
+        await keeper.intend(step(keeper.number, upserts={"uid-a": KNOWN}))
+        delta = await keeper.save(upserts={"uid-a": KNOWN})
+        await hands.move(1.0)
+        following = step(keeper.number, upserts={"uid-b": KNOWN})
+        for attempt in (lambda: keeper.send(delta), lambda: keeper.intend(following), lambda: keeper.send(following)):
+            with pytest.raises(Unavailable):
+                await attempt()
+        await hands.move(60.0)
+    await keeper.send(following)
+    keeper.number += 1
+    await hands.move(10.0)
+    assert await number(shelf, hands) == keeper.number
+    await keeper.save()
+
+
+@contextmanager
+def away(shelf: Shelf) -> Iterator[None]:
+    """No request gets through."""
+
+    def refuse() -> None:
+        raise Unavailable("no answer in time")
+
+    shelf.before = refuse
+    yield
+    shelf.before = lambda: None
+
+
+async def test_an_own_write_whose_reply_was_lost_is_no_other_leader(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+
+    def lose() -> None:
+        shelf.after = lambda: None
+        raise Unavailable("no answer in time")
+
+    for _ in range(3):
+        await keeper.save(upserts={"uid-a": KNOWN})
+        shelf.after = lose
+        with pytest.raises(Unavailable):
+            await store.flush()
+        await keeper.save()
+        await store.flush()
+    assert await number(shelf, hands) == keeper.number
+
+
+async def test_a_leader_that_slept_finds_out_before_it_publishes(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    old = await started(store)
+    await hands.move(30.0)
+    async with another(shelf, hands) as other:
+        new = await Keeper.take(other, term=2)
+        assert new.number == old.number
+        with pytest.raises(LeadershipLost):
+            await old.intend(step(old.number, upserts={"uid-a": KNOWN}))
+        with pytest.raises(LeadershipLost):
+            await old.save()
+        await new.save()
+        assert await other.inventory(KEY) == {}
+
+
+async def test_what_an_operator_moves_is_not_written_over(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+    await keeper.save(upserts={"uid-a": KNOWN})  # waits
+    async with another(shelf, hands) as operator:
+        (found,) = await operator.checkpoints()
+        moved = CheckpointDelta(follows=found.number, state=state(77))
+        await operator.save(KEY, moved, term=Term(found.term, "operator"))
+    assert found.number + 1 == keeper.number, "the same number, and another step"
+    await hands.move(1.0)
+    with pytest.raises(CommitMismatch):
+        await keeper.save()
+    again = await Keeper.take(store)
+    assert ((await store.checkpoints())[0].state, await store.inventory(KEY)) == (state(77), {})
+    await again.save()
+
+
+async def test_an_operator_is_told_when_the_leader_was_faster(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+    async with another(shelf, hands) as operator:
+        (found,) = await operator.checkpoints()
+        await keeper.save()
+        await store.flush()
+        with pytest.raises(CommitMismatch):
+            await operator.save(KEY, step(found.number), term=Term(found.term, "operator"))
+    assert await number(shelf, hands) == keeper.number
+
+
+async def test_what_does_not_fit_is_refused_before_anything_is_published(shelf: Shelf, hands: Hands) -> None:
+    settings = ConfigMapSettings(limit=20 << 10)
+    rng = random.Random(1)
+    with structlog.testing.capture_logs() as logs:
+        async with opened_checkpoints(shelf, settings, now=hands.now, sleep=hands.sleep) as store:
+            keeper, other = await started(store), await Keeper.take(store, key="small")
+            with pytest.raises(Refused, match=r"the checkpoints of \d{3} objects take 2\d KiB") as refused:
+                while True:
+                    delta = step(keeper.number, upserts=objects(rng, 20))
+                    if await keeper.intend(delta):
+                        await keeper.send(delta)
+                        keeper.number += 1
+            known = await store.inventory(KEY)
+            assert not set(delta.upserts) & set(known)
+            assert len(known) > 300
+            assert "may take 20 KiB" in str(refused.value)
+            assert "`redis` or `sqlite`" in refused.value.hint
+            await other.save(removals=frozenset({"never-was"}))  # what needs no room goes on
+            await keeper.save(removals=frozenset(list(known)[:100]))
+            await keeper.send(step(keeper.number, upserts=objects(rng, 20)))
+    assert [line["event"] for line in logs] == ["the checkpoints will soon not fit into their ConfigMap"]
+    assert shelf.document is not None
+    assert len(msgspec.json.encode(shelf.document)) < (20 << 10) * 4 / 3 + 2000
+
+
+def objects(rng: random.Random, count: int) -> dict[str, Inventoried]:
+    """Objects as a cluster has them."""
+    return {
+        str(uuid.UUID(int=rng.getrandbits(128), version=4)): Inventoried(
+            str(rng.randrange(10**8)), f"team-{rng.randrange(20)}", f"nightly-build-{rng.getrandbits(25):05x}", True
+        )
+        for _ in range(count)
+    }
+
+
+def test_the_documented_number_of_objects_fits() -> None:
+    parts = pack(KEY, objects(random.Random(1), 25_000), {})
+    assert sum(map(len, parts.values())) < 900 << 10
+
+
+async def test_a_large_inventory_is_compressed_beside_the_event_loop(
+    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+) -> None:
+    keeper = await started(store)
+    known = objects(random.Random(1), 5000)
+    await keeper.save(upserts=known)
+    await store.flush()
+    async with another(shelf, hands) as other:
+        assert await other.inventory(KEY) == known
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "match"),
+    [
+        ({"app.properties": "a=b"}, Refused, "does not hold checkpoints"),
+        ({"checkpoints": "{"}, Refused, "is damaged"),
+        ({"checkpoints": '{"format": 2, "of": "tomorrow"}'}, UsageError, "has format 2, this kubecdc knows 1"),
+    ],
+)
+async def test_a_configmap_that_is_not_ours_is_left_alone(
+    data: dict[str, str], error: type[Exception], match: str, store: ConfigMapCheckpoints, shelf: Shelf
+) -> None:
+    shelf.document = {"metadata": {"name": "x", "resourceVersion": "1"}, "data": data}
+    for attempt in (store.checkpoints, lambda: Keeper.take(store), lambda: store.reset(KEY)):
+        with pytest.raises(error, match=match):
+            await attempt()
+    assert shelf.writes == 0
+
+
+async def test_one_that_was_made_beforehand_is_used_and_keeps_its_labels(
+    store: ConfigMapCheckpoints, shelf: Shelf
+) -> None:
+    shelf.document = {"metadata": {"name": "x", "resourceVersion": "1", "labels": {"team": "a"}}}
+    await Keeper.take(store, term=3)
+    metadata = shelf.document["metadata"]
+    assert (metadata["labels"], metadata["annotations"]) == ({"team": "a"}, {"kubecdc.io/epoch": "3"})
+
+
+async def test_many_watches_start_together(store: ConfigMapCheckpoints, shelf: Shelf) -> None:
+    keepers = await asyncio.gather(*(Keeper.take(store, key=f"entry/{at}") for at in range(100)))
+    await asyncio.gather(*(keeper.save(upserts={"uid-a": KNOWN}) for keeper in keepers))
+    assert len(await store.checkpoints()) == 100
+    assert shelf.writes < 20
+
+
+# -- on an API server
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+def on(kubeconfig: Path, stack: AsyncExitStack) -> ConfigMapStores:
+    return ConfigMapStores(kubeconfig, "checkpoint", stack, ConfigMapSettings())
+
+
+async def test_one_that_comes_back_older_does_not_move_the_leader(tmp_path: Path, stack: AsyncExitStack) -> None:
+    api = await stack.enter_async_context(simulator())
+    stores = on(api.kubeconfig(tmp_path / "kubeconfig"), stack)
+    store = await stores.store()
+    keeper = await started(store)
+    snapshot = await api.snapshot()
+    await keeper.save(upserts={"uid-a": KNOWN})
+    await store.flush()
+    await keeper.save(upserts={"uid-b": KNOWN})  # waits
+    await api.restore(snapshot)
+    with structlog.testing.capture_logs() as logs:
+        assert (await Keeper.take(store)).number == keeper.number
+        await store.flush()
+    assert "is older than it was: what this leader knows is written again" in logs[0]["event"]
+    other = await stores.store("other")
+    assert (await Keeper.take(other, term=2)).number == keeper.number
+    assert set(await other.inventory(KEY)) == {"uid-a", "uid-b"}
+
+
+async def test_one_that_is_deleted_is_made_again(tmp_path: Path, stack: AsyncExitStack) -> None:
+    api = await stack.enter_async_context(simulator())
+    stores = on(api.kubeconfig(tmp_path / "kubeconfig"), stack)
+    store = await stores.store()
+    keeper = await started(store)
+    await keeper.save(upserts={"uid-a": KNOWN})
+    await api.delete(*CONFIGMAPS, "default", "checkpoint")
+    await store.flush()
+    other = await stores.store("other")
+    assert (await Keeper.take(other, term=2)).number == keeper.number
+    assert set(await other.inventory(KEY)) == {"uid-a"}
+    with pytest.raises(LeadershipLost):
+        await (await Keeper.take(store)).save()
+
+
+async def test_a_right_that_lacks_is_named_with_the_commands_that_grant_it(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    api = await stack.enter_async_context(simulator(rbac=True))
+    await api.kubeconfig_of(tmp_path / "kubeconfig", "nobody")
+    store = await on(tmp_path / "kubeconfig", stack).store()
+    with pytest.raises(Unavailable, match=r"forbidden \(403\)") as refused:
+        await Keeper.take(store)
+    assert "kubectl create role kubecdc-checkpoint -n default --verb=get,create,update" in refused.value.hint
+    assert "--resource=configmaps`" in refused.value.hint
+
+
+@pytest.fixture(params=["simulator", "real"])
+def kind(request: pytest.FixtureRequest) -> Path | None:
+    """The kubeconfig of a real API server, or None for a simulated one."""
+    found: Path | None = request.getfixturevalue("real_api") if request.param == "real" else None
+    return found
+
+
+@pytest.mark.parametrize("size", [1_700_000, 2_500_000])  # too much for etcd, and for the API server itself
+async def test_what_the_api_server_finds_too_large_is_refused(
+    size: int, kind: Path | None, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    if kind is None:
+        kind = (await stack.enter_async_context(simulator())).kubeconfig(tmp_path / "kubeconfig")
+    store = await ConfigMapStores(kind, f"large-{size}", stack, ConfigMapSettings(limit=8 << 20)).store()
+    keeper = await started(store)
+    rng = random.Random(1)
+    some = objects(rng, 1)
+    await keeper.save(upserts=some, bodies=dict.fromkeys(some, rng.randbytes(size)))
+    with pytest.raises(Refused, match="does not take the checkpoint"):
+        await store.flush()
+    await store.reset(KEY)
