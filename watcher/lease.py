@@ -66,6 +66,7 @@ class LeaseElector:
         self._leader = ""  # whom we stand by for, as last said
         self._epoch = 0  # the highest known
         self._held: Lease | None = None  # our holding as last written
+        self._asked = False  # whether the Lease may have us as its holder though we do not lead: an answer was lost
         self._sent = 0.0  # when that was sent
         self._lost: Exception | None = None
 
@@ -80,8 +81,14 @@ class LeaseElector:
 
         When the trust window ends before, the block is cancelled and LeadershipLost is raised.
         """
+        self._asked = self._lost is not None
         self._lost = None
-        await self._take()
+        try:
+            await self._take()
+        except asyncio.CancelledError:
+            if self._asked:
+                await self._release()
+            raise
         try:
             async with self._renewed(), AsyncExitStack() as stack:
                 if self._inner is not None:
@@ -123,17 +130,19 @@ class LeaseElector:
         changed = lease is not None and lease.holder != self.identity
         transitions = (lease.transitions if lease else 0) + changed
         document = self._document(lease, acquired="", transitions=transitions, epoch=epoch)
-        sent = self._clock.now()
+        sent, self._asked = self._clock.now(), True
         try:
             held = await self._write(lease, document, self._settings.request_seconds)
         except ApiError as e:
             if e.status == 409 or (lease and e.status == 404):
+                self._asked = False
                 return False
             raise
         self._observe(held)
         if lease is None and await self._highest_term() >= epoch:
             return False  # a Lease came and went since we looked; ours is taken anew, which a change would prevent
         self._held, self._sent, self._epoch, self._leader, self._barred = held, sent, epoch, "", None
+        self._asked = False
         if not self.trusted:  # the reply took too long: it is ours, but not for long enough
             self._held = None
             return False
@@ -246,22 +255,18 @@ class LeaseElector:
     # -- and after
 
     async def _release(self) -> None:
-        """Give it up, if it still is ours, so that the next one need not wait. It expires if that fails."""
+        """Give it up, if it is ours, so that the next one need not wait. It expires if that fails."""
         try:
             async with asyncio.timeout(min(RELEASE_SECONDS, self._settings.request_seconds)):
-                try:
-                    await self._release_over(self._held)
-                except ApiError as e:
-                    if e.status not in LOST_RACE:
-                        raise
+                if self._held is None or not await self._release_over(self._held):
                     found = await self._leases.get(seconds=RELEASE_SECONDS)
                     if found and found.holder == self.identity:
                         await self._release_over(found)
         except (ApiError, Malformed, TimeoutError) as e:
             log.warning("the lease could not be released, it will expire", lease=self._name, error=str(e))
 
-    async def _release_over(self, lease: Lease | None) -> None:
-        assert lease is not None
+    async def _release_over(self, lease: Lease) -> bool:
+        """Whether it was as we knew it. Raises ApiError, Malformed."""
         now = micro_time(self._clock.wall())
         document = written(
             lease,
@@ -272,8 +277,14 @@ class LeaseElector:
             transitions=lease.transitions,
             epoch=max(self._epoch, lease.epoch),
         )
-        self._observe(await self._leases.update(document, seconds=RELEASE_SECONDS))
+        try:
+            self._observe(await self._leases.update(document, seconds=RELEASE_SECONDS))
+        except ApiError as e:
+            if e.status not in LOST_RACE:
+                raise
+            return False
         log.info("lease released", lease=self._name, holder=self.identity)
+        return True
 
     # -- small change
 

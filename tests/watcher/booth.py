@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 from storage.contracts import Bus, Term
 from tests.apiserver import LEASES, LocalSimulator, RequestFailed
@@ -16,7 +16,7 @@ from watcher.lease import LeaseElector
 from watcher.lease_settings import LeaseSettings
 from watcher.leases import ClusterLeases, Lease, Leases
 
-T = TypeVar("T")
+Cutting = Literal["", "fails", "hangs", "hangs without end", "loses replies to writes"]
 QUICK = LeaseSettings(
     duration=timedelta(seconds=2), renew_deadline=timedelta(seconds=1), retry_period=timedelta(seconds=0.1)
 )
@@ -66,32 +66,33 @@ async def put(booth: Booth, holder: str, *, duration: int, stamp: str, transitio
 
 
 class Cut:
-    """`watcher.leases.Leases` that can be cut off."""
+    """`watcher.leases.Leases` that can be cut off: ``fault`` is how, "" for not."""
 
     def __init__(self, inner: Leases) -> None:
         self.inner = inner
-        self.fault = ""
+        self.fault: Cutting = ""
 
     async def get(self, *, seconds: float) -> Lease | None:
-        return await self._through(self.inner.get(seconds=seconds), seconds)
+        await self._suffer(seconds)
+        return await self.inner.get(seconds=seconds)
 
     async def create(self, document: dict[str, Any], *, seconds: float) -> Lease:
-        return await self._through(self.inner.create(document, seconds=seconds), seconds)
+        await self._suffer(seconds)
+        return self._replied(await self.inner.create(document, seconds=seconds))
 
     async def update(self, document: dict[str, Any], *, seconds: float) -> Lease:
-        return await self._through(self.inner.update(document, seconds=seconds), seconds)
+        await self._suffer(seconds)
+        return self._replied(await self.inner.update(document, seconds=seconds))
 
-    async def _through(self, request: Coroutine[Any, Any, T], seconds: float) -> T:
-        fault = self.fault
-        if fault:
-            request.close()
-        if fault == "hangs":
+    async def _suffer(self, seconds: float) -> None:
+        if self.fault == "hangs":
             await asyncio.sleep(seconds)
-        if fault == "hangs without end":
+        if self.fault == "hangs without end":
             await asyncio.Event().wait()
-        if fault:
+        if self.fault and self.fault != "loses replies to writes":
             raise ApiError("it was commanded", status=503)
-        answer = await request
-        if self.fault == "loses replies":
+
+    def _replied(self, lease: Lease) -> Lease:
+        if self.fault == "loses replies to writes":
             raise ApiError("it was commanded")
-        return answer
+        return lease

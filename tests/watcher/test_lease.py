@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ import structlog
 from storage.contracts import Checkpoint, CheckpointStore, Term
 from storage.errors import LeadershipLost, Unavailable, UsageError
 from tests.apiserver import LEASES, RequestFailed, simulator
-from tests.watcher.booth import Booth, Cut, put
+from tests.watcher.booth import Booth, Cut, Cutting, put
 from tests.watcher.rig import SPEC, Rig, event_source, told
 from watcher import watcher
 from watcher.clock import SystemClock
@@ -115,7 +115,7 @@ async def test_a_time_of_day_that_jumps_has_no_effect(booth: Booth) -> None:
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs without end", "fails"])
 async def test_the_work_is_cancelled_inside_the_trust_window_and_another_leads_only_after(
-    booth: Booth, fault: str
+    booth: Booth, fault: Cutting
 ) -> None:
     """One is cut off from the server, the other is not."""
     cancelled: list[float] = []
@@ -190,6 +190,40 @@ async def test_who_is_cancelled_while_leading_releases_the_lease(booth: Booth) -
     assert (await booth.lease())["spec"]["holderIdentity"] == ""
 
 
+async def test_who_is_cancelled_before_it_hears_that_it_leads_releases_the_lease(booth: Booth) -> None:
+    async with booth.candidate("one") as one:
+        wire = one._leases = Cut(one._leases)
+        wire.fault = "loses replies to writes"
+        waiting = asyncio.create_task(one.lead().__aenter__())
+
+        async def written() -> bool:
+            with suppress(RequestFailed):
+                return bool((await booth.lease())["spec"]["holderIdentity"] == one.identity)
+            return False
+
+        await until(written)
+        wire.fault = ""
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert (await booth.lease())["spec"]["holderIdentity"] == ""
+
+
+async def test_who_lost_the_lead_and_goes_while_it_stands_by_releases_the_lease(booth: Booth) -> None:
+    async with booth.candidate("one") as one:
+        wire = one._leases = Cut(one._leases)
+        with pytest.raises(LeadershipLost, match="could not be renewed"):
+            async with one.lead():
+                wire.fault = "fails"
+                await asyncio.sleep(60)
+        assert (await booth.lease())["spec"]["holderIdentity"] == one.identity
+        waiting = asyncio.create_task(one.lead().__aenter__())
+        await asyncio.sleep(0)
+        wire.fault = ""
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert (await booth.lease())["spec"]["holderIdentity"] == ""
+
+
 async def test_a_lease_that_somebody_annotates_is_renewed_over_what_they_wrote(booth: Booth) -> None:
     async with booth.candidate("one") as one, one.lead():
         await booth.api.patch(
@@ -206,7 +240,7 @@ async def test_a_renewal_whose_reply_was_lost_does_not_end_the_lead(booth: Booth
     async with booth.candidate("one") as one:
         wire = one._leases = Cut(one._leases)
         async with one.lead():
-            wire.fault = "loses replies"
+            wire.fault = "loses replies to writes"
             await asyncio.sleep(0.5)
             wire.fault = ""
             await asyncio.sleep(1.0)
@@ -216,7 +250,7 @@ async def test_a_renewal_whose_reply_was_lost_does_not_end_the_lead(booth: Booth
 async def test_a_take_whose_reply_was_lost_is_found_to_be_ours(booth: Booth) -> None:
     async with booth.candidate("one") as one:
         wire = one._leases = Cut(one._leases)
-        wire.fault = "loses replies"
+        wire.fault = "loses replies to writes"
         waiting = asyncio.create_task(one.lead().__aenter__())
         await asyncio.sleep(0.5)
         assert not waiting.done()
