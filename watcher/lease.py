@@ -25,6 +25,7 @@ from watcher.cluster import ApiError
 from watcher.lease_settings import JITTER, LeaseSettings
 from watcher.leases import Lease, Leases, micro_time, written
 from watcher.notices import Notices
+from watcher.observed import Observed
 from watcher.pipeline import first_of
 
 log = structlog.get_logger()
@@ -60,11 +61,7 @@ class LeaseElector:
         self._name = f"{settings.namespace}/{settings.name}"
         self._notices = Notices()
         self._renewal = asyncio.Lock()
-        self._seen: tuple[str, str] | None = None  # version of the record last looked at; None: there was none
-        self._barred: float | None = None  # until when another may trust itself; None: nobody else does
-        self._foreign = 0.0  # seconds that the last holding of another lasts without renewal
-        self._leader = ""  # whom we stand by for, as last said
-        self._epoch = 0  # the highest known
+        self._observed = Observed(self.identity, settings.seconds, self._clock)
         self._held: Lease | None = None  # our holding as last written
         self._asked = False  # whether the Lease may have us as its holder though we do not lead: an answer was lost
         self._sent = 0.0  # when that was sent
@@ -94,7 +91,7 @@ class LeaseElector:
                 if self._inner is not None:
                     term = await stack.enter_async_context(self._inner.lead())
                     await self._raise_epoch(term.number)
-                yield Term(self._epoch, self.identity)
+                yield Term(self._observed.epoch, self.identity)
         finally:
             if self._lost is None:
                 await self._release()
@@ -113,20 +110,19 @@ class LeaseElector:
             except (Unavailable, Malformed) as e:
                 self._notices.trouble(self._who, e)
             wait = self._pause()
-            if self._bar() > 0:
-                wait = min(wait, self._bar())
+            if self._observed.bar > 0:
+                wait = min(wait, self._observed.bar)
             await self._clock.sleep(wait)
 
     async def _try(self) -> bool:
         """Look at the Lease, and take it if nobody has it. Raises ApiError, Malformed, Unavailable."""
         lease = await self._leases.get(seconds=self._settings.request_seconds)
-        self._observe(lease)
-        if self._bar() > 0:
-            if lease and lease.holder != self._leader:
-                self._leader = lease.holder
-                log.info("standing by", leader=lease.holder, lease=self._name, holder=self.identity)
+        self._observed.see(lease)
+        if self._observed.bar > 0:
+            if leader := self._observed.new_leader(lease):
+                log.info("standing by", leader=leader, lease=self._name, holder=self.identity)
             return False
-        epoch = 1 + max(self._epoch, await self._highest_term())
+        epoch = 1 + max(self._observed.epoch, await self._highest_term())
         changed = lease is not None and lease.holder != self.identity
         transitions = (lease.transitions if lease else 0) + changed
         document = self._document(lease, acquired="", transitions=transitions, epoch=epoch)
@@ -138,34 +134,16 @@ class LeaseElector:
                 self._asked = False
                 return False
             raise
-        self._observe(held)
+        self._observed.see(held)
         if lease is None and await self._highest_term() >= epoch:
             return False  # a Lease came and went since we looked; ours is taken anew, which a change would prevent
-        self._held, self._sent, self._epoch, self._leader, self._barred = held, sent, epoch, "", None
-        self._asked = False
+        self._held, self._sent, self._asked = held, sent, False
+        self._observed.taken()
         if not self.trusted:  # the reply took too long: it is ours, but not for long enough
             self._held = None
             return False
         log.info("lease taken", lease=self._name, term=epoch, holder=self.identity)
         return True
-
-    def _observe(self, lease: Lease | None) -> None:
-        """Note when the record changed, which is not before it was read, and how long that bars us."""
-        version = lease.version if lease else None
-        if lease:
-            self._epoch = max(self._epoch, lease.epoch)
-        if version == self._seen:
-            return
-        self._seen = version
-        if lease is None:
-            # Deleted by hand: its holder does not know yet. (One that we never saw we cannot wait for.)
-            if self._barred is not None:
-                self._barred = self._clock.now() + self._foreign
-        elif not lease.holder:
-            self._barred = None
-        elif lease.holder != self.identity:
-            self._foreign = self._settings.seconds if lease.duration is None else float(lease.duration)
-            self._barred = self._clock.now() + self._foreign
 
     async def _highest_term(self) -> int:
         """Of the checkpoints. Raises Unavailable: who cannot reach the store must not lead."""
@@ -225,7 +203,7 @@ class LeaseElector:
                 if e.status not in LOST_RACE:
                     raise
                 found = await self._leases.get(seconds=self._settings.request_seconds)
-                self._observe(found)
+                self._observed.see(found)
                 if found is None or found.holder != self.identity:
                     whose = "was deleted" if found is None else f"is held by {found.holder or 'nobody'}"
                     raise LeadershipLost(f"the Lease {self._name} {whose}") from e
@@ -234,18 +212,20 @@ class LeaseElector:
 
     async def _renew_over(self, lease: Lease | None) -> None:
         assert lease is not None
-        document = self._document(lease, acquired=lease.acquired, transitions=lease.transitions, epoch=self._epoch)
+        document = self._document(
+            lease, acquired=lease.acquired, transitions=lease.transitions, epoch=self._observed.epoch
+        )
         sent = self._clock.now()
         held = await self._leases.update(document, seconds=self._settings.request_seconds)
-        self._observe(held)
+        self._observed.see(held)
         self._held, self._sent = held, sent
 
     async def _raise_epoch(self, number: int) -> None:
         """Have an epoch in the Lease that is not below the number. Raises LeadershipLost."""
-        if number > self._epoch:
-            self._epoch = number
+        if number > self._observed.epoch:
+            self._observed.epoch = number
             log.info("epoch raised", lease=self._name, term=number, holder=self.identity)
-        while self._held is not None and self._held.epoch < self._epoch:
+        while self._held is not None and self._held.epoch < self._observed.epoch:
             try:
                 await self._renew_once()
             except (ApiError, Malformed) as e:
@@ -275,10 +255,10 @@ class LeaseElector:
             acquired=now,
             renewed=now,
             transitions=lease.transitions,
-            epoch=max(self._epoch, lease.epoch),
+            epoch=max(self._observed.epoch, lease.epoch),
         )
         try:
-            self._observe(await self._leases.update(document, seconds=RELEASE_SECONDS))
+            self._observed.see(await self._leases.update(document, seconds=RELEASE_SECONDS))
         except ApiError as e:
             if e.status not in LOST_RACE:
                 raise
@@ -295,10 +275,6 @@ class LeaseElector:
     def _left(self) -> float:
         """Seconds of trust."""
         return self._sent + self._settings.deadline_seconds - self._clock.now()
-
-    def _bar(self) -> float:
-        """Seconds for which another may trust itself."""
-        return 0.0 if self._barred is None else self._barred - self._clock.now()
 
     def _pause(self) -> float:
         """The retry period or a little less, so that candidates do not march in step."""
