@@ -66,6 +66,7 @@ class Leases:
         self._left = False
         self._unsure = False  # an answer of the server was lost
         self._failure: Unavailable | None = None  # the last
+        self._run = b""  # of the server
         self.token = secrets.token_hex(8)
         self.id = 0  # of the subscription, while it is registered
         self.owned: dict[int, Partition] = {}
@@ -110,7 +111,10 @@ class Leases:
                     f"subscription {self._name!r} is not registered in the bus",
                     hint="was it pruned? A restart registers it again",
                 )
-            id_, share, mine, fresh = answer
+            id_, share, mine, fresh, run = answer
+            # Another run of a server may have forgotten what the last one told: settled events are not settled then.
+            unsure = unsure or run != self._run
+            self._run = run
             if int(id_) != self.id:
                 self._lose(list(self.owned))
                 self.id = int(id_)

@@ -64,6 +64,12 @@ class RedisServer:
         except OSError:
             return False
 
+    @property
+    def file(self) -> Path:
+        """What it appends to; since Redis 7 the increment. Cut while it is down, it is what a power failure leaves."""
+        found = sorted(self.folder.glob("appendonlydir/*.incr.aof")) or [self.folder / "appendonly.aof"]
+        return found[-1]
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process
         os.kill(self._process.pid, number)

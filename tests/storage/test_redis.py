@@ -412,3 +412,22 @@ async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
     await asyncio.gather(waiting, return_exceptions=True)
     async with asyncio.timeout(5), other.elector.lead():  # it would last for 15 s
         pass
+
+
+async def test_an_ack_that_went_with_the_tail_of_redis_is_noticed_by_the_worker_itself(
+    server: RedisServer, own: RedisHarness
+) -> None:
+    """Redis is back before anybody's next word, and the worker, which takes the event for settled, reads on."""
+    bus = await own.redis()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    async with Receiver.of(bus, NAME) as receiver:
+        await leader.commit(event(1))
+        delivery = await receiver.next()
+        mark = server.file.stat().st_size
+        await delivery.ack()
+        server.kill()
+        with server.file.open("r+b") as tail:
+            tail.truncate(mark)
+        server.start()
+        assert (await receiver.next()).event.id == event(1).id

@@ -1,6 +1,6 @@
 -- name, token, holder, ms, partitions: say that the worker lives, take free partitions up to a fair share.
 -- A partition whose owner has not said so for its ack_wait is free. Returns the id, the share, what the
--- worker has, and which of it only now: it may have had it before, and another in between.
+-- worker has, which of it only now (it may have had it before, and another in between), and which run of a server this is.
 also_when_full()
 local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
 if not id then return {} end
@@ -29,4 +29,5 @@ for _, part in ipairs(free) do
   mine[#mine + 1] = part
   fresh[#fresh + 1] = part
 end
-return {id, share, mine, fresh}
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+return {id, share, mine, fresh, run}
