@@ -1,4 +1,4 @@
-"""Nothing is lost whatever is killed: watchers, workers, the API server.
+"""Nothing is lost whatever is killed: watchers, workers, the API server, Redis.
 
 ``KUBECDC_KILLS`` sets the number of SIGKILLs (15), ``KUBECDC_SEED`` the seed of load and faults (1).
 """
@@ -12,13 +12,16 @@ import pytest
 
 from tests.apiserver.process import SimulatorProcess
 from tests.harness.api import WORKFLOWS, Api
+from tests.harness.buses import RedisStreams
 from tests.harness.faults import Kind
 from tests.harness.load import Load
 from tests.harness.processes import Processes
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server
+from tests.harness.terms import quarrels, terms, watcher_logs
 from tests.harness.trial import ACK_WAIT, Trial, raise_stack
 from tests.harness.writer import Writer
+from tests.storage import redis_server
 
 KILLS = int(os.environ.get("KUBECDC_KILLS", "15"))
 SEED = int(os.environ.get("KUBECDC_SEED", "1"))
@@ -57,6 +60,40 @@ async def test_nothing_is_lost_though_watchers_workers_and_the_api_server_are_ki
     assert report.gaps > 0
     assert not report.unexplained, str(report)
     assert len(report.duplicates) <= CONCURRENCY * workers_killed
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(90 + 8 * KILLS)
+async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back_older(
+    simulator: Server, tmp_path: Path
+) -> None:
+    redis_server.require()
+    trial = Trial(
+        Load(seed=SEED, objects=150, changes=1500, rate=1500 / max(20.0, 1.5 * KILLS)),
+        {
+            Kind.KILL_WATCHER: KILLS // 5,
+            Kind.KILL_WORKER: KILLS // 2,
+            Kind.KILL_REDIS: KILLS - KILLS // 5 - KILLS // 2,
+            Kind.LOSE_TAIL: 2,
+            Kind.DROP_REPLIES: 1,
+            Kind.FLUSH_SCRIPTS: 1,
+            Kind.PAUSE_LEADER: 1,
+        },
+    )
+    with Processes(tmp_path) as processes:
+        async with RedisStreams(processes, tmp_path / "redis").running() as bus:
+            stack = await raise_stack(tmp_path, simulator, processes, bus, workers=("worker-1", "worker-2", "worker-3"))
+            async with Api(stack.kubeconfig) as api:
+                writer = Writer(api, WORKFLOWS)
+                report = await trial.run(stack, writer)
+            taken = terms(watcher_logs(processes))
+            found = quarrels(taken, await bus.committed())
+    print(f"seed {SEED}, {dict(sorted(stack.faults.items()))}, {len(taken)} epochs\n{report}")
+    assert stack.faults == {str(kind): count for kind, count in trial.faults.items()}
+    assert report.ok, str(report)
+    assert (report.delivered, report.collapsed, report.synthetic) == (report.made, 0, 0)  # history was always there
+    assert not report.unexplained, str(report)
+    assert found == []
 
 
 @pytest.mark.kill

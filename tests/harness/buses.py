@@ -137,7 +137,7 @@ class RedisStreams:
 
     def mark(self) -> int:
         """How long its file is now, for `lose_tail`."""
-        return self._file().stat().st_size
+        return self._server.file.stat().st_size
 
     async def lose_tail(self, mark: int) -> int:
         """Kill it and start it without what it wrote since the mark, as after a power failure. Returns how many bytes.
@@ -145,7 +145,7 @@ class RedisStreams:
         The mark may lie in the middle of a command or of a transaction: Redis leaves out what is not whole.
         """
         await self.process.kill()
-        file = self._file()
+        file = self._server.file
         lost = file.stat().st_size - mark
         with file.open("r+b") as tail:
             tail.truncate(mark)
@@ -158,12 +158,7 @@ class RedisStreams:
 
     async def committed(self) -> list[Committed]:
         """Every event that its streams hold (copies for replays left out), in the order of the commits."""
-        found = []
-        async with self.client() as redis:
-            for partition in range(self._partitions):
-                entries: Any = await redis.xrange(f"{{kubecdc:default}}:events:{partition}")
-                found += [_committed(partition, entry) for _, entry in entries if b"again" not in entry]
-        return sorted(found)
+        return await committed(self._server.url)
 
     async def _answers(self) -> None:
         try:
@@ -171,12 +166,6 @@ class RedisStreams:
         except TimeoutError as e:
             raise AssertionError(f"{e}\n{self.process.tail()}") from e
         assert self.process.running, f"redis-server ended\n{self.process.tail()}"
-
-    def _file(self) -> Path:
-        """What it appends to: the increment, since Redis 7."""
-        folder = self._server.folder
-        found = sorted(folder.glob("appendonlydir/*.incr.aof")) or [folder / "appendonly.aof"]
-        return found[-1]
 
 
 @asynccontextmanager
@@ -187,6 +176,17 @@ async def open_bus(kind: str, processes: Processes, directory: Path) -> AsyncIte
         return
     async with RedisStreams(processes, directory / "redis").running() as bus:
         yield bus
+
+
+async def committed(url: str) -> list[Committed]:
+    """Every event that the streams of the bus `default` hold, in the order of the commits; copies are left out."""
+    found = []
+    async with Redis.from_url(url, protocol=2) as redis:
+        async for key in redis.scan_iter(match="{kubecdc:default}:events:*"):
+            entries: Any = await redis.xrange(key)
+            partition = int(key.rpartition(b":")[2])
+            found += [_committed(partition, entry) for _, entry in entries if b"again" not in entry]
+    return sorted(found)
 
 
 def _committed(partition: int, entry: Mapping[bytes, bytes]) -> Committed:

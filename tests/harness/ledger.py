@@ -132,6 +132,7 @@ class Report:
         lines = [", ".join(f"{name} {count}" for name, count in self.rows()) + f", in {self.gaps} gaps"]
         causes = Counter(duplicate.cause or "unexplained" for duplicate in self.duplicates)
         lines += [f"duplicates: {', '.join(f'{cause} {n}' for cause, n in causes.items())}"] if causes else []
+        lines += [f"forgotten: {what}" for what in self.forgotten[:10]]
         lines += [f"lost: {change}" for change in self.lost[:10]]
         lines += [f"out of order: {before.id} came before {after.id}" for before, after in self.out_of_order[:10]]
         lines += [f"misled: {what}" for what in self.misled[:10]]

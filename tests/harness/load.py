@@ -54,10 +54,8 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for number in range(min(self.writers, self.objects)):
                 group.create_task(work(number))
-        async with writer.turn():
-            if writer.live(NAMESPACES[0], SENTINEL):
-                await writer.patch(NAMESPACES[0], SENTINEL, {"spec": {"finished": len(writer.changes)}})
-            else:
+        if not await touch(writer):
+            async with writer.turn():
                 await writer.create(NAMESPACES[0], SENTINEL, {"spec": {"finished": len(writer.changes)}})
 
     async def _change(self, writer: Writer, rng: random.Random, namespace: str, name: str) -> None:
@@ -69,3 +67,12 @@ class Load:
             await writer.delete(namespace, name)
         else:
             await writer.patch(namespace, name, {"spec": {"n": rng.randrange(10**6)}})
+
+
+async def touch(writer: Writer) -> bool:
+    """Change the object that no load ever deletes; False if there is none."""
+    async with writer.turn():
+        if not writer.live(NAMESPACES[0], SENTINEL):
+            return False
+        await writer.patch(NAMESPACES[0], SENTINEL, {"spec": {"finished": len(writer.changes)}})
+        return True

@@ -42,6 +42,10 @@ class Proxy:
         """Let the next request that holds the marker reach the server, and cut its connection before the reply."""
         self._marked = marker
 
+    def holds(self, marker: bytes) -> bool:
+        """Whether a request with the marker hangs in here."""
+        return any(marker in link.held for link in self._links)
+
     @asynccontextmanager
     async def dropping(self) -> AsyncIterator[None]:
         """Requests reach the server, and each reply is cut off with its connection."""
@@ -117,7 +121,9 @@ class Proxy:
         tail = b""
         with suppress(OSError):
             while chunk := await reader.read(CHUNK):
+                link.held = chunk
                 await link.flows.wait()
+                link.held = b""
                 if self._marked is not None:
                     if self._marked in tail + chunk:
                         self._marked, link.doomed = None, True
@@ -147,6 +153,7 @@ class _Link:
         self.client = client
         self.server = server
         self.flows = asyncio.Event()
+        self.held = b""  # of a request, while it hangs
         self.doomed = False  # its next reply is cut off
 
     def abort(self) -> None:
