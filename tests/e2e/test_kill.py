@@ -69,7 +69,7 @@ async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back
 ) -> None:
     redis_server.require()
     trial = Trial(
-        Load(seed=SEED, objects=150, changes=1500, rate=1500 / max(20.0, 1.5 * KILLS)),
+        Load(seed=SEED, objects=150, changes=1500, rate=1500 / max(15.0, KILLS)),
         {
             Kind.KILL_WATCHER: KILLS // 5,
             Kind.KILL_WORKER: KILLS // 2,

@@ -101,9 +101,9 @@ async def test_a_zombie_leader_is_refused_stands_by_and_leads_again(simulator: S
 
 
 @pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
-async def test_a_redis_that_lost_its_tail_is_given_it_again(server: Server, tmp_path: Path, is_up: bool) -> None:
+async def test_a_redis_that_lost_its_tail_is_given_it_again(simulator: Server, tmp_path: Path, is_up: bool) -> None:
     """The watcher stands beyond where Redis does, or was killed: it reads those changes again, under the same ids."""
-    async with scene(server, tmp_path) as s:
+    async with scene(simulator, tmp_path) as s:
         await s.make("same", "changed", "deleted")
         await s.arrived("same", "changed", "deleted")
         mark = s.bus.mark()
