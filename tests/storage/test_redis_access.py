@@ -255,7 +255,7 @@ def test_the_rights_are_those_of_every_command_that_is_sent() -> None:
     for path in (ROOT / "storage/redis").glob("*.py"):
         used |= set(re.findall(r"""keyed\(\s*"([A-Z]+)\"""", path.read_text()))
     tried = set(re.findall(r"\{'([A-Z]+)'", scripts["rights.lua"]))
-    assert used - tried == set()
+    assert used - tried == {"INFO"}  # which the check sends itself
     allowed = {right[1:].upper() for right in RULES[0].split() if right.startswith("+")}
     beside = {"EVAL", "EVALSHA", "INFO", "ROLE", "SELECT", "CLIENT|SETNAME", "CLUSTER|SLOTS"}
     assert allowed == tried | beside
