@@ -7,16 +7,20 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from kubecdc import options
 from kubecdc.manifests import Manifests
 from storage import redis_url
 from storage.contracts import Bus, SubscriptionSpec
 from storage.errors import UsageError
-from storage.manifest import EventBus
+from storage.manifest import EventBus, KeyRef, Redis
+from storage.mounts import Mounts
 
 if TYPE_CHECKING:
+    from storage.redis import Access
     from watcher.lease_settings import LeaseSettings
 
 T = TypeVar("T")
@@ -36,12 +40,15 @@ def place(manifest: EventBus) -> str:
 
 
 @asynccontextmanager
-async def opened(manifest: EventBus, *, create: bool = True, lease: LeaseSettings | None = None) -> AsyncIterator[Bus]:
+async def opened(
+    manifest: EventBus, *, create: bool = True, lease: LeaseSettings | None = None, mounts: Mounts
+) -> AsyncIterator[Bus]:
     """The bus of a manifest, closed at the end. Without `create`, a bus that does not exist is a UsageError.
 
-    The durations of a `lease` are those of the bus's own elector too, where it has any.
+    The durations of a `lease` are those of the bus's own elector too, where it has any. Its passwords and certificates
+    are in ``mounts``.
     """
-    bus = await (_redis(manifest, create, lease) if manifest.spec.redis else _sqlite(manifest, create))
+    bus = await (_redis(manifest, create, lease, mounts) if manifest.spec.redis else _sqlite(manifest, create))
     try:
         yield bus
     finally:
@@ -64,7 +71,7 @@ async def _sqlite(manifest: EventBus, create: bool) -> Bus:
     return await open_bus(settings, holder=holder())
 
 
-async def _redis(manifest: EventBus, create: bool, lease: LeaseSettings | None) -> Bus:
+async def _redis(manifest: EventBus, create: bool, lease: LeaseSettings | None, mounts: Mounts) -> Bus:
     from storage.redis import LeadSettings, RedisSettings, open_bus
 
     spec = manifest.spec
@@ -77,9 +84,34 @@ async def _redis(manifest: EventBus, create: bool, lease: LeaseSettings | None) 
         retention=spec.retention,
         retention_bytes=spec.retention_bytes,
         max_pending=spec.max_pending,
+        access=_access(spec.redis, mounts),
         lead=LeadSettings(lease.duration, lease.renew_deadline, lease.retry_period) if lease else LeadSettings(),
     )
     return await open_bus(settings, holder=holder(), create=create)
+
+
+def _access(manifest: Redis, mounts: Mounts) -> Access:
+    """What the manifest says beside the URL."""
+    from storage.redis import Access
+
+    def secret(ref: KeyRef | None) -> Callable[[], str] | None:
+        return partial(mounts.secret, ref) if ref else None
+
+    said: dict[str, str | bool | int] = {}
+    if tls := manifest.tls:
+        files = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
+        for name, ref in zip(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), files, strict=True):
+            if ref:
+                said[name] = str(mounts.secret_path(ref))
+        if tls.insecure_skip_verify:
+            said |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    return Access(
+        manifest.username,
+        secret(manifest.password),
+        manifest.sentinel_username,
+        secret(manifest.sentinel_password),
+        said,
+    )
 
 
 def owed(manifests: Manifests, bus: EventBus) -> list[SubscriptionSpec]:
@@ -110,11 +142,12 @@ def on_each(
     lease: LeaseSettings | None = None,
 ) -> list[T]:
     """Open every bus that is there already, or `only` one, and gather what `do` finds on it."""
+    mounts = options.mounted()
 
     async def each() -> list[T]:
         found: list[T] = []
         for manifest in _chosen(manifests, only):
-            async with opened(manifest, create=False, lease=lease) as bus:
+            async with opened(manifest, create=False, lease=lease, mounts=mounts) as bus:
                 found += await do(bus, manifest)
         return found
 
@@ -128,8 +161,10 @@ def on_one(manifests: Manifests, name: str | None, do: Callable[[Bus, EventBus],
         names = ", ".join(manifest.name for manifest in chosen)
         raise UsageError(f"there are several buses: {names}", hint="name one with --bus")
 
+    mounts = options.mounted()
+
     async def one() -> T:
-        async with opened(chosen[0], create=False) as bus:
+        async with opened(chosen[0], create=False, mounts=mounts) as bus:
             return await do(bus, chosen[0])
 
     return asyncio.run(one())

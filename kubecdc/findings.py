@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kubecdc.problem import Location
-from storage.manifest import Manifest, Model
+from storage.manifest import KeyRef, Manifest, Model
 
 _ROUNDS = 5
 REQUIRED = "is required"
@@ -95,6 +95,10 @@ def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Find
             return Finding(location, f"must be at most {context['le']:g}")
         case "recursion_loop":
             return Finding(location, "refers to itself")
+        case "model_type" if (
+            context["class_name"] == KeyRef.__name__
+        ):  # it is not repeated: it may be the secret itself
+            return Finding(location, "must name a key and where it is", "write {name: NAME, key: KEY}")
         case kind if kind in _TYPES:
             return Finding(location, *_type(value, kind))
         case _:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from storage.mounts import CONFIGS, SECRETS, Mounts
 from storage.units import duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -144,26 +146,31 @@ concurrency = _together(
     ),
 )
 
-mounts = _together(
-    click.option(
-        "--secrets-dir",
+
+def _mount(name: str, default: Path, what: str) -> Callable[[Any], Any]:
+    """A folder that `mounted` knows; it is no parameter of the command."""
+    return click.option(
+        f"--{name}-dir",
         metavar="DIR",
-        default="/argo-events/secrets",
+        default=str(default),
         show_default=True,
-        envvar="KUBECDC_SECRETS_DIR",
+        envvar=f"KUBECDC_{name.upper()}_DIR",
         show_envvar=True,
-        help="Where Secrets are mounted: DIR/<name>/<key>.",
-    ),
-    click.option(
-        "--configmaps-dir",
-        metavar="DIR",
-        default="/argo-events/config",
-        show_default=True,
-        envvar="KUBECDC_CONFIGMAPS_DIR",
-        show_envvar=True,
-        help="Where ConfigMaps are mounted: DIR/<name>/<key>.",
-    ),
-)
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update({f"{__name__}.{name}": Path(value)}),
+        help=f"Where {what} are mounted: DIR/<name>/<key>.",
+    )
+
+
+secrets = _together(_mount("secrets", SECRETS, "Secrets"))
+mounts = _together(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
+
+
+def mounted() -> Mounts:
+    """Where the command that runs was told that Secrets and ConfigMaps are."""
+    meta = click.get_current_context().meta
+    return Mounts(meta.get(f"{__name__}.secrets", SECRETS), meta.get(f"{__name__}.configmaps", CONFIGS))
+
 
 bus = _together(
     click.option(

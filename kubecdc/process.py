@@ -18,7 +18,7 @@ from storage.backoff import Backoff
 from storage.contracts import Bus, SubscriptionSpec
 from storage.errors import Unavailable, first
 from storage.manifest import EventBus
-from workers.mounts import Mounts
+from storage.mounts import Mounts
 from workers.triggers.lines import Write
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def run(
             cluster = await stack.enter_async_context(Cluster(kubeconfig, context))
         for manifest in used(manifests, names):
             specs = owed(manifests, manifest)
-            bus = await _joined(stack, manifest, specs, election, stop)
+            bus = await _joined(stack, manifest, specs, election, mounts, stop)
             if bus is None:
                 break
             mine = [s for s in sources if s.spec.event_bus_name == manifest.name]
@@ -98,6 +98,7 @@ async def _joined(
     manifest: EventBus,
     specs: Sequence[SubscriptionSpec],
     election: Election | None,
+    mounts: Mounts,
     stop: asyncio.Event,
 ) -> Bus | None:
     """The bus, in which our subscriptions are registered: from here on each is owed everything.
@@ -109,7 +110,8 @@ async def _joined(
     while not stop.is_set():
         try:
             async with AsyncExitStack() as attempt:
-                bus = await attempt.enter_async_context(opened(manifest, lease=election.lease if election else None))
+                lease = election.lease if election else None
+                bus = await attempt.enter_async_context(opened(manifest, lease=lease, mounts=mounts))
                 await bus.register(specs)
                 await stack.enter_async_context(attempt.pop_all())
             log.info("bus", name=manifest.name, at=place(manifest))

@@ -35,6 +35,7 @@ DEFAULT_BUS = "default"
 NOT_YET = "is not supported yet"
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _DNS_LABEL = re.compile(_LABEL)
+_KEY = re.compile(r"(?!\.\.)[-._A-Za-z0-9]{1,253}")  # as Kubernetes checks the keys of Secrets and ConfigMaps
 _DNS_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
@@ -134,6 +135,12 @@ def write_path(value: str) -> str:
     return value
 
 
+def _key(key: str) -> str:
+    if key == "." or not _KEY.fullmatch(key):
+        raise invalid(f"{key!r} is not a key of a Secret or ConfigMap", "letters, digits, `-`, `_` and `.`")
+    return key
+
+
 def _bus_name(value: str) -> str:
     return dns_subdomain(value) if value else DEFAULT_BUS
 
@@ -147,6 +154,36 @@ Printable = Annotated[str, AfterValidator(printable)]
 ReadPath = Annotated[str, AfterValidator(read_path)]
 WritePath = Annotated[str, AfterValidator(write_path)]
 BusName = Annotated[str, AfterValidator(_bus_name)]
+
+
+class KeyRef(Model):
+    """A key of a Secret or ConfigMap; it is read from where that is mounted."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"optional"})  # as in Argo, what is named must be there
+
+    name: DnsSubdomain
+    key: Annotated[str, AfterValidator(_key)]
+
+
+class Tls(Model):
+    """How the server is verified, and the certificate that is shown to it.
+
+    ``enabled`` alone asks for TLS with the system's authorities, which an https:// or rediss:// address has anyway.
+    """
+
+    ca_cert_secret: KeyRef | None = None
+    client_cert_secret: KeyRef | None = None
+    client_key_secret: KeyRef | None = None
+    insecure_skip_verify: bool = False
+    enabled: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.client_cert_secret is None) != (self.client_key_secret is None):
+            raise invalid("needs both `clientCertSecret` and `clientKeySecret`, or neither")
+        if not (self.ca_cert_secret or self.client_cert_secret or self.insecure_skip_verify or self.enabled):
+            raise invalid("says nothing", "leave it out: https:// is verified by the system's authorities")
+        return self
 
 
 class Metadata(Model):
@@ -188,6 +225,11 @@ class Redis(Model):
     """A bus on Redis Streams, shared by any number of machines."""
 
     url: str
+    username: str = ""
+    password: KeyRef | None = None
+    sentinel_username: str = ""
+    sentinel_password: KeyRef | None = None
+    tls: Tls | None = None
     partitions: int = Field(64, ge=1, le=1024)
 
     @field_validator("url")
@@ -198,6 +240,23 @@ class Redis(Model):
         except redis_url.BadUrl as e:
             raise invalid(str(e), e.hint) from None
         return value
+
+    @model_validator(mode="after")
+    def _meant(self) -> Self:
+        url = redis_url.parse(self.url)
+        for given, name, there in (
+            (self.username, "username", url.username),
+            (self.password, "password", url.password),
+            (self.sentinel_username, "sentinelUsername", url.sentinel_username),
+            (self.sentinel_password, "sentinelPassword", url.sentinel_password),
+        ):
+            if given and there:
+                raise invalid(f"says the {name} twice", f"leave it out of `url`, or leave `{name}` out")
+            if given and name.startswith("sentinel") and url.kind != "sentinel":
+                raise invalid(f"has a `{name}`, and its `url` names no Sentinels", redis_url.EXAMPLES["sentinel"])
+        if self.tls and url.tls is None:
+            raise invalid("has `tls`, and its `url` does not ask for TLS", "write rediss instead of redis")
+        return self
 
 
 class RedeliveryBackoff(Model):

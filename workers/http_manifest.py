@@ -8,14 +8,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from storage.manifest import DnsSubdomain, Items, Model, invalid
+from storage.manifest import Items, KeyRef, Model, Tls, invalid
 from workers.parameter_manifest import Parameter, ParameterSource, PayloadParameter
 
 Method = Literal["GET", "DELETE", "PATCH", "POST", "PUT"]
 DEFAULT_TIMEOUT = 60
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]*")
-_KEY = re.compile(r"(?!\.\.)[-._A-Za-z0-9]{1,253}")  # as Kubernetes checks the keys of Secrets and ConfigMaps
 
 
 def sendable(value: str) -> bool:
@@ -29,22 +28,7 @@ def _header_name(name: str) -> str:
     return name
 
 
-def _key(key: str) -> str:
-    if key == "." or not _KEY.fullmatch(key):
-        raise invalid(f"{key!r} is not a key of a Secret or ConfigMap", "letters, digits, `-`, `_` and `.`")
-    return key
-
-
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-
-
-class KeyRef(Model):
-    """A key of a Secret or ConfigMap; it is read from where that is mounted."""
-
-    ignored: ClassVar[frozenset[str]] = frozenset({"optional"})  # as in Argo, what is named must be there
-
-    name: DnsSubdomain
-    key: Annotated[str, AfterValidator(_key)]
 
 
 class ValueFrom(Model):
@@ -85,27 +69,6 @@ class BasicAuth(Model):
     def _some(self) -> Self:
         if self.username is None and self.password is None:
             raise invalid("needs `username` or `password`")
-        return self
-
-
-class Tls(Model):
-    """How the server is verified, and the certificate that is shown to it.
-
-    ``enabled`` alone asks for TLS with the system's authorities, which an https:// address has anyway.
-    """
-
-    ca_cert_secret: KeyRef | None = None
-    client_cert_secret: KeyRef | None = None
-    client_key_secret: KeyRef | None = None
-    insecure_skip_verify: bool = False
-    enabled: bool = False
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if (self.client_cert_secret is None) != (self.client_key_secret is None):
-            raise invalid("needs both `clientCertSecret` and `clientKeySecret`, or neither")
-        if not (self.ca_cert_secret or self.client_cert_secret or self.insecure_skip_verify or self.enabled):
-            raise invalid("says nothing", "leave it out: https:// is verified by the system's authorities")
         return self
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from storage.contracts import Bus, SubscriptionSpec
 from storage.manifest import Redelivery
+from storage.mounts import Mounts
 from workers.manifest import Sensor
-from workers.mounts import Mounts
 from workers.pipeline import consume
 from workers.route import Route
 from workers.settings import Settings

@@ -26,6 +26,7 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 
 @click.command()
 @options.manifests
+@options.secrets
 @options.cluster
 @options.lease
 @options.output

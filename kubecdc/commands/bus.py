@@ -25,6 +25,7 @@ def bus() -> None:
 
 @bus.command("show")
 @options.manifests
+@options.secrets
 @options.output
 def show_(filenames: tuple[str, ...], output_format: str) -> None:
     """Print each subscription, its backlog and its workers. NAMED tells whether a manifest (-f) has it."""
@@ -40,6 +41,7 @@ def show_(filenames: tuple[str, ...], output_format: str) -> None:
 @bus.command("prune")
 @click.argument("name", required=False)
 @options.manifests
+@options.secrets
 @options.yes
 def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
     """End the subscriptions that no manifest (-f) names any more, or just NAME of them, and drop their backlog.

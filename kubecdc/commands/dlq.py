@@ -49,6 +49,7 @@ def dlq() -> None:
     help="At most so many, the oldest first.",
 )
 @options.manifests
+@options.secrets
 @options.bus
 @options.output
 def list_(
@@ -69,6 +70,7 @@ def list_(
 @dlq.command("show")
 @click.argument("id_", metavar="ID")
 @options.manifests
+@options.secrets
 @options.bus
 @options.output
 def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: str) -> None:
@@ -94,6 +96,7 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: 
 @all_
 @of_subscription
 @options.manifests
+@options.secrets
 @options.bus
 def redrive(
     filenames: tuple[str, ...], bus: str | None, ids: tuple[str, ...], everything: bool, subscription: str | None
@@ -129,6 +132,7 @@ def redrive(
 @all_
 @of_subscription
 @options.manifests
+@options.secrets
 @options.bus
 @options.yes
 def purge(

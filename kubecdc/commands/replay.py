@@ -55,6 +55,7 @@ from storage.units import duration
     "--dry-run", is_flag=True, envvar="KUBECDC_DRY_RUN", show_envvar=True, help="Say how many there are, and stop."
 )
 @options.manifests
+@options.secrets
 @options.bus
 @options.yes
 def replay(

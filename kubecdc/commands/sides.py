@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,6 @@ import structlog
 from kubecdc import __version__, logs, options
 from kubecdc.manifests import Manifests, load
 from storage.errors import UsageError
-from workers.mounts import Mounts
 
 if TYPE_CHECKING:
     from kubecdc.election import Election
@@ -39,6 +37,7 @@ def run(**given: Any) -> None:
 @options.manifests
 @options.cluster
 @options.lease
+@options.secrets
 @options.logs
 @options.metrics
 def watch(**given: Any) -> None:
@@ -74,8 +73,6 @@ def _go(
     log_format: str | None,
     log_level: str,
     metrics_port: int | None,
-    secrets_dir: str = "",
-    configmaps_dir: str = "",
     **lease: Any,
 ) -> None:
     logs.configure(log_format, log_level)
@@ -99,7 +96,7 @@ def _go(
             context=context,
             concurrency=concurrency,
             log_event=logs.event_lines(log_format),
-            mounts=Mounts(Path(secrets_dir), Path(configmaps_dir)),
+            mounts=options.mounted(),
             election=election,
         )
     )

@@ -15,8 +15,8 @@ from kubecdc import logs, options
 from kubecdc.manifests import load
 from storage.errors import Undecodable, UsageError
 from storage.event import SPEC_VERSION, Event
+from storage.mounts import Mounts
 from workers.manifest import Sensor
-from workers.mounts import Mounts
 from workers.outcome import Failure, Outcome, Retry, Success
 from workers.parameters import ParameterError
 from workers.route import Route
@@ -54,7 +54,7 @@ _DEFAULTS = {
     help="Run each trigger that matches, once. Lines of log triggers go to stderr.",
 )
 @options.mounts
-def try_(filenames: tuple[str, ...], event_file: str, execute: bool, secrets_dir: str, configmaps_dir: str) -> int:
+def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
     """Take an event through the Sensors, without a bus or a cluster.
 
     Prints a JSON object for each trigger, one a line: whether the event matches, and what would be sent, with *** for
@@ -67,7 +67,7 @@ def try_(filenames: tuple[str, ...], event_file: str, execute: bool, secrets_dir
     if not manifests.sensors:
         raise UsageError("there is no Sensor in the manifests: nothing to try", hint="add one with -f")
     event = _read(event_file)
-    mounts = Mounts(Path(secrets_dir), Path(configmaps_dir))
+    mounts = options.mounted()
     return asyncio.run(_each(list(manifests.sensors.values()), event, mounts, execute=execute))
 
 

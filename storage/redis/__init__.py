@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from storage.contracts import CheckpointStore
 from storage.errors import UsageError
-from storage.redis.settings import LeadSettings, RedisSettings
+from storage.redis.settings import Access, LeadSettings, RedisSettings
 
 try:
     from storage.redis.bus import RedisBus
@@ -17,7 +17,7 @@ try:
 except ImportError as e:
     raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint="pip install 'kubecdc[redis]'") from e
 
-__all__ = ["LeadSettings", "RedisBus", "RedisSettings", "open_bus", "opened_checkpoints"]
+__all__ = ["Access", "LeadSettings", "RedisBus", "RedisSettings", "open_bus", "opened_checkpoints"]
 
 
 async def open_bus(

@@ -224,7 +224,7 @@ def test_dependencies_are_refused(dependencies: str, line: str) -> None:
 BUSES = [
     ("", "spec: names no type of bus; add `sqlite: {path: ./kubecdc.db}`"),
     ("sqlite: {}", "spec.sqlite.path: is required"),
-    ("redis: {url: 'redis://h', bogus: 1}", "spec.redis.bogus: is not a field; the fields here are partitions, url"),
+    ("redis: {url: 'redis://h', bogus: 1}", "spec.redis.bogus: is not a field; the fields here are partitions, password, sentinelPassword, sentinelUsername, tls, url, username"),
     ("redis: {url: x}", "spec.redis.url: is not the URL of a Redis; write it like redis://localhost:6379/0, or rediss:// for TLS; redis+sentinel://host:26379,host2:26379/mymaster/0 for Sentinels, redis+cluster://host:6379,host2:6379 for a cluster"),
     ("redis: {url: 'redis+sentinel://a,b'}", "spec.redis.url: does not say which primary the Sentinels shall name; write it like redis+sentinel://host:26379,host2:26379/mymaster/0"),
     ("redis: {url: 'redis://u:ge/heim@h'}", "spec.redis.url: cannot be read; write `/`, `?`, `#` and `@` in a user or password as %2F, %3F, %23 and %40"),

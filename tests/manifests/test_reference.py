@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import EventBusSpec, Model, Redelivery
+from storage.manifest import EventBusSpec, KeyRef, Model, Redelivery, Redis, Tls
 from watcher.manifest import Entry, EventSourceSpec, Filter
-from workers.http_manifest import BasicAuth, DynamicHeader, Http, KeyRef, SecureHeader, Tls, ValueFrom
+from workers.http_manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
 from workers.manifest import Dependency, Log, RetryStrategy, SensorSpec, Trigger
 from workers.parameter_manifest import ParameterSource, PayloadParameter
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
 MODELS: list[type[Model]] = [
-    *(EventSourceSpec, Entry, Filter, EventBusSpec, Redelivery, SensorSpec),
+    *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Redelivery, SensorSpec),
     *(Dependency, Trigger, RetryStrategy, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
 ]

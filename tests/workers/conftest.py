@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.mounts import Mounts
 from tests.workers.pod import Pod
-from workers.mounts import Mounts
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from storage.mounts import Mounts
 from tests.workers.support import event, http_trigger, sensor
-from workers.mounts import Mounts
 from workers.outcome import Outcome
 from workers.route import Route
 from workers.triggers import Context, build

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from storage.mounts import Mounts
 from tests.workers.peer import saying, serving
 from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod, ref
 from tests.workers.support import MemorySubscription, event, settings, until
-from workers.mounts import Mounts
 from workers.outcome import Failure, Retry, Success
 from workers.parameters import ParameterError
 from workers.pipeline import consume

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from storage.mounts import Mounts
 from workers.manifest import TRIGGER_TYPES, TriggerTemplate
 from workers.manifest import Trigger as TriggerManifest
-from workers.mounts import Mounts
 from workers.outcome import Outcome
 from workers.request import TriggerRequest
 from workers.triggers.http import HttpTrigger

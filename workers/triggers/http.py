@@ -10,8 +10,8 @@ from importlib import metadata
 
 import aiohttp
 
-from workers.http_manifest import Tls
-from workers.mounts import Mounts, Unreadable
+from storage.manifest import Tls
+from storage.mounts import Mounts, Unreadable
 from workers.outcome import Failure, Outcome, Retry
 from workers.request import TriggerRequest
 from workers.triggers.answer import judge, retry_after

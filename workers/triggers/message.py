@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import msgspec
 from yarl import URL
 
+from storage.mounts import Mounts, Unreadable
 from workers.http_manifest import Http, SecureHeader, sendable
-from workers.mounts import Mounts, Unreadable
 from workers.request import TriggerRequest
 from workers.triggers import cloudevents
 

@@ -6,8 +6,8 @@ import ssl
 
 import aiohttp
 
-from workers.http_manifest import KeyRef, Tls
-from workers.mounts import Mounts, Unreadable
+from storage.manifest import KeyRef, Tls
+from storage.mounts import Mounts, Unreadable
 
 
 class TlsContext:

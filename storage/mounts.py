@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.http_manifest import KeyRef
+from storage.errors import Unavailable
+from storage.manifest import KeyRef
 
 SECRETS = Path("/argo-events/secrets")
 CONFIGS = Path("/argo-events/config")
 
 
-class Unreadable(Exception):
+class Unreadable(Unavailable):
     """A key cannot be had now, and may be later. The text says which, where it was sought and what to do."""
 
 
