@@ -48,6 +48,16 @@ async def test_a_real_server_answers_the_same(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while (done := await validate(desk)).code:  # the server remembers a refusal for a second
                 assert "not allowed" in done.err
+        # A role for the one Lease by its name; a name cannot be asked for at creation.
+        elects = ("validate", "--cluster", "--leader-election")
+        lacks = "not allowed to get, create, update leases.coordination.k8s.io in namespace default"
+        assert lacks in (await desk.call(*elects)).err
+        leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+        named = {**leases, "resourceNames": ["kubecdc"], "verbs": ["get", "update"]}
+        await bind(real, ALICE, [{**leases, "verbs": ["create"]}, named], namespace="default")
+        async with asyncio.timeout(10):
+            while (done := await desk.call(*elects)).code:
+                assert "not allowed" in done.err
         desk.entry(resource="workflow")
         assert "write 'workflows'" in (await validate(desk)).err
         desk.entry(group="", version="v1", resource="namespaces", namespace="a")

@@ -20,20 +20,21 @@ async def spec(desk: Desk, name: str = "kubecdc") -> dict[str, Any]:
     return found
 
 
-GOES = pytest.mark.parametrize(("signal", "within"), [("SIGTERM", 3.0), ("SIGKILL", SECONDS + 2.0)])
+# Released, it need not expire; and nothing but the Lease decides how long a dead leader counts: 15 s is the default.
+GOES = pytest.mark.parametrize(("signal", "within"), [("SIGTERM", SECONDS), ("SIGKILL", SECONDS + 6)])
 
 
 @GOES
-async def test_the_lead_moves_when_the_leader_goes(desk: Desk, signal: str, within: float) -> None:
+async def test_the_lead_moves_when_the_leader_goes(desk: Desk, signal: str, within: int) -> None:
     await lead_moves(desk, signal, within)
 
 
 @GOES
-async def test_on_redis_it_moves_as_fast_as_the_options_say(redis_desk: Desk, signal: str, within: float) -> None:
+async def test_on_redis_it_moves_as_fast_as_the_options_say(redis_desk: Desk, signal: str, within: int) -> None:
     await lead_moves(redis_desk, signal, within)
 
 
-async def lead_moves(desk: Desk, signal: str, within: float) -> None:
+async def lead_moves(desk: Desk, signal: str, within: int) -> None:
     async with desk.running("work") as worker, desk.running("watch", *ELECTION) as one:
         await one.until('"leading"')
         async with desk.running("watch", *ELECTION) as other:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from storage.event import Event
 from storage.redis.publisher import partition
+from storage.testing.actors import until
 from tests.apiserver import WORKFLOWS
 from tests.cli.rig import REDIS_BUS, Desk
 
@@ -128,19 +129,24 @@ async def test_in_python_attempts_delays_and_dead_letters_come_with_it(desk: Des
         if name == "later":
             raise OSError("away")
 
+    async def owes(pending: int, dead: int) -> bool:
+        return len(seen) == 3 and (await backlog(desk))["billing"] == (pending, dead)
+
     async with desk.running("watch") as watch:
         await watch.until('"leading"')
         consuming = asyncio.create_task(defined(IN_PYTHON)(redis_url, handle))
         for name in ("good", "bad", "later"):
             await desk.create(name)
-        async with asyncio.timeout(20):
-            while seen < {"good", "bad", "later"} or (await backlog(desk))["billing"] != (1, 1):
-                assert not consuming.done()
-                await asyncio.sleep(0.05)
+        await until(lambda: owes(1, 1))
         consuming.cancel()
         await asyncio.gather(consuming, return_exceptions=True)
-    (letter,) = await desk.rows("dlq", "list")
-    assert letter["reason"] == "nobody can bill that"
+        (letter,) = await desk.rows("dlq", "list")
+        assert letter["reason"] == "nobody can bill that"
+        assert (await desk.call("dlq", "redrive", "--all")).out == "1 redriven\n"
+        assert (await backlog(desk))["billing"] == (2, 0)
+        await desk.create("after")  # the leader goes on
+        await until(lambda: owes(3, 0))
+        assert not watch.lines("no longer the leader")
 
 
 async def test_what_a_consumer_of_another_name_had_read_is_forgotten_with_its_subscription(

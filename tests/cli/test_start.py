@@ -49,6 +49,7 @@ def test_help_names_every_command() -> None:
         ["watch"],
         ["work"],
         ["validate"],
+        ["audit"],
         ["try"],
         ["checkpoint", "show"],
         ["bus", "prune"],
