@@ -100,6 +100,7 @@ class Checkpoint:
 class CheckpointDelta:
     """One step of a checkpoint: the whole new `State`, and what changed in the inventory.
 
+    An object in ``upserts`` and ``removals`` came and went within the step: it may have been announced on the way.
     ``bodies`` are of objects in ``upserts``, for entries whose inventory keeps them: an upsert without one keeps none.
     ``follows`` is the number of the commit it builds on. ``token`` names this very delta: a store that already stands
     one further under the same token has done it, and only the reply was lost.

@@ -141,7 +141,6 @@ class Watch:
             action, uid = ACTIONS[change.type], change.meta.uid
             passed = self.entry.filter.passes(change)
             if action == "DELETE":
-                upserts.pop(uid, None)
                 removals.add(uid)
             elif self.entry.keeps_inventory:
                 removals.discard(uid)
@@ -159,7 +158,7 @@ class Watch:
         for kind, count in Counter(change.type for change in changes).items():
             metrics.CHANGES.labels(self.entry.key, kind).inc(count)
         position = changes[-1].meta.resource_version
-        last = {uid: bodies[uid] for uid in upserts if uid in bodies}
+        last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
         await journal.commit(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)
 
     async def pause(self) -> None:

@@ -79,13 +79,13 @@ class Held:
         self.revision = next(_revisions)
         self.stamp = Stamp(delta.follows + 1, term.number, delta.token)
         self.state = delta.state
-        for uid in delta.removals:
-            self.inventory.pop(uid, None)
-            self.bodies.pop(uid, None)
         for uid, known in delta.upserts.items():
             self.inventory[uid] = known._replace(intended=False)
             self.bodies.pop(uid, None)
         self.bodies.update(delta.bodies)
+        for uid in delta.removals:
+            self.inventory.pop(uid, None)
+            self.bodies.pop(uid, None)
         if delta.gap:
             self.gaps = [*self.gaps, delta.gap][-GAPS:]
 

@@ -82,7 +82,6 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
         "INSERT OR REPLACE INTO checkpoints (key, number, term, token, state) VALUES (?, ?, ?, ?, ?)",
         (key, delta.follows + 1, term.number, delta.token, msgspec.json.encode(delta.state)),
     )
-    db.executemany("DELETE FROM inventory WHERE key = ? AND uid = ?", [(key, uid) for uid in delta.removals])
     db.executemany(
         "INSERT OR REPLACE INTO inventory (key, uid, resource_version, namespace, name, passed)"
         " VALUES (?, ?, ?, ?, ?, ?)",
@@ -92,6 +91,7 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
         "INSERT INTO objects (key, uid, body) VALUES (?, ?, ?)",
         [(key, uid, body) for uid, body in delta.bodies.items()],
     )
+    db.executemany("DELETE FROM inventory WHERE key = ? AND uid = ?", [(key, uid) for uid in delta.removals])
     if delta.gap:
         gap = delta.gap
         db.execute(

@@ -244,6 +244,20 @@ async def what_is_intended_is_known_until_the_step_is_made(harness: StoreHarness
 
 
 @collect
+async def what_comes_and_goes_within_a_step_is_intended_and_then_gone(harness: StoreHarness) -> None:
+    store = await harness.store()
+    keeper = await Keeper.take(store)
+    await keeper.save(upserts={"old": UNSEEN}, bodies={"old": b"1"})
+    gone = frozenset({"old", "new"})
+    delta = step(keeper.number, upserts={"old": KNOWN, "new": KNOWN}, bodies={"new": b"2"}, removals=gone)
+    assert await keeper.intend(delta)
+    known = {"old": UNSEEN._replace(passed=True), "new": KNOWN._replace(intended=True)}
+    assert await store.inventory(KEY) == known
+    await keeper.send(delta)
+    assert (await store.inventory(KEY), await store.bodies(KEY, ["old", "new"])) == ({}, {})
+
+
+@collect
 async def what_is_intended_before_the_first_step_is_forgotten_by_a_reset(harness: StoreHarness) -> None:
     store = await harness.store()
     keeper = await Keeper.take(store)

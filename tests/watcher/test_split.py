@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from storage.configmap import ConfigMapSettings
 from storage.contracts import CheckpointDelta, CheckpointStore, Inventoried, Term
+from storage.errors import Refused
 from storage.sqlite import SqliteSettings, opened_checkpoints
 from storage.testing.faults import Crash, Fault, FaultyBus, Script, crash_after, crash_before
 from tests.storage.split import SplitBus
+from tests.storage.stores import ConfigMapStores
 from tests.watcher.rig import KEY, Rig, told
 
 
@@ -85,3 +90,45 @@ async def test_a_successor_that_was_about_to_be_told_is_no_restore(bench: Rig, s
     events = await bench.events()
     assert told(events) == ["ADD a", "~DELETE a", "~ADD a"]
     assert {event.timeline for event in events} == {0}
+
+
+@asynccontextmanager
+async def configmaps(bench: Rig, settings: ConfigMapSettings) -> AsyncIterator[tuple[CheckpointStore, CheckpointStore]]:
+    """The watcher keeps its checkpoint in a ConfigMap of the cluster that it watches. Its store, and another one."""
+    async with AsyncExitStack() as stack:
+        stores = ConfigMapStores(bench.kubeconfig, "checkpoint", stack, settings)
+        store = await stores.store("watcher")
+        bench.wrap = lambda bus: SplitBus(bus, store)
+        yield store, await stores.store("other")
+        await bench.kill()
+
+
+async def test_a_watcher_that_is_told_to_go_writes_what_waits(bench: Rig) -> None:
+    async with configmaps(bench, ConfigMapSettings(window=timedelta(hours=1))) as (store, other):
+        await bench.start()
+        await bench.watching()
+        meta = (await bench.create("a"))["metadata"]
+        known = Inventoried(meta["resourceVersion"], "default", "a", True)
+
+        async def saved() -> bool:
+            return await store.inventory(KEY) == {meta["uid"]: known}
+
+        await bench.until(saved)
+        assert await other.inventory(KEY) == {}
+        await bench.kill()
+        assert await other.inventory(KEY) == {meta["uid"]: known}
+        (checkpoint,) = await other.checkpoints()
+        assert checkpoint.state
+        assert checkpoint.state.position == known.resource_version
+
+
+async def test_a_checkpoint_that_does_not_fit_ends_the_watcher_before_it_publishes(bench: Rig) -> None:
+    for number in range(30):
+        await bench.create(f"object-{number}")
+    async with configmaps(bench, ConfigMapSettings(limit=700)):
+        await bench.start()
+        error = await bench.ended()
+        assert isinstance(error, Refused)
+        assert "the checkpoints of 30 objects" in str(error)
+        (status,) = await (await bench.open()).subscriptions()
+        assert status.pending == 0

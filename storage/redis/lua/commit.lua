@@ -62,13 +62,13 @@ if events > 0 then
 end
 if key ~= '' then
   redis.call('SADD', p .. ':checkpoints', key)
-  apply('HDEL', p .. ':inventory:' .. key, removals)
-  apply('HDEL', p .. ':objects:' .. key, removals)
   apply('HSET', p .. ':inventory:' .. key, upserts)
   if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
     for i = 1, #upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, upserts[i]) end
   end
   apply('HSET', p .. ':objects:' .. key, bodies)
+  apply('HDEL', p .. ':inventory:' .. key, removals)
+  apply('HDEL', p .. ':objects:' .. key, removals)
   if gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, gap) end
   redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[3], 'token', token, 'state', state)
 end

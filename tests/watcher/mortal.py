@@ -1,0 +1,240 @@
+"""A watcher with a split bus that dies at any await that leaves it, over a model of the API server.
+
+The watcher's own code captures, lists and repairs; what is modelled is the world: objects, their history, a queue that
+may take a part of what it is given, a ConfigMap. Every request is two places to die, before and after its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+
+from storage.configmap import ConfigMapSettings, opened_checkpoints
+from storage.contracts import Bus, CheckpointStore, Publisher, Term, TransactionalPublisher
+from storage.event import Event
+from storage.split import SplitPublisher
+from storage.testing.faults import Crash
+from tests.storage.shelf import Hands, Shelf, settled
+from tests.watcher.rig import KEY, NAME, SOURCE, event_source
+from watcher.api import Resource
+from watcher.change import Change, Meta, Page
+from watcher.entry import Entry
+from watcher.journal import Journal
+from watcher.notices import Notices
+from watcher.pipeline import Watch
+from watcher.repair import EXPIRED, relist
+from watcher.version import older
+
+BATCH = 2  # changes a commit
+PAGE = 2  # objects
+WORKFLOWS = Resource("argoproj.io", "v1alpha1", "workflows")
+
+
+class Fuse:
+    """Burns down with each place passed; then nothing of this process goes on. ``blown`` is when that was."""
+
+    def __init__(self, hands: Hands, places: int = 1 << 30) -> None:
+        self._hands = hands
+        self._left = places
+        self.blown: float | None = None
+
+    def burn(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            self.end()
+            raise Crash
+
+    def end(self) -> None:
+        """The process is dead."""
+        self._left = 0
+        if self.blown is None:
+            self.blown = self._hands.now()
+
+
+@dataclass
+class World:
+    """Objects by name, and what happened to them. An API server without its network."""
+
+    objects: dict[str, Change] = field(default_factory=dict)
+    history: list[Change] = field(default_factory=list)
+    version: int = 10
+    forgotten: int = 0
+    resource: Resource = WORKFLOWS
+    cluster: Any = None
+
+    def put(self, name: str) -> None:
+        """Make it, or change it."""
+        known = self.objects.get(name)
+        self.version += 1
+        uid = known.meta.uid if known else f"uid-{self.version}"
+        self.objects[name] = self._happened("MODIFIED" if known else "ADDED", name, uid)
+
+    def delete(self, name: str) -> None:
+        if known := self.objects.pop(name, None):
+            self.version += 1
+            self._happened("DELETED", name, known.meta.uid)
+
+    def forget(self) -> None:
+        """All history expires."""
+        self.forgotten = self.version
+
+    def _happened(self, type_: str, name: str, uid: str) -> Change:
+        meta = Meta(name=name, namespace="default", uid=uid, resource_version=str(self.version))
+        change = Change(type_, meta, msgspec.json.encode({"metadata": {"name": name, "uid": uid}}))
+        self.history.append(change)
+        return change
+
+    async def page(self, limit: int, after: str = "") -> Page:
+        """A page of a list of this moment: nobody changes anything between two pages."""
+        items = [self.objects[name]._replace(type="ADDED") for name in sorted(self.objects)]
+        start = int(after or 0)
+        end = start + PAGE
+        following = str(end) if end < len(items) else ""
+        return Page("Workflow", str(self.version), following, items[start:end], 100)
+
+    def since(self, position: str) -> list[Change]:
+        return [change for change in self.history if older(position, change.meta.resource_version)]
+
+
+@dataclass
+class Queue:
+    """A plain `Publisher` that may die with a part of it done. ``told`` is every event and when it came."""
+
+    hands: Hands
+    told: list[tuple[Event, float]] = field(default_factory=list)
+    step: Callable[[], None] = lambda: None
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            await asyncio.sleep(0)
+            self.step()
+            self.told.append((event, self.hands.now()))
+        self.step()
+
+    def known(self) -> dict[str, float]:
+        """The uids that consumers believe to exist, and when they first heard of each."""
+        known: dict[str, float] = {}
+        for event, time in self.told:
+            _, uid, _, action = event.id.split(".")[:4]
+            if action == "DELETE":
+                known.pop(uid, None)
+            else:
+                known.setdefault(uid, time)
+        return known
+
+
+Commits = Callable[[Publisher, CheckpointStore], TransactionalPublisher]
+
+
+@dataclass
+class Life:
+    """Capture all there is to capture; hand over, as a process does that ends in order."""
+
+    capture: Callable[[], Awaitable[None]]
+    hand_over: Callable[[], Awaitable[None]]
+
+
+class Mortal:
+    """One watcher after another, each with the term after the last."""
+
+    def __init__(self, window: float, commits: Commits = SplitPublisher) -> None:
+        self.world = World()
+        self.hands = Hands()
+        self.shelf = Shelf()
+        self.queue = Queue(self.hands)
+        self.settings = ConfigMapSettings(window=timedelta(seconds=window))
+        self.commits = commits
+        self.term = 0
+
+    @asynccontextmanager
+    async def life(self, fuse: Fuse) -> AsyncIterator[Life]:
+        """A process. Its end is no hand-over."""
+        self.term += 1
+        term = Term(self.term, f"life-{self.term}")
+        self.shelf.before = self.shelf.after = self.queue.step = fuse.burn
+        async with AsyncExitStack() as stack:
+            opened = opened_checkpoints(self.shelf, self.settings, now=self.hands.now, sleep=self.hands.sleep)
+            store = await stack.enter_async_context(opened)
+            bus = cast(Bus, SimpleNamespace(checkpoints=store, publisher=self.commits(self.queue, store)))
+            manifest = event_source().spec.resource[NAME]
+            entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
+            watch = Watch(entry, cast(Any, self.world), bus, term, cast(Any, None), Notices())
+            journal: Journal | None = None
+
+            async def capture() -> None:
+                nonlocal journal
+                if fuse.blown is not None:
+                    raise Crash
+                if journal is None:
+                    journal = await Journal.open(entry, bus, term, watch.notices, cluster="c")
+                reason = journal.state.listing
+                if not reason and int(journal.state.position) < self.world.forgotten:
+                    reason = EXPIRED
+                if reason:
+                    await relist(journal, cast(Any, self.world), reason, watch.notices)
+                changes = self.world.since(journal.state.position)
+                for start in range(0, len(changes), BATCH):
+                    await watch.capture(journal, changes[start : start + BATCH])
+
+            try:
+                yield Life(capture, store.flush)
+            finally:
+                fuse.end()  # what is not written by now is lost
+                if store._timer:
+                    store._timer.cancel()
+                    with suppress(BaseException):
+                        await store._timer
+                store._waits = None
+
+    async def live(self, script: Sequence[str], places: int) -> float | None:
+        """Go through the script, dying once; whoever comes next goes on there. Returns when it died, None: it did not.
+
+        At the end one more watcher comes, which finds no history, and sees all there is to be seen.
+        """
+        rest = list(script)
+        died = None
+        while rest:
+            fuse = Fuse(self.hands, places) if died is None else Fuse(self.hands)
+            try:
+                async with self.life(fuse) as life:
+                    await life.capture()
+                    while rest:
+                        await self._act(rest.pop(0), life)
+                        if fuse.blown is not None:
+                            raise Crash
+                    await life.hand_over()
+            except Crash:
+                assert died is None
+                died = fuse.blown
+                # The world goes on while nobody watches, and then forgets.
+                while rest and rest[0] != "watch":
+                    action = rest.pop(0)
+                    if not action.startswith("wait"):
+                        await self._act(action, None)
+                self.world.forget()
+        self.world.forget()
+        async with self.life(Fuse(self.hands)) as life:
+            await life.capture()
+        return died
+
+    async def _act(self, action: str, life: Life | None) -> None:
+        verb, _, what = action.partition(" ")
+        match verb:
+            case "put":
+                self.world.put(what)
+            case "delete":
+                self.world.delete(what)
+            case "forget":
+                self.world.forget()
+            case "wait":
+                await self.hands.move(float(what))
+            case "watch" if life:
+                await life.capture()
+        await settled()

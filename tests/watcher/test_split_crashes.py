@@ -1,0 +1,100 @@
+"""A watcher whose checkpoint is elsewhere may die at any await: in the end, consumers believe what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.contracts import Batch, CheckpointStore, Publisher, Term
+from storage.event import Event
+from storage.split import SplitPublisher
+from tests.watcher.mortal import Commits, Mortal
+
+WINDOW = 1.0
+NAMES = st.sampled_from(["a", "b", "c"])
+ACTIONS = st.one_of(
+    NAMES.map("put {}".format),
+    NAMES.map("delete {}".format),
+    st.just("watch"),
+    st.just("watch"),
+    st.sampled_from(["wait 0.25", "wait 0.5", "forget"]),
+)
+SCRIPTS = st.lists(ACTIONS, min_size=2, max_size=9)
+SCENARIO = ["watch", "put a", "watch", "put b", "watch", "delete a", "delete b"]
+
+
+class Naive:
+    """Publishes, then saves, and says nothing before."""
+
+    def __init__(self, publisher: Publisher, checkpoints: CheckpointStore) -> None:
+        self._publisher = publisher
+        self._checkpoints = checkpoints
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        await self._publisher.publish(events)
+
+    async def commit(self, batch: Batch, *, term: Term) -> None:
+        await self._publisher.publish(batch.events)
+        await self._checkpoints.save(batch.key, batch.delta, term=term)
+
+
+def lost(
+    script: Sequence[str], window: float, commits: Commits = SplitPublisher, *, forgive: float = 0.0
+) -> list[tuple[set[str], set[str]]]:
+    """Die at each place in turn: what consumers do not know of, and what they never heard the end of.
+
+    Of the latter, what they first heard of so many seconds before the death, or less, is left out.
+    """
+
+    async def all_() -> list[tuple[set[str], set[str]]]:
+        found = []
+        places = 0
+        while True:
+            mortal = Mortal(window, commits)
+            moment = await mortal.live(script, places)
+            known = mortal.queue.known()
+            there = {change.meta.uid for change in mortal.world.objects.values()}
+            ghosts = {
+                uid for uid in known.keys() - there if not (moment and forgive and moment - known[uid] <= forgive)
+            }
+            found.append((there - known.keys(), ghosts))
+            if moment is None:
+                return found
+            places += 1
+
+    with structlog.testing.capture_logs():
+        return asyncio.run(all_())
+
+
+@settings(max_examples=100)
+@given(SCRIPTS)
+def test_nothing_is_lost_wherever_it_dies(script: list[str]) -> None:
+    assert all(pair == (set(), set()) for pair in lost(script, 0.0))
+
+
+@settings(max_examples=100)
+@given(SCRIPTS)
+def test_with_a_write_window_only_deletions_of_what_was_told_in_it_are(script: list[str]) -> None:
+    assert all(pair == (set(), set()) for pair in lost(script, WINDOW, forgive=WINDOW))
+
+
+def test_places_to_die_are_found_in_every_part_of_a_commit() -> None:
+    assert len(lost(SCENARIO, 0.0)) > 20
+
+
+@pytest.mark.parametrize("window", [0.0, WINDOW])
+def test_the_scenario_that_needs_the_intent(window: float) -> None:
+    """Create, publish, crash, deleted while nobody watches, history expired."""
+    assert any(ghosts for _, ghosts in lost(SCENARIO, 0.0, Naive))
+    assert not any(ghosts or missing for missing, ghosts in lost(SCENARIO, window, forgive=window))
+
+
+def test_what_the_write_window_costs_is_what_is_documented_and_a_pause_ends_it() -> None:
+    assert any(ghosts for _, ghosts in lost(SCENARIO, WINDOW))
+    slow = [step for action in SCENARIO for step in (action, "wait 1.25")]
+    assert not any(ghosts or missing for missing, ghosts in lost(slow, WINDOW))
