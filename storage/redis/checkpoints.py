@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ class RedisCheckpoints:
         while True:
             cursor, page = await self._connection.keyed("HSCAN", f"inventory:{key}", cursor, "COUNT", PAGE)
             items = page.items() if isinstance(page, dict) else zip(page[::2], page[1::2], strict=True)
-            found.update({uid.decode(): _inventoried.decode(known) for uid, known in items})
+            found.update({uid.decode(): _known(known) for uid, known in items})
             if int(cursor) == 0:
                 return found
 
@@ -105,6 +106,12 @@ def _checked(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> Any:
 def lost(key: str, term: Term, stored: int) -> LeadershipLost:
     """What a fenced leader is told."""
     return LeadershipLost(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
+
+
+def _known(found: bytes) -> Inventoried:
+    """What is kept of an object. There are many of them, and few namespaces: each is kept once."""
+    known = _inventoried.decode(found)
+    return known._replace(namespace=sys.intern(known.namespace))
 
 
 def _state(found: bytes | None) -> State | None:
