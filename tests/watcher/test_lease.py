@@ -80,7 +80,7 @@ async def test_the_lease_is_released_when_the_work_is_over_and_the_next_takes_it
     assert (released["spec"]["holderIdentity"], released["spec"]["leaseDurationSeconds"]) == ("", 1)
     assert released["spec"]["leaseTransitions"] == 0
     assert was_over
-    assert began - left < 0.5
+    assert began - left < 1.8  # without the release it is the lease's duration, 2 s
     assert term.number == 2
     assert (await booth.lease())["spec"]["leaseTransitions"] == 1
 
@@ -91,7 +91,7 @@ async def test_a_holder_that_died_is_replaced_when_its_lease_has_not_changed_for
         await put(booth, holder, duration=1, stamp=stamp, transitions=6)
         start = time.monotonic()
         async with booth.candidate("one") as one, one.lead() as term:
-            assert 1.0 <= time.monotonic() - start < 1.6
+            assert 1.0 <= time.monotonic() - start < 3.0  # its duration + 2 s
             spec = (await booth.lease())["spec"]
             assert (spec["holderIdentity"], spec["leaseTransitions"], term.holder) == (one.identity, 7, one.identity)
 
@@ -143,9 +143,9 @@ async def test_the_work_is_cancelled_inside_the_trust_window_and_another_leads_o
                 await work()
         assert not one.trusted
         await following
-    assert cancelled[0] - cut < 1.1
+    assert cancelled[0] - cut < 2.0  # the lease's duration: nobody else leads before
     assert began[0] > cancelled[0]
-    assert 1.8 < began[0] - cut < 2.6
+    assert 1.8 < began[0] - cut < 4.0  # that and 2 s
 
 
 async def test_a_server_that_hangs_ends_the_lead_and_when_it_is_back_the_same_process_leads_again(
@@ -157,7 +157,7 @@ async def test_a_server_that_hangs_ends_the_lead_and_when_it_is_back_the_same_pr
                 booth.api.silence()
                 start = time.monotonic()
                 await asyncio.sleep(60)
-        assert time.monotonic() - start < 1.1
+        assert time.monotonic() - start < 2.0
         booth.api.silence(False)
         async with one.lead() as second:
             assert second.number == first.number + 1
@@ -293,7 +293,7 @@ async def test_a_leader_that_finds_the_lease_taken_from_it_stops_at_once(booth: 
                     await put(booth, holder, duration=1, stamp="2026-01-01T00:00:00.000000Z", transitions=1)
                 start = time.monotonic()
                 await asyncio.sleep(60)
-        assert time.monotonic() - start < 0.6
+        assert time.monotonic() - start < 0.9  # the renew deadline would be 1 s
         async with one.lead() as term:
             assert term.number == 2
 
@@ -376,7 +376,7 @@ async def test_a_right_that_lacks_is_one_line_with_the_commands_that_grant_it(tm
         booth = Booth(api, await bench.open(), await api.kubeconfig_of(tmp_path / "nobody", "nobody"))
         async with booth.candidate("one") as one:
             with structlog.testing.capture_logs() as logs, pytest.raises(TimeoutError):
-                async with asyncio.timeout(1.0), one.lead():
+                async with asyncio.timeout(2), one.lead():
                     pass
     (line,) = logs
     assert line["event"].startswith("forbidden (403)")
@@ -387,7 +387,7 @@ async def test_a_namespace_that_is_not_there_is_named(booth: Booth) -> None:
     booth.api.fail(404, method="POST", path="/leases")
     async with booth.candidate("one") as one:
         with structlog.testing.capture_logs() as logs, pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5), one.lead():
+            async with asyncio.timeout(2), one.lead():
                 pass
     (line,) = logs
     assert line["event"] == "the Lease default/kubecdc cannot be written (404)"
