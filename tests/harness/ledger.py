@@ -11,7 +11,7 @@ watch recorded. Nothing here asks the program under test what it thinks it did.
 * *misled*: a consumer that does as it is told would believe what is not: an object took the place of another whose end
   was not announced, or at the end something is there that is gone, gone that is there, or not as it is.
 
-*forgotten*: what would be out of order or misled, but that Redis lost the tail in which the event before was announced,
+*forgotten*: what would be out of order or misled, but that Redis lost the tail in which alone the object was announced,
 and a gap then covered its version: Redis' tail and the API's history lost together, the exception that is promised.
 
 What a restore of etcd undid may have been delivered or not. What was made after one may be collapsed by the next gap,
@@ -182,7 +182,7 @@ def audit(
     history = History(changes, restores)
     spans = sorted((_Span.of(gap, clock) for gap in gaps), key=lambda span: span.time)
     tails = [absence for absence in absences if absence.cause == TAIL]
-    doubt = _Doubt(tails, spans)
+    doubt = _Doubt(tails, spans, accepted)
     passes = expected or (lambda change: True)
     told = {(r.uid, r.version, r.tag) for r in accepted if r.action != "DELETE"}
     deletions = {r.uid for r in accepted if r.action == "DELETE"}
@@ -256,19 +256,23 @@ class _Span:
 
 
 class _Doubt:
-    """What was announced in a tail that Redis lost, of versions whose history then was lost too."""
+    """Objects that were announced only in a tail that Redis lost, in versions whose history then was lost too."""
 
-    def __init__(self, tails: Sequence[Absence], spans: Sequence[_Span]) -> None:
+    def __init__(self, tails: Sequence[Absence], spans: Sequence[_Span], receipts: Sequence[Receipt]) -> None:
         self._tails = tails
         self._spans = spans
+        self._first: dict[str, Receipt] = {}
+        for receipt in receipts:
+            self._first.setdefault(receipt.uid, receipt)
         self.benefits: list[str] = []
 
     def given(self, before: Receipt, what: str) -> bool:
         """Whether what follows from that receipt is excused; it is noted then."""
+        first = self._first[before.uid]
         excused = any(
-            tail.since <= before.at <= tail.until + LATE and span.time >= tail.since and span.covers(before.sequence)
+            tail.since <= first.at <= before.at <= tail.until + LATE
+            and any(span.time >= tail.since and span.covers(first.sequence) for span in self._spans)
             for tail in self._tails
-            for span in self._spans
         )
         if excused:
             self.benefits.append(what)

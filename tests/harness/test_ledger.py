@@ -422,3 +422,14 @@ def test_an_end_is_forgotten_only_if_both_redis_tail_and_history_were_lost(
     report = audit(world.changes, world.receipts, [gap(103, 106)] if history else [], absences=absences)
     assert bool(report.forgotten) is excused
     assert bool(report.misled) is not excused
+
+
+def test_an_end_is_not_forgotten_of_an_object_that_was_known_before_the_tail(world: World) -> None:
+    """Its inventory is older than the tail, so its end has to be told."""
+    world.write("UPDATE", "d", "c")
+    world.write("DELETE", "d", "c")
+    world.take("DELETE", "d")
+    tail = Absence(8.4, 8.6, TAIL)  # of the UPDATE
+    report = audit(world.changes, world.receipts, [gap(108, 110)], absences=[tail])
+    assert not report.forgotten
+    assert report.misled
