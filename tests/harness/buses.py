@@ -5,6 +5,8 @@ Each says what a manifest has to say of it and how watchers elect their leader t
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -142,13 +144,18 @@ class RedisStreams:
     async def lose_tail(self, mark: int) -> int:
         """Kill it and start it without what it wrote since the mark, as after a power failure. Returns how many bytes.
 
-        The mark may lie in the middle of a command or of a transaction: Redis leaves out what is not whole.
+        The mark may lie in the middle of a command. Redis by itself would leave out that one alone, and add the rest of
+        its transaction to the next at the next start: what is torn is mended first, as operators are told to do.
         """
         await self.process.kill()
         file = self._server.file
         lost = file.stat().st_size - mark
         with file.open("r+b") as tail:
             tail.truncate(mark)
+        whole = [*file.parent.glob("*.manifest"), file][0]
+        await asyncio.to_thread(
+            subprocess.run, ["redis-check-aof", "--fix", str(whole)], input=b"y\n", check=True, capture_output=True
+        )
         await self.start()
         return lost
 
