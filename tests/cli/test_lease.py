@@ -10,6 +10,7 @@ import pytest
 
 from tests.apiserver import LEASES
 from tests.cli.rig import SOURCE, Desk
+from tests.harness.buses import committed
 
 SECONDS = 3
 ELECTION = ["--leader-election", "--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "400ms"]
@@ -30,8 +31,13 @@ async def test_the_lead_moves_when_the_leader_goes(desk: Desk, signal: str, with
 
 
 @GOES
-async def test_on_redis_it_moves_as_fast_as_the_options_say(redis_desk: Desk, signal: str, within: int) -> None:
+async def test_on_redis_it_moves_as_fast_as_the_options_say(
+    redis_desk: Desk, redis_url: str, signal: str, within: int
+) -> None:
     await lead_moves(redis_desk, signal, within)
+    stream = await committed(redis_url)
+    assert len(stream) == len({event.id for event in stream}) == 2
+    assert [event.epoch for event in stream] == sorted(event.epoch for event in stream)
 
 
 async def lead_moves(desk: Desk, signal: str, within: int) -> None:
