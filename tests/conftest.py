@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -29,16 +28,15 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="session")
-def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The kubeconfig of a real API server that all share."""
+def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApiServer]:
+    """A real API server, for tests that leave it alone. Who asks it closes it: its connections are of an event loop."""
     require_assets()
-    folder = tmp_path_factory.mktemp("real")
-    server = RealApiServer(folder)
+    server = RealApiServer(tmp_path_factory.mktemp("real"))
 
     async def start() -> None:
         await server.start()
-        await server.close()  # its connections: they are of this event loop
+        await server.close()
 
     asyncio.run(start())
-    yield server.kubeconfig(folder / "kubeconfig")
+    yield server
     asyncio.run(server.stop())

@@ -99,6 +99,7 @@ async def _move(bus: Bus, key: str, resource_version: str) -> bool:
         delta = CheckpointDelta(follows=found.number, state=state)
         with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
             await bus.checkpoints.save(key, delta, term=Term(found.term, "kubecdc checkpoint set"))
+            await bus.checkpoints.flush()
             return True
     return False
 

@@ -10,7 +10,7 @@ import msgspec
 from storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
 from storage.errors import CommitMismatch, LeadershipLost
 
-GAPS = 50  # kept of a checkpoint; older ones are dropped, for a ConfigMap must not grow for ever
+GAPS = 10  # kept of a checkpoint; older ones are dropped, for a ConfigMap must not grow for ever
 _revisions = itertools.count(1)
 ROW = 8  # bytes of an object in the inventory, beside its texts
 

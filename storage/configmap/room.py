@@ -42,7 +42,7 @@ class Room:
         self._size, self._grown = packed.size, self._grown - grown
         return packed
 
-    async def require(self, held: Mapping[str, Held], key: str, delta: CheckpointDelta) -> None:
+    async def require(self, held: Mapping[str, Held], one: Held, delta: CheckpointDelta) -> None:
         """Raise Refused if the step would not fit. Only what might be too much is compressed to know."""
         more = size(delta)
         if delta.token == self._roomy or not more:
@@ -50,10 +50,10 @@ class Room:
         if self._size + self._grown + more <= self._limit:
             self._grown += more
         else:
-            grown, one = self._grown, held[key]
+            grown = self._grown
             inventory, bodies = {**one.inventory, **delta.upserts}, {**one.bodies, **delta.bodies}
             trial = replace(one, inventory=inventory, bodies=bodies, revision=0)
-            packed = await self._packed([trial if other is one else other for other in held.values()])
+            packed = await self._packed([trial, *(other for other in held.values() if other.key != one.key)])
             self._check(packed)
             self._size, self._grown = packed.size, self._grown - grown
         self._roomy = delta.token

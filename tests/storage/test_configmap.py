@@ -18,7 +18,7 @@ from storage.configmap.document import pack
 from storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
 from storage.errors import CommitMismatch, LeadershipLost, Refused, Unavailable, UsageError
 from storage.testing.actors import KEY, Keeper, state, step
-from tests.apiserver import CONFIGMAPS, simulator
+from tests.apiserver import CONFIGMAPS, LocalSimulator, RealApiServer, simulator
 from tests.storage.shelf import Hands, Shelf
 from tests.storage.stores import ConfigMapStores
 
@@ -107,15 +107,15 @@ def with_state(delta: CheckpointDelta, changed: object) -> CheckpointDelta:
     return CheckpointDelta(follows=delta.follows, state=changed)
 
 
-async def test_a_gap_is_written_at_once_and_the_last_fifty_are_kept(
+async def test_a_gap_is_written_at_once_and_the_last_ten_are_kept(
     store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
 ) -> None:
     keeper = await started(store)
-    gaps = [Gap("history expired", str(at), str(at + 1), "2026-01-01T00:00:00Z", at) for at in range(60)]
+    gaps = [Gap("history expired", str(at), str(at + 1), "2026-01-01T00:00:00Z", at) for at in range(15)]
     for gap in gaps:
         await keeper.save(gap=gap)
     async with another(shelf, hands) as other:
-        assert await other.gaps(KEY) == gaps[-50:]
+        assert await other.gaps(KEY) == gaps[-10:]
 
 
 async def test_a_hand_over_writes_what_waits(store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands) -> None:
@@ -332,8 +332,25 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-def on(kubeconfig: Path, stack: AsyncExitStack) -> ConfigMapStores:
-    return ConfigMapStores(kubeconfig, "checkpoint", stack, ConfigMapSettings())
+@pytest.fixture(params=["simulator", "real"])
+def real(request: pytest.FixtureRequest) -> RealApiServer | None:
+    """A real API server, or None for a simulated one."""
+    found: RealApiServer | None = request.getfixturevalue("real_api") if request.param == "real" else None
+    return found
+
+
+@pytest.fixture
+async def api(real: RealApiServer | None, stack: AsyncExitStack) -> AsyncIterator[LocalSimulator | RealApiServer]:
+    if real is None:
+        yield await stack.enter_async_context(simulator(rbac=True))
+    else:
+        yield real
+        await real.close()
+
+
+def on(kubeconfig: Path, stack: AsyncExitStack, **settings: int) -> ConfigMapStores:
+    """A ConfigMap of its own."""
+    return ConfigMapStores(kubeconfig, f"checkpoint-{uuid.uuid4().hex}", stack, ConfigMapSettings(**settings))  # type: ignore[arg-type]
 
 
 async def test_one_that_comes_back_older_does_not_move_the_leader(tmp_path: Path, stack: AsyncExitStack) -> None:
@@ -355,13 +372,14 @@ async def test_one_that_comes_back_older_does_not_move_the_leader(tmp_path: Path
     assert set(await other.inventory(KEY)) == {"uid-a", "uid-b"}
 
 
-async def test_one_that_is_deleted_is_made_again(tmp_path: Path, stack: AsyncExitStack) -> None:
-    api = await stack.enter_async_context(simulator())
+async def test_one_that_is_deleted_is_made_again(
+    api: LocalSimulator | RealApiServer, tmp_path: Path, stack: AsyncExitStack
+) -> None:
     stores = on(api.kubeconfig(tmp_path / "kubeconfig"), stack)
     store = await stores.store()
     keeper = await started(store)
     await keeper.save(upserts={"uid-a": KNOWN})
-    await api.delete(*CONFIGMAPS, "default", "checkpoint")
+    await api.delete(*CONFIGMAPS, "default", stores.name)
     await store.flush()
     other = await stores.store("other")
     assert (await Keeper.take(other, term=2)).number == keeper.number
@@ -371,9 +389,8 @@ async def test_one_that_is_deleted_is_made_again(tmp_path: Path, stack: AsyncExi
 
 
 async def test_a_right_that_lacks_is_named_with_the_commands_that_grant_it(
-    tmp_path: Path, stack: AsyncExitStack
+    api: LocalSimulator | RealApiServer, tmp_path: Path, stack: AsyncExitStack
 ) -> None:
-    api = await stack.enter_async_context(simulator(rbac=True))
     await api.kubeconfig_of(tmp_path / "kubeconfig", "nobody")
     store = await on(tmp_path / "kubeconfig", stack).store()
     with pytest.raises(Unavailable, match=r"forbidden \(403\)") as refused:
@@ -382,20 +399,11 @@ async def test_a_right_that_lacks_is_named_with_the_commands_that_grant_it(
     assert "--resource=configmaps`" in refused.value.hint
 
 
-@pytest.fixture(params=["simulator", "real"])
-def kind(request: pytest.FixtureRequest) -> Path | None:
-    """The kubeconfig of a real API server, or None for a simulated one."""
-    found: Path | None = request.getfixturevalue("real_api") if request.param == "real" else None
-    return found
-
-
 @pytest.mark.parametrize("size", [1_700_000, 2_500_000])  # too much for etcd, and for the API server itself
 async def test_what_the_api_server_finds_too_large_is_refused(
-    size: int, kind: Path | None, tmp_path: Path, stack: AsyncExitStack
+    size: int, api: LocalSimulator | RealApiServer, tmp_path: Path, stack: AsyncExitStack
 ) -> None:
-    if kind is None:
-        kind = (await stack.enter_async_context(simulator())).kubeconfig(tmp_path / "kubeconfig")
-    store = await ConfigMapStores(kind, f"large-{size}", stack, ConfigMapSettings(limit=8 << 20)).store()
+    store = await on(api.kubeconfig(tmp_path / "kubeconfig"), stack, limit=8 << 20).store()
     keeper = await started(store)
     rng = random.Random(1)
     some = objects(rng, 1)

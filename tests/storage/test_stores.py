@@ -11,7 +11,7 @@ import pytest
 
 from storage.testing import STORE_CASES, StoreCase, StoreHarness, commits
 from storage.testing.case import Case
-from tests.apiserver import simulator
+from tests.apiserver import RealApiServer, simulator
 from tests.storage.conftest import SqliteHarness
 from tests.storage.redis_server import RedisServer
 from tests.storage.split import SplitHarness
@@ -19,22 +19,22 @@ from tests.storage.stores import ConfigMapStores, RedisStores, SqliteStores
 
 
 @pytest.fixture(params=["sqlite", "redis", "configmap", "configmap-real"])
-def server(request: pytest.FixtureRequest) -> RedisServer | Path | str:
-    """What a store needs to run: a Redis, the kubeconfig of an API server, or no more than its name."""
+def server(request: pytest.FixtureRequest) -> RedisServer | RealApiServer | str:
+    """What a store needs to run, or no more than its name."""
     fixture = {"redis": "shared_redis", "configmap-real": "real_api"}.get(request.param)
-    started: RedisServer | Path | str = request.getfixturevalue(fixture) if fixture else request.param
+    started: RedisServer | RealApiServer | str = request.getfixturevalue(fixture) if fixture else request.param
     return started
 
 
 @pytest.fixture
-async def stores(server: RedisServer | Path | str, tmp_path: Path) -> AsyncIterator[StoreHarness]:
+async def stores(server: RedisServer | RealApiServer | str, tmp_path: Path) -> AsyncIterator[StoreHarness]:
     name = f"checkpoint-{uuid.uuid4().hex}"
     async with AsyncExitStack() as stack:
         match server:
             case RedisServer():
                 yield RedisStores(server.url, name, stack)
-            case Path():
-                yield ConfigMapStores(server, name, stack)
+            case RealApiServer():
+                yield ConfigMapStores(server.kubeconfig(tmp_path / "kubeconfig"), name, stack)
             case "configmap":
                 api = await stack.enter_async_context(simulator())
                 yield ConfigMapStores(api.kubeconfig(tmp_path / "kubeconfig"), name, stack)

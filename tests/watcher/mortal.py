@@ -187,11 +187,11 @@ class Mortal:
                 yield Life(capture, store.flush)
             finally:
                 fuse.end()  # what is not written by now is lost
-                if store._timer:
-                    store._timer.cancel()
+                if store._copy._timer:
+                    store._copy._timer.cancel()
                     with suppress(BaseException):
-                        await store._timer
-                store._waits = None
+                        await store._copy._timer
+                store._copy._waits = None
 
     async def live(self, script: Sequence[str], places: int) -> float | None:
         """Go through the script, dying once; whoever comes next goes on there. Returns when it died, None: it did not.
