@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import msgspec
 import structlog
 
-from workers.triggers import lines
-from workers.triggers.lines import Write
-from workers.triggers.log import write_lines
+from workers.triggers.lines import Render
+from workers.triggers.log import json_line
 
 
 def configure(log_format: str | None, level: str) -> None:
@@ -35,18 +34,17 @@ def configure(log_format: str | None, level: str) -> None:
     root.setLevel(logging.WARNING)
 
 
-def event_lines(log_format: str | None) -> Write:
+def event_lines(log_format: str | None) -> Render:
     """How `log` triggers write: one line an event on stdout, JSON or for people."""
     chosen = log_format or ("console" if sys.stdout.isatty() else "json")
     if chosen == "json":
-        return write_lines
-    render = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        return json_line
+    console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
 
-    def write(records: Sequence[Mapping[str, object]]) -> None:
-        shown = (render(None, "info", {"event": "event", **_values(record)}) for record in records)
-        lines.write("".join(f"{line}\n" for line in shown).encode())
+    def console_line(record: Mapping[str, object]) -> bytes:
+        return f"{console(None, 'info', {'event': 'event', **_values(record)})}\n".encode()
 
-    return write
+    return console_line
 
 
 def _values(record: Mapping[str, object]) -> dict[str, object]:

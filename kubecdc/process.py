@@ -19,7 +19,7 @@ from storage.contracts import Bus, SubscriptionSpec
 from storage.errors import Unavailable, first
 from storage.manifest import EventBus
 from storage.mounts import Mounts
-from workers.triggers.lines import Write
+from workers.triggers.lines import Render
 
 if TYPE_CHECKING:
     from kubecdc.election import Election
@@ -37,7 +37,7 @@ async def run(
     kubeconfig: str | None,
     context: str | None,
     concurrency: int,
-    log_event: Write,
+    log_event: Render,
     mounts: Mounts,
     election: Election | None = None,
 ) -> None:

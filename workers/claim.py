@@ -50,8 +50,8 @@ class InFlight:
     ) -> None:
         self._handle = handle
         self._settings = settings
-        self._metrics = metrics
         self._claims: set[Claim] = set()
+        metrics.in_flight.set_function(lambda: len(self._claims))  # asked for, not counted
 
     def begin(self, delivery: Delivery) -> None:
         """Start to work on a delivery."""
@@ -59,11 +59,9 @@ class InFlight:
         claim.task = asyncio.create_task(self._handle(claim))
         claim.task.add_done_callback(lambda _: self._end(claim))
         self._claims.add(claim)
-        self._metrics.in_flight.inc()
 
     def _end(self, claim: Claim) -> None:
         self._claims.discard(claim)
-        self._metrics.in_flight.dec()
         if not claim.task.cancelled() and (error := claim.task.exception()) is not None:
             known = {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}
             log.error("a delivery could not be settled; it comes again when its claim lapses", **known)

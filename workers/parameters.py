@@ -42,14 +42,20 @@ class Values:
     @cached_property
     def context(self) -> dict[str, object]:
         """The event's attributes: those of Argo's context, and ours."""
-        fields = {name: value for name, value in msgspec.structs.asdict(self._event).items() if name != "data"}
-        return {name: value for name, value in fields.items() if value or name == "epoch"}
+        return context(self._event)
 
     @property
     def whole(self) -> str:
         """The event as Argo marshals it: ``data`` is a byte string there, so its JSON is base64."""
         data = base64.b64encode(self._event.data).decode()
         return _encoder.encode({"context": self.context, "data": data}).decode()
+
+
+def context(event: Event) -> dict[str, object]:
+    """The attributes of an event, without those that say nothing."""
+    fields = msgspec.structs.asdict(event)
+    del fields["data"]
+    return {name: value for name, value in fields.items() if value or name == "epoch"}
 
 
 def resolve(source: ParameterSource, values: Values) -> object:

@@ -13,8 +13,8 @@ from workers.pipeline import consume
 from workers.route import Route
 from workers.settings import Settings
 from workers.triggers import Context, build
-from workers.triggers.lines import Write
-from workers.triggers.log import write_lines
+from workers.triggers.lines import Render
+from workers.triggers.log import json_line
 
 
 def subscriptions(sensors: Iterable[Sensor]) -> list[SubscriptionSpec]:
@@ -35,7 +35,7 @@ async def run(
     *,
     concurrency: int = 64,
     stop: asyncio.Event,
-    log_event: Write = write_lines,
+    log_event: Render = json_line,
     mounts: Mounts | None = None,
 ) -> None:
     """Deliver to every trigger until ``stop`` is set, then drain: all that was in flight is acked or returned.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,9 +91,9 @@ def _routes(sensors: list[Sensor], mounts: Mounts) -> Iterator[Route]:
             yield Route(sensor, trigger, build(trigger, context))
 
 
-def _to_stderr(records: Sequence[Mapping[str, object]]) -> None:
-    for record in records:
-        click.echo(msgspec.json.encode(record), err=True)
+def _to_stderr(record: Mapping[str, object]) -> bytes:
+    click.echo(msgspec.json.encode(record), err=True)
+    return b""  # standard output is for the requests
 
 
 async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, object], Outcome | None]:

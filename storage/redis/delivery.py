@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
 from typing import Protocol
 
 from storage.errors import ClaimLost
@@ -38,6 +37,7 @@ class RedisDelivery:
         self.entry = entry
         self.subscription = subscription
         self._body = body
+        self._event: Event | None = None
         self._settler = settler
         self._owner = owner
         self._ack_wait = ack_wait
@@ -48,9 +48,11 @@ class RedisDelivery:
         self._started = False
         self._settled = ""  # by which method
 
-    @cached_property
+    @property
     def event(self) -> Event:
-        return Event.decode(self._body)
+        if self._event is None:
+            self._event = Event.decode(self._body)
+        return self._event
 
     @property
     def body(self) -> bytes:

@@ -20,6 +20,7 @@ from workers.outcome import Outcome, Success
 from workers.request import TriggerRequest
 from workers.route import Route
 from workers.settings import Settings
+from workers.triggers.lines import Render
 
 DATA = {
     "type": "ADD",
@@ -42,6 +43,16 @@ def event(number: int = 1, *, key: str = "k", source: str = "workflows", data: o
         data=msgspec.Raw(msgspec.json.encode(data)),
         **more,
     )
+
+
+def into(records: list[Mapping[str, object]]) -> Render:
+    """For a log trigger whose lines are wanted as values, and written nowhere."""
+
+    def render(record: Mapping[str, object]) -> bytes:
+        records.append(record)
+        return b""
+
+    return render
 
 
 def sensor(*triggers: Mapping[str, Any], **spec: Any) -> Sensor:

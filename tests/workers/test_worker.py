@@ -23,7 +23,7 @@ from storage.event import Event
 from storage.manifest import Redelivery
 from storage.sqlite import SqliteBus, SqliteSettings, open_bus
 from tests.workers.peer import serving
-from tests.workers.support import FakeTrigger, event, http_trigger, log_trigger, route, sensor, settings, until
+from tests.workers.support import FakeTrigger, event, http_trigger, into, log_trigger, route, sensor, settings, until
 from workers import worker
 from workers.manifest import Sensor
 from workers.outcome import Outcome, Retry, Success
@@ -109,7 +109,7 @@ async def test_every_trigger_gets_every_event(house: House) -> None:
     async with serving(answer) as peer:
         made = sensor(log_trigger(), {"template": {"name": "h", "http": {"url": peer.url}}}, loggingFields={"a": "b"})
         bus = await filled(house, made, *(event(n, key=str(n % 7)) for n in range(50)))
-        async with working(bus, made, log_event=lines.extend):
+        async with working(bus, made, log_event=into(lines)):
             await settled(bus)
     assert len(lines) == len(peer.received) == 50
     assert {line["a"] for line in lines} == {"b"}
@@ -169,7 +169,7 @@ async def test_what_a_crashed_worker_had_is_delivered_again(house: House) -> Non
     house.ahead = 31
     lines: list[Mapping[str, object]] = []
     other = await house.bus()
-    async with working(other, made, log_event=lines.extend):
+    async with working(other, made, log_event=into(lines)):
         await settled(other)
     assert len(lines) == 1
 
@@ -183,7 +183,7 @@ async def test_an_event_that_crashes_every_worker_ends_as_a_dead_letter(house: H
         house.ahead += 31
     lines: list[Mapping[str, object]] = []
     other = await house.bus()
-    async with working(other, made, log_event=lines.extend, redelivery=redelivery(maxDeliveries=2)):
+    async with working(other, made, log_event=into(lines), redelivery=redelivery(maxDeliveries=2)):
         await settled(other)
     [dead] = await other.dead_letters.page()
     assert (dead.attempts, dead.event) == (2, event(1).id)
@@ -259,7 +259,7 @@ async def test_at_a_stop_everything_is_acked_or_at_once_there_for_the_next_worke
     other = await house.bus()
     logs = sensor(log_trigger())
     begun = time.monotonic()
-    async with working(other, logs, log_event=lines.extend):
+    async with working(other, logs, log_event=into(lines)):
         await settled(other)
     assert len(lines) == 20
     assert time.monotonic() - begun < 3

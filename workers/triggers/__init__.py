@@ -12,8 +12,8 @@ from workers.manifest import Trigger as TriggerManifest
 from workers.outcome import Outcome
 from workers.request import TriggerRequest
 from workers.triggers.http import HttpTrigger
-from workers.triggers.lines import Write
-from workers.triggers.log import LogTrigger, write_lines
+from workers.triggers.lines import Render
+from workers.triggers.log import LogTrigger, json_line
 
 
 class Trigger(Protocol):
@@ -42,7 +42,7 @@ class Context:
     sensor: str
     concurrency: int
     logging_fields: Mapping[str, str] = field(default_factory=dict)
-    write: Write = write_lines  # where the log trigger writes
+    render: Render = json_line  # how the log trigger writes
     mounts: Mounts = field(default_factory=Mounts)
 
 
@@ -53,7 +53,7 @@ _TYPES: dict[str, Callable[[TriggerManifest, Context], Trigger]] = {
         mounts=context.mounts,
         concurrency=context.concurrency,
     ),
-    "log": lambda trigger, context: LogTrigger(fields=context.logging_fields, write=context.write),
+    "log": lambda trigger, context: LogTrigger(fields=context.logging_fields, render=context.render),
 }
 
 

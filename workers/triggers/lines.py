@@ -1,9 +1,11 @@
-"""Standard output, from a thread: a reader that stops reading must stop nothing but the lines."""
+"""Lines on standard output: a reader that stops reading must stop nothing but them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
+import stat
 import sys
 import threading
 from collections import deque
@@ -12,84 +14,107 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 DEADLINE = 10.0  # seconds for a line, and those before it
-TOGETHER = 256  # lines a call at most
-Write = Callable[[Sequence[Mapping[str, object]]], None]
-
-
-def write(text: bytes) -> None:
-    """Write to standard output; it has left this process on return.
-
-    Past `sys.stdout`, whose lock a blocked thread would hold when the process ends.
-    """
-    while text:
-        text = text[os.write(sys.stdout.fileno(), text) :]
+TOGETHER = 256  # lines a call of the thread at most
+Render = Callable[[Mapping[str, object]], bytes]
 
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    write: Write
-    record: Mapping[str, object]
+    rest: bytes  # what is left of it
+    begun: bool
     written: asyncio.Future[None]
 
 
 class Lines:
-    """A thread that writes what has gathered while it wrote.
+    """Writes at once what cannot block, and the rest from a thread.
 
-    Line by line it would wait for the interpreter's lock after each, which a busy event loop holds for milliseconds.
+    Past `sys.stdout`, whose lock a blocked thread would hold when the process ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[bytes], int] | None = None) -> None:
+        self._write = write or (lambda text: os.write(sys.stdout.fileno(), text))
+        self._at_once = write is None
         self._waiting: deque[_Line] = deque()
+        self._writing = False  # the thread is
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    async def write(self, write: Write, record: Mapping[str, object]) -> None:
-        """Have the record written in its turn, with its neighbours. Raises what `write` raises for one of them.
+    async def write(self, line: bytes) -> None:
+        """Write the line (nothing, if it is empty) in its turn; it has left this process on return. Raises OSError.
 
         TimeoutError after `DEADLINE`: it is not written any more, unless that has begun.
         """
+        rest = line
+        if self._at_once and not (self._writing or self._waiting):
+            rest = _write_at_once(sys.stdout.fileno(), line)
+        if not rest:
+            return
+        loop = asyncio.get_running_loop()
+        waiting = _Line(rest, len(rest) < len(line), loop.create_future())
+        self._queue(waiting)
+        late = loop.call_later(DEADLINE, _give_up, waiting)
+        try:
+            await waiting.written
+        except BaseException:
+            with self._changed, suppress(ValueError):  # it has had its turn
+                if not waiting.begun:
+                    self._waiting.remove(waiting)
+            raise
+        finally:
+            late.cancel()
+
+    def _queue(self, line: _Line) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="lines", daemon=True)  # the end waits for no reader
             self._thread.start()
-        line = _Line(write, record, asyncio.get_running_loop().create_future())
         with self._changed:
             self._waiting.append(line)
-            if len(self._waiting) == 1:
-                self._changed.notify()
-        try:
-            async with asyncio.timeout(DEADLINE):
-                await line.written
-        except BaseException:
-            with self._changed, suppress(ValueError):  # it has had its turn
-                self._waiting.remove(line)
-            raise
+            self._changed.notify()
 
     def _work(self) -> None:
         while True:
             with self._changed:
+                self._writing = False
                 self._changed.wait_for(lambda: self._waiting)
+                self._writing = True
                 lines = self._take()
-            error: Exception | None = None
+            text = b"".join(line.rest for line in lines)
+            error: OSError | None = None
             try:
-                lines[0].write([line.record for line in lines])
-            except Exception as e:
+                while text:
+                    text = text[self._write(text) :]
+            except OSError as e:
                 error = e
             with suppress(RuntimeError):  # the event loop is gone, and whoever waited with it
                 lines[0].written.get_loop().call_soon_threadsafe(_tell, lines, error)
 
     def _take(self) -> list[_Line]:
-        """The next lines that go the same way."""
-        lines = [self._waiting.popleft()]
-        write, loop = lines[0].write, lines[0].written.get_loop()
-        while self._waiting and len(lines) < TOGETHER:
-            line = self._waiting[0]
-            if line.write != write or line.written.get_loop() is not loop:
-                break
+        """What has gathered: line by line the thread would wait for the interpreter's lock, which a busy loop holds."""
+        loop = self._waiting[0].written.get_loop()
+        lines: list[_Line] = []
+        while self._waiting and len(lines) < TOGETHER and self._waiting[0].written.get_loop() is loop:
             lines.append(self._waiting.popleft())
         return lines
 
 
-def _tell(lines: Sequence[_Line], error: Exception | None) -> None:
+def _write_at_once(fd: int, text: bytes) -> bytes:
+    """Write as much as does not block, and return the rest. Raises OSError."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode) or (stat.S_ISCHR(mode) and os.isatty(fd)):
+        return text
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    while text and poll.poll(0):
+        text = text[os.write(fd, text[: select.PIPE_BUF]) :]  # so much a pipe takes, once it says that it is ready
+    return text
+
+
+def _give_up(line: _Line) -> None:
+    if not line.written.done():
+        line.written.set_exception(TimeoutError())
+
+
+def _tell(lines: Sequence[_Line], error: OSError | None) -> None:
     for line in lines:
         if line.written.done():  # cancelled
             continue

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from workers.outcome import Failure, Outcome, Retry, Success
-from workers.parameters import Values
+from workers.parameters import context
 from workers.request import TriggerRequest
 from workers.triggers import lines
-from workers.triggers.lines import Write
+from workers.triggers.lines import Render
 
 _encoder = msgspec.json.Encoder()
 _SPACES = bytes.maketrans(b"\r\n", b"  ")
 
 
-def write_lines(records: Sequence[Mapping[str, object]]) -> None:
-    """One JSON object on a line of standard output, for each."""
-    lines.write(_encoder.encode_lines(records))
+def json_line(record: Mapping[str, object]) -> bytes:
+    """One JSON object."""
+    return _encoder.encode(record) + b"\n"
 
 
 class LogTrigger:
@@ -33,11 +33,11 @@ class LogTrigger:
         self,
         *,
         fields: Mapping[str, str],
-        write: Write = write_lines,
+        render: Render = json_line,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fields = fields
-        self._write = write
+        self._render = render
         self._clock = clock
         self._last: float | None = None
         self._suppressed = 0
@@ -58,7 +58,7 @@ class LogTrigger:
             record["suppressed"] = self._suppressed
         before, self._last, self._suppressed = (self._last, self._suppressed), now, 0
         try:
-            await lines.STDOUT.write(self._write, record)
+            await lines.STDOUT.write(self._render(record))
         except BaseException as e:
             self._last, self._suppressed = before[0], self._suppressed + before[1]
             if isinstance(e, TimeoutError):
@@ -74,7 +74,7 @@ class LogTrigger:
             "sensor": request.sensor,
             "trigger": request.trigger,
             "dependencyName": request.dependency,
-            "eventContext": Values(request.event).context,
+            "eventContext": context(request.event),
             "data": _on_a_line(request.event.data),
         }
 
