@@ -73,11 +73,11 @@ class Connection:
                 raise
             raise better from e
 
-    async def heard(self, key: str, last: bytes | str, seconds: float) -> bytes | None:
-        """Wait for an entry of a stream after the last; its id, or None if there was none for so long."""
+    async def heard(self, key: str, last: bytes | str, seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Wait so long for entries of a stream after the last: their ids and fields."""
         name = f"{self._prefix}:{key}"
-        found = await self.command("XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", name, last)
-        return found[0][1][-1][0] if found else None
+        found = await self.command("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
+        return found[0][1] if found else []
 
     async def check(self) -> None:
         """Raise Refused for a Redis that is too old, or may throw away what it holds, UsageError for what is none."""

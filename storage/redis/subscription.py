@@ -12,7 +12,7 @@ import structlog
 
 from storage.backoff import Backoff
 from storage.errors import Unavailable
-from storage.redis.bell import Bell
+from storage.redis.bell import Bell, Listener
 from storage.redis.connection import BODIES_BYTES, Argument, Connection
 from storage.redis.delivery import RedisDelivery
 from storage.redis.lanes import Entry, Lanes
@@ -62,7 +62,7 @@ class RedisSubscription:
         self._opened.add(worker.leases)
         failures = 0
         try:
-            with self._bell.listen(worker.wake):
+            with self._bell.listen(worker.listener):
                 while not self._connection.ending:
                     worker.wake.clear()
                     try:
@@ -99,8 +99,8 @@ class _Worker:
         self._out: dict[tuple[int, bytes], RedisDelivery] = {}
         self._unread: dict[int, None] = {}  # partitions that may have more, in turn
         self._settled: dict[tuple[int, bytes], Entry | None] = {}  # while an answer is on its way, which is older
-        self._rings = -1
-        self.wake = asyncio.Event()
+        self.listener = Listener()
+        self.wake = self.listener.wake
         self.leases = Leases(
             of._connection,
             self,
@@ -117,11 +117,10 @@ class _Worker:
         for delivery in [delivery for delivery in self._out.values() if delivery.left < 0]:
             delivery.lapse()
         await self.leases.fresh()
-        rang = self._rings != self._bell_rings
-        if rang:
-            self._rings = self._bell_rings
-            self._unread.update(dict.fromkeys(self.leases.owned))
-        await self._look_after_held(all_of_them=rang)
+        heard = self.listener.heard()
+        owned = self.leases.owned
+        self._unread.update(dict.fromkeys(owned if heard is None else sorted(owned.keys() & heard)))
+        await self._look_after_held(all_of_them=heard is None)
         while self._unread and self._wants_more:
             await self._read()
             if self._lanes.ready:
@@ -191,10 +190,6 @@ class _Worker:
         self.wake.set()
 
     @property
-    def _bell_rings(self) -> int:
-        return self._of._bell.rings
-
-    @property
     def _room(self) -> bool:
         return len(self._out) < self._of._prefetch
 
@@ -217,6 +212,9 @@ class _Worker:
         self._settled.clear()
         answer = await self._connection.run("read", self.leases.id, self.leases.token, READ, BODIES_BYTES, *args)
         time, found = answer
+        for partition in asked[len(found) :]:  # there was no room for them: it is their turn
+            if self.leases.owned.get(partition.number) is partition:
+                self._unread[partition.number] = None
         for partition, (number, more, ours, entries, *last) in zip(asked, found, strict=False):
             if self.leases.owned.get(int(number)) is not partition or not ours:
                 continue  # lost meanwhile: the next beat knows, and whoever has it finds these entries unsettled
@@ -226,9 +224,6 @@ class _Worker:
                 self._unread[partition.number] = None
             if partition.cursor != NEW:
                 partition.cursor = last[0] if more else NEW
-        for partition in asked[len(found) :]:
-            if self.leases.owned.get(partition.number) is partition:
-                self._unread[partition.number] = None
 
     def _add(self, partition: Partition, raw: Any, time: int, now: float) -> None:
         eid, key, again, committed, body, tries, hold = raw

@@ -20,7 +20,8 @@ import pytest
 from storage.again import Replay
 from storage.contracts import Bus, Delivery, SubscriptionSpec
 from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
-from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus
+from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus, subscription
+from storage.redis.bell import Listener
 from storage.redis.connection import Argument
 from storage.redis.publisher import partition
 from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
@@ -347,6 +348,51 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
     assert status.pending == 12
     assert status.oldest is not None
     assert await bus.prune(NAME)
+
+
+async def test_partitions_that_had_no_room_in_a_read_are_the_next_in_turn(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "READ", 4)
+    monkeypatch.setattr(subscription, "BODIES_BYTES", 1)  # so that each read has room for one partition
+    bus = await redis_harness.redis(replace(redis_harness.settings, name="turns", partitions=3))
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    await leader.commit(*(event(number, str(number)) for number in range(90)))
+    async with Receiver.of(bus, NAME, prefetch=15) as receiver:
+        first = [await receiver.next() for _ in range(15)]
+    assert {partition(delivery.event.partitionkey, 3) for delivery in first} == {0, 1, 2}
+
+
+async def test_a_worker_looks_where_the_bell_says_and_everywhere_after_a_ring_that_it_missed(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "LOOK", 3600.0)
+    bus = await redis_harness.redis(replace(redis_harness.settings, name="rings", partitions=16))
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    heard: list[set[int] | None] = []
+    hear = Listener.hear
+
+    def noted(self: Listener, partitions: set[int] | None) -> None:
+        heard.append(partitions)
+        hear(self, partitions)
+
+    async def began() -> bool:
+        return bool(heard)
+
+    monkeypatch.setattr(Listener, "hear", noted)
+    async with Receiver.of(bus, NAME, prefetch=10) as receiver:
+        await until(began)
+        heard.clear()
+        await leader.commit(event(2, "b"), event(3, "c"), event(4, "b"))
+        assert {(await receiver.next()).event.id for _ in range(2)} == {event(2, "b").id, event(3, "c").id}
+        assert heard == [{partition(event(2, key).partitionkey, 16) for key in "bc"}]
+        heard.clear()
+        await raw(bus, "HINCRBY", f"{bus._settings.prefix}:meta", "rings", 5)
+        await leader.commit(event(5, "d"))
+        assert (await receiver.next()).event.id == event(5, "d").id
+        assert heard == [None]
 
 
 async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_harness: RedisHarness) -> None:

@@ -51,14 +51,19 @@ if events > 0 then
     end
   end
   local seq = redis.call('HINCRBY', p .. ':meta', 'seq', events) - events
+  local rung, partitions = {}, {}
   for i = 1, events do
     local part, lane, id, entry, body = arg(), arg(), arg(), arg(), arg()
     local ids = owed[entry]
     local eid = redis.call('XADD', stream(part), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
       'for', ',' .. table.concat(ids, ',') .. ',', 'body', body)
     if #ids > 1 then redis.call('HSET', p .. ':owed', part .. '/' .. eid, #ids) end
+    if not rung[part] then
+      rung[part] = true
+      partitions[#partitions + 1] = part
+    end
   end
-  ring()
+  ring(table.concat(partitions, ' '))
 end
 if key ~= '' then
   redis.call('SADD', p .. ':checkpoints', key)

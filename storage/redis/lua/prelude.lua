@@ -12,8 +12,11 @@ local function also_when_full()
   redis.call('DEL', p .. ':nothing')
 end
 
-local function ring()
-  redis.call('XADD', p .. ':bell', 'MAXLEN', 1, '*', 'rung', 1)
+-- Whoever listens looks at these partitions, '1 5 7', or without any at everything. Rings are numbered: who finds a gap
+-- has missed some.
+local function ring(partitions)
+  local number = redis.call('HINCRBY', p .. ':meta', 'rings', 1)
+  redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'partitions', partitions or '')
 end
 
 local function stream(part)
