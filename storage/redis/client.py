@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 
 from storage.errors import Unavailable, UsageError
 from storage.redis.login import login
+from storage.redis.packing import packing
 from storage.redis.settings import RedisSettings
 from storage.redis.topology import topology
 from storage.redis_url import Address, RedisUrl
@@ -134,7 +135,7 @@ class Client:
             options |= {"host": to.host, "port": to.port, "socket_keepalive": True}
             if self._url.tls is not None:
                 kind, options = SSLConnection, {**options, **self._url.tls}
-        return Redis.from_pool(ConnectionPool(connection_class=kind, **options))
+        return Redis.from_pool(ConnectionPool(connection_class=packing(kind), **options))
 
 
 def _readable(url: RedisUrl) -> RedisUrl:
