@@ -78,6 +78,11 @@ class Program:
         """What it has written to stderr."""
         return self._log.read_text(errors="replace")
 
+    def check(self, what: str) -> None:
+        """Raise RuntimeError with its log if it has ended, or has run too long, before what is awaited."""
+        if self._popen.poll() is not None or time.monotonic() > self.begun + PATIENCE:
+            raise RuntimeError(f"{self.name} ended, or took above {PATIENCE:g} s, before {what}\n{self._tail()}")
+
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait while it runs. Raises RuntimeError with its log if it ends, or it takes too long."""
         try:
