@@ -8,6 +8,7 @@ from storage.errors import KubecdcError, Refused, Unavailable, UsageError
 from storage.redis_url import EXAMPLES
 
 PASSING = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED")
+FORBIDDEN = ("-NOPERM", "can't run this command", "ACL failure")
 DOWN = "is it up, and the way to it open?"
 ENCRYPTED = " If it speaks TLS there, write rediss instead of redis"
 PLAIN = " If it asks for a certificate, name ours; if it does not speak TLS there, write redis instead of rediss"
@@ -82,10 +83,10 @@ def mapped(error: Exception, place: str, prefix: str) -> Exception:
             return Unavailable(f"{place} cannot save to its disk: {error}", hint="look at its disk and its log")
         case exceptions.ResponseError() if str(error).startswith("OOM") or "OOM command" in str(error):
             return mapped(exceptions.OutOfMemoryError(str(error)), place, prefix)
-        # Redis 6.2 wraps what a script ran into.
+        # What a script ran into: Redis 6.2 wraps it; from 7.2 on, and in Valkey, it begins with "ACL failure".
         case exceptions.ResponseError() if "-READONLY" in str(error):
             return mapped(exceptions.ReadOnlyError(str(error)), place, prefix)
-        case exceptions.ResponseError() if "-NOPERM" in str(error) or "can't run this command" in str(error):
+        case exceptions.ResponseError() if any(words in str(error) for words in FORBIDDEN):
             return mapped(exceptions.NoPermissionError(str(error)), place, prefix)
         case exceptions.ResponseError() if str(error).startswith(PASSING):
             return Unavailable(f"{place} cannot do it now: {error}", hint="look at its log and its replicas")

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
-import structlog
-
-from storage.errors import KubecdcError
 from storage.redis import registry
 from storage.redis.connection import Connection
 from storage.redis.settings import RedisSettings
+from storage.sweeper import sweep_for_ever
 
-log = structlog.get_logger()
-PAUSE = 10.0  # seconds between two sweeps
 STEP = 500  # events a script, so that commits and reads get their turn
 
 
@@ -26,16 +19,7 @@ class Retention:
 
     async def run(self) -> None:
         """Sweep now and then, for ever, and whenever a commit found the memory full."""
-        full = self._connection.full
-        while True:
-            full.clear()
-            try:
-                await self.sweep()
-            except KubecdcError as e:
-                log.warning("cannot forget old events", error=str(e), hint=e.hint)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE):
-                    await full.wait()
+        await sweep_for_ever(self.sweep, wanted=self._connection.full)
 
     async def sweep(self) -> None:
         """Everything that may go now: what is left of pruned subscriptions, events by age and by size."""

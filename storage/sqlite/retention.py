@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import apsw
-import structlog
 
-from storage.errors import KubecdcError
 from storage.sqlite import registry, state
 from storage.sqlite.connection import row, rows
 from storage.sqlite.settings import SqliteSettings
 from storage.sqlite.writer import Writer
+from storage.sweeper import sweep_for_ever
 
-log = structlog.get_logger()
-PAUSE = 10.0  # seconds between two sweeps
 STEP = 500  # rows a transaction, so that commits and claims get their turn
 SPARE_PAGES = 2048  # free pages that stay in the file for what comes next
 
@@ -30,12 +26,7 @@ class Retention:
 
     async def run(self) -> None:
         """Sweep now and then, for ever."""
-        while True:
-            try:
-                await self.sweep()
-            except KubecdcError as e:
-                log.warning("cannot forget old events", error=str(e), hint=e.hint)
-            await asyncio.sleep(PAUSE)
+        await sweep_for_ever(self.sweep)
 
     async def sweep(self) -> None:
         """Everything that may go now: what is left of pruned subscriptions, events by age and by size, state whose time

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
 
 from storage.contracts import Bus, Capabilities
 from storage.redis import RedisBus, RedisSettings
 from storage.redis import bus as redis_bus
 from storage.redis import open_bus as open_redis
+from storage.redis.client import Client
+from storage.redis.connection import Connection
 from storage.sqlite import SqliteBus, SqliteSettings, open_bus
 from storage.sqlite.bus import CAPABILITIES
 from tests.storage import redis_server
@@ -95,6 +100,34 @@ async def redis_harness_on(url: str, request: pytest.FixtureRequest) -> AsyncIte
 @pytest.fixture
 async def redis_harness(shared_redis: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
     async with redis_harness_on(shared_redis.url, request) as harness:
+        yield harness
+
+
+@pytest.fixture
+async def fake_harness(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
+    """Without a server: fakeredis runs the scripts. It knows neither INFO nor ACLs."""
+    server = FakeServer(server_type="redis", version=(7,))
+    monkeypatch.setattr(Client, "_redis", lambda *_, **__: FakeAsyncRedis(server=server))
+    for check in ("check", "require_rights"):
+        monkeypatch.setattr(Connection, check, AsyncMock())
+    async with redis_harness_on("redis://nowhere", request) as harness:
+        yield harness
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Debian has it from 13 on, and this project's tests run on 12 too: so it may be missing also where CI is set."""
+    if not shutil.which("valkey-server"):
+        pytest.skip("there is no valkey-server: `apt-get install valkey-server`, where there is one")
+    server = RedisServer(tmp_path_factory.mktemp("valkey"), program="valkey-server")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def valkey_harness(valkey: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
+    async with redis_harness_on(valkey.url, request) as harness:
         yield harness
 
 

@@ -25,7 +25,8 @@ def free_port() -> int:
 class RedisServer:
     """Started, killed and started again by its process id; what it holds is in its append-only file."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, program: str = "redis-server") -> None:
+        self.program = program
         self.folder = folder
         self.options = options
         self.port = free_port()
@@ -42,7 +43,7 @@ class RedisServer:
     @property
     def argv(self) -> list[str]:
         """The command that starts it, for who minds the process himself."""
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         return [*command, "--appendonly", "yes", "--save", "", "--daemonize", "no", *self.options]
 
     def start(self) -> None:

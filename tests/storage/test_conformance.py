@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.testing import CASES, Case
+from storage.testing import CASES, Case, checkpoints, commits, state
 from tests.storage.conftest import RedisHarness, SqliteHarness
 
 
@@ -44,6 +44,25 @@ async def test_redis_cluster(name: str, cluster_harness: RedisHarness) -> None:
 @pytest.mark.parametrize("name", SHORT[:4])
 async def test_redis_behind_sentinel(name: str, sentinel_harness: RedisHarness) -> None:
     await _case(name).run(sentinel_harness)
+
+
+@pytest.mark.parametrize("name", SHORT)
+async def test_valkey(name: str, valkey_harness: RedisHarness) -> None:
+    await _case(name).run(valkey_harness)
+
+
+WORKED = {  # they hand events out, and what a worker says of itself asks for INFO, which fakeredis does not know
+    "a_commit_makes_events_inventory_and_state_durable",
+    "a_full_subscription_refuses_commits_until_it_is_worked_on",
+    "publish_delivers_without_a_checkpoint",
+}
+UNWORKED = [*commits.CASES, *checkpoints.CASES, *state.CASES]
+
+
+@pytest.mark.parametrize("case", [c for c in UNWORKED if c.name not in WORKED], ids=lambda case: case.name)
+async def test_scripts(case: Case, fake_harness: RedisHarness) -> None:
+    """In the test's own process: no server needs to be there."""
+    await case.run(fake_harness)
 
 
 def _case(name: str) -> Case:

@@ -5,7 +5,8 @@ local key, forbidden, other = p .. ':nothing', false, nil
 local function try(command)
   local answer = redis.pcall(unpack(command))
   if type(answer) ~= 'table' or not answer.err or forbidden or other then return end
-  if string.find(answer.err, 'NOPERM') or string.find(answer.err, "can't run this command") then
+  if string.find(answer.err, 'NOPERM') or string.find(answer.err, "can't run this command")
+    or string.find(answer.err, 'ACL failure') then
     forbidden = {command[1], answer.err}
   else
     other = answer
@@ -25,6 +26,6 @@ each({'ZADD', key, 1, 'a'}, {'ZCARD', key}, {'ZSCORE', key, 'a'}, {'ZRANGE', key
   {'ZRANGEBYSCORE', key, '-inf', '+inf'}, {'ZREM', key, 'a'})
 each({'XADD', key, '1-1', 'a', 1}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'},
   {'XREAD', 'STREAMS', key, '0'}, {'XGROUP', 'CREATE', key, 'g', '0'}, {'XINFO', 'GROUPS', key},
-  {'XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', key, '>'}, {'XPENDING', key, 'g'}, {'XAUTOCLAIM', key, 'g', 'c', 0, '0'}, {'XACK', key, 'g', '1-1'},
-  {'XDEL', key, '1-1'}, {'XGROUP', 'DESTROY', key, 'g'})
+  {'XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', key, '>'}, {'XPENDING', key, 'g'},
+  {'XAUTOCLAIM', key, 'g', 'c', 0, '0'}, {'XACK', key, 'g', '1-1'}, {'XDEL', key, '1-1'}, {'XGROUP', 'DESTROY', key, 'g'})
 return other or forbidden
