@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 from storage.testing.actors import until
 from tests.apiserver import WORKFLOWS, path_of, workflow
 from tests.cli.rig import Desk
-from tests.storage.redis_server import RedisServer
 
 OBJECTS = 100_000
 LISTED = 90.0  # seconds
@@ -30,10 +29,10 @@ def fill(desk: Desk) -> None:
 
 
 async def test_the_first_list_of_many_objects_is_taken_in_and_a_restart_resumes_at_once(
-    redis_desk: Desk, shared_redis: RedisServer
+    redis_desk: Desk, redis_url: str
 ) -> None:
     fill(redis_desk)
-    async with Redis.from_url(shared_redis.database(2)) as redis:
+    async with Redis.from_url(redis_url) as redis:
         await redis.config_set("slowlog-log-slower-than", int(BLOCKED * 1e6))
         await redis.slowlog_reset()
         async with redis_desk.running("watch") as watch:

@@ -1,0 +1,42 @@
+"""What an operator reads of trouble: its beginning and its end, each once."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from storage.errors import BusFull, Unavailable
+from tests.harness.processes import until
+from watcher import notices
+from watcher.notices import Notices
+
+
+async def test_trouble_that_comes_back_at_once_is_said_once_and_over_when_it_stays_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notices, "CALM", 0.05)
+    known = Notices()
+    with capture_logs() as logged:
+        for pending in range(1000, 1010):  # workers catch up, and each time one commit goes through
+            known.trouble("a", BusFull("print/line", pending, 1000))
+            known.over("a")
+            known.over("a")
+        await until(lambda: len(logged) >= 2, 10, "the end")
+        known.over("a")
+    assert [line["log_level"] for line in logged] == ["warning", "info"]
+    assert "maxPending" in logged[0]["fix"]
+    assert logged[1]["event"] == "recovered"
+    assert logged[1]["was"] == logged[0]["event"]
+
+
+async def test_another_trouble_is_said_and_what_two_suffer_from_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "CALM", 0.05)
+    known = Notices()
+    with capture_logs() as logged:
+        known.trouble("a", Unavailable("the bus is away"))
+        known.trouble("b", Unavailable("the bus is away"))
+        known.trouble("a", Unavailable("the bus is full"))
+        known.over("a")
+        known.over("b")
+        await until(lambda: len(logged) >= 4, 10, "both ends")
+    assert [line["event"] for line in logged] == ["the bus is away", "the bus is full", "recovered", "recovered"]
