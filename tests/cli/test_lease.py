@@ -137,7 +137,10 @@ async def test_each_bus_has_its_own_lease(desk: Desk) -> None:
 async def test_durations_that_cannot_be_are_refused(desk: Desk, options: list[str], message: str) -> None:
     done = await desk.call("watch", *options)
     assert (done.code, message in done.err) == (2, True), done.err
-    option, value = options
-    desk.environment[f"KUBECDC_{option.removeprefix('--').upper().replace('-', '_')}"] = value
+
+
+async def test_durations_of_the_environment_are_checked_the_same_way(desk: Desk) -> None:
+    desk.environment |= {"KUBECDC_RENEW_DEADLINE": "4s", "KUBECDC_RETRY_PERIOD": "3500ms"}
     done = await desk.call("run")
+    message = "--renew-deadline 4s must be greater than 1.2 times --retry-period 3.5s"
     assert (done.code, message in done.err) == (2, True), done.err

@@ -130,7 +130,12 @@ async def test_in_python_attempts_delays_and_dead_letters_come_with_it(desk: Des
             raise OSError("away")
 
     async def owes(pending: int, dead: int) -> bool:
-        return len(seen) == 3 and (await backlog(desk))["billing"] == (pending, dead)
+        async with Redis.from_url(redis_url, decode_responses=True) as redis:
+            number = await redis.hget(f"{PREFIX}:subscriptions", "billing")
+            assert isinstance(number, str)
+            owed = await redis.hget(f"{PREFIX}:subscription:{number}", "pending") or 0
+            letters = await redis.xlen(f"{PREFIX}:letters")
+        return len(seen) == 3 and (int(owed), letters) == (pending, dead)
 
     async with desk.running("watch") as watch:
         await watch.until('"leading"')
