@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
+import msgspec
 import structlog
 
 from storage.backoff import Backoff
@@ -38,15 +39,28 @@ HEED_SECONDS = 5.0  # between two looks at a checkpoint that somebody else may h
 
 
 class Watch:
-    """Captures one entry for as long as the term lasts."""
+    """Captures one entry for as long as the term lasts.
 
-    def __init__(self, entry: Entry, api: Api, bus: Bus, term: Term, identity: Identity, notices: Notices) -> None:
+    ``timelines``: the latest timeline of each watch that this process has seen, in this term or before.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        api: Api,
+        bus: Bus,
+        term: Term,
+        identity: Identity,
+        notices: Notices,
+        timelines: dict[str, int] | None = None,
+    ) -> None:
         self.entry = entry
         self.api = api
         self.bus = bus
         self.term = term
         self.identity = identity
         self.notices = notices
+        self.timelines = {} if timelines is None else timelines
         self.failures = 0  # in a row, without a line from the watch
         self.closes = 0  # instant ones, in a row
         self.suspicion = ""  # why history is taken to be missing, though the checkpoint does not say so yet
@@ -78,17 +92,26 @@ class Watch:
         cluster = await self.identity.cluster()
         journal = await Journal.open(self.entry, self.bus, self.term, self.notices, cluster=cluster)
         await self.identity.require_same(journal, cluster)
-        reason = await self.due(journal)
-        if reason:
-            gap = await relist(journal, self.api, reason, self.notices)
-            self.suspicion = ""
-            self.auditor.repaired()
-            if gap is not None:
-                await report(gap, self.entry, self.api.cluster, self.notices)
-        await first_of(self.follow(journal), self.auditor.run(journal, self.api), journal.heed(HEED_SECONDS))
+        try:
+            reason = await self.due(journal)
+            if reason:
+                gap = await relist(journal, self.api, reason, self.notices)
+                self.suspicion = ""
+                self.auditor.repaired()
+                if gap is not None:
+                    await report(gap, self.entry, self.api.cluster, self.notices)
+            await first_of(self.follow(journal), self.auditor.run(journal, self.api), journal.heed(HEED_SECONDS))
+        finally:
+            self.timelines[self.entry.key] = journal.state.timeline
 
     async def due(self, journal: Journal) -> str:
         """Why a list is due before a watch may go on from the position; "" if none is."""
+        seen = self.timelines.get(self.entry.key, 0)
+        if journal.stored and journal.state.timeline < seen:
+            # The store came back older than it was, to before a restore of etcd that we had noticed; the versions may
+            # have grown past by now, and then nobody notices it again. (Without a state, it was reset by hand.)
+            journal.state = msgspec.structs.replace(journal.state, timeline=seen, listing="")
+            return BACKWARDS
         state = journal.state
         if self.suspicion == BACKWARDS or state.listing == BACKWARDS:
             return BACKWARDS

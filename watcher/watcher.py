@@ -29,12 +29,13 @@ async def run(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, electo
     """Until cancelled. Without an elector, the bus's own. Raises Refused (in an ExceptionGroup) where only an operator
     can decide."""
     elector = elector or bus.elector
+    timelines: dict[str, int] = {}
     while True:
         try:
             async with elector.lead() as term:
                 metrics.LEADER.set(1)
                 try:
-                    await lead(bus, sources, cluster, term)
+                    await lead(bus, sources, cluster, term, timelines)
                 except* LeadershipLost as lost:
                     _stand_by(lost.exceptions[0])
                 finally:
@@ -47,15 +48,23 @@ def _stand_by(reason: BaseException) -> None:
     log.warning("no longer the leader, standing by", reason=str(reason))
 
 
-async def lead(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, term: Term) -> None:
-    """Watch every entry of the sources, for as long as the term lasts."""
+async def lead(
+    bus: Bus,
+    sources: Sequence[EventSource],
+    cluster: Cluster,
+    term: Term,
+    timelines: dict[str, int] | None = None,
+) -> None:
+    """Watch every entry of the sources, for as long as the term lasts. ``timelines``: see `Watch`; filled in here."""
     notices = Notices()
     identity = Identity(cluster, notices)
     try:
         async with asyncio.TaskGroup() as tasks:
             for source in sources:
                 for name, manifest in source.spec.resource.items():
-                    make = partial(_watch, bus, cluster, term, identity, notices, source.name, name, manifest)
+                    make = partial(
+                        _watch, bus, cluster, term, identity, notices, timelines, source.name, name, manifest
+                    )
                     places = Places(manifest, f"{source.name}/{name}", make, bus, notices)
                     tasks.create_task(watch_entry(places, cluster))
     finally:
@@ -77,6 +86,7 @@ def _watch(
     term: Term,
     identity: Identity,
     notices: Notices,
+    timelines: dict[str, int] | None,
     source: str,
     name: str,
     manifest: manifests.Entry,
@@ -87,4 +97,4 @@ def _watch(
     largest = bus.capabilities.max_event_bytes
     entry = Entry(source, name, manifest, namespace=namespace, key=key, max_event_bytes=largest)
     resource = Resource(manifest.group, manifest.version, manifest.resource, namespace, entry.labels)
-    return Watch(entry, Api(cluster, resource), bus, term, identity, notices)
+    return Watch(entry, Api(cluster, resource), bus, term, identity, notices, timelines)

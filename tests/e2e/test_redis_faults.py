@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -125,6 +126,29 @@ async def test_a_redis_that_lost_its_tail_is_given_it_again(simulator: Server, t
         assert {"changed", "deleted", "made"} <= repeated
         assert {d.cause for d in report.duplicates} == {TAIL}
         assert ("reloading the checkpoint" in s.stack.processes["watcher-1"].output()) is is_up
+
+
+async def test_a_restore_of_etcd_that_was_noticed_in_the_lost_tail_is_not_forgotten(
+    simulator: Server, tmp_path: Path
+) -> None:
+    """Redis comes back as it was before the next timeline, and versions have grown past its position: none tells."""
+    async with scene(simulator, tmp_path) as s:
+        await s.make("same", "deleted")
+        copy = await s.writer.copy(simulator)
+        await s.writer.delete(NAMESPACE, "deleted")
+        await s.make("made")
+        await s.arrived("made")
+        highest, mark, since = s.writer.version, s.bus.mark(), time.monotonic()
+        await s.writer.put_back(simulator, copy)
+        await until(lambda: any(r.timeline == 1 for r in s.told("same")), 30, "the next timeline")
+        await simulator.write_past(str(highest))
+        await s.bus.lose_tail(mark)
+        await s.make("after")
+        await s.arrived("after")
+        s.stack.absences.append(Absence(since, time.monotonic(), TAIL))
+        report = await verdict(s.stack, s.writer)
+        assert report.ok, f"{report}\n{s.stack.processes.tails()}"
+        assert {r.timeline for r in s.told("after")} == {2}
 
 
 async def test_a_commit_whose_reply_is_cut_off_adds_nothing_twice(simulator: Server, tmp_path: Path) -> None:
