@@ -6,6 +6,7 @@ last it took nothing is replayed: an object's newest event might be missing, and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -20,20 +21,26 @@ Step = Sequence[tuple[bytes, Sequence[bytes]]]  # partitionkeys, each with its e
 
 @dataclass(frozen=True)
 class Part:
-    """The events of a replay in one stream, by partitionkey in order; ``last`` is the newest that was looked at."""
+    """The events of a replay in one stream, by partitionkey in order; ``last`` is the newest that was looked at.
+
+    ``sizes`` are of all bodies of a partitionkey.
+    """
 
     number: int
     last: bytes
     objects: dict[bytes, list[bytes]] = field(default_factory=dict)
+    sizes: Counter[bytes] = field(default_factory=Counter)
 
     def steps(self) -> Iterator[Step]:
-        """Whole objects, together about a page of events."""
+        """Whole objects, together about a page of events or as much as a script may copy at a time."""
         step: list[tuple[bytes, Sequence[bytes]]] = []
+        count = size = 0
         for key, events in self.objects.items():
             step.append((key, events))
-            if sum(len(of) for _, of in step) >= PAGE:
+            count, size = count + len(events), size + self.sizes[key]
+            if count >= PAGE or size >= BODIES_BYTES:
                 yield step
-                step = []
+                step, count, size = [], 0, 0
         if step:
             yield step
 
@@ -74,6 +81,7 @@ class Retained:
     key: bytes
     id: str
     committed: int
+    size: int
 
 
 async def find(connection: Connection, replay: Replay, partitions: int) -> Found:
@@ -104,6 +112,7 @@ async def find(connection: Connection, replay: Replay, partitions: int) -> Found
             continue
         if replay.object is None or replay.object.matches(event.key.decode()):
             parts[event.part].objects.setdefault(event.key, []).append(event.eid)
+            parts[event.part].sizes[event.key] += event.size
     return Found(replay.subscription, int(id_), int(known[2]), wanted, parts, forgotten / 1000)
 
 
@@ -125,7 +134,8 @@ async def _scan(connection: Connection, part: int, wanted: str) -> tuple[bytes, 
         reached, more, events = await connection.run("scan", part, start, PAGE, BODIES_BYTES, wanted)
         last = reached or last
         retained += [
-            Retained(part, eid, int(seq), key, id_.decode(), int(committed)) for eid, seq, key, id_, committed in events
+            Retained(part, eid, int(seq), key, id_.decode(), int(committed), int(size))
+            for eid, seq, key, id_, committed, size in events
         ]
         if not more:
             return last, retained

@@ -20,7 +20,7 @@ import pytest
 from storage.again import Replay
 from storage.contracts import Bus, Delivery, SubscriptionSpec
 from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
-from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus, subscription
+from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus, replays, subscription
 from storage.redis.bell import Listener
 from storage.redis.connection import Argument
 from storage.redis.publisher import partition
@@ -343,6 +343,8 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
             await delivery.dead_letter("too large")
         await receiver.acked(5)
     assert len(await bus.dead_letters.page(NAME)) == 6
+    found = await replays.find(bus._connection, Replay(subscription=NAME), 1)
+    assert [len(step) for step in found.parts[0].steps()] == [3, 3, 3, 3]
     assert await bus.replay(Replay(subscription=NAME)) == 12
     (status,) = await bus.subscriptions()
     assert status.pending == 12

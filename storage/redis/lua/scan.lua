@@ -8,7 +8,7 @@ for _, pair in ipairs(found) do
   local entry = fields(pair[2])
   last = pair[1]
   if entry.entry == ARGV[5] and not entry.again then
-    result[#result + 1] = {pair[1], entry.seq, entry.key, entry.id, committed(pair[1], entry)}
+    result[#result + 1] = {pair[1], entry.seq, entry.key, entry.id, committed(pair[1], entry), #entry.body}
   end
 end
 return {last, more and 1 or 0, result}
