@@ -18,12 +18,12 @@ from storage.redis.dead_letters import RedisDeadLetters
 from storage.redis.elector import RedisElector
 from storage.redis.leases import Leases
 from storage.redis.publisher import RedisPublisher
+from storage.redis.registry import FORMAT
 from storage.redis.retention import Retention
 from storage.redis.settings import RedisSettings
 from storage.redis.state import RedisState
 from storage.redis.subscription import RedisSubscription
 
-FORMAT = 1  # of the keys
 CAPABILITIES = Capabilities(
     order=True,
     atomic_commit=True,
@@ -52,7 +52,8 @@ class RedisBus:
         partitions, max_pending = settings.partitions, settings.max_pending
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
-        self.publisher = RedisPublisher(connection, partitions=partitions, max_pending=max_pending)
+        self._registrations = registrations = registry.Registrations(connection, partitions)
+        self.publisher = RedisPublisher(connection, registrations, partitions=partitions, max_pending=max_pending)
         self.checkpoints = RedisCheckpoints(connection)
         self.state = RedisState(connection)
         self.dead_letters = RedisDeadLetters(connection, partitions=partitions, max_pending=max_pending)
@@ -86,7 +87,7 @@ class RedisBus:
             raise
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
-        await registry.register(self._connection, specs, self._settings.partitions)
+        await self._registrations.register(specs)
 
     async def subscriptions(self) -> list[SubscriptionStatus]:
         return await registry.statuses(self._connection, self._settings.partitions)
@@ -99,6 +100,7 @@ class RedisBus:
             name,
             self._connection,
             self._bell,
+            self._registrations,
             prefetch=prefetch,
             holder=self._holder,
             partitions=self._settings.partitions,

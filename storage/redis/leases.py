@@ -11,6 +11,7 @@ from typing import Protocol
 
 from storage.errors import KubecdcError, NoSubscription, Unavailable
 from storage.redis.connection import Argument, Connection
+from storage.redis.registry import Registrations
 
 BEAT = 1.0  # seconds between two signs of life, and so about what a rebalance takes
 NEW = b">"
@@ -46,6 +47,7 @@ class Leases:
     def __init__(
         self,
         connection: Connection,
+        registrations: Registrations,
         tenant: Tenant,
         *,
         name: str,
@@ -55,6 +57,7 @@ class Leases:
         now: Callable[[], float],
     ) -> None:
         self._connection = connection
+        self._registrations = registrations
         self._tenant = tenant
         self._name = name
         self._holder = holder
@@ -107,6 +110,7 @@ class Leases:
             if not answer:
                 self.forget()
                 self.id = 0
+                await self._registrations.restore()  # for the next time, unless it was pruned
                 raise NoSubscription(
                     f"subscription {self._name!r} is not registered in the bus",
                     hint="was it pruned? A restart registers it again",

@@ -5,20 +5,25 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from storage.contracts import Batch, Term
-from storage.errors import BusFull, NoSubscription
+from storage.errors import BusFull, CommitMismatch, NoSubscription, Unavailable
 from storage.event import Event
 from storage.redis import checkpoints
 from storage.redis.connection import Argument, Connection
+from storage.redis.registry import Registrations
 
 
 class RedisPublisher:
     """`storage.contracts.TransactionalPublisher`."""
 
-    def __init__(self, connection: Connection, *, partitions: int, max_pending: int) -> None:
+    def __init__(
+        self, connection: Connection, registrations: Registrations, *, partitions: int, max_pending: int
+    ) -> None:
         self._connection = connection
+        self._registrations = registrations
         self._partitions = partitions
         self._max_pending = max_pending
 
@@ -26,17 +31,24 @@ class RedisPublisher:
         if events:
             laid_out = lay_out(events, self._partitions)
             head: list[Argument] = ["", 0, 0, "", "", "", self._max_pending, 0, 0, 0]
-            self._check(await self._connection.run("commit", *head, *laid_out))
+            await self._check(await self._connection.run("commit", *head, *laid_out))
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         laid_out = lay_out(batch.events, self._partitions)
-        self._check(
-            await checkpoints.step(self._connection, batch.key, batch.delta, term, laid_out, full=self._max_pending)
-        )
+        try:
+            answer = await checkpoints.step(
+                self._connection, batch.key, batch.delta, term, laid_out, full=self._max_pending
+            )
+        except CommitMismatch:  # a store that came back older may lack subscriptions too
+            with suppress(Unavailable):
+                await self._registrations.restore()
+            raise
+        await self._check(answer)
 
-    def _check(self, answer: Any) -> None:
+    async def _check(self, answer: Any) -> None:
         """Raise what the script has found."""
         if answer[0] == b"NOBODY":
+            await self._registrations.restore()  # for the next time, unless they were pruned
             source, _, subject = answer[1].decode().partition("\n")
             raise NoSubscription(
                 f"nobody subscribes to event {subject!r} of event source {source!r}",

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
 from storage.redis.connection import BODIES_BYTES, Argument, Connection
 
+FORMAT = 1  # of the keys
 STEP = 500  # events a script, so that commits and reads get their turn
 
 
-async def register(connection: Connection, specs: Iterable[SubscriptionSpec], partitions: int) -> None:
-    """Add what is new; a known name takes the new source and subject, its backlog stays."""
-    args: list[Argument] = []
-    for spec in specs:
-        args += [spec.name, spec.source, spec.subject]
-    if args:
-        await connection.run("register", partitions, *args)
+class Registrations:
+    """What this process has registered, and registers again in a Redis that came back older than that, or empty."""
+
+    def __init__(self, connection: Connection, partitions: int) -> None:
+        self._connection = connection
+        self._partitions = partitions
+        self._specs: dict[str, SubscriptionSpec] = {}
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """Add what is new; a known name takes the new source and subject, its backlog stays."""
+        wanted = {spec.name: spec for spec in specs}
+        await self._send(wanted, again=False)
+        self._specs |= wanted
+
+    async def restore(self) -> None:
+        """What is not there any more, but not what was pruned. For when something is missing that should be there."""
+        if self._specs:
+            await self._connection.run("open", self._partitions, FORMAT, 1)
+            await self._send(self._specs, again=True)
+
+    async def _send(self, specs: Mapping[str, SubscriptionSpec], *, again: bool) -> None:
+        args: list[Argument] = []
+        for spec in specs.values():
+            args += [spec.name, spec.source, spec.subject]
+        if args:
+            await self._connection.run("register", self._partitions, int(again), *args)
 
 
 async def statuses(connection: Connection, partitions: int) -> list[SubscriptionStatus]:

@@ -17,6 +17,7 @@ from storage.redis.connection import BODIES_BYTES, Argument, Connection
 from storage.redis.delivery import RedisDelivery
 from storage.redis.lanes import Entry, Lanes
 from storage.redis.leases import NEW, Leases, Partition
+from storage.redis.registry import Registrations
 from storage.redis.settler import Settler
 
 log = structlog.get_logger()
@@ -35,6 +36,7 @@ class RedisSubscription:
         name: str,
         connection: Connection,
         bell: Bell,
+        registrations: Registrations,
         *,
         prefetch: int,
         holder: str,
@@ -47,6 +49,7 @@ class RedisSubscription:
         self.name = name
         self._connection = connection
         self._bell = bell
+        self._registrations = registrations
         self._prefetch = prefetch
         self._holder = holder
         self._partitions = partitions
@@ -103,6 +106,7 @@ class _Worker:
         self.wake = self.listener.wake
         self.leases = Leases(
             of._connection,
+            of._registrations,
             self,
             name=of.name,
             holder=of._holder,

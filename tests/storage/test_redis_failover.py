@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.contracts import SubscriptionSpec
-from storage.errors import ClaimLost, CommitMismatch, Unavailable
+from storage.errors import ClaimLost, CommitMismatch, NoSubscription, Unavailable
 from storage.redis import RedisBus, RedisSettings
 from storage.redis_url import Address
 from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
@@ -141,6 +141,44 @@ async def test_a_replica_that_lagged_and_was_promoted_is_noticed(servers: RedisW
             await capture(leader, 30)
             await all_delivered(bus, got, 30)
     assert servers.named() == servers.replica.port
+
+
+async def test_a_subscription_that_the_promoted_replica_never_heard_of_is_registered_again(
+    servers: RedisWithSentinel,
+) -> None:
+    async with opened(servers.url) as bus:
+        catch_up(servers.replica, servers.primary)
+        call(servers.replica, "REPLICAOF", "127.0.0.1", free_port())  # from here on it gets nothing
+        await bus.register([SUB])
+        leader = await Leader.take(bus)
+        await capture(leader, 10)
+        async with working(bus) as got:
+            await until(lambda: _equal(len(got), 10))
+            servers.primary.kill()
+            await capture(leader, 20)
+            await all_delivered(bus, got, 20)
+
+
+async def test_a_bus_that_was_emptied_is_made_again_and_what_was_pruned_stays_away(tmp_path: Path) -> None:
+    redis_server.require()
+    server = RedisServer(tmp_path)
+    await asyncio.to_thread(server.start)
+    try:
+        async with opened(server.url) as bus, opened(server.url) as operator:
+            await bus.register([SUB])
+            leader = await Leader.take(bus)
+            async with working(bus) as got:
+                await capture(leader, 5)
+                call(server, "FLUSHALL")
+                await capture(leader, 10)
+                await all_delivered(bus, got, 10)
+            await operator.prune(NAME)
+            for _ in range(2):
+                with pytest.raises(NoSubscription):
+                    await leader.commit(event(10))
+            assert await bus.subscriptions() == []
+    finally:
+        server.kill()
 
 
 async def test_a_primary_that_hands_over_is_a_pause(servers: RedisWithSentinel) -> None:

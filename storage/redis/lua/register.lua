@@ -1,8 +1,11 @@
--- partitions, then name, source, subject of each.
-for i = 2, #ARGV, 3 do
+-- partitions, again, then name, source, subject of each. Again: only what is missing, and what was pruned stays away.
+local again = ARGV[2] == '1'
+for i = 3, #ARGV, 3 do
   local name, source, subject = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local id = redis.call('HGET', p .. ':subscriptions', name)
-  if id then
+  if again and (id or redis.call('HEXISTS', p .. ':pruned', name) == 1) then
+    id = nil
+  elseif id then
     local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
     redis.call('SREM', p .. ':entry:' .. known[1] .. '\n' .. known[2], id)
     redis.call('HSET', p .. ':subscription:' .. id, 'source', source, 'subject', subject)
@@ -11,9 +14,10 @@ for i = 2, #ARGV, 3 do
     redis.call('HSET', p .. ':subscription:' .. id, 'name', name, 'source', source, 'subject', subject,
       'registered', now(), 'pending', 0)
     redis.call('HSET', p .. ':subscriptions', name, id)
+    redis.call('HDEL', p .. ':pruned', name)
     for part = 0, tonumber(ARGV[1]) - 1 do
       redis.call('XGROUP', 'CREATE', stream(part), id .. ':' .. name, '$', 'MKSTREAM')
     end
   end
-  redis.call('SADD', p .. ':entry:' .. source .. '\n' .. subject, id)
+  if id then redis.call('SADD', p .. ':entry:' .. source .. '\n' .. subject, id) end
 end
