@@ -64,17 +64,24 @@ class World:
 
     objects: dict[str, Change] = field(default_factory=dict)
     history: list[Change] = field(default_factory=list)
+    shown: set[str] = field(default_factory=set)
     version: int = 10
     forgotten: int = 0
     resource: Resource = WORKFLOWS
     cluster: Any = None
 
-    def put(self, name: str) -> None:
-        """Make it, or change it."""
+    def put(self, name: str, *, shown: bool) -> None:
+        """Make it, or change it. What was shown once stays so."""
         known = self.objects.get(name)
         self.version += 1
         uid = known.meta.uid if known else f"uid-{self.version}"
+        if shown:
+            self.shown.add(uid)
         self.objects[name] = self._happened("MODIFIED" if known else "ADDED", name, uid)
+
+    def to_be_known(self) -> set[str]:
+        """The uids that consumers should know of: what is there and passes the filter."""
+        return {change.meta.uid for change in self.objects.values()} & self.shown
 
     def delete(self, name: str) -> None:
         if known := self.objects.pop(name, None):
@@ -87,7 +94,8 @@ class World:
 
     def _happened(self, type_: str, name: str, uid: str) -> Change:
         meta = Meta(name=name, namespace="default", uid=uid, resource_version=str(self.version))
-        change = Change(type_, meta, msgspec.json.encode({"metadata": {"name": name, "uid": uid}}))
+        body = {"metadata": {"name": name, "uid": uid}, "spec": {"shown": uid in self.shown}}
+        change = Change(type_, meta, msgspec.json.encode(body))
         self.history.append(change)
         return change
 
@@ -163,7 +171,7 @@ class Mortal:
             opened = opened_checkpoints(self.shelf, self.settings, now=self.hands.now, sleep=self.hands.sleep)
             store = await stack.enter_async_context(opened)
             bus = cast(Bus, SimpleNamespace(checkpoints=store, publisher=self.commits(self.queue, store)))
-            manifest = event_source().spec.resource[NAME]
+            manifest = event_source(filter={"fields": [{"key": "spec.shown", "value": "true"}]}).spec.resource[NAME]
             entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
             watch = Watch(entry, cast(Any, self.world), bus, term, cast(Any, None), Notices())
             journal: Journal | None = None
@@ -193,15 +201,14 @@ class Mortal:
                         await store._copy._timer
                 store._copy._waits = None
 
-    async def live(self, script: Sequence[str], places: int) -> float | None:
-        """Go through the script, dying once; whoever comes next goes on there. Returns when it died, None: it did not.
+    async def live(self, script: Sequence[str], places: Sequence[int]) -> list[float]:
+        """Go through the script and die after each number of places; whoever comes next goes on.
 
-        At the end one more watcher comes, which finds no history, and sees all there is to be seen.
+        Returns when they died. At the end one more watcher comes, which finds no history and sees what is there.
         """
-        rest = list(script)
-        died = None
-        while rest:
-            fuse = Fuse(self.hands, places) if died is None else Fuse(self.hands)
+        rest, deaths = list(script), list[float]()
+        while True:
+            fuse = Fuse(self.hands, *places[len(deaths) :][:1])
             try:
                 async with self.life(fuse) as life:
                     await life.capture()
@@ -210,9 +217,10 @@ class Mortal:
                         if fuse.blown is not None:
                             raise Crash
                     await life.hand_over()
+                    break
             except Crash:
-                assert died is None
-                died = fuse.blown
+                assert fuse.blown is not None
+                deaths.append(fuse.blown)
                 # The world goes on while nobody watches, and then forgets.
                 while rest and rest[0] != "watch":
                     action = rest.pop(0)
@@ -222,13 +230,13 @@ class Mortal:
         self.world.forget()
         async with self.life(Fuse(self.hands)) as life:
             await life.capture()
-        return died
+        return deaths
 
     async def _act(self, action: str, life: Life | None) -> None:
         verb, _, what = action.partition(" ")
         match verb:
-            case "put":
-                self.world.put(what)
+            case "put" | "hide":
+                self.world.put(what, shown=verb == "put")
             case "delete":
                 self.world.delete(what)
             case "forget":
