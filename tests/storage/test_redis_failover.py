@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from storage.contracts import SubscriptionSpec
 from storage.errors import ClaimLost, CommitMismatch, NoSubscription, Unavailable
-from storage.redis import RedisBus, RedisSettings
+from storage.redis import RedisBus, RedisSettings, client
 from storage.redis_url import Address
 from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.harness.proxy import Proxy
@@ -179,6 +180,26 @@ async def test_a_bus_that_was_emptied_is_made_again_and_what_was_pruned_stays_aw
             assert await bus.subscriptions() == []
     finally:
         server.kill()
+
+
+async def test_a_primary_that_hangs_is_a_pause(servers: RedisWithSentinel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections stay open, so only deadlines tell; when it goes on, it is not the primary any more."""
+    monkeypatch.setattr(client, "DEADLINE", 3.0)  # seconds, above what a blocking read waits
+    async with opened(servers.url) as bus:
+        await bus.register([SUB])
+        leader = await Leader.take(bus)
+        async with working(bus) as got:
+            await capture(leader, 10)
+            catch_up(servers.replica, servers.primary)
+            servers.primary.signal(signal.SIGSTOP)
+            try:
+                await capture(leader, 20)
+                await all_delivered(bus, got, 20)
+            finally:
+                servers.primary.signal(signal.SIGCONT)
+            await capture(leader, 30)
+            await all_delivered(bus, got, 30)
+    assert servers.named() == servers.replica.port
 
 
 async def test_a_primary_that_hands_over_is_a_pause(servers: RedisWithSentinel) -> None:
