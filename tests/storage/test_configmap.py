@@ -274,7 +274,7 @@ def objects(rng: random.Random, count: int) -> dict[str, Inventoried]:
 
 
 def test_the_documented_number_of_objects_fits() -> None:
-    parts = pack(KEY, objects(random.Random(1), 25_000), {})
+    parts = pack(KEY, objects(random.Random(1), 30_000), {})
     assert sum(map(len, parts.values())) < 900 << 10
 
 
