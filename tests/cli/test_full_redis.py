@@ -1,4 +1,4 @@
-"""A bus in Redis that is full: of memory, or of what nobody works on."""
+"""A bus in Redis and its bounds: memory, backlog, and what it keeps of what is settled."""
 
 from __future__ import annotations
 
@@ -85,6 +85,32 @@ async def test_a_full_backlog_blocks_the_watcher_and_names_who_holds_it(desk: De
     full = watch.lines("the bus is full")
     assert all("maxPending" in str(line["fix"]) for line in full)
     assert len(full) == len(watch.lines("recovered")), "said once each time"
+
+
+async def test_only_what_everybody_has_settled_is_forgotten(desk: Desk, redis: RedisServer) -> None:
+    own = "subscriptions: [{name: billing, eventSourceName: workflows, eventName: changed}]"
+    desk.write("bus.yaml", BUS.format(url=redis.url, more=f"retention: 0s\n  {own}"))
+    names = [f"flow-{number}" for number in range(10)]
+
+    async def retained() -> int:
+        done = await desk.call("replay", "--subscription", "print/line", "--dry-run")
+        return int(done.out.split()[0])
+
+    async with desk.running("watch") as watch:
+        await watch.until('"leading"')
+        async with desk.running("work") as work:
+            await create(desk, names)
+            await delivered(work, names)
+    async with desk.running("watch") as watch:  # who begins to lead sweeps
+        await watch.until('"leading"')
+        assert await retained() == len(names), "billing is owed them"
+    desk.write("bus.yaml", BUS.format(url=redis.url, more="retention: 0s"))
+    assert (await desk.call("bus", "prune", "billing", "--yes")).code == 0
+    async with desk.running("watch") as watch:
+        await watch.until('"leading"')
+        async with asyncio.timeout(DELIVERED):
+            while await retained():
+                pass
 
 
 async def test_a_redis_that_may_evict_is_refused_with_the_fix(desk: Desk, tmp_path: Path) -> None:
