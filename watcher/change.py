@@ -84,23 +84,44 @@ _list = msgspec.json.Decoder(_List)
 _status = msgspec.json.Decoder(Status)
 _changes = frozenset({"ADDED", "MODIFIED", "DELETED"})
 _known = _changes | {"BOOKMARK", "ERROR"}
+_usual_starts = [(type_, f'{{"type":"{type_}","object":'.encode()) for type_ in ("MODIFIED", "ADDED", "DELETED")]
 
 
 def decode_line(line: bytes) -> Change:
     """One line of a watch stream. Raises Malformed."""
     try:
-        decoded = _line.decode(line)
-        body = bytes(decoded.object)
-        if decoded.type == "ERROR":
+        type_, body = _usual(line) or _parts(line)
+        if type_ == "ERROR":
             return Change("ERROR", Meta(), body)
-        meta = _object.decode(body).metadata
+        try:
+            meta = _object.decode(body).metadata
+        except UNREADABLE:
+            type_, body = _parts(line)  # not as usual after all
+            meta = _object.decode(body).metadata
     except UNREADABLE as e:
         raise Malformed(f"a line of the watch is no change: {e}: {_shown(line)}") from e
-    if decoded.type not in _known:
-        raise Malformed(f"a line of the watch has the unknown type {decoded.type!r}")
-    if not meta.resource_version or (decoded.type in _changes and not (meta.uid and meta.name)):
+    if type_ not in _known:
+        raise Malformed(f"a line of the watch has the unknown type {type_!r}")
+    if not meta.resource_version or (type_ in _changes and not (meta.uid and meta.name)):
         raise Malformed(f"an object of the watch has no resourceVersion, uid or name: {_shown(line)}")
-    return Change(decoded.type, meta, body)
+    return Change(type_, meta, body)
+
+
+def _usual(line: bytes) -> tuple[str, bytes] | None:
+    """Type and object of a line as API servers write it, found without reading the object; None if it is another.
+
+    Whether the object is one is up to who decodes it.
+    """
+    for type_, start in _usual_starts:
+        if line.startswith(start):
+            return (type_, line[len(start) : -1]) if line.endswith(b"}") else None
+    return None
+
+
+def _parts(line: bytes) -> tuple[str, bytes]:
+    """Type and object of any line. Raises what decoding raises."""
+    decoded = _line.decode(line)
+    return decoded.type, bytes(decoded.object)
 
 
 def decode_object(text: bytes) -> Meta:

@@ -93,7 +93,7 @@ class Journal:
     ) -> None:
         """Make events, inventory and the changed fields of the state durable together.
 
-        Blocks while the bus cannot take them, and says so: nothing more is read meanwhile. Repeating is safe, for the
+        Blocks while the bus cannot take them, and says so: little more is read meanwhile. Repeating is safe, for the
         batch is the same. Raises CommitMismatch and LeadershipLost.
         """
         state = msgspec.structs.replace(self.state, **changes)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -38,6 +39,26 @@ INSTANT_SECONDS, INSTANT_CLOSES = 1.0, 3
 HEED_SECONDS = 5.0  # between two looks at a checkpoint that somebody else may have moved
 
 
+@dataclass(frozen=True)
+class Captured:
+    """A commit that is ready to be made."""
+
+    events: Sequence[Event]
+    upserts: Mapping[str, Inventoried]
+    bodies: Mapping[str, bytes]
+    removals: frozenset[str]
+    position: str
+
+    async def commit(self, journal: Journal) -> None:
+        """Make it. Raises CommitMismatch, LeadershipLost."""
+        await journal.commit(
+            self.events, upserts=self.upserts, bodies=self.bodies, removals=self.removals, position=self.position
+        )
+
+
+Commits = asyncio.Queue[Captured]
+
+
 class Watch:
     """Captures one entry for as long as the term lasts.
 
@@ -63,6 +84,7 @@ class Watch:
         self.timelines = {} if timelines is None else timelines
         self.failures = 0  # in a row, without a line from the watch
         self.closes = 0  # instant ones, in a row
+        self.lines = 0  # of the last watch
         self.suspicion = ""  # why history is taken to be missing, though the checkpoint does not say so yet
         self.auditor = Auditor(entry)
 
@@ -129,28 +151,41 @@ class Watch:
 
     async def follow(self, journal: Journal) -> None:
         """Watch from the position and commit what comes: little at a time when idle, much under load, no timer."""
-        opened, lines = time.monotonic(), 0
-        async with aclosing(self.api.watch(journal.state.position)) as stream:
-            async for changes in stream:
-                self.notices.over(self.entry.key)
-                lines += len(changes)
-                if lines:
-                    self.failures = self.closes = 0
-                for start in range(0, len(changes), BATCH):
-                    await self.capture(journal, changes[start : start + BATCH])
+        opened = time.monotonic()
+        commits: Commits = asyncio.Queue(maxsize=1)
+        await first_of(self.read(journal, commits), commit(journal, commits))
         lasted = time.monotonic() - opened
         if lasted < WATCH_SECONDS[0]:
             # Ended before its time: the server was restarted, or etcd put back. If nobody was refused meanwhile (we
             # slept, or it was quick), and versions have grown past ours, this is the only trace.
             self.auditor.soon()
-        if lines == 0 and lasted < INSTANT_SECONDS:
+        if not self.lines and lasted < INSTANT_SECONDS:
             self.closes += 1
             if self.closes >= INSTANT_CLOSES:
                 # An expired watch on `events` gives no error, only this (kubernetes/kubernetes#104171).
                 self.suspicion, self.closes = CLOSED, 0
             raise ApiError("the API server closed the watch at once")
 
-    async def capture(self, journal: Journal, changes: Sequence[Change]) -> None:
+    async def read(self, journal: Journal, commits: Commits) -> None:
+        """Read to the end of the stream, and make the next commit ready while one is under way."""
+        self.lines = 0
+        try:
+            async with aclosing(self.api.watch(journal.state.position)) as stream:
+                async for changes in stream:
+                    self.notices.over(self.entry.key)
+                    self.lines += len(changes)
+                    if self.lines:
+                        self.failures = self.closes = 0
+                    for start in range(0, len(changes), BATCH):
+                        if self.entry.keeps_objects:
+                            await commits.join()  # the last bodies are those of the commit before
+                        await commits.put(await self.capture(journal, changes[start : start + BATCH]))
+        except Exception:
+            await commits.join()  # what came before the end of the stream counts
+            raise
+        await commits.join()
+
+    async def capture(self, journal: Journal, changes: Sequence[Change]) -> Captured:
         """One commit: the events that pass, what the inventory learns, and how far we have read."""
         events: list[Event] = []
         upserts: dict[str, Inventoried] = {}
@@ -182,7 +217,7 @@ class Watch:
             metrics.CHANGES.labels(self.entry.key, kind).inc(count)
         position = changes[-1].meta.resource_version
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
-        await journal.commit(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)
+        return Captured(events, upserts, last, frozenset(removals), position)
 
     async def pause(self) -> None:
         """Go on at once after what is routine, but not again and again."""
@@ -203,6 +238,14 @@ class Watch:
         if isinstance(error, ApiError) and error.status == 401:
             with suppress(ApiError):  # it says so itself at the next request
                 await self.api.cluster.refresh()
+
+
+async def commit(journal: Journal, commits: Commits) -> None:
+    """Make the commits one after the other, for ever. Raises CommitMismatch, LeadershipLost."""
+    while True:
+        captured = await commits.get()
+        await captured.commit(journal)
+        commits.task_done()
 
 
 async def first_of(*sides: Coroutine[Any, Any, None]) -> None:

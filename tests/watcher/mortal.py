@@ -189,7 +189,8 @@ class Mortal:
                     await relist(journal, cast(Any, self.world), reason, watch.notices)
                 changes = self.world.since(journal.state.position)
                 for start in range(0, len(changes), BATCH):
-                    await watch.capture(journal, changes[start : start + BATCH])
+                    captured = await watch.capture(journal, changes[start : start + BATCH])
+                    await captured.commit(journal)
 
             try:
                 yield Life(capture, store.flush)

@@ -1,0 +1,95 @@
+"""The next commit is made ready while one is under way, and no more than that is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from storage.contracts import Term
+from storage.errors import LeadershipLost
+from tests.watcher.rig import KEY, NAME, SOURCE, event_source
+from watcher.change import Change, Meta
+from watcher.cluster import ApiError
+from watcher.entry import Entry
+from watcher.journal import Journal
+from watcher.notices import Notices
+from watcher.pipeline import Watch
+
+
+class Stream:
+    """An API server whose watch gives one change at a time, and then breaks. ``read``: how many were taken."""
+
+    resource = None
+
+    def __init__(self, changes: int) -> None:
+        self.changes = changes
+        self.read = 0
+
+    async def watch(self, position: str) -> AsyncGenerator[list[Change]]:
+        yield []
+        for number in range(1, self.changes + 1):
+            self.read = number
+            meta = Meta(name=f"wf-{number}", namespace="default", uid=f"uid-{number}", resource_version=str(number))
+            yield [Change("ADDED", meta, b"{}")]
+        raise ApiError("the watch was cut")
+
+
+class Commits:
+    """A journal's commits, each as long as the test likes."""
+
+    def __init__(self) -> None:
+        self.state = SimpleNamespace(position="0", started="2026-01-01T00:00:00Z", timeline=0)
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.may = asyncio.Semaphore(0)
+        self.error: Exception | None = None
+
+    async def bodies(self, uids: list[str]) -> dict[str, bytes]:
+        return {}
+
+    async def commit(self, events: object, *, position: str, **_: object) -> None:
+        self.begun.append(position)
+        await self.may.acquire()
+        if self.error:
+            raise self.error
+        self.done.append(position)
+
+
+def watch_of(stream: Stream) -> Watch:
+    manifest = event_source().spec.resource[NAME]
+    entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
+    return Watch(entry, cast(Any, stream), cast(Any, None), Term(1, "test"), cast(Any, None), Notices())
+
+
+async def quiet(stream: Stream) -> None:
+    """Wait until nothing more is read."""
+    seen = -1
+    while seen != stream.read:
+        seen = stream.read
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+async def test_a_commit_that_takes_long_lets_little_be_read_and_what_was_read_is_committed_in_order() -> None:
+    stream, commits = Stream(50), Commits()
+    following = asyncio.create_task(watch_of(stream).follow(cast(Journal, commits)))
+    await quiet(stream)
+    assert commits.begun == ["1"] and stream.read <= 3
+    for _ in range(50):
+        commits.may.release()
+    with pytest.raises(ApiError, match="cut"):
+        await following
+    assert commits.done == [str(number) for number in range(1, 51)], "all that came before the stream broke"
+
+
+async def test_a_leader_that_is_fenced_ends_the_watch_at_once() -> None:
+    stream, commits = Stream(50), Commits()
+    commits.error = LeadershipLost("fenced")
+    commits.may.release()
+    with pytest.raises(LeadershipLost):
+        await watch_of(stream).follow(cast(Journal, commits))
+    assert commits.done == []
