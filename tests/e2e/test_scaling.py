@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from storage.testing.actors import event
 from tests.harness.fleet import Fleet
 from tests.harness.processes import Processes, until
@@ -21,6 +23,7 @@ SHARE_SECONDS = 10.0  # a rebalance takes about one; the machine has a core for 
 UNEVEN = 2.0  # what the busiest worker may do of the mean
 
 
+@pytest.mark.timeout(300)
 async def test_workers_scale_from_one_to_eight_to_two_under_load(redis: RedisServer, tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         fleet = Fleet(tmp_path, processes, redis.url, partitions=PARTITIONS)
