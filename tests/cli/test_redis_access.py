@@ -89,6 +89,14 @@ async def test_watch_work_and_operator_with_secrets_tls_and_the_rights_in_the_ma
         pruned = await desk.call("bus", "prune", "--yes", *mounted)
         assert pruned.code == 0, pruned.err
         assert WORD not in watch.out + watch.err + work.out + work.err
+        bus(desk, f"url: 'rediss://127.0.0.1:{port}', username: kubecdc, password: {{name: redis, key: password}}")
+        stranger = await desk.call("bus", "show", *mounted)
+        assert stranger.code == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in stranger.err
+        assert "caCertSecret" in stranger.err
+        async with desk.running("work", *mounted) as waiting:  # the server's certificate may be the one to change
+            await waiting.until("waiting for the bus.*CERTIFICATE_VERIFY_FAILED.*caCertSecret|caCertSecret.*waiting")
+        bus(desk, f"url: 'rediss://127.0.0.1:{port}', tls: {{{refs}}}")
         without = await desk.call("bus", "show")
         assert (without.code, without.out) == (2, ""), "the certificates are files of the Secret too"
         assert "cannot be read: No such file" in without.err
