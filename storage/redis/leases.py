@@ -83,7 +83,7 @@ class Leases:
         """Say now and then that we live, for ever."""
         while True:
             await asyncio.sleep(min(BEAT, self._ack_wait / 4))
-            with suppress(Unavailable):  # whoever reads says so
+            with suppress(KubecdcError):  # whoever reads says so
                 await self.beat()
 
     async def fresh(self) -> None:

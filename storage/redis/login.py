@@ -26,6 +26,10 @@ class Login(CredentialProvider):
             raise AuthenticationError(str(e)) from e
         return (self._username, password) if self._username else (password,)
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same: a file that is mounted is read in no time."""
+        return self.get_credentials()
+
 
 def login(username: str, password: str, secret: Callable[[], str] | None) -> Login | None:
     """None if there is nothing to say."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.apiserver.certificates import Authority
 from tests.cli.rig import Desk
@@ -43,6 +44,7 @@ async def guarded(folder: Path, *options: str) -> AsyncIterator[RedisServer]:
     server = RedisServer(folder, *options)
     await asyncio.to_thread(server.start)
     call(server, "ACL", "SETUSER", "kubecdc", "on", f">{WORD}", *RULES[0].split())
+    call(server, "ACL", "SETUSER", "admin", "on", f">{WORD}", "+@all")
     call(server, "ACL", "SETUSER", "default", "off")
     try:
         yield server
@@ -201,3 +203,22 @@ async def test_a_redis_that_is_too_old_is_refused(desk: Desk) -> None:
     assert done.code == 1
     assert "is Redis 6.0.16, a bus needs 6.2 or newer" in done.err
     assert "upgrade it" in done.err
+
+
+async def test_a_user_that_is_barred_at_work_ends_the_process_with_one_line(desk: Desk, tmp_path: Path) -> None:
+    async with guarded(tmp_path) as server:
+        bus(desk, f"url: 'redis://kubecdc:{WORD}@127.0.0.1:{server.port}'")
+        async with desk.running("watch") as watch, desk.running("work") as work:
+            await watch.until('"leading"')
+            await desk.create("flow")
+            await work.until('"flow"', out=True)
+            with Redis.from_url(f"redis://admin:{WORD}@127.0.0.1:{server.port}") as client:
+                client.execute_command("ACL", "SETUSER", "kubecdc", "-evalsha", "-eval")
+            for process in (watch, work):
+                async with asyncio.timeout(20):
+                    assert await process.process.wait() == 2
+        for process in (watch, work):
+            assert "forbids what a bus needs" in process.err
+            assert "Traceback" not in process.err
+            assert "redis.credentials" not in process.err, "the library has nothing to say of each connection"
+            assert WORD not in process.out + process.err
