@@ -15,8 +15,8 @@ help: ## Show what there is to make
 demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
 
-test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBEBUILDER_ASSETS=DIR for a real API server)
-	$(BIN)/pytest
+test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=2)
+	$(BIN)/pytest -n $(or $(JOBS),2)
 
 lint: $(READY) ## Style, types, import rules
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.apiserver import RealApiServer, require_assets
 from tests.storage import redis_server
@@ -15,6 +16,26 @@ from tests.storage.redis_server import RedisServer
 # A busy machine makes single examples slow; what is too slow altogether is found by each test's own timeout.
 settings.register_profile("kubecdc", deadline=None, print_blob=True)
 settings.load_profile("kubecdc")
+
+END_TO_END = "tests/e2e/"
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # the library has no types
+    """In parallel file by file. What fills a machine by itself goes one after another, and first: it takes longest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return END_TO_END if file.startswith(END_TO_END) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
 
 
 @pytest.fixture(scope="session")

@@ -15,17 +15,21 @@ from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server
 from tests.harness.stack import Stack
-from tests.harness.trial import judge, raise_stack
+from tests.harness.trial import BRISK, judge, raise_stack
 from tests.harness.writer import Writer
 
 GRACE = 5.0  # seconds
+SOON = 20.0  # seconds; whoever waits for a claim to lapse waits for a minute
+PATIENT = {**BRISK, "ackWait": "60s"}
 
 
 @pytest.fixture
 async def stack(simulator: Server, tmp_path: Path) -> AsyncIterator[Stack]:
     """A watcher and a worker, at work."""
     with Processes(tmp_path) as processes:
-        yield await raise_stack(tmp_path, simulator, processes, watchers=("watcher-1",), workers=("worker-1",))
+        yield await raise_stack(
+            tmp_path, simulator, processes, watchers=("watcher-1",), workers=("worker-1",), redelivery=PATIENT
+        )
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ async def test_a_worker_told_to_go_leaves_nothing_in_flight(stack: Stack, writer
     assert await stack.processes["worker-1"].stop(GRACE) == 0
     left = time.monotonic()
     stack.start_worker("worker-2")
-    await until(lambda: stack.receipts("relay/post")[-1].at > left, 2.0, "the next request")
+    await until(lambda: stack.receipts("relay/post")[-1].at > left, SOON, "the next request")
     await stack.behave(Behaviour())
     await stack.settle(writer.version)
     report = await judge(stack, writer)
@@ -58,7 +62,7 @@ async def test_a_worker_hands_back_what_the_receiver_does_not_answer(stack: Stac
     left = time.monotonic()
     await stack.behave(Behaviour())
     stack.start_worker("worker-2")
-    await until(lambda: stack.receipts("relay/post")[-1].at > left, 2.0, "the next request")
+    await until(lambda: stack.receipts("relay/post")[-1].at > left, SOON, "the next request")
     await stack.settle(writer.version)
     stack.absences.append(Absence(told, left))
     report = await judge(stack, writer)
