@@ -42,11 +42,11 @@ async def guarded(folder: Path, *options: str) -> AsyncIterator[RedisServer]:
     """A server that lets in a user with the rights in the manual, and nobody else."""
     redis_server.require()
     server = RedisServer(folder, *options)
-    await asyncio.to_thread(server.start)
-    call(server, "ACL", "SETUSER", "kubecdc", "on", f">{WORD}", *RULES[0].split())
-    call(server, "ACL", "SETUSER", "admin", "on", f">{WORD}", "+@all")
-    call(server, "ACL", "SETUSER", "default", "off")
     try:
+        await asyncio.to_thread(server.start)
+        call(server, "ACL", "SETUSER", "kubecdc", "on", f">{WORD}", *RULES[0].split())
+        call(server, "ACL", "SETUSER", "admin", "on", f">{WORD}", "+@all")
+        call(server, "ACL", "SETUSER", "default", "off")
         yield server
     finally:
         server.kill()
@@ -149,8 +149,8 @@ async def test_what_is_wrong_is_one_clear_line(
 async def test_servers_that_know_better_are_heard(desk: Desk, tmp_path: Path) -> None:
     redis_server.require()
     servers = RedisWithSentinel(tmp_path)
-    await asyncio.to_thread(servers.start)
     try:
+        await asyncio.to_thread(servers.start)
         bus(desk, f"url: '{servers.url.replace('events', 'other')}'")
         done = await desk.call("work")
         assert done.code == 2
@@ -167,8 +167,8 @@ async def test_servers_that_know_better_are_heard(desk: Desk, tmp_path: Path) ->
 async def test_a_cluster_that_is_down_says_so(desk: Desk, tmp_path: Path) -> None:
     redis_server.require()
     cluster = RedisCluster(tmp_path, primaries=2)
-    await asyncio.to_thread(cluster.start)
     try:
+        await asyncio.to_thread(cluster.start)
         other = next(node for node in cluster.nodes if node is not cluster.owner("kubecdc:default"))
         bus(desk, f"url: 'redis://127.0.0.1:{other.port}'")
         done = await desk.call("bus", "show")

@@ -22,7 +22,7 @@ from storage.sqlite import SqliteBus, SqliteSettings, open_bus
 from storage.sqlite.bus import CAPABILITIES
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
-from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel
+from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, running
 
 
 @dataclass
@@ -119,10 +119,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Debian has it from 13 on, and this project's tests run on 12 too: so it may be missing also where CI is set."""
     if not shutil.which("valkey-server"):
         pytest.skip("there is no valkey-server: `apt-get install valkey-server`, where there is one")
-    server = RedisServer(tmp_path_factory.mktemp("valkey"), program="valkey-server")
-    server.start()
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path_factory.mktemp("valkey"), program="valkey-server")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -135,10 +133,8 @@ async def valkey_harness(valkey: RedisServer, request: pytest.FixtureRequest) ->
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """Three primaries, for tests that leave them alone."""
     redis_server.require()
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), primaries=3)
-    cluster.start()
-    yield cluster
-    cluster.kill()
+    with running(RedisCluster(tmp_path_factory.mktemp("cluster"), primaries=3)) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -151,10 +147,8 @@ async def cluster_harness(shared_cluster: RedisCluster, request: pytest.FixtureR
 def shared_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisWithSentinel]:
     """For tests that leave the servers alone."""
     redis_server.require()
-    servers = RedisWithSentinel(tmp_path_factory.mktemp("sentinel"))
-    servers.start()
-    yield servers
-    servers.kill()
+    with running(RedisWithSentinel(tmp_path_factory.mktemp("sentinel"))) as servers:
+        yield servers
 
 
 @pytest.fixture

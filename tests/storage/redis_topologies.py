@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from redis import Redis
 from redis.crc import key_slot
@@ -49,6 +50,27 @@ def catch_up(replica: RedisServer, primary: RedisServer) -> None:
     """Wait until a replica has all that its primary has now."""
     there = call(primary, "INFO", "replication")["master_repl_offset"]
     eventually(lambda: call(replica, "INFO", "replication")["slave_repl_offset"] >= there)
+
+
+class Startable(Protocol):
+    """What is started and killed as one."""
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+Servers = TypeVar("Servers", bound=Startable)
+
+
+@contextmanager
+def running(servers: Servers) -> Iterator[Servers]:
+    """Started for the block; a start that fails leaves no process behind either."""
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.kill()
 
 
 class RedisCluster:
@@ -158,6 +180,7 @@ class RedisWithSentinel:
         self._folder = folder
         self._announced = announced or Address("127.0.0.1", self.primary.port)
         self._options = sentinel
+        self._servers = [self.primary, self.replica]
         self.sentinel: Sentinel
 
     @property
@@ -169,13 +192,14 @@ class RedisWithSentinel:
         self.replica.start()
         eventually(partial(follows, self.replica))
         self.sentinel = Sentinel(self._folder / "sentinel", self._announced, *self._options)
+        self._servers.append(self.sentinel)
         self.sentinel.start()
         call(self.sentinel, "SENTINEL", "DEBUG", "INFO-PERIOD", 200, "PUBLISH-PERIOD", 200)  # ms, else it takes 10 s
         # Once it knows the replica it can put it in the primary's place.
         eventually(self._replaceable)
 
     def kill(self) -> None:
-        for server in (self.sentinel, self.replica, self.primary):
+        for server in self._servers:
             server.kill()
 
     def named(self) -> int:

@@ -18,7 +18,7 @@ from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.apiserver.certificates import Authority
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer, free_port
-from tests.storage.redis_topologies import PRIMARY, RedisCluster, Sentinel, call
+from tests.storage.redis_topologies import PRIMARY, RedisCluster, Sentinel, call, running
 
 ROOT = Path(__file__).resolve().parents[2]
 LUA = ROOT / "storage/redis/lua"
@@ -71,10 +71,8 @@ class TlsServer(RedisServer):
 @pytest.fixture(scope="module")
 def tls_server(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[TlsServer]:
     redis_server.require()
-    server = TlsServer(tmp_path_factory.mktemp("tls"), certificates)
-    server.start()
-    yield server
-    server.kill()
+    with running(TlsServer(tmp_path_factory.mktemp("tls"), certificates)) as server:
+        yield server
 
 
 def ours(certificates: Path) -> str:
@@ -95,9 +93,9 @@ async def test_tls_to_sentinels_and_the_primary_they_name(tmp_path: Path, certif
     port = free_port()
     options = " ".join(tls(certificates, port)).replace("--", "\n").strip().splitlines()
     sentinel = Sentinel(tmp_path / "sentinel", Address("127.0.0.1", server.tls_port), *options, "tls-replication yes")
-    server.start()
-    sentinel.start()
     try:
+        server.start()
+        sentinel.start()
         async with opened(f"rediss+sentinel://127.0.0.1:{port}/{PRIMARY}?{ours(certificates)}") as bus:
             await use(bus)
     finally:
@@ -111,8 +109,8 @@ async def test_tls_to_a_cluster(tmp_path: Path, certificates: Path) -> None:
     (node,) = cluster.nodes
     port = free_port()
     node.options = (*node.options, "--tls-cluster", "yes", *tls(certificates, port))
-    cluster.start()
     try:
+        cluster.start()
         async with opened(f"rediss+cluster://127.0.0.1:{port}?{ours(certificates)}") as bus:
             await use(bus)
     finally:
@@ -155,8 +153,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     redis_server.require()
     path = tmp_path / "redis.sock"
     server = RedisServer(tmp_path, "--unixsocket", str(path), "--requirepass", "geheim")
-    server.start()
     try:
+        server.start()
         for url in (f"unix://{path}?db=3&password=geheim", f"unix://:geheim@{path}"):
             async with opened(url) as bus:
                 await use(bus)
@@ -174,11 +172,9 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 def guarded(tmp_path: Path) -> Iterator[RedisServer]:
     """A server with a user that has the rights which the manual names, and no more."""
     redis_server.require()
-    server = RedisServer(tmp_path)
-    server.start()
-    call(server, "ACL", "SETUSER", "kubecdc", "on", ">geheim", *RULES[0].split())
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path)) as server:
+        call(server, "ACL", "SETUSER", "kubecdc", "on", ">geheim", *RULES[0].split())
+        yield server
 
 
 async def test_the_rights_in_the_manual_suffice_and_each_is_needed(guarded: RedisServer) -> None:
@@ -231,11 +227,11 @@ async def test_a_password_is_read_anew_for_each_connection(guarded: RedisServer)
 
 async def test_users_of_sentinels_are_their_own(guarded: RedisServer, tmp_path: Path) -> None:
     sentinel = Sentinel(tmp_path / "sentinel", Address("127.0.0.1", guarded.port))
-    sentinel.start()
-    call(sentinel, "ACL", "SETUSER", "finder", "on", ">secret", *RULES[1].split())
-    call(sentinel, "ACL", "SETUSER", "default", "off")
-    url = f"redis+sentinel://kubecdc:geheim@127.0.0.1:{sentinel.port}/{PRIMARY}"
     try:
+        sentinel.start()
+        call(sentinel, "ACL", "SETUSER", "finder", "on", ">secret", *RULES[1].split())
+        call(sentinel, "ACL", "SETUSER", "default", "off")
+        url = f"redis+sentinel://kubecdc:geheim@127.0.0.1:{sentinel.port}/{PRIMARY}"
         async with opened(f"{url}?sentinel_username=finder&sentinel_password=secret") as bus:
             await use(bus)
         async with opened(url, Access(sentinel_username="finder", sentinel_password=lambda: "secret")):

@@ -19,7 +19,7 @@ from tests.harness.proxy import Proxy
 from tests.storage import redis_server
 from tests.storage.conftest import RedisHarness
 from tests.storage.redis_server import RedisServer, free_port
-from tests.storage.redis_topologies import PRIMARY, RedisCluster, RedisWithSentinel, call, catch_up, follows
+from tests.storage.redis_topologies import PRIMARY, RedisCluster, RedisWithSentinel, call, catch_up, follows, running
 
 NAME = "billing"
 SUB = SubscriptionSpec(NAME, SOURCE, SUBJECT)
@@ -39,20 +39,16 @@ async def opened(url: str) -> AsyncIterator[RedisBus]:
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[RedisWithSentinel]:
     redis_server.require()
-    servers = RedisWithSentinel(tmp_path)
-    servers.start()
-    yield servers
-    servers.kill()
+    with running(RedisWithSentinel(tmp_path)) as servers:
+        yield servers
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
     """Three primaries, and a replica of the one that has the slot of the bus."""
     redis_server.require()
-    cluster = RedisCluster(tmp_path, primaries=3, replicas=1)
-    cluster.start()
-    yield cluster
-    cluster.kill()
+    with running(RedisCluster(tmp_path, primaries=3, replicas=1)) as cluster:
+        yield cluster
 
 
 async def capture(leader: Leader, count: int) -> None:
@@ -163,8 +159,8 @@ async def test_a_subscription_that_the_promoted_replica_never_heard_of_is_regist
 async def test_a_bus_that_was_emptied_is_made_again_and_what_was_pruned_stays_away(tmp_path: Path) -> None:
     redis_server.require()
     server = RedisServer(tmp_path)
-    await asyncio.to_thread(server.start)
     try:
+        await asyncio.to_thread(server.start)
         async with opened(server.url) as bus, opened(server.url) as operator:
             await bus.register([SUB])
             leader = await Leader.take(bus)
@@ -283,8 +279,8 @@ async def behind(kind: str, folder: Path, proxy: Proxy) -> AsyncIterator[tuple[R
             servers = RedisWithSentinel(folder, announced=Address("127.0.0.1", proxy.port))
             server = servers.primary
     proxy.server_port = server.port
-    await asyncio.to_thread(servers.start)
     try:
+        await asyncio.to_thread(servers.start)
         yield server, servers.url if isinstance(servers, RedisWithSentinel) else url
     finally:
         servers.kill()
@@ -319,8 +315,8 @@ async def test_a_name_that_leads_to_another_primary_is_followed(tmp_path: Path) 
     """As behind a Service: connections stay with the old one, which is a replica now, until they are closed."""
     redis_server.require()
     servers = RedisWithSentinel(tmp_path)
-    await asyncio.to_thread(servers.start)
     try:
+        await asyncio.to_thread(servers.start)
         async with Proxy(servers.primary.port) as proxy, opened(f"redis://127.0.0.1:{proxy.port}/0") as bus:
             await bus.register([SUB])
             leader = await Leader.take(bus)
