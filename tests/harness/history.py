@@ -64,6 +64,7 @@ class History:
         self._first_restore = min((restore.at for restore in restores), default=math.inf)
         self._undone = {place for restore in restores for place in range(restore.kept, restore.at)}
         self.standing = [place for place in range(len(changes)) if place not in self._undone]
+        self._standing = set(self.standing)
         self.lives: dict[str, Life] = defaultdict(Life)
         self._by_state: dict[tuple[str, int, str], list[int]] = defaultdict(list)
         self._revived: dict[int, list[float]] = defaultdict(list)
@@ -88,6 +89,12 @@ class History:
         """Whether a watch may have missed its end: in a restore, after one (among versions that it may believe seen),
         or in the stretch that one undid (the line need not have been sent)."""
         return any(end >= self._first_restore + ENDED or end in self._undone for end in self._ends.get(uid, []))
+
+    def undone(self, uid: str, version: int, tag: str, action: Action) -> bool:
+        """Whether that was so once, and restores have undone it each time."""
+        ends = [place for place, change in enumerate(self.changes) if change.uid == uid and change.action == "DELETE"]
+        places = ends if action == "DELETE" else self.states(uid, version, tag)
+        return bool(places) and self._standing.isdisjoint(places)
 
     def restored_before(self, place: int) -> bool:
         """Whether the change was made after a restore."""

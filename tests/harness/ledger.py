@@ -12,7 +12,8 @@ watch recorded. Nothing here asks the program under test what it thinks it did.
   was not announced, or at the end something is there that is gone, gone that is there, or not as it is.
 
 *forgotten*: what would be out of order or misled, but that Redis lost the tail in which alone the object was announced,
-and a gap then covered its version: Redis' tail and the API's history lost together, the exception that is promised.
+and a gap then covered its version, or the change, and a restore undid it: Redis' tail and the API's history lost
+together, the exception that is promised.
 
 What a restore of etcd undid may have been delivered or not. What was made after one may be collapsed by the next gap,
 wherever that begins: its beginning is a version of a past that never was.
@@ -182,7 +183,7 @@ def audit(
     history = History(changes, restores)
     spans = sorted((_Span.of(gap, clock) for gap in gaps), key=lambda span: span.time)
     tails = [absence for absence in absences if absence.cause == TAIL]
-    doubt = _Doubt(tails, spans, accepted)
+    doubt = _Doubt(tails, spans, accepted, history)
     passes = expected or (lambda change: True)
     told = {(r.uid, r.version, r.tag) for r in accepted if r.action != "DELETE"}
     deletions = {r.uid for r in accepted if r.action == "DELETE"}
@@ -256,11 +257,15 @@ class _Span:
 
 
 class _Doubt:
-    """Objects that were announced only in a tail that Redis lost, in versions whose history then was lost too."""
+    """What was announced only in a tail that Redis lost, and whose history was lost too: a gap covers the version in
+    which the object was announced, or a restore of etcd undid the change."""
 
-    def __init__(self, tails: Sequence[Absence], spans: Sequence[_Span], receipts: Sequence[Receipt]) -> None:
+    def __init__(
+        self, tails: Sequence[Absence], spans: Sequence[_Span], receipts: Sequence[Receipt], history: History
+    ) -> None:
         self._tails = tails
         self._spans = spans
+        self._history = history
         self._first: dict[str, Receipt] = {}
         for receipt in receipts:
             self._first.setdefault(receipt.uid, receipt)
@@ -268,15 +273,21 @@ class _Doubt:
 
     def given(self, before: Receipt, what: str) -> bool:
         """Whether what follows from that receipt is excused; it is noted then."""
-        first = self._first[before.uid]
         excused = any(
-            tail.since <= first.at <= before.at <= tail.until + LATE
-            and any(span.time >= tail.since and span.covers(first.sequence) for span in self._spans)
+            tail.since <= before.at <= tail.until + LATE
+            and (self._expired(tail, self._first[before.uid]) or self._undone(before))
             for tail in self._tails
         )
         if excused:
             self.benefits.append(what)
         return excused
+
+    def _expired(self, tail: Absence, first: Receipt) -> bool:
+        after = [span for span in self._spans if span.time >= tail.since]
+        return tail.since <= first.at and any(span.covers(first.sequence) for span in after)
+
+    def _undone(self, before: Receipt) -> bool:
+        return self._history.undone(before.uid, before.version, before.tag, before.action)
 
 
 def _duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:

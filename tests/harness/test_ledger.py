@@ -433,3 +433,22 @@ def test_an_end_is_not_forgotten_of_an_object_that_was_known_before_the_tail(wor
     report = audit(world.changes, world.receipts, [gap(108, 110)], absences=[tail])
     assert not report.forgotten
     assert report.misled
+
+
+@pytest.mark.parametrize("tail", [True, False])
+def test_what_a_restore_undid_is_forgotten_with_the_tail_that_told_it(world: World, tail: bool) -> None:
+    """Redis and etcd both come back as they were before the UPDATE, so its version is given out again unnoticed."""
+    world.changes = [replace(change, tag=str(n)) for n, change in enumerate(world.changes)]
+    world.receipts = [replace(receipt, tag=str(n)) for n, receipt in enumerate(world.receipts)]
+    told = len(world.receipts)
+    world.write("UPDATE", "a")
+    world.write("UPDATE", "a")
+    world.version -= 2
+    world.write("UPDATE", "a")
+    world.changes = [replace(change, tag=str(n)) for n, change in enumerate(world.changes)]
+    for n in range(told, len(world.receipts)):
+        world.receipts[n] = replace(world.receipts[n], tag=str(n))
+    absences = [Absence(8.0, 10.0, TAIL)] if tail else []
+    report = audit(world.changes, world.receipts, restores=[Restore(kept=8, at=10)], absences=absences)
+    assert report.ok is tail, str(report)
+    assert bool(report.forgotten) is tail
