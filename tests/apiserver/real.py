@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import aiohttp
 
 from tests.apiserver.client import CRDS, WORKFLOWS, Client, RequestFailed, write_kubeconfig
 from tests.apiserver.resources import WORKFLOW_DEFINITION
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.apiserver.certificates import Authority
@@ -47,14 +47,6 @@ def require_assets() -> Path:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 class RealApiServer(Client):
     """An ApiServer over real etcd, with the Workflow kind. Logs, data and certificates lie in ``directory``.
 
@@ -79,7 +71,7 @@ class RealApiServer(Client):
         require_assets()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._issue()
-        client, peer, self._port = _free_ports(3)
+        client, peer, self._port = (free_port() for _ in range(3))
         self._etcd_url, self._peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
         self.url = f"https://127.0.0.1:{self._port}"
         try:

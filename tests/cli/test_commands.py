@@ -11,6 +11,7 @@ import yaml
 
 from tests.apiserver import CRDS, WORKFLOW_DEFINITION, simulator
 from tests.cli.rig import SENSOR, SOURCE, Desk
+from tests.ports import free_port
 
 
 async def test_run_captures_and_delivers_in_one_process(desk: Desk) -> None:
@@ -293,13 +294,9 @@ async def test_subscriptions_are_shown_and_the_renamed_one_is_pruned(desk: Desk)
 
 
 async def test_metrics_are_served_on_request(desk: Desk) -> None:
-    import socket
-
     import aiohttp
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     async with desk.running("run", "--metrics-port", str(port)) as kubecdc:
         await desk.create("a")
         await kubecdc.until('"name":"a"', out=True)

@@ -12,8 +12,9 @@ from redis import Redis
 
 from tests.apiserver.certificates import Authority
 from tests.cli.rig import Desk
+from tests.ports import free_port
 from tests.storage import redis_server
-from tests.storage.redis_server import RedisServer, free_port
+from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, call
 from tests.storage.test_redis_access import RULES
 

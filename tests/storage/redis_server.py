@@ -12,14 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 START = 10.0  # seconds
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class RedisServer:

@@ -14,7 +14,8 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from storage.redis_url import Address
-from tests.storage.redis_server import START, RedisServer, free_port
+from tests.ports import free_port
+from tests.storage.redis_server import START, RedisServer
 
 SLOTS = 16384
 AT_ONCE = ("--repl-diskless-sync-delay", "0")  # a replica does not wait for others that might come

@@ -16,8 +16,9 @@ from storage.redis.settings import Access
 from storage.redis_url import Address
 from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.apiserver.certificates import Authority
+from tests.ports import free_port
 from tests.storage import redis_server
-from tests.storage.redis_server import RedisServer, free_port
+from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import PRIMARY, RedisCluster, Sentinel, call, running
 
 ROOT = Path(__file__).resolve().parents[2]

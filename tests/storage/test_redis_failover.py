@@ -16,9 +16,10 @@ from storage.redis import RedisBus, RedisSettings, client
 from storage.redis_url import Address
 from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.harness.proxy import Proxy
+from tests.ports import free_port
 from tests.storage import redis_server
 from tests.storage.conftest import RedisHarness
-from tests.storage.redis_server import RedisServer, free_port
+from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import PRIMARY, RedisCluster, RedisWithSentinel, call, catch_up, follows, running
 
 NAME = "billing"
