@@ -5,17 +5,19 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protoc
 
 from __future__ import annotations
 
+import re
 import string
 from urllib.parse import quote
 
 from storage.event import Event
 
+_AS_IT_IS = re.compile(r"[!#$&-~]*", re.ASCII)  # as nearly all values are
 _PLAIN = "".join(c for c in string.ascii_letters + string.digits + string.punctuation if c not in '"%')
 
 
 def encode(value: str) -> str:
     """A header value: space, quote, percent and all but printable ASCII percent-encoded (section 3.1.3.2)."""
-    return quote(value, safe=_PLAIN)
+    return value if _AS_IT_IS.fullmatch(value) else quote(value, safe=_PLAIN)
 
 
 def headers(event: Event) -> dict[str, str]:
