@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := kubecdc watcher workers storage tests examples benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format chaos bench redis clean
