@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from storage.redis.leases import BEAT
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
 from tests.harness.buses import LEASE_SECONDS, RedisStreams
-from tests.harness.ledger import AWAY, TAIL, Absence
+from tests.harness.ledger import AWAY, TAIL, TAKEN, Absence
 from tests.harness.processes import Process, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import crash
@@ -277,4 +278,8 @@ async def _trouble(stack: Stack, fault: Fault) -> None:
                 await asyncio.sleep(fault.seconds)
         case _:
             raise ValueError(fault.kind)
-    stack.absences.append(Absence(began, time.monotonic(), cause))
+    back = time.monotonic()
+    stack.absences.append(Absence(began, back, cause))
+    if cause == TAIL:
+        # Signs of life went with it: others may take what a worker delivers from, until its next one.
+        stack.absences.append(Absence(back, back + BEAT, TAKEN))

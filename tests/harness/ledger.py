@@ -39,6 +39,7 @@ LATE = 0.25  # seconds: what a dying worker had sent may be read by the receiver
 DEATH = "a worker died with it in flight"
 AWAY = "Redis did not answer, and the claim lapsed"
 TAIL = "Redis lost its tail"
+TAKEN = "Redis lost a worker's sign of life, and another took over"
 
 
 class Absence(NamedTuple):
