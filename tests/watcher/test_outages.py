@@ -53,7 +53,13 @@ async def test_an_error_of_the_api_server_is_said_once_and_outlived(
     bench.api.fail(status, path="workflows", count=5)
     await bench.start()
     assert told(await bench.events()) == ["ADD a"]
-    lines = [line for line in capsys.readouterr().out.splitlines() if said in line]
+    lines: list[str] = []
+
+    async def recovered() -> bool:
+        lines.extend(line for line in capsys.readouterr().out.splitlines() if said in line)
+        return any("recovered" in line for line in lines)
+
+    await bench.until(recovered)  # the watch is opened after the list
     assert len([line for line in lines if "warning" in line]) == 1
     assert len([line for line in lines if "recovered" in line]) == 1
 
