@@ -13,14 +13,16 @@ for part = 0, tonumber(ARGV[1]) - 1 do
       return type(read) == 'table' and not read.err and read[1][2] or {}
     end)
     if #found > 0 then
+      local owed = {}
       for _, pair in ipairs(found) do
         local entry = fields(pair[2] or {})
         if entry['for'] and string.find(entry['for'], ',' .. id .. ',', 1, true) then
-          finish(id, grp, part, pair[1], #entry.body, committed(pair[1], entry), entry.again)
+          owed[#owed + 1] = {part, pair[1], #entry.body, committed(pair[1], entry), entry.again}
         else
           redis.call('XACK', stream(part), grp, pair[1])
         end
       end
+      finish(id, grp, owed)
       return 1
     end
   end

@@ -61,22 +61,35 @@ local function some(count, bytes, read)
   end
 end
 
--- One subscription is done with an entry. Whoever is the last leaves it to retention; a copy goes at once.
-local function finish(id, grp, part, eid, bytes, time, again)
-  if redis.call('XACK', stream(part), grp, eid) == 0 then return end
-  local field = part .. '/' .. eid
-  redis.call('HDEL', p .. ':tries:' .. id, field)
-  if redis.call('HDEL', p .. ':holds:' .. id, field) == 1 then ring() end
-  redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -1)
-  if again == '1' then
-    redis.call('XDEL', stream(part), eid)
-    return
+-- One subscription is done with entries: of each partition, id, bytes, when it was committed, whether it is a copy ('1').
+-- Whoever is the last leaves it to retention; a copy goes at once.
+local function finish(id, grp, entries)
+  local done, names = {}, {}
+  for _, entry in ipairs(entries) do
+    if redis.call('XACK', stream(entry[1]), grp, entry[2]) == 1 then
+      done[#done + 1] = entry
+      names[#names + 1] = entry[1] .. '/' .. entry[2]
+    end
   end
-  if redis.call('HEXISTS', p .. ':owed', field) == 1 then
-    if redis.call('HINCRBY', p .. ':owed', field, -1) > 0 then return end
-    redis.call('HDEL', p .. ':owed', field)
+  if #done == 0 then return end
+  redis.call('HDEL', p .. ':tries:' .. id, unpack(names))
+  if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then ring() end
+  redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -#done)
+  local owed = redis.call('HMGET', p .. ':owed', unpack(names))
+  local settled, bytes = {}, 0
+  for i, entry in ipairs(done) do
+    if entry[5] == '1' then
+      redis.call('XDEL', stream(entry[1]), entry[2])
+    elseif owed[i] and tonumber(owed[i]) > 1 then
+      redis.call('HINCRBY', p .. ':owed', names[i], -1)
+    else
+      if owed[i] then redis.call('HDEL', p .. ':owed', names[i]) end
+      settled[#settled + 1] = entry[4]
+      settled[#settled + 1] = names[i] .. '/' .. entry[3]
+      bytes = bytes + entry[3]
+    end
   end
-  redis.call('ZADD', p .. ':settled', time, field .. '/' .. bytes)
+  if #settled == 0 then return end
+  redis.call('ZADD', p .. ':settled', unpack(settled))
   redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
 end
-

@@ -6,19 +6,30 @@ local id, token, result = ARGV[1], ARGV[2], {}
 local grp = group(id)
 local name = redis.call('HGET', p .. ':subscription:' .. id, 'name')
 result[1] = (not name or redis.call('HGET', p .. ':subscriptions', name) ~= id) and 1 or 0
+local parts, names = {}, {}
 for i = 3, #ARGV, 8 do
-  local part, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local field = part .. '/' .. eid
-  local hold = redis.call('HGET', p .. ':holds:' .. id, field)
-  local owner = hold and string.match(hold, '^%S+') or redis.call('HGET', p .. ':leases:' .. id, part)
+  parts[#parts + 1] = ARGV[i]
+  names[#names + 1] = ARGV[i] .. '/' .. ARGV[i + 1]
+end
+local holds = redis.call('HMGET', p .. ':holds:' .. id, unpack(names))
+local owners = redis.call('HMGET', p .. ':leases:' .. id, unpack(parts))
+local function over(part, eid)
   local pending = redis.pcall('XPENDING', stream(part), grp, eid, eid, 1)
-  local done = 1
-  if pending.err or #pending == 0 then
+  return pending.err or #pending == 0
+end
+local acked = {}
+for n, field in ipairs(names) do
+  local i = 8 * n - 5
+  local part, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local entry = {part, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}
+  local hold, done = holds[n], 1
+  local ours = (hold and string.match(hold, '^%S+') or owners[n]) == token
+  if ours and what == 'ack' then
+    acked[#acked + 1] = entry -- the usual end, together and so in fewer commands
+  elseif over(part, eid) then
     done = (what == 'ack' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
-  elseif owner ~= token then
+  elseif not ours then
     done = 0
-  elseif what == 'ack' then
-    finish(id, grp, part, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
   elseif what == 'start' then
     redis.call('HSET', p .. ':tries:' .. id, field, first .. ' 0')
   elseif what == 'nack' then
@@ -32,14 +43,15 @@ for i = 3, #ARGV, 8 do
   elseif what == 'dead' then
     local found = redis.call('XRANGE', stream(part), eid, eid)
     if found[1] then
-      local entry = fields(found[1][2])
-      redis.call('XADD', p .. ':letters', '*', 'subscription', name, 'id', entry.id, 'key', entry.key,
-        'entry', entry.entry, 'attempts', first, 'first', committed(eid, entry), 'last', now(),
-        'reason', second, 'body', entry.body)
+      local event = fields(found[1][2])
+      redis.call('XADD', p .. ':letters', '*', 'subscription', name, 'id', event.id, 'key', event.key,
+        'entry', event.entry, 'attempts', first, 'first', committed(eid, event), 'last', now(),
+        'reason', second, 'body', event.body)
       redis.call('HINCRBY', p .. ':dead', name, 1)
     end
-    finish(id, grp, part, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
+    finish(id, grp, {entry})
   end
   result[#result + 1] = done
 end
+finish(id, grp, acked)
 return result
