@@ -294,7 +294,10 @@ class SubscriptionStatus:
 
 
 class Delivery(Protocol):
-    """An event and its settlement. After ack, nack or dead_letter returned it is over; before, it is repeated."""
+    """An event and its settlement. After ack, nack or dead_letter returned it is over; before, it is repeated.
+
+    Each call ends within the back end's own deadline, about 10 s: with Unavailable if there was no answer.
+    """
 
     @property
     def event(self) -> Event:

@@ -42,7 +42,7 @@ class RedisDelivery:
         self._owner = owner
         self._ack_wait = ack_wait
         self._now = now
-        self._until = now() + ack_wait
+        self.until = now() + ack_wait  # the claim holds
         self._received = entry.received
         self._attempts = entry.attempts  # before this one
         self._started = False
@@ -65,7 +65,7 @@ class RedisDelivery:
     @property
     def left(self) -> float:
         """Seconds for which the claim holds."""
-        return self._until - self._now()
+        return self.until - self._now()
 
     async def start(self) -> None:
         if self._received > 0:  # whoever had it before may have died of it
@@ -83,7 +83,7 @@ class RedisDelivery:
     async def extend(self) -> None:
         sent = self._now()
         await self._run("extend", int(self._ack_wait * 1000))
-        self._until = sent + self._ack_wait
+        self.until = sent + self._ack_wait
 
     async def dead_letter(self, reason: str) -> None:
         await self._settle("dead", self._tried, reason)

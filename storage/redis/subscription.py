@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -87,6 +88,7 @@ class RedisSubscription:
                     await worker.wait()
         finally:
             beating.cancel()
+            worker.cancel()
             await worker.leases.leave()
             self._opened.discard(worker.leases)
 
@@ -102,6 +104,8 @@ class _Worker:
         self._out: dict[tuple[int, bytes], RedisDelivery] = {}
         self._unread: dict[int, None] = {}  # partitions that may have more, in turn
         self._settled: dict[tuple[int, bytes], Entry | None] = {}  # while an answer is on its way, which is older
+        self._reading: asyncio.Task[None] | None = None
+        self._first_lapse = math.inf  # no claim lapses before
         self.listener = Listener()
         self.wake = self.listener.wake
         self.leases = Leases(
@@ -117,18 +121,21 @@ class _Worker:
         self._settler = Settler(of._connection, self.leases.token, self.leases.forget)
 
     async def fill(self) -> None:
-        """Read until there is something to hand out or nothing more. Raises Unavailable."""
-        for delivery in [delivery for delivery in self._out.values() if delivery.left < 0]:
-            delivery.lapse()
+        """Read until there is something to hand out or nothing more, and go on beside it. Raises Unavailable."""
+        self._let_lapse()
         await self.leases.fresh()
         heard = self.listener.heard()
         owned = self.leases.owned
         self._unread.update(dict.fromkeys(owned if heard is None else sorted(owned.keys() & heard)))
         await self._look_after_held(all_of_them=heard is None)
-        while self._unread and self._wants_more:
-            await self._read()
-            if self._lanes.ready:
-                break  # the rest can wait: it may be the long backlog of one object
+        while self._reading or (self._unread and self._wants_more):
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read())
+                self._reading.add_done_callback(self._was_read)
+            if self._lanes.ready and not self._reading.done():
+                break  # there is enough to do meanwhile
+            reading, self._reading = self._reading, None
+            await reading
         await self._read_bodies()
 
     def next(self) -> RedisDelivery | None:
@@ -150,15 +157,16 @@ class _Worker:
                 now=self._now,
             )
             self._out[entry.part, entry.eid] = delivery
+            self._first_lapse = min(self._first_lapse, delivery.until)
             return delivery
         return None
 
     async def wait(self) -> None:
         """Until something may have changed."""
         now = self._now()
-        times = [now + LOOK] + [now + delivery.left for delivery in self._out.values()]
+        times = [now + LOOK, self._first_lapse]
         if self._room:
-            if self._lanes.ready or (self._unread and self._wants_more):
+            if self._lanes.ready or (self._unread and self._wants_more and not self._reading):
                 return
             if self._lanes.next_due is not None:
                 times.append(self._lanes.next_due)
@@ -192,6 +200,24 @@ class _Worker:
             entry.received += 1
             self._lanes.back(entry, self._now() + delay)
         self.wake.set()
+
+    def _was_read(self, reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled():
+            reading.exception()  # `fill` raises it, unless there is no next time
+        self.wake.set()
+
+    def cancel(self) -> None:
+        """Read no further. What the server has handed out to us stays unsettled, and whoever is next begins with it."""
+        if self._reading:
+            self._reading.cancel()
+
+    def _let_lapse(self) -> None:
+        now = self._now()
+        if now <= self._first_lapse:
+            return
+        for delivery in [delivery for delivery in self._out.values() if delivery.until < now]:
+            delivery.lapse()
+        self._first_lapse = min((delivery.until for delivery in self._out.values()), default=math.inf)
 
     @property
     def _room(self) -> bool:

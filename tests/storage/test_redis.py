@@ -20,7 +20,7 @@ import pytest
 from storage.again import Replay
 from storage.contracts import Bus, Delivery, SubscriptionSpec
 from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
-from storage.redis import LeadSettings, RedisBus, RedisSettings, open_bus, replays, subscription
+from storage.redis import LeadSettings, RedisBus, RedisSettings, client, open_bus, replays, subscription
 from storage.redis.bell import Listener
 from storage.redis.connection import Argument
 from storage.redis.publisher import partition
@@ -421,6 +421,50 @@ async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_ha
     await asyncio.sleep(0.01)
     await old.retention.sweep()
     assert await kept() == 0
+
+
+async def test_what_was_read_is_handed_out_while_more_is_read(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await redis_harness.redis()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    await leader.commit(*(event(number, f"o-{number}") for number in range(5)))
+    held, reading, go, run = False, asyncio.Event(), asyncio.Event(), bus._connection.run
+
+    async def slow(script: str, *args: Argument) -> Any:
+        if script == "read" and held:
+            reading.set()
+            await go.wait()
+        return await run(script, *args)
+
+    monkeypatch.setattr(bus._connection, "run", slow)
+    async with Receiver.of(bus, NAME, prefetch=3) as receiver:
+        first = await receiver.next()
+        held = True
+        await leader.commit(event(5, "o-5"))
+        await first.ack()
+        await reading.wait()
+        assert len(set(await receiver.acked(4)) | {first.event.id}) == 5
+        go.set()
+        assert await receiver.acked(1) == [event(5, "o-5").id]
+
+
+async def test_a_settlement_ends_when_the_server_hangs(
+    server: RedisServer, own: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "DEADLINE", 0.3)
+    bus = await own.redis()
+    await bus.register([SUB])
+    await (await Leader.take(bus)).commit(event(1))
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(delivery.ack(), DEADLINE)
+        server.signal(signal.SIGCONT)
+        await persist(delivery.ack)
+    assert await pending(bus, NAME) == 0
 
 
 async def test_a_leader_that_cannot_renew_is_stopped_before_another_leads(
