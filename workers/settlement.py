@@ -18,7 +18,6 @@ from workers.settings import Settings
 
 log = structlog.get_logger()
 
-CALL_DEADLINE = 10.0  # seconds one call of the bus may take before it counts as unavailable
 _PATIENCE = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
 _SAY_AFTER = 5  # failures, about 3 s: the bus's own iterator has reported the outage by then, this names the delivery
 
@@ -70,14 +69,16 @@ async def settle(delivery: Delivery, settlement: Settlement) -> None:
 
 
 async def persist(call: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a call of the bus until it works. Every other error than Unavailable is the caller's."""
+    """Repeat a call of the bus until it works. Every other error than Unavailable is the caller's.
+
+    There is no deadline here: the bus has its own, and one more for each delivery is a tenth of what that costs.
+    """
     failures = 0
     while True:
         try:
-            async with asyncio.timeout(CALL_DEADLINE):
-                return await call()
-        except (Unavailable, TimeoutError) as e:
+            return await call()
+        except Unavailable as e:
             failures += 1
             if failures == _SAY_AFTER:
-                log.warning("the bus does not take what became of a delivery; trying on", error=str(e) or "no answer")
+                log.warning("the bus does not take what became of a delivery; trying on", error=str(e))
             await asyncio.sleep(_PATIENCE.delay(failures))

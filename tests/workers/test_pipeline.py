@@ -234,20 +234,6 @@ async def test_an_unavailable_bus_is_told_until_it_knows() -> None:
     assert len(c.trigger.requests) == 1
 
 
-async def test_a_bus_that_hangs_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settlement, "CALL_DEADLINE", 0.01)
-    calls = 0
-
-    async def ack() -> None:
-        nonlocal calls
-        calls += 1
-        if calls < 3:
-            await asyncio.Event().wait()
-
-    await settlement.persist(ack)
-    assert calls == 3
-
-
 @pytest.mark.parametrize("call", ["start", "ack"])
 async def test_a_lost_claim_is_left_alone(call: str) -> None:
     async with consuming() as c:

@@ -18,9 +18,14 @@ LONGEST_RETRY_AFTER = 3600.0  # seconds: a peer cannot park an object's events f
 _SECONDS = re.compile(r"\d{1,10}", re.ASCII)
 
 
+def succeeded(status: int, allow: Collection[int]) -> bool:
+    """Whether the peer did it. ``allow`` is ``policy.status.allow``: if given, exactly those statuses are success."""
+    return status in allow or (not allow and 200 <= status < 300)
+
+
 def judge(status: int, retry_after: float | None, allow: Collection[int], reason: str) -> Outcome:
-    """The outcome. ``allow`` is ``policy.status.allow``: if given, exactly those statuses are success."""
-    if status in allow or (not allow and 200 <= status < 300):
+    """The outcome. ``allow`` as in `succeeded`."""
+    if succeeded(status, allow):
         return Success()
     if status in RETRIED or 200 <= status < 300 or status >= 500:
         return Retry(reason, retry_after)

@@ -6,15 +6,16 @@ import asyncio
 import ssl
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 
 import aiohttp
 
 from storage.manifest import Tls
 from storage.mounts import Mounts, Unreadable
-from workers.outcome import Failure, Outcome, Retry
+from workers.outcome import Failure, Outcome, Retry, Success
 from workers.request import TriggerRequest
-from workers.triggers.answer import judge, retry_after
+from workers.triggers.answer import judge, retry_after, succeeded
 from workers.triggers.message import BadUrl, Message, compose
 from workers.triggers.tls import TlsContext, trouble
 
@@ -68,7 +69,7 @@ class HttpTrigger:
                 headers=message.headers,
                 allow_redirects=False,
                 ssl=context,
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=_total(seconds),
             ) as answer:
                 return await self._judge(answer, message)
         except TimeoutError:
@@ -83,6 +84,8 @@ class HttpTrigger:
 
     async def _judge(self, answer: aiohttp.ClientResponse, message: Message) -> Outcome:
         start = await _read(answer)
+        if succeeded(answer.status, self._allow):
+            return Success()
         shown = message.hide(start.decode(errors="replace"))[:SHOWN_CHARACTERS]
         status = message.hide(f"{answer.status} {answer.reason or ''}".rstrip())
         after = retry_after(answer.headers.get("Retry-After"), self._now())
@@ -109,6 +112,11 @@ class HttpTrigger:
             await self._session.close()
 
 
+@cache
+def _total(seconds: int) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds)
+
+
 def _user_agent() -> str:
     try:
         return f"kubecdc/{metadata.version('kubecdc')}"
@@ -121,6 +129,8 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
+        if answer.content.is_eof():  # it came with the status, as most do: nothing to wait for
+            return answer.content.read_nowait()
         async with asyncio.timeout(ANSWER_SECONDS):
             async for chunk in answer.content.iter_any():
                 chunks.append(chunk)

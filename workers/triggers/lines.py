@@ -102,6 +102,8 @@ def _write_at_once(fd: int, text: bytes) -> bytes:
     mode = os.fstat(fd).st_mode
     if stat.S_ISSOCK(mode) or (stat.S_ISCHR(mode) and os.isatty(fd)):
         return text
+    if not stat.S_ISFIFO(mode):  # a file, or /dev/null: no reader
+        return text[os.write(fd, text) :]
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     while text and poll.poll(0):
