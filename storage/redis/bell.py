@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from storage.errors import KubecdcError
-from storage.redis.connection import BLOCK, Connection
+from storage.redis.connection import BLOCK, Connection, pairs
 
 PAUSE = 0.5  # seconds after an error
 
@@ -75,8 +75,8 @@ class Bell:
             try:
                 if not last:
                     newest = await self._connection.keyed("XREVRANGE", "bell", "+", "-", "COUNT", 1)
-                    last, fields = newest[0] if newest else ("0-0", {})
-                    self._number = int(fields.get(b"number", 0))
+                    last, fields = newest[0] if newest else ("0-0", [])
+                    self._number = int(pairs(fields).get(b"number", 0))
                     self.ring()
                 for id_, fields in await self._connection.heard("bell", last, BLOCK):
                     last = id_

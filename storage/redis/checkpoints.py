@@ -10,7 +10,7 @@ import msgspec
 
 from storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
 from storage.errors import CommitMismatch, LeadershipLost
-from storage.redis.connection import Argument, Connection
+from storage.redis.connection import Argument, Connection, pairs
 
 PAGE = 2000  # of a large hash, at a time
 
@@ -44,8 +44,7 @@ class RedisCheckpoints:
         cursor, found = b"0", {}
         while True:
             cursor, page = await self._connection.keyed("HSCAN", f"inventory:{key}", cursor, "COUNT", PAGE)
-            items = page.items() if isinstance(page, dict) else zip(page[::2], page[1::2], strict=True)
-            found.update({uid.decode(): _known(known) for uid, known in items})
+            found.update({uid.decode(): _known(known) for uid, known in pairs(page).items()})
             if int(cursor) == 0:
                 return found
 

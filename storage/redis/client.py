@@ -8,11 +8,11 @@ a reply that was lost, runs a script twice unseen.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from storage.errors import Unavailable, UsageError
 from storage.redis.login import login
 from storage.redis.packing import packing
+from storage.redis.pool import Pool
 from storage.redis.settings import RedisSettings
 from storage.redis.topology import topology
 from storage.redis_url import Address, RedisUrl
@@ -43,23 +44,23 @@ class Client:
         )
         self._topology = topology(self._url, self._ask, settings.prefix)
         self._finding = asyncio.Lock()
-        self._server: Redis | None = None
+        self._server: Pool | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, *args: str | bytes | int) -> Any:
         """Send a command once. Where a node says that another has the slot, it did nothing, and that one gets it."""
-        server: Redis | None = None
+        server: Pool | None = None
         try:
             async with asyncio.timeout(DEADLINE):
                 for _ in range(HOPS):
                     server = await self._current()
                     try:
-                        return await server.execute_command(*args)  # type: ignore[no-untyped-call]
+                        return await server.send(*args)
                     except exceptions.MovedError as e:
                         if not self._topology.moves:
                             raise
                         # A node that has no host to tell means the one we asked.
-                        self._leave(server, Address(e.host or _host(server), e.port))
+                        self._leave(server, Address(e.host or server.address.host, e.port))
                 raise Unavailable(f"{self._url.place}: its nodes do not agree which of them has the bus")
         except exceptions.ResponseError as e:
             # Another is the primary now, and the same name may lead us to it. Redis 6.2 wraps what a script ran into.
@@ -79,23 +80,23 @@ class Client:
         self._leave(self._server)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _current(self) -> Redis:
+    async def _current(self) -> Pool:
         if self._server is None:
             async with self._finding:
                 if self._server is None:
                     self._server = self._connected(await self._topology.find())
         return self._server
 
-    def _leave(self, server: Redis | None, to: Address | None = None) -> None:
+    def _leave(self, server: Pool | None, to: Address | None = None) -> None:
         """Use that server no more. What others have under way there ends with an error, and is repeated elsewhere."""
         if server is not None and self._server is server:
             self._server = self._connected(to) if to else None
             self._discard(server)
 
-    def _discard(self, server: Redis | None) -> None:
+    def _discard(self, server: Pool | None) -> None:
         """Close its connections, without waiting: a server that hangs may keep us."""
         if server is not None:
-            closing = asyncio.create_task(server.aclose())
+            closing = asyncio.create_task(server.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closed)
 
@@ -104,20 +105,20 @@ class Client:
         if not closing.cancelled():
             closing.exception()  # nobody wants to know
 
-    def _connected(self, to: Address) -> Redis:
+    def _connected(self, to: Address) -> Pool:
         verified = {"redis_connect_func": _require_primary} if self._url.kind == "sentinel" else {}
-        return self._redis(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
+        return self._pool(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
 
     async def _ask(self, address: Address, *command: str) -> Any:
         """Send one command to a Sentinel or node, over a connection of its own."""
         of_sentinel = self._url.kind == "sentinel"
-        server = self._redis(address, self._sentinel_login if of_sentinel else self._login)
+        server = self._pool(address, self._sentinel_login if of_sentinel else self._login)
         try:
-            return await server.execute_command(*command)  # type: ignore[no-untyped-call]
+            return await server.send(*command)
         finally:
-            await server.aclose()
+            await server.close()
 
-    def _redis(self, to: Address, provider: Any, **more: Any) -> Redis:
+    def _pool(self, to: Address, provider: Any, **more: Any) -> Pool:
         # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
         # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `send` has its own.
         options = more | {
@@ -135,7 +136,7 @@ class Client:
             options |= {"host": to.host, "port": to.port, "socket_keepalive": True}
             if self._url.tls is not None:
                 kind, options = SSLConnection, {**options, **self._url.tls}
-        return Redis.from_pool(ConnectionPool(connection_class=packing(kind), **options))
+        return Pool(to, partial(packing(kind), **options))
 
 
 def _readable(url: RedisUrl) -> RedisUrl:
@@ -158,7 +159,3 @@ async def _require_primary(connection: Any) -> None:
     role = await connection.read_response()
     if role[0] not in (b"master", "master"):
         raise exceptions.ReadOnlyError(f"the Sentinels name it as the primary, and it is a {role[0].decode()}")
-
-
-def _host(server: Redis) -> str:
-    return str(server.connection_pool.connection_kwargs["host"])

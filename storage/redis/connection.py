@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -77,18 +78,18 @@ class Connection:
         """Wait so long for entries of a stream after the last: their ids and fields."""
         name = f"{self._prefix}:{key}"
         found = await self.command("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
-        return found[0][1] if found else []
+        return [(id_, pairs(fields)) for id_, fields in found[0][1]] if found else []
 
     async def check(self) -> None:
         """Raise Refused for a Redis that is too old, or may throw away what it holds, UsageError for what is none."""
-        server = await self.command("INFO", "server")
+        server = _info(await self.command("INFO", "server"))
         if server.get("redis_mode") == "sentinel":
             raise UsageError(f"{self._place} is a Sentinel", hint=f"write {EXAMPLES['sentinel']}")
-        version = str(server["redis_version"])
+        version = server["redis_version"]
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise Refused(f"{self._place} is Redis {version}, a bus needs 6.2 or newer", hint="upgrade it")
-        memory = await self.command("INFO", "memory")
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        memory = _info(await self.command("INFO", "memory"))
+        policy = memory.get("maxmemory_policy", "noeviction")
         if int(memory.get("maxmemory", 0)) and policy != "noeviction":
             raise Refused(
                 f"{self._place} may evict events when its memory is full (maxmemory-policy {policy})",
@@ -106,6 +107,16 @@ class Connection:
         """Close the connections."""
         self._ending = self._closed = True
         await self._client.close()
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Fields and values, which the server writes one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _info(text: bytes) -> dict[str, str]:
+    lines = [line.partition(":") for line in text.decode().splitlines()]
+    return {name: value for name, colon, value in lines if colon}
 
 
 @cache

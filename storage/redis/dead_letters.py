@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.again import DeadLetter
 from storage.errors import BusFull
-from storage.redis.connection import BODIES_BYTES, Argument, Connection
+from storage.redis.connection import BODIES_BYTES, Argument, Connection, pairs
 from storage.redis.publisher import partition
 
 ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
@@ -40,7 +40,7 @@ class RedisDeadLetters:
         found = await self._connection.keyed("XRANGE", "letters", id_, id_)
         if not found:
             return None
-        eid, of = found[0]
+        eid, of = found[0][0], pairs(found[0][1])
         names = (b"subscription", b"id", b"key", b"reason", b"attempts", b"first", b"last")
         return _letter([eid, *(of[name] for name in names)]), of[b"body"]
 

@@ -18,6 +18,8 @@ from storage.redis import bus as redis_bus
 from storage.redis import open_bus as open_redis
 from storage.redis.client import Client
 from storage.redis.connection import Connection
+from storage.redis.pool import Pool
+from storage.redis_url import Address
 from storage.sqlite import SqliteBus, SqliteSettings, open_bus
 from storage.sqlite.bus import CAPABILITIES
 from tests.storage import redis_server
@@ -107,7 +109,9 @@ async def redis_harness(shared_redis: RedisServer, request: pytest.FixtureReques
 async def fake_harness(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
     """Without a server: fakeredis runs the scripts. It knows neither INFO nor ACLs."""
     server = FakeServer(server_type="redis", version=(7,))
-    monkeypatch.setattr(Client, "_redis", lambda *_, **__: FakeAsyncRedis(server=server))
+    connections = FakeAsyncRedis(server=server).connection_pool
+    address = Address("nowhere", 0)
+    monkeypatch.setattr(Client, "_pool", lambda *_, **__: Pool(address, connections.make_connection))
     for check in ("check", "require_rights"):
         monkeypatch.setattr(Connection, check, AsyncMock())
     async with redis_harness_on("redis://nowhere", request) as harness:

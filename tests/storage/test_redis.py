@@ -324,7 +324,7 @@ async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_har
     async with Receiver.of(bus, NAME, prefetch=2) as receiver:
         assert (await receiver.next()).event.id == event(1, "other").id
         read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
-        assert read["pending"] < 1000
+        assert read[0] < 1000
 
 
 async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: RedisHarness) -> None:
@@ -336,7 +336,7 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
     async with Receiver.of(bus, NAME, prefetch=1) as receiver:
         first = await receiver.next()
         read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
-        assert read["pending"] <= 4
+        assert read[0] <= 4
         await first.ack()
         for _ in range(6):
             delivery = await receiver.next()
