@@ -138,6 +138,10 @@ class Publisher(Protocol):
 
 
 class TransactionalPublisher(Publisher, Protocol):
+    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events, ready for a `commit` of this publisher, which then has less to do. It takes others as well."""
+        ...
+
     async def commit(self, batch: Batch, *, term: Term) -> None:
         """Events, inventory and state in one atomic step: all or nothing; repeating a batch that was done is a no-op.
 

@@ -28,6 +28,9 @@ class SplitPublisher:
     async def publish(self, events: Sequence[Event]) -> None:
         await self._publisher.publish(events)
 
+    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
+        return events
+
     async def commit(self, batch: Batch, *, term: Term) -> None:
         """Repeating a batch that was saved is a no-op; of one that was not, the events may be there twice."""
         if batch.events:

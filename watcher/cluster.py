@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
-READ_BUFFER_BYTES = 1 << 20
+READ_BUFFER_BYTES = 128 << 10  # what is there is decoded in one go, and no commit can be made meanwhile
 
 
 class ApiError(Unavailable):

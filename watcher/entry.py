@@ -50,6 +50,10 @@ class Entry:
         self._max_event_bytes = max_event_bytes
         self._now = now
 
+    def now(self) -> str:
+        """The time, as events carry it."""
+        return self._now().isoformat().replace("+00:00", "Z")
+
     def selection(self, cluster: str) -> Selection:
         """What a checkpoint of this entry is made for."""
         m = self.manifest
@@ -82,11 +86,15 @@ class Entry:
         term: Term,
         timeline: int,
         *,
+        seen: str = "",
         synthetic: bool = False,
         deselected: bool = False,
         old: bytes | None = None,
     ) -> Event:
-        """The event of a change; the object's bytes go into it untouched. ``old`` is the body before, if known."""
+        """The event of a change; the object's bytes go into it untouched. ``old`` is the body before, if known.
+
+        ``seen`` is when the watcher saw it, as `now` says it; now if it is not given.
+        """
         return self._event(
             action,
             change.meta,
@@ -95,6 +103,7 @@ class Entry:
             selection=self._own,
             version=change.meta.resource_version,
             at=change.meta.resource_version,
+            seen=seen or self.now(),
             term=term,
             timeline=timeline,
             synthetic=synthetic,
@@ -124,6 +133,7 @@ class Entry:
             selection=selection,
             version=known.resource_version,
             at=at,
+            seen=self.now(),
             term=term,
             timeline=timeline,
             synthetic=True,
@@ -140,6 +150,7 @@ class Entry:
         selection: Selection,
         version: str,
         at: str,
+        seen: str,
         term: Term,
         timeline: int,
         synthetic: bool,
@@ -156,7 +167,7 @@ class Entry:
             source=self.source,
             subject=self.name,
             type="resource",
-            time=self._now().isoformat().replace("+00:00", "Z"),
+            time=seen,
             datacontenttype="application/json",
             partitionkey=partition_key(selection.resource, selection.group, meta.namespace, meta.name),
             sequence=sequence(at),

@@ -63,6 +63,10 @@ class Journal:
             return {}
         return await self._bus.checkpoints.bodies(self.entry.key, uids)
 
+    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events, ready for a commit: what can be done for them while another is under way."""
+        return self._bus.publisher.prepare(events)
+
     async def heed(self, period: float) -> None:
         """Return never; raise CommitMismatch once somebody else has moved the checkpoint (reset, set, audit --repair).
 

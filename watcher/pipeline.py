@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -176,10 +177,10 @@ class Watch:
                     self.lines += len(changes)
                     if self.lines:
                         self.failures = self.closes = 0
-                    for start in range(0, len(changes), BATCH):
+                    for some in evenly(changes, BATCH):
                         if self.entry.keeps_objects:
                             await commits.join()  # the last bodies are those of the commit before
-                        await commits.put(await self.capture(journal, changes[start : start + BATCH]))
+                        await commits.put(await self.capture(journal, some))
         except Exception:
             await commits.join()  # what came before the end of the stream counts
             raise
@@ -188,6 +189,7 @@ class Watch:
     async def capture(self, journal: Journal, changes: Sequence[Change]) -> Captured:
         """One commit: the events that pass, what the inventory learns, and how far we have read."""
         events: list[Event] = []
+        seen = self.entry.now()
         upserts: dict[str, Inventoried] = {}
         removals: set[str] = set()
         deleted = [change.meta for change in changes if change.type == "DELETED"] if self.entry.labels else []
@@ -212,12 +214,14 @@ class Watch:
                 continue
             deselected = action == "DELETE" and uid in there
             timeline = journal.state.timeline
-            events.append(self.entry.event(action, change, self.term, timeline, deselected=deselected, old=old))
+            events.append(
+                self.entry.event(action, change, self.term, timeline, seen=seen, deselected=deselected, old=old)
+            )
         for kind, count in Counter(change.type for change in changes).items():
             metrics.CHANGES.labels(self.entry.key, kind).inc(count)
         position = changes[-1].meta.resource_version
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
-        return Captured(events, upserts, last, frozenset(removals), position)
+        return Captured(journal.prepare(events), upserts, last, frozenset(removals), position)
 
     async def pause(self) -> None:
         """Go on at once after what is routine, but not again and again."""
@@ -238,6 +242,13 @@ class Watch:
         if isinstance(error, ApiError) and error.status == 401:
             with suppress(ApiError):  # it says so itself at the next request
                 await self.api.cluster.refresh()
+
+
+def evenly(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
+    """The changes in as few pieces as it takes, none of them much smaller: a commit costs, however little is in it."""
+    size = math.ceil(len(changes) / max(1, math.ceil(len(changes) / most)))
+    for start in range(0, len(changes), size or 1):
+        yield changes[start : start + size]
 
 
 async def commit(journal: Journal, commits: Commits) -> None:

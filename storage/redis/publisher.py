@@ -11,6 +11,7 @@ from typing import Any
 from storage.contracts import Batch, Term
 from storage.errors import BusFull, CommitMismatch, NoSubscription, Unavailable
 from storage.event import Event
+from storage.prepared import Prepared
 from storage.redis import checkpoints
 from storage.redis.connection import Argument, Connection
 from storage.redis.registry import Registrations
@@ -33,11 +34,14 @@ class RedisPublisher:
             head: list[Argument] = ["", 0, 0, "", "", "", self._max_pending, 0, 0, 0]
             await self._check(await self._connection.run("commit", *head, *laid_out))
 
+    def prepare(self, events: Sequence[Event]) -> Prepared[list[Argument]]:
+        return Prepared(events, lay_out(events, self._partitions))
+
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        laid_out = lay_out(batch.events, self._partitions)
+        events = batch.events if isinstance(batch.events, Prepared) else self.prepare(batch.events)
         try:
             answer = await checkpoints.step(
-                self._connection, batch.key, batch.delta, term, laid_out, full=self._max_pending
+                self._connection, batch.key, batch.delta, term, events.form, full=self._max_pending
             )
         except CommitMismatch:  # a store that came back older may lack subscriptions too
             with suppress(Unavailable):
@@ -70,16 +74,13 @@ def entry(source: str, subject: str) -> str:
 
 def lay_out(events: Sequence[Event], partitions: int) -> list[Argument]:
     """As the script reads them: how many entries and events; each entry and its count; the events."""
-    counts = Counter(entry(event.source, event.subject) for event in events)
-    laid_out: list[Argument] = [len(counts), len(events)]
-    for name, count in counts.items():
-        laid_out += [name, count]
+    counts: Counter[str] = Counter()
+    arguments: list[Argument] = []
+    names: list[Argument] = []
     for event in events:
-        laid_out += [
-            partition(event.partitionkey, partitions),
-            event.partitionkey,
-            event.id,
-            entry(event.source, event.subject),
-            event.encode(),
-        ]
-    return laid_out
+        name, key = entry(event.source, event.subject), event.partitionkey
+        counts[name] += 1
+        arguments += (partition(key, partitions), key, event.id, name, event.encode())
+    for name, count in counts.items():
+        names += (name, count)
+    return [len(counts), len(events), *names, *arguments]

@@ -11,6 +11,7 @@ import apsw
 from storage.contracts import Batch, Term
 from storage.errors import BusFull, NoSubscription
 from storage.event import Event
+from storage.prepared import Prepared
 from storage.sqlite import checkpoints, lanes
 from storage.sqlite.bell import Bell
 from storage.sqlite.connection import rows
@@ -42,8 +43,11 @@ class SqlitePublisher:
         await self._writer.submit(lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending))
         self._bell.ring()
 
+    def prepare(self, events: Sequence[Event]) -> Prepared[list[Encoded]]:
+        return Prepared(events, _encode(events))
+
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        encoded = _encode(batch.events)
+        encoded = (batch.events if isinstance(batch.events, Prepared) else self.prepare(batch.events)).form
 
         def operation(db: apsw.Connection) -> None:
             if checkpoints.advance(db, batch.key, batch.delta, term):

@@ -41,6 +41,21 @@ async def a_commit_makes_events_inventory_and_state_durable(harness: Harness) ->
         assert delivery.event == event(1)
 
 
+@collect(CASES)
+async def events_that_were_prepared_are_committed_like_others(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    prepared = bus.publisher.prepare([event(1), event(2)])
+    assert list(prepared) == [event(1), event(2)]
+    assert list(bus.publisher.prepare([])) == []
+    batch = leader.batch(prepared)
+    await leader.send(batch)
+    await leader.send(batch)
+    async with Receiver.of(bus, "billing") as receiver:
+        assert await receiver.acked(2) == [event(1).id, event(2).id]
+
+
 @collect(CASES, "atomic_commit")
 async def a_refused_commit_leaves_nothing_behind(harness: Harness) -> None:
     bus = await harness.open()

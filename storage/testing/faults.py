@@ -82,6 +82,9 @@ class FaultyPublisher:
     async def publish(self, events: Sequence[Event]) -> None:
         await self._script.run(lambda: self._inner.publish(events))
 
+    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
+        return self._inner.prepare(events)
+
     async def commit(self, batch: Batch, *, term: Term) -> None:
         await self._script.run(lambda: self._inner.commit(batch, term=term))
 

@@ -17,7 +17,7 @@ from watcher.cluster import ApiError
 from watcher.entry import Entry
 from watcher.journal import Journal
 from watcher.notices import Notices
-from watcher.pipeline import Watch
+from watcher.pipeline import Watch, evenly
 
 
 class Stream:
@@ -50,6 +50,9 @@ class Commits:
 
     async def bodies(self, uids: list[str]) -> dict[str, bytes]:
         return {}
+
+    def prepare(self, events: list[object]) -> list[object]:
+        return events
 
     async def commit(self, events: object, *, position: str, **_: object) -> None:
         self.begun.append(position)
@@ -84,6 +87,14 @@ async def test_a_commit_that_takes_long_lets_little_be_read_and_what_was_read_is
     with pytest.raises(ApiError, match="cut"):
         await following
     assert commits.done == [str(number) for number in range(1, 51)], "all that came before the stream broke"
+
+
+@pytest.mark.parametrize(("lines", "commits"), [(0, []), (1, [1]), (100, [100]), (101, [51, 50]), (250, [84, 84, 82])])
+def test_what_came_together_is_cut_evenly(lines: int, commits: list[int]) -> None:
+    changes = [Change("ADDED", Meta(), b"%d" % number) for number in range(lines)]
+    pieces = list(evenly(changes, 100))
+    assert [len(piece) for piece in pieces] == commits
+    assert [change for piece in pieces for change in piece] == changes
 
 
 async def test_a_leader_that_is_fenced_ends_the_watch_at_once() -> None:

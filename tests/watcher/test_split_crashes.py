@@ -39,6 +39,9 @@ class Naive:
     async def publish(self, events: Sequence[Event]) -> None:
         await self._publisher.publish(events)
 
+    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
+        return events
+
     async def commit(self, batch: Batch, *, term: Term) -> None:
         await self._publisher.publish(batch.events)
         await self._checkpoints.save(batch.key, batch.delta, term=term)

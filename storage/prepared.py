@@ -1,0 +1,30 @@
+"""Events with the work done that a commit would do for them, so that it can be done while another is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar, overload
+
+from storage.event import Event
+
+T = TypeVar("T")
+
+
+class Prepared(Sequence[Event], Generic[T]):
+    """The events, and the form in which a back end stores them."""
+
+    def __init__(self, events: Sequence[Event], form: T) -> None:
+        self._events = events
+        self.form = form
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Event]: ...
+
+    def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
+        return self._events[index]
+
+    def __len__(self) -> int:
+        return len(self._events)
