@@ -138,8 +138,8 @@ class Publisher(Protocol):
 
 
 class TransactionalPublisher(Publisher, Protocol):
-    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
-        """The events, ready for a `commit` of this publisher, which then has less to do. It takes others as well."""
+    def prepare(self, batch: Batch, *, term: Term) -> Batch:
+        """The same batch, ready for a `commit` in that term, which then has less to do. It takes others as well."""
         ...
 
     async def commit(self, batch: Batch, *, term: Term) -> None:

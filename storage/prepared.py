@@ -1,4 +1,4 @@
-"""Events with the work done that a commit would do for them, so that it can be done while another is under way."""
+"""Events with the work done that a commit of theirs takes, so that it can be done while another is under way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Prepared(Sequence[Event], Generic[T]):
-    """The events, and the form in which a back end stores them."""
+    """The events, and what a back end made of them for their commit."""
 
     def __init__(self, events: Sequence[Event], form: T) -> None:
         self._events = events

@@ -28,8 +28,8 @@ class SplitPublisher:
     async def publish(self, events: Sequence[Event]) -> None:
         await self._publisher.publish(events)
 
-    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
-        return events
+    def prepare(self, batch: Batch, *, term: Term) -> Batch:
+        return batch
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         """Repeating a batch that was saved is a no-op; of one that was not, the events may be there twice."""

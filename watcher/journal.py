@@ -32,6 +32,7 @@ class Journal:
         self.term = term
         self.state = state
         self.number = number
+        self._ahead = number, state  # with all that was prepared
         self.stored = stored
         self._bus = bus
         self._moved = asyncio.Event()
@@ -63,10 +64,6 @@ class Journal:
             return {}
         return await self._bus.checkpoints.bodies(self.entry.key, uids)
 
-    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
-        """The events, ready for a commit: what can be done for them while another is under way."""
-        return self._bus.publisher.prepare(events)
-
     async def heed(self, period: float) -> None:
         """Return never; raise CommitMismatch once somebody else has moved the checkpoint (reset, set, audit --repair).
 
@@ -85,7 +82,12 @@ class Journal:
             self._moved.clear()
             await self._moved.wait()
 
-    async def commit(
+    def assume(self, **changes: Any) -> None:
+        """Take these fields of the state to be other than what is stored; the next commit stores them."""
+        self.state = msgspec.structs.replace(self.state, **changes)
+        self._ahead = self.number, self.state
+
+    def prepare(
         self,
         events: Sequence[Event] = (),
         *,
@@ -94,17 +96,28 @@ class Journal:
         removals: frozenset[str] = frozenset(),
         gap: Gap | None = None,
         **changes: Any,
-    ) -> None:
-        """Make events, inventory and the changed fields of the state durable together.
+    ) -> Batch:
+        """The next commit, of events, inventory and the changed fields of the state.
 
-        Blocks while the bus cannot take them, and says so: little more is read meanwhile. Repeating is safe, for the
-        batch is the same. Raises CommitMismatch and LeadershipLost.
+        It follows the one that was prepared before, which may still be under way: `make` them all, in that order.
         """
-        state = msgspec.structs.replace(self.state, **changes)
+        number, state = self._ahead
+        self._ahead = number + 1, msgspec.structs.replace(state, **changes)
         delta = CheckpointDelta(
-            follows=self.number, state=state, upserts=upserts or {}, bodies=bodies or {}, removals=removals, gap=gap
+            follows=number, state=self._ahead[1], upserts=upserts or {}, bodies=bodies or {}, removals=removals, gap=gap
         )
-        batch = Batch(self.entry.key, events, delta)
+        return self._bus.publisher.prepare(Batch(self.entry.key, events, delta), term=self.term)
+
+    async def commit(self, events: Sequence[Event] = (), **what: Any) -> None:
+        """`prepare` and `make`."""
+        await self.make(self.prepare(events, **what))
+
+    async def make(self, batch: Batch) -> None:
+        """Make it durable, all of it together.
+
+        Blocks while the bus cannot take it, and says so: little more is read meanwhile. Repeating is safe, for the
+        batch is the same. Raises CommitMismatch and LeadershipLost: after that nothing more can be made.
+        """
         self._committing = True
         failures = 0
         while True:
@@ -117,9 +130,8 @@ class Journal:
                 await asyncio.sleep(BLOCKED.delay(failures))
         self._notices.over(f"{self.entry.key} (commit)")
         self._committing = False
-        self.number += 1
-        self.state = state
+        self.number, self.state = batch.delta.follows + 1, batch.delta.state
         self.stored = True
         self._moved.set()
-        self._events.inc(len(events))
+        self._events.inc(len(batch.events))
         self._last_commit.set_to_current_time()

@@ -6,16 +6,14 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import structlog
 
 from storage.backoff import Backoff
-from storage.contracts import Bus, Inventoried, Term
+from storage.contracts import Batch, Bus, Inventoried, Term
 from storage.errors import CommitMismatch, Unavailable
 from storage.event import Event
 from watcher import metrics
@@ -40,24 +38,7 @@ INSTANT_SECONDS, INSTANT_CLOSES = 1.0, 3
 HEED_SECONDS = 5.0  # between two looks at a checkpoint that somebody else may have moved
 
 
-@dataclass(frozen=True)
-class Captured:
-    """A commit that is ready to be made."""
-
-    events: Sequence[Event]
-    upserts: Mapping[str, Inventoried]
-    bodies: Mapping[str, bytes]
-    removals: frozenset[str]
-    position: str
-
-    async def commit(self, journal: Journal) -> None:
-        """Make it. Raises CommitMismatch, LeadershipLost."""
-        await journal.commit(
-            self.events, upserts=self.upserts, bodies=self.bodies, removals=self.removals, position=self.position
-        )
-
-
-Commits = asyncio.Queue[Captured]
+Commits = asyncio.Queue[Batch]  # ready to be made, in that order
 
 
 class Watch:
@@ -133,7 +114,7 @@ class Watch:
         if journal.stored and journal.state.timeline < seen:
             # The store came back older than it was, to before a restore of etcd that we had noticed; the versions may
             # have grown past by now, and then nobody notices it again. (Without a state, it was reset by hand.)
-            journal.state = msgspec.structs.replace(journal.state, timeline=seen, listing="")
+            journal.assume(timeline=seen, listing="")
             return BACKWARDS
         state = journal.state
         if self.suspicion == BACKWARDS or state.listing == BACKWARDS:
@@ -186,7 +167,7 @@ class Watch:
             raise
         await commits.join()
 
-    async def capture(self, journal: Journal, changes: Sequence[Change]) -> Captured:
+    async def capture(self, journal: Journal, changes: Sequence[Change]) -> Batch:
         """One commit: the events that pass, what the inventory learns, and how far we have read."""
         events: list[Event] = []
         seen = self.entry.now()
@@ -221,7 +202,7 @@ class Watch:
             metrics.CHANGES.labels(self.entry.key, kind).inc(count)
         position = changes[-1].meta.resource_version
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
-        return Captured(journal.prepare(events), upserts, last, frozenset(removals), position)
+        return journal.prepare(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)
 
     async def pause(self) -> None:
         """Go on at once after what is routine, but not again and again."""
@@ -254,8 +235,7 @@ def evenly(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
 async def commit(journal: Journal, commits: Commits) -> None:
     """Make the commits one after the other, for ever. Raises CommitMismatch, LeadershipLost."""
     while True:
-        captured = await commits.get()
-        await captured.commit(journal)
+        await journal.make(await commits.get())
         commits.task_done()
 
 

@@ -28,13 +28,14 @@ class RedisCheckpoints:
         return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
-        await step(self._connection, key, delta, term, [], full=0)
+        check(await self._connection.run("commit", *step(key, delta, term, [], full=0)), key, delta, term)
 
     async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
         args: list[Argument] = [key, delta.follows, term.number, delta.token]
         for uid, known in delta.upserts.items():
             args += [uid, msgspec.json.encode(known._replace(intended=True))]
-        answer = _checked(await self._connection.run("intend", *args), key, delta, term)
+        answer = await self._connection.run("intend", *args)
+        check(answer, key, delta, term)
         return bool(answer[0] != b"DONE")
 
     async def flush(self) -> None:
@@ -72,13 +73,8 @@ class RedisCheckpoints:
         return bool(await self._connection.run("reset", key))
 
 
-async def step(
-    connection: Connection, key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int
-) -> Any:
-    """One step of a checkpoint, with events as `RedisPublisher` lays them out. Returns what the script says of those.
-
-    Raises LeadershipLost, CommitMismatch.
-    """
+def step(key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int) -> list[Argument]:
+    """What the script `commit` is told: one step of a checkpoint, with events as `RedisPublisher` lays them out."""
     removals = sorted(delta.removals)
     head: list[Argument] = [key, delta.follows, term.number, delta.token, msgspec.json.encode(delta.state)]
     head += [msgspec.json.encode(delta.gap) if delta.gap else "", full]
@@ -89,17 +85,15 @@ async def step(
     for uid, body in delta.bodies.items():
         tail += [uid, body]
     counts = events[:2] or [0, 0]
-    answer = await connection.run("commit", *head, *counts, *tail, *removals, *events[2:])
-    return _checked(answer, key, delta, term)
+    return [*head, *counts, *tail, *removals, *events[2:]]
 
 
-def _checked(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> Any:
+def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:
     """What a script answers to a step. Raises LeadershipLost, CommitMismatch."""
     if answer[0] == b"LOST":
         raise lost(key, term, int(answer[1]))
     if answer[0] == b"MISMATCH":
         raise CommitMismatch(f"checkpoint {key!r} stands at commit {answer[1]}, the batch follows {delta.follows}")
-    return answer
 
 
 def lost(key: str, term: Term, stored: int) -> LeadershipLost:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,6 +19,7 @@ from redis import exceptions
 from storage.errors import Refused, Unavailable, UsageError
 from storage.redis.client import Client
 from storage.redis.faults import Full, forbidden, mapped
+from storage.redis.packing import Packed, pack
 from storage.redis.settings import RedisSettings
 from storage.redis_url import EXAMPLES
 
@@ -25,6 +27,15 @@ BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a 
 BODIES_BYTES = 4 * 1024 * 1024  # about what a script may go through at a time, so that others get their turn
 OLDEST = (6, 2)
 Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A script, what it is told, and both as they go over the wire, if that was done ahead."""
+
+    script: str
+    args: Sequence[Argument]
+    packed: Packed | None = None
 
 
 class Connection:
@@ -46,13 +57,20 @@ class Connection:
         """Let whoever goes on for ever come to an end; what is said until `close` is still sent."""
         self._ending = True
 
-    async def run(self, script: str, *args: Argument) -> Any:
+    async def run(self, script: str | Call, *args: Argument) -> Any:
         """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
-        source, digest = _script(script)
+        call = script if isinstance(script, Call) else Call(script, args)
+        source, digest = _script(call.script)
         try:
-            return await self.command("EVALSHA", digest, 1, self._prefix, *args)
+            if call.packed:
+                return await self.command(call.packed)
+            return await self.command("EVALSHA", digest, 1, self._prefix, *call.args)
         except exceptions.NoScriptError:  # a new server, or somebody flushed its cache
-            return await self.command("EVAL", source, 1, self._prefix, *args)
+            return await self.command("EVAL", source, 1, self._prefix, *call.args)
+
+    def call(self, script: str, *args: Argument) -> Call:
+        """A script and what it is told, ready to be run as often as it takes."""
+        return Call(script, args, pack("EVALSHA", _script(script)[1], 1, self._prefix, *args))
 
     async def keyed(self, command: str, key: str, *args: Argument) -> Any:
         """Send a command for one of the keys of the bus."""

@@ -13,6 +13,15 @@ else:
     HIREDIS = True
 
 
+class Packed(bytes):
+    """A command as it goes over the wire."""
+
+
+def pack(*args: str | bytes | int) -> Packed | None:
+    """The command, packed; None where a connection has to do it."""
+    return Packed(hiredis.pack_command(args)) if HIREDIS else None  # type: ignore[arg-type]  # its stub knows one argument
+
+
 class _Packing:
     """Mixed into a connection class of redis.asyncio, which of hiredis uses the reader alone."""
 

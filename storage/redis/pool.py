@@ -12,6 +12,7 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
+from storage.redis.packing import Packed
 from storage.redis_url import Address
 
 
@@ -26,7 +27,7 @@ class Pool:
         self._closed = False
 
     async def send(self, *args: str | bytes | int) -> Any:
-        """Send a command once and wait for its answer, for ever. Raises what redis-py raises.
+        """Send a command, which may be packed, once and wait for its answer, for ever. Raises what redis-py raises.
 
         Whatever goes wrong on the way, also if the caller gives up, ends that connection: no answer is left in it.
         """
@@ -34,7 +35,10 @@ class Pool:
             raise exceptions.ConnectionError("the connections to this server were closed")
         connection = await self._take()
         try:
-            await connection.send_command(*args, check_health=False)
+            if isinstance(args[0], Packed):
+                await connection.send_packed_command(args[0], check_health=False)
+            else:
+                await connection.send_command(*args, check_health=False)
             return await connection.read_response()
         finally:
             if self._closed:

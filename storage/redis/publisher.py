@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from storage.contracts import Batch, Term
@@ -34,20 +35,23 @@ class RedisPublisher:
             head: list[Argument] = ["", 0, 0, "", "", "", self._max_pending, 0, 0, 0]
             await self._check(await self._connection.run("commit", *head, *laid_out))
 
-    def prepare(self, events: Sequence[Event]) -> Prepared[list[Argument]]:
-        return Prepared(events, lay_out(events, self._partitions))
+    def prepare(self, batch: Batch, *, term: Term) -> Batch:
+        return replace(batch, events=Prepared(batch.events, self._connection.call("commit", *self._step(batch, term))))
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        events = batch.events if isinstance(batch.events, Prepared) else self.prepare(batch.events)
+        prepared = batch.events.form if isinstance(batch.events, Prepared) else None
+        answer = await self._connection.run(prepared or "commit", *(() if prepared else self._step(batch, term)))
         try:
-            answer = await checkpoints.step(
-                self._connection, batch.key, batch.delta, term, events.form, full=self._max_pending
-            )
+            checkpoints.check(answer, batch.key, batch.delta, term)
         except CommitMismatch:  # a store that came back older may lack subscriptions too
             with suppress(Unavailable):
                 await self._registrations.restore()
             raise
         await self._check(answer)
+
+    def _step(self, batch: Batch, term: Term) -> list[Argument]:
+        laid_out = lay_out(batch.events, self._partitions)
+        return checkpoints.step(batch.key, batch.delta, term, laid_out, full=self._max_pending)
 
     async def _check(self, answer: Any) -> None:
         """Raise what the script has found."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apsw
 
@@ -43,11 +43,11 @@ class SqlitePublisher:
         await self._writer.submit(lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending))
         self._bell.ring()
 
-    def prepare(self, events: Sequence[Event]) -> Prepared[list[Encoded]]:
-        return Prepared(events, _encode(events))
+    def prepare(self, batch: Batch, *, term: Term) -> Batch:
+        return replace(batch, events=Prepared(batch.events, _encode(batch.events)))
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        encoded = (batch.events if isinstance(batch.events, Prepared) else self.prepare(batch.events)).form
+        encoded = batch.events.form if isinstance(batch.events, Prepared) else _encode(batch.events)
 
         def operation(db: apsw.Connection) -> None:
             if checkpoints.advance(db, batch.key, batch.delta, term):

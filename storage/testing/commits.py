@@ -42,18 +42,25 @@ async def a_commit_makes_events_inventory_and_state_durable(harness: Harness) ->
 
 
 @collect(CASES)
-async def events_that_were_prepared_are_committed_like_others(harness: Harness) -> None:
+async def a_batch_that_was_prepared_is_committed_like_others(harness: Harness) -> None:
     bus = await harness.open()
     await bus.register([SUB])
     leader = await Leader.take(bus)
-    prepared = bus.publisher.prepare([event(1), event(2)])
-    assert list(prepared) == [event(1), event(2)]
-    assert list(bus.publisher.prepare([])) == []
-    batch = leader.batch(prepared)
-    await leader.send(batch)
-    await leader.send(batch)
+    batches = []
+    for number in range(3):  # the last is empty
+        events = [event(2 * number), event(2 * number + 1)][: 2 - number]
+        batches.append(bus.publisher.prepare(leader.batch(events, upserts={"uid-a": KNOWN}), term=leader.term))
+        assert list(batches[-1].events) == events
+        leader.number += 1
+    async with raises(CommitMismatch):
+        await leader.send(batches[1])
+    for batch in batches:
+        await leader.send(batch)
+        await leader.send(batch)
+    assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number
+    assert await bus.checkpoints.inventory(KEY) == {"uid-a": KNOWN}
     async with Receiver.of(bus, "billing") as receiver:
-        assert await receiver.acked(2) == [event(1).id, event(2).id]
+        assert await receiver.acked(3) == [event(number).id for number in range(3)]
 
 
 @collect(CASES, "atomic_commit")

@@ -82,8 +82,8 @@ class FaultyPublisher:
     async def publish(self, events: Sequence[Event]) -> None:
         await self._script.run(lambda: self._inner.publish(events))
 
-    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
-        return self._inner.prepare(events)
+    def prepare(self, batch: Batch, *, term: Term) -> Batch:
+        return self._inner.prepare(batch, term=term)
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         await self._script.run(lambda: self._inner.commit(batch, term=term))

@@ -54,7 +54,7 @@ async def test_valkey(name: str, valkey_harness: RedisHarness) -> None:
 WORKED = {  # they hand events out, and what a worker says of itself asks for INFO, which fakeredis does not know
     "a_commit_makes_events_inventory_and_state_durable",
     "a_full_subscription_refuses_commits_until_it_is_worked_on",
-    "events_that_were_prepared_are_committed_like_others",
+    "a_batch_that_was_prepared_is_committed_like_others",
     "publish_delivers_without_a_checkpoint",
 }
 UNWORKED = [*commits.CASES, *checkpoints.CASES, *state.CASES]

@@ -189,8 +189,7 @@ class Mortal:
                     await relist(journal, cast(Any, self.world), reason, watch.notices)
                 changes = self.world.since(journal.state.position)
                 for start in range(0, len(changes), BATCH):
-                    captured = await watch.capture(journal, changes[start : start + BATCH])
-                    await captured.commit(journal)
+                    await journal.make(await watch.capture(journal, changes[start : start + BATCH]))
 
             try:
                 yield Life(capture, store.flush)

@@ -51,10 +51,10 @@ class Commits:
     async def bodies(self, uids: list[str]) -> dict[str, bytes]:
         return {}
 
-    def prepare(self, events: list[object]) -> list[object]:
-        return events
+    def prepare(self, events: object, *, position: str, **_: object) -> str:
+        return position
 
-    async def commit(self, events: object, *, position: str, **_: object) -> None:
+    async def make(self, position: str) -> None:
         self.begun.append(position)
         await self.may.acquire()
         if self.error:

@@ -39,8 +39,8 @@ class Naive:
     async def publish(self, events: Sequence[Event]) -> None:
         await self._publisher.publish(events)
 
-    def prepare(self, events: Sequence[Event]) -> Sequence[Event]:
-        return events
+    def prepare(self, batch: Batch, *, term: Term) -> Batch:
+        return batch
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         await self._publisher.publish(batch.events)
