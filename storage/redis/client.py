@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 
 from storage.errors import Unavailable, UsageError
 from storage.redis.login import login
-from storage.redis.packing import packing
+from storage.redis.packing import Packed, packing
 from storage.redis.pool import Pool
 from storage.redis.settings import RedisSettings
 from storage.redis.topology import topology
@@ -47,7 +47,7 @@ class Client:
         self._server: Pool | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def send(self, *args: str | bytes | int) -> Any:
+    async def send(self, *args: str | bytes | int | Packed) -> Any:
         """Send a command once. Where a node says that another has the slot, it did nothing, and that one gets it."""
         server: Pool | None = None
         try:

@@ -76,7 +76,7 @@ class Connection:
         """Send a command for one of the keys of the bus."""
         return await self.command(command, f"{self._prefix}:{key}", *args)
 
-    async def command(self, *args: Argument) -> Any:
+    async def command(self, *args: Argument | Packed) -> Any:
         """Send a command and return what the server says. Raises Unavailable, UsageError, Refused."""
         if self._closed:
             raise Unavailable("the bus is closed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,8 +14,11 @@ else:
     HIREDIS = True
 
 
-class Packed(bytes):
+@dataclass(frozen=True, slots=True)
+class Packed:
     """A command as it goes over the wire."""
+
+    wire: bytes
 
 
 def pack(*args: str | bytes | int) -> Packed | None:

@@ -26,7 +26,7 @@ class Pool:
         self._all: set[AbstractConnection] = set()
         self._closed = False
 
-    async def send(self, *args: str | bytes | int) -> Any:
+    async def send(self, *args: str | bytes | int | Packed) -> Any:
         """Send a command, which may be packed, once and wait for its answer, for ever. Raises what redis-py raises.
 
         Whatever goes wrong on the way, also if the caller gives up, ends that connection: no answer is left in it.
@@ -36,7 +36,7 @@ class Pool:
         connection = await self._take()
         try:
             if isinstance(args[0], Packed):
-                await connection.send_packed_command(args[0], check_health=False)
+                await connection.send_packed_command(args[0].wire, check_health=False)
             else:
                 await connection.send_command(*args, check_health=False)
             return await connection.read_response()
