@@ -7,7 +7,7 @@ of a monotonic clock.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +39,7 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[bytes, deque[Entry]] = {}
         self._known: dict[tuple[int, bytes], Entry] = {}
+        self._of: Counter[int] = Counter()
         self._ready: deque[Entry] = deque()
         self._waiting: list[tuple[float, int, Entry]] = []
         self._held: set[Entry] = set()
@@ -63,6 +64,10 @@ class Lanes:
         """When the next one that waits is due."""
         return self._waiting[0][0] if self._waiting else None
 
+    def of(self, part: int) -> int:
+        """How many are of that partition."""
+        return self._of[part]
+
     def held(self) -> list[Entry]:
         """Those that another worker still had."""
         self._held = {entry for entry in self._held if entry.held and self._known.get((entry.part, entry.eid)) is entry}
@@ -74,6 +79,7 @@ class Lanes:
         if at in self._known:
             return
         self._known[at] = entry
+        self._of[entry.part] += 1
         if entry.held:
             self._held.add(entry)
         if entry.body is not None:
@@ -137,6 +143,7 @@ class Lanes:
 
     def _forget(self, entry: Entry) -> None:
         del self._known[entry.part, entry.eid]
+        self._of[entry.part] -= 1
         if entry.body is not None:
             self._bytes -= entry.size
 

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 LOOK = 1.0  # seconds without a ring after which a listener looks anyway
 RETRY = Backoff(duration=0.1, cap=5.0)
 READ = 50  # entries of a partition at a time
-READ_AHEAD = 50_000  # entries that wait here: behind one object's backlog there may be other objects' events
+READ_AHEAD = 50_000  # entries that wait here, about: behind one object's backlog there may be other objects' events
 BODIES = 50  # read again at a time
 
 
@@ -128,7 +128,7 @@ class _Worker:
         owned = self.leases.owned
         self._unread.update(dict.fromkeys(owned if heard is None else sorted(owned.keys() & heard)))
         await self._look_after_held(all_of_them=heard is None)
-        while self._reading or (self._unread and self._wants_more):
+        while self._reading or self._readable():
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read())
                 self._reading.add_done_callback(self._was_read)
@@ -166,7 +166,7 @@ class _Worker:
         now = self._now()
         times = [now + LOOK, self._first_lapse]
         if self._room:
-            if self._lanes.ready or (self._unread and self._wants_more and not self._reading):
+            if self._lanes.ready or (self._readable() and not self._reading):
                 return
             if self._lanes.next_due is not None:
                 times.append(self._lanes.next_due)
@@ -223,18 +223,25 @@ class _Worker:
     def _room(self) -> bool:
         return len(self._out) < self._of._prefetch
 
-    @property
-    def _wants_more(self) -> bool:
-        if self._lanes.ready and self._lanes.full:
-            return False
-        return self._lanes.ready < 2 * self._of._prefetch and len(self._lanes) < READ_AHEAD
+    def _readable(self) -> list[Partition]:
+        """The partitions to read more of. Half of the room is anybody's, the other half is shared out.
+
+        So the backlogs of some objects, however long, leave room for what comes in other partitions.
+        """
+        if self._lanes.ready >= 2 * self._of._prefetch or (self._lanes.ready and self._lanes.full):
+            return []
+        unread = [self.leases.owned[number] for number in self._unread if number in self.leases.owned]
+        if len(self._lanes) < READ_AHEAD // 2:
+            return unread
+        share = max(READ, READ_AHEAD // 2 // len(self.leases.owned)) if unread else 0
+        return [partition for partition in unread if self._lanes.of(partition.number) < share]
 
     async def _read(self) -> None:
         """One script: the next entries of the partitions that may have more."""
-        asked = [self.leases.owned[number] for number in self._unread if number in self.leases.owned]
-        self._unread.clear()
+        asked = self._readable()
         args: list[Argument] = []
         for partition in asked:
+            del self._unread[partition.number]
             args += [partition.number, partition.cursor]
         if not args:
             return

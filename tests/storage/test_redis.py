@@ -327,6 +327,31 @@ async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_har
         assert read[0] < 1000
 
 
+async def test_backlogs_that_are_longer_than_what_may_wait_hold_up_their_partitions_only(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "READ_AHEAD", 400)
+    monkeypatch.setattr(subscription, "READ", 10)
+    bus = await redis_harness.redis()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    hot = {partition(event(1, f"hot-{number}").partitionkey, 8): f"hot-{number}" for number in range(40)}
+    for place in (0, 1, 2):
+        await leader.commit(*(event(number, hot[place]) for number in range(300)))
+    async with Receiver.of(bus, NAME, prefetch=20) as receiver:
+        stuck = [await receiver.next() for _ in range(3)]
+        assert {delivery.event.partitionkey for delivery in stuck} == {event(1, hot[n]).partitionkey for n in range(3)}
+        others = [event(number, f"other-{number}") for number in range(200)]
+        others = [other for other in others if partition(other.partitionkey, 8) > 2]
+        await leader.commit(*others)
+        assert sorted(await receiver.acked(len(others))) == sorted(other.id for other in others)
+        for delivery in stuck:
+            await delivery.ack()
+        rest = await receiver.acked(3 * 299)
+    assert len(set(rest)) == 3 * 299
+    assert await pending(bus, NAME) == 0
+
+
 async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: RedisHarness) -> None:
     """A script copies the bodies that it goes through, and nobody else is served meanwhile."""
     bus = await redis_harness.redis(replace(redis_harness.settings, name="large", partitions=1))
