@@ -25,6 +25,7 @@ log = structlog.get_logger()
 LOOK = 1.0  # seconds without a ring after which a listener looks anyway
 RETRY = Backoff(duration=0.1, cap=5.0)
 READ = 50  # entries of a partition at a time
+READ_BYTES = 1024 * 1024  # in all, about: settlements wait behind a read, and hold places in flight
 READ_AHEAD = 50_000  # entries that wait here, about: behind one object's backlog there may be other objects' events
 BODIES = 50  # read again at a time
 
@@ -247,7 +248,7 @@ class _Worker:
             return
         sent = self._now()
         self._settled.clear()
-        answer = await self._connection.run("read", self.leases.id, self.leases.token, READ, BODIES_BYTES, *args)
+        answer = await self._connection.run("read", self.leases.id, self.leases.token, READ, READ_BYTES, *args)
         time, found = answer
         for partition in asked[len(found) :]:  # there was no room for them: it is their turn
             if self.leases.owned.get(partition.number) is partition:
