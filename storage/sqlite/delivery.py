@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
 
 import apsw
 
-from storage.errors import ClaimLost
+from storage.errors import ClaimLost, Unavailable
 from storage.event import Event
 from storage.sqlite import dead_letters, lanes
 from storage.sqlite.lanes import Claim
 from storage.sqlite.writer import Writer
+
+DEADLINE = 10.0  # seconds for a call; another's lock is given up on sooner
 
 
 class SqliteDelivery:
@@ -103,7 +106,10 @@ class SqliteDelivery:
         if self._settled:
             raise ClaimLost(f"event {self.claim.seq} is over here ({self._settled})")
         try:
-            await self._writer.submit(operation)
+            async with asyncio.timeout(DEADLINE):
+                await self._writer.submit(operation)
+        except TimeoutError as e:  # it is still queued, and may be done yet
+            raise Unavailable(f"the bus's file was not written for {DEADLINE:g} s", hint="is its disk well?") from e
         except ClaimLost:
             self._end("claim lost")
             raise

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pytest
+
 from storage.contracts import Delivery, SubscriptionSpec
-from storage.sqlite import SqliteBus
+from storage.errors import Unavailable
+from storage.sqlite import SqliteBus, delivery
 from storage.sqlite.connection import rows
-from storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event
+from storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, pending
 from tests.storage.conftest import Clock, SqliteHarness
 
 NAME = "billing"
@@ -44,6 +48,21 @@ async def test_what_waited_here_is_claimed_anew_before_it_is_handed_out(harness:
     clock.now += ACK_WAIT * 0.4
     await take(deliveries)
     assert await claimed_until(bus) == [begin + ACK_WAIT, begin + ACK_WAIT, clock.now + ACK_WAIT]
+
+
+async def test_a_settlement_ends_when_the_disk_hangs(harness: SqliteHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = await bus_with(harness, Clock(), 1)
+    hangs = threading.Event()
+    async with Receiver.of(bus, NAME) as receiver:
+        settled = await receiver.next()
+        bus._writer.post(lambda db: hangs.wait(DEADLINE))
+        with monkeypatch.context() as patch:
+            patch.setattr(delivery, "DEADLINE", 0.05)
+            with pytest.raises(Unavailable, match="was not written"):
+                await settled.ack()
+        hangs.set()
+        await settled.ack()
+    assert await pending(bus, NAME) == 0
 
 
 async def test_what_was_lost_while_it_waited_here_is_not_handed_out(harness: SqliteHarness) -> None:
