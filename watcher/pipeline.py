@@ -227,9 +227,10 @@ class Watch:
 
 def evenly(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
     """The changes in as few pieces as it takes, none of them much smaller: a commit costs, however little is in it."""
-    size = math.ceil(len(changes) / max(1, math.ceil(len(changes) / most)))
-    for start in range(0, len(changes), size or 1):
-        yield changes[start : start + size]
+    if changes:
+        size = math.ceil(len(changes) / math.ceil(len(changes) / most))
+        for start in range(0, len(changes), size):
+            yield changes[start : start + size]
 
 
 async def commit(journal: Journal, commits: Commits) -> None:

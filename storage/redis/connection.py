@@ -57,9 +57,12 @@ class Connection:
         """Let whoever goes on for ever come to an end; what is said until `close` is still sent."""
         self._ending = True
 
-    async def run(self, script: str | Call, *args: Argument) -> Any:
+    async def run(self, script: str, *args: Argument) -> Any:
         """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
-        call = script if isinstance(script, Call) else Call(script, args)
+        return await self.make(Call(script, args))
+
+    async def make(self, call: Call) -> Any:
+        """`run`, of a call that may have been made ready before."""
         source, digest = _script(call.script)
         try:
             if call.packed:

@@ -21,9 +21,9 @@ class Packed:
     wire: bytes
 
 
-def pack(*args: str | bytes | int) -> Packed | None:
+def pack(*args: Any) -> Packed | None:
     """The command, packed; None where a connection has to do it."""
-    return Packed(hiredis.pack_command(args)) if HIREDIS else None  # type: ignore[arg-type]  # its stub knows one argument
+    return Packed(hiredis.pack_command(args)) if HIREDIS else None
 
 
 class _Packing:

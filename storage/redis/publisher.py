@@ -14,7 +14,7 @@ from storage.errors import BusFull, CommitMismatch, NoSubscription, Unavailable
 from storage.event import Event
 from storage.prepared import Prepared
 from storage.redis import checkpoints
-from storage.redis.connection import Argument, Connection
+from storage.redis.connection import Argument, Call, Connection
 from storage.redis.registry import Registrations
 
 
@@ -39,8 +39,9 @@ class RedisPublisher:
         return replace(batch, events=Prepared(batch.events, self._connection.call("commit", *self._step(batch, term))))
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        prepared = batch.events.form if isinstance(batch.events, Prepared) else None
-        answer = await self._connection.run(prepared or "commit", *(() if prepared else self._step(batch, term)))
+        events = batch.events
+        call = events.form if isinstance(events, Prepared) else Call("commit", self._step(batch, term))
+        answer = await self._connection.make(call)
         try:
             checkpoints.check(answer, batch.key, batch.delta, term)
         except CommitMismatch:  # a store that came back older may lack subscriptions too
@@ -80,11 +81,8 @@ def lay_out(events: Sequence[Event], partitions: int) -> list[Argument]:
     """As the script reads them: how many entries and events; each entry and its count; the events."""
     counts: Counter[str] = Counter()
     arguments: list[Argument] = []
-    names: list[Argument] = []
     for event in events:
         name, key = entry(event.source, event.subject), event.partitionkey
         counts[name] += 1
         arguments += (partition(key, partitions), key, event.id, name, event.encode())
-    for name, count in counts.items():
-        names += (name, count)
-    return [len(counts), len(events), *names, *arguments]
+    return [len(counts), len(events), *(part for pair in counts.items() for part in pair), *arguments]
