@@ -19,10 +19,9 @@ from redis.backoff import NoBackoff
 
 from storage.errors import Unavailable, UsageError
 from storage.redis.login import login
-from storage.redis.packing import Packed, packing
-from storage.redis.pool import Pool
 from storage.redis.settings import RedisSettings
 from storage.redis.topology import topology
+from storage.redis.wire import Server, pack
 from storage.redis_url import Address, RedisUrl
 
 DEADLINE = 10.0  # seconds for a command, with finding the server and connecting
@@ -44,24 +43,26 @@ class Client:
         )
         self._topology = topology(self._url, self._ask, settings.prefix)
         self._finding = asyncio.Lock()
-        self._server: Pool | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._server: Server | None = None
 
-    async def send(self, *args: str | bytes | int | Packed) -> Any:
-        """Send a command once. Where a node says that another has the slot, it did nothing, and that one gets it."""
-        server: Pool | None = None
+    async def send(self, command: bytes, *, waits: bool = False) -> Any:
+        """Send a packed command once, over a connection of its own if it ``waits`` in the server.
+
+        Where a node says that another has the slot, it did nothing, and that one gets it.
+        """
+        server: Server | None = None
+        deadline = asyncio.get_running_loop().time() + DEADLINE
         try:
-            async with asyncio.timeout(DEADLINE):
-                for _ in range(HOPS):
-                    server = await self._current()
-                    try:
-                        return await server.send(*args)
-                    except exceptions.MovedError as e:
-                        if not self._topology.moves:
-                            raise
-                        # A node that has no host to tell means the one we asked.
-                        self._leave(server, Address(e.host or server.address.host, e.port))
-                raise Unavailable(f"{self._url.place}: its nodes do not agree which of them has the bus")
+            for _ in range(HOPS):
+                server = self._server or await self._find(deadline)
+                try:
+                    return await server.send(command, deadline, waits=waits)
+                except exceptions.MovedError as e:
+                    if not self._topology.moves:
+                        raise
+                    # A node that has no host to tell means the one we asked.
+                    self._leave(server, Address(e.host or server.address.host, e.port))
+            raise Unavailable(f"{self._url.place}: its nodes do not agree which of them has the bus")
         except exceptions.ResponseError as e:
             # Another is the primary now, and the same name may lead us to it. Redis 6.2 wraps what a script ran into.
             if isinstance(e, (exceptions.ReadOnlyError, exceptions.ClusterDownError)) or "-READONLY" in str(e):
@@ -71,54 +72,37 @@ class Client:
             if self._topology.moves:
                 self._leave(server)
             raise
-        finally:
-            if server is not self._server:  # left meanwhile, and we may have connected to it after that
-                self._discard(server)
 
-    async def close(self) -> None:
-        """Close the connections."""
+    def close(self) -> None:
+        """Close the connections. What is under way on them ends with an error."""
         self._leave(self._server)
-        await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def _current(self) -> Pool:
-        if self._server is None:
-            async with self._finding:
-                if self._server is None:
-                    self._server = self._connected(await self._topology.find())
-        return self._server
+    async def _find(self, deadline: float) -> Server:
+        async with asyncio.timeout_at(deadline), self._finding:
+            if self._server is None:
+                self._server = self._connected(await self._topology.find())
+            return self._server
 
-    def _leave(self, server: Pool | None, to: Address | None = None) -> None:
+    def _leave(self, server: Server | None, to: Address | None = None) -> None:
         """Use that server no more. What others have under way there ends with an error, and is repeated elsewhere."""
         if server is not None and self._server is server:
             self._server = self._connected(to) if to else None
-            self._discard(server)
+            server.close()
 
-    def _discard(self, server: Pool | None) -> None:
-        """Close its connections, without waiting: a server that hangs may keep us."""
-        if server is not None:
-            closing = asyncio.create_task(server.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closed)
-
-    def _closed(self, closing: asyncio.Task[None]) -> None:
-        self._closing.discard(closing)
-        if not closing.cancelled():
-            closing.exception()  # nobody wants to know
-
-    def _connected(self, to: Address) -> Pool:
+    def _connected(self, to: Address) -> Server:
         verified = {"redis_connect_func": _require_primary} if self._url.kind == "sentinel" else {}
-        return self._pool(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
+        return self._to(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
 
     async def _ask(self, address: Address, *command: str) -> Any:
         """Send one command to a Sentinel or node, over a connection of its own."""
         of_sentinel = self._url.kind == "sentinel"
-        server = self._pool(address, self._sentinel_login if of_sentinel else self._login)
+        server = self._to(address, self._sentinel_login if of_sentinel else self._login)
         try:
-            return await server.send(*command)
+            return await server.send(pack(*command), asyncio.get_running_loop().time() + DEADLINE)
         finally:
-            await server.close()
+            server.close()
 
-    def _pool(self, to: Address, provider: Any, **more: Any) -> Pool:
+    def _to(self, to: Address, provider: Any, **more: Any) -> Server:
         # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
         # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `send` has its own.
         options = more | {
@@ -136,7 +120,7 @@ class Client:
             options |= {"host": to.host, "port": to.port, "socket_keepalive": True}
             if self._url.tls is not None:
                 kind, options = SSLConnection, {**options, **self._url.tls}
-        return Pool(to, partial(packing(kind), **options))
+        return Server(to, partial(kind, **options))
 
 
 def _readable(url: RedisUrl) -> RedisUrl:

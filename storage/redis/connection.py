@@ -19,8 +19,8 @@ from redis import exceptions
 from storage.errors import Refused, Unavailable, UsageError
 from storage.redis.client import Client
 from storage.redis.faults import Full, forbidden, mapped
-from storage.redis.packing import Packed, pack
 from storage.redis.settings import RedisSettings
+from storage.redis.wire import pack
 from storage.redis_url import EXAMPLES
 
 BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
@@ -35,7 +35,7 @@ class Call:
 
     script: str
     args: Sequence[Argument]
-    packed: Packed | None = None
+    packed: bytes = b""
 
 
 class Connection:
@@ -65,11 +65,9 @@ class Connection:
         """`run`, of a call that may have been made ready before."""
         source, digest = _script(call.script)
         try:
-            if call.packed:
-                return await self.command(call.packed)
-            return await self.command("EVALSHA", digest, 1, self._prefix, *call.args)
+            return await self._send(call.packed or pack("EVALSHA", digest, 1, self._prefix, *call.args))
         except exceptions.NoScriptError:  # a new server, or somebody flushed its cache
-            return await self.command("EVAL", source, 1, self._prefix, *call.args)
+            return await self._send(pack("EVAL", source, 1, self._prefix, *call.args))
 
     def call(self, script: str, *args: Argument) -> Call:
         """A script and what it is told, ready to be run as often as it takes."""
@@ -79,12 +77,15 @@ class Connection:
         """Send a command for one of the keys of the bus."""
         return await self.command(command, f"{self._prefix}:{key}", *args)
 
-    async def command(self, *args: Argument | Packed) -> Any:
+    async def command(self, *args: Argument) -> Any:
         """Send a command and return what the server says. Raises Unavailable, UsageError, Refused."""
+        return await self._send(pack(*args))
+
+    async def _send(self, command: bytes, *, waits: bool = False) -> Any:
         if self._closed:
             raise Unavailable("the bus is closed")
         try:
-            return await self._client.send(*args)
+            return await self._client.send(command, waits=waits)
         except exceptions.NoScriptError:
             raise
         except Exception as e:
@@ -98,7 +99,8 @@ class Connection:
     async def heard(self, key: str, last: bytes | str, seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Wait so long for entries of a stream after the last: their ids and fields."""
         name = f"{self._prefix}:{key}"
-        found = await self.command("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
+        command = pack("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
+        found = await self._send(command, waits=True)
         return [(id_, pairs(fields)) for id_, fields in found[0][1]] if found else []
 
     async def check(self) -> None:
@@ -127,7 +129,7 @@ class Connection:
     async def close(self) -> None:
         """Close the connections."""
         self._ending = self._closed = True
-        await self._client.close()
+        self._client.close()
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -18,8 +19,6 @@ from storage.redis import bus as redis_bus
 from storage.redis import open_bus as open_redis
 from storage.redis.client import Client
 from storage.redis.connection import Connection
-from storage.redis.pool import Pool
-from storage.redis_url import Address
 from storage.sqlite import SqliteBus, SqliteSettings, open_bus
 from storage.sqlite.bus import CAPABILITIES
 from tests.storage import redis_server
@@ -105,13 +104,27 @@ async def redis_harness(shared_redis: RedisServer, request: pytest.FixtureReques
         yield harness
 
 
+class FakeWires:
+    """`storage.redis.wire.Server`, and fakeredis in its place."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._connections = FakeAsyncRedis(server=server).connection_pool
+
+    async def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Any:
+        connection: Any = self._connections.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()
+        await connection.send_packed_command(command)
+        return await connection.read_response()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @pytest.fixture
 async def fake_harness(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
     """Without a server: fakeredis runs the scripts. It knows neither INFO nor ACLs."""
     server = FakeServer(server_type="redis", version=(7,))
-    connections = FakeAsyncRedis(server=server).connection_pool
-    address = Address("nowhere", 0)
-    monkeypatch.setattr(Client, "_pool", lambda *_, **__: Pool(address, connections.make_connection))
+    monkeypatch.setattr(Client, "_to", lambda *_, **__: FakeWires(server))
     for check in ("check", "require_rights"):
         monkeypatch.setattr(Connection, check, AsyncMock())
     async with redis_harness_on("redis://nowhere", request) as harness:

@@ -21,7 +21,7 @@ from storage.again import Replay
 from storage.contracts import Bus, Delivery, SubscriptionSpec
 from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
 from storage.prepared import Prepared
-from storage.redis import LeadSettings, RedisBus, RedisSettings, client, open_bus, packing, replays, subscription
+from storage.redis import LeadSettings, RedisBus, RedisSettings, client, open_bus, replays, subscription
 from storage.redis.bell import Listener
 from storage.redis.connection import Argument
 from storage.redis.publisher import partition
@@ -449,16 +449,12 @@ async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_ha
     assert await kept() == 0
 
 
-@pytest.mark.parametrize("hiredis", [True, False])
-async def test_a_batch_that_was_prepared_goes_to_a_server_that_forgot_its_scripts(
-    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch, *, hiredis: bool
-) -> None:
-    monkeypatch.setattr(packing, "HIREDIS", hiredis)
+async def test_a_batch_that_was_prepared_goes_to_a_server_that_forgot_its_scripts(redis_harness: RedisHarness) -> None:
     bus = await redis_harness.redis()
     await bus.register([SUB])
     leader = await Leader.take(bus)
     batch = bus.publisher.prepare(leader.batch([event(1)]), term=leader.term)
-    assert isinstance(batch.events, Prepared) and bool(batch.events.form.packed) is hiredis
+    assert isinstance(batch.events, Prepared) and batch.events.form.packed
     await raw(bus, "SCRIPT", "FLUSH")
     await leader.send(batch)
     await leader.send(batch)

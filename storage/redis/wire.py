@@ -1,0 +1,163 @@
+"""One connection to a server, for any number of commands at a time.
+
+They go out as they are given, and their answers come back in that order. redis-py opens the connection, logs in and
+speaks TLS; after that its streams, locks and deadlines for each command would take several times as long as all else
+that a command costs us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
+
+from storage.redis_url import Address
+
+Future = asyncio.Future[Any]
+NOTHING = object()  # what the reader says while an answer is not whole
+
+
+def pack(*args: str | bytes | int) -> bytes:
+    """A command as it goes over the wire."""
+    return cast(bytes, hiredis.pack_command(cast(Any, args)))
+
+
+class Wire(asyncio.Protocol):
+    """Opened, used and closed from one event loop; ``lost`` once it is of no more use.
+
+    An answer is as the server writes it: bytes, numbers and lists. Whoever gives up waiting leaves a place that its
+    answer goes to, so that the others' are theirs.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.lost = False
+        # It has no public names for these. Its streams, which nobody uses any more, close the transport if dropped.
+        self._connection = cast(Any, connection)
+        self._transport = self._connection._writer.transport
+        self._reader = hiredis.Reader(
+            protocolError=exceptions.InvalidResponse,
+            replyError=self._connection._parser.parse_error,
+            notEnoughData=NOTHING,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._sent: deque[tuple[Future, float]] = deque()  # with their deadlines
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # of the timer
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection) -> Wire:
+        """Take over a connection of redis-py's, connected. Raises what redis-py raises."""
+        try:
+            await cast(Any, connection).connect()
+            if await connection.can_read():  # only its end comes unasked
+                raise exceptions.ConnectionError("it closed the connection")
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        wire = cls(connection)
+        wire._transport.set_protocol(wire)
+        return wire
+
+    async def send(self, command: bytes, deadline: float) -> Any:
+        """Send a packed command once and wait for its answer. Raises what redis-py raises.
+
+        If it is not there by the deadline (of the loop's clock), the server hangs, and all that wait here hear so.
+        """
+        if self.lost:
+            raise exceptions.ConnectionError("the connection was closed")
+        future = self._loop.create_future()
+        self._sent.append((future, deadline))
+        self._transport.write(command)
+        if self._timer is None or deadline < self._due:
+            self._watch(deadline)
+        return await future
+
+    def close(self) -> None:
+        """What is under way on it ends with an error."""
+        self._end(exceptions.ConnectionError("the connection was closed"))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the answers that are whole."""
+        try:
+            self._reader.feed(data)
+            while (answer := self._reader.gets()) is not NOTHING:
+                future, _ = self._sent.popleft()
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+        except (exceptions.InvalidResponse, IndexError) as e:
+            self._end(exceptions.ConnectionError(f"it does not answer as a Redis does: {e}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The server, or the way to it, has ended it."""
+        self._end(exceptions.ConnectionError(str(error) if error else "it closed the connection"))
+
+    def _watch(self, deadline: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._due = deadline
+        self._timer = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._sent:
+            return
+        first = min(deadline for _, deadline in self._sent)
+        if first > self._loop.time():
+            self._watch(first)
+        else:
+            self._end(TimeoutError())
+
+    def _end(self, error: Exception) -> None:
+        self.lost = True
+        if self._timer:
+            self._timer.cancel()
+        self._transport.abort()
+        self._connection._reader = self._connection._writer = None
+        while self._sent:
+            future, _ = self._sent.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+
+class Server:
+    """The connections to one server, opened at first use: for what is answered at once, and for what waits there."""
+
+    def __init__(self, address: Address, connection: Callable[[], AbstractConnection]) -> None:
+        self.address = address
+        self._connection = connection
+        self._wires: dict[bool, Wire] = {}
+        self._opening = asyncio.Lock()
+        self._closed = False
+
+    async def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Any:
+        """`Wire.send`."""
+        wire = self._wires.get(waits)
+        if wire is None or wire.lost:
+            wire = await self._open(deadline, waits)
+        return await wire.send(command, deadline)
+
+    def close(self) -> None:
+        """What is under way ends with an error."""
+        self._closed = True
+        for wire in self._wires.values():
+            wire.close()
+
+    async def _open(self, deadline: float, waits: bool) -> Wire:
+        async with asyncio.timeout_at(deadline), self._opening:
+            wire = self._wires.get(waits)
+            if self._closed:
+                raise exceptions.ConnectionError("the connections to this server were closed")
+            if wire is None or wire.lost:
+                wire = self._wires[waits] = await Wire.open(self._connection())
+            if self._closed:
+                wire.close()
+            return wire

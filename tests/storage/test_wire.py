@@ -1,0 +1,181 @@
+"""The connections to one server: many commands on one, each with its own answer, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from redis import exceptions
+from redis.asyncio.connection import Connection
+
+from storage.redis.wire import Server, pack
+from storage.redis_url import Address
+from storage.testing.actors import until
+from tests.storage.redis_server import RedisServer
+
+BLPOP = ("BLPOP", "nothing", 30)
+
+
+class Sender:
+    """A server, and commands to it that have ten seconds unless said otherwise."""
+
+    def __init__(self, port: int, **more: Any) -> None:
+        address = Address("127.0.0.1", port)
+        connection = partial(Connection, host=address.host, port=port, protocol=2, socket_timeout=None, **more)
+        self.server = Server(address, connection)
+
+    async def send(self, *command: str | bytes | int, within: float = 10.0, waits: bool = False) -> Any:
+        deadline = asyncio.get_running_loop().time() + within
+        return await self.server.send(pack(*command), deadline, waits=waits)
+
+    async def blocked(self) -> bool:
+        return b"blocked_clients:1\r\n" in await self.send("INFO", "clients")
+
+    async def ids(self, *, waits: bool = False) -> set[int]:
+        """Of the connections that three commands at a time use."""
+        return set(await asyncio.gather(*(self.send("CLIENT", "ID", waits=waits) for _ in range(3))))
+
+
+@pytest.fixture
+async def sender(shared_redis: RedisServer) -> AsyncIterator[Sender]:
+    sender = Sender(shared_redis.port)
+    yield sender
+    sender.server.close()
+
+
+async def test_commands_share_a_connection_and_get_their_own_answers(sender: Sender) -> None:
+    assert len(await sender.ids()) == 1
+    bodies = [bytes([65 + number]) * 10**number for number in range(7)]
+    assert await asyncio.gather(*(sender.send("ECHO", body) for body in bodies)) == bodies
+
+
+async def test_what_waits_in_the_server_holds_up_nobody_else(sender: Sender) -> None:
+    waiting = asyncio.create_task(sender.send(*BLPOP, waits=True))
+    await until(sender.blocked)
+    assert await sender.send("ECHO", "here") == b"here"
+    await sender.send("CLIENT", "UNBLOCK", *await _waiting(sender))
+    assert await waiting is None
+
+
+async def test_a_command_that_is_refused_is_an_error_of_its_own(sender: Sender) -> None:
+    before = await sender.ids()
+    answers: Any = await asyncio.gather(
+        sender.send("ECHO", "1"), sender.send("NONSENSE"), sender.send("ECHO", "2"), return_exceptions=True
+    )
+    assert (answers[0], answers[2]) == (b"1", b"2")
+    assert isinstance(answers[1], exceptions.ResponseError) and "unknown command" in str(answers[1])
+    assert await sender.ids() == before
+
+
+async def test_the_answer_of_whoever_gave_up_goes_to_nobody_else(sender: Sender) -> None:
+    before = await sender.ids()
+    waiting = asyncio.create_task(sender.send("BLPOP", "nothing", 30))
+    other = asyncio.create_task(sender.send("ECHO", "mine"))
+    async with _another(sender) as another:
+        await until(another.blocked)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await another.send("RPUSH", "nothing", "not mine")
+        assert await other == b"mine"
+    assert await sender.ids() == before
+
+
+async def test_whoever_gives_up_while_it_connects_leaves_the_next_to_do_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sender = Sender(silent.getsockname()[1], client_name="test")
+        first = asyncio.create_task(sender.send("PING"))
+        accepted = [await asyncio.to_thread(silent.accept)]
+        second = asyncio.create_task(sender.send("PING"))
+        await asyncio.sleep(0)
+        first.cancel()
+        accepted += [await asyncio.to_thread(silent.accept)]
+        second.cancel()
+        done = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(error) for error in done] == [asyncio.CancelledError] * 2
+        sender.server.close()
+        for there, _ in accepted:
+            there.close()
+
+
+async def test_a_connection_that_the_server_closed_is_no_error(sender: Sender) -> None:
+    (first,) = await sender.ids()
+    async with _another(sender) as another:
+        await another.send("CLIENT", "KILL", "ID", first)
+    await asyncio.sleep(0.01)
+    (second,) = await sender.ids()
+    assert second != first
+
+
+async def test_what_was_under_way_when_the_server_closed_it_is_one(sender: Sender) -> None:
+    (id_,) = await sender.ids(waits=True)
+    under_way = [asyncio.create_task(sender.send(*BLPOP, waits=True)) for _ in range(2)]
+    await until(sender.blocked)
+    await sender.send("CLIENT", "KILL", "ID", id_)
+    for task in under_way:
+        with pytest.raises(exceptions.ConnectionError):
+            await task
+    assert id_ not in await sender.ids(waits=True)
+
+
+async def test_a_server_that_does_not_answer_in_time_is_left(sender: Sender) -> None:
+    (id_,) = await sender.ids(waits=True)
+    patient = asyncio.create_task(sender.send(*BLPOP, waits=True))
+    hasty = asyncio.create_task(sender.send(*BLPOP, waits=True, within=0.05))
+    for task in (hasty, patient):
+        with pytest.raises(TimeoutError):
+            await task
+    assert id_ not in await sender.ids(waits=True)
+
+
+async def test_an_answer_in_time_leaves_the_connection_alone(sender: Sender) -> None:
+    before = await sender.ids()
+    await sender.send("PING", within=0.05)
+    await asyncio.sleep(0.1)
+    assert await sender.ids() == before
+
+
+async def test_a_server_that_speaks_otherwise_is_said() -> None:
+    left = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(1000):
+            greeted = request.count(b"CLIENT")
+            writer.write(b"+OK\r\n" * greeted or b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+        left.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        sender = Sender(server.sockets[0].getsockname()[1])
+        with pytest.raises(exceptions.ConnectionError, match="does not answer as a Redis does"):
+            await sender.send("PING")
+        await left.wait()
+
+
+async def test_closing_ends_what_is_under_way(sender: Sender) -> None:
+    waiting = asyncio.create_task(sender.send(*BLPOP, waits=True))
+    await until(sender.blocked)
+    sender.server.close()
+    with pytest.raises(exceptions.ConnectionError):
+        await waiting
+    with pytest.raises(exceptions.ConnectionError, match="were closed"):
+        await sender.send("PING")
+
+
+@asynccontextmanager
+async def _another(sender: Sender) -> AsyncIterator[Sender]:
+    another = Sender(sender.server.address.port)
+    try:
+        yield another
+    finally:
+        another.server.close()
+
+
+async def _waiting(sender: Sender) -> list[bytes]:
+    """The id of the client that is blocked."""
+    lines = (await sender.send("CLIENT", "LIST")).decode().splitlines()
+    return [line.split()[0].removeprefix("id=").encode() for line in lines if " flags=b " in line]
