@@ -102,8 +102,9 @@ class CheckpointDelta:
 
     An object in ``upserts`` and ``removals`` came and went within the step: it may have been announced on the way.
     ``bodies`` are of objects in ``upserts``, for entries whose inventory keeps them: an upsert without one keeps none.
-    ``follows`` is the number of the commit it builds on. ``token`` names this very delta: a store that already stands
-    one further under the same token has done it, and only the reply was lost.
+    ``follows`` is the number of the commit it builds on, and ``after`` that one's token where it is known: somebody
+    else's commit may have the same number. ``token`` names this very delta: a store that already stands one further
+    under the same token has done it, and only the reply was lost.
     """
 
     follows: int
@@ -112,6 +113,7 @@ class CheckpointDelta:
     removals: frozenset[str] = frozenset()
     bodies: Mapping[str, bytes] = field(default_factory=dict)
     gap: Gap | None = None
+    after: str = ""
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
@@ -138,6 +140,10 @@ class Publisher(Protocol):
 
 
 class TransactionalPublisher(Publisher, Protocol):
+    under_way: int
+    """How many commits of a checkpoint may be under way at a time, if each is begun after the one it follows: they are
+    made in that order, or refused."""
+
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
         """The same batch, ready for a `commit` in that term, which then has less to do. It takes others as well."""
         ...
@@ -145,8 +151,9 @@ class TransactionalPublisher(Publisher, Protocol):
     async def commit(self, batch: Batch, *, term: Term) -> None:
         """Events, inventory and state in one atomic step: all or nothing; repeating a batch that was done is a no-op.
 
-        Raises LeadershipLost for an older term, CommitMismatch if the store does not stand at ``follows`` (and not one
-        further by this very batch), BusFull or NoSubscription if the events may not go in, Unavailable otherwise.
+        Raises LeadershipLost for an older term, CommitMismatch if the store does not stand at ``follows`` and ``after``
+        (and not one further by this very batch), BusFull or NoSubscription if the events may not go in, Unavailable
+        otherwise.
         """
         ...
 
@@ -225,6 +232,7 @@ class StateChange:
     value: bytes
     ttl: timedelta
     follows: str = ""
+    after: str = ""
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:

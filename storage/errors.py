@@ -57,6 +57,12 @@ class NoSubscription(Unavailable):
 class CommitMismatch(KubecdcError):
     """The store does not stand at the commit that the batch follows: reload the checkpoint and read again."""
 
+    @classmethod
+    def of(cls, key: str, number: int, follows: int) -> CommitMismatch:
+        """``number`` is where the checkpoint stands; ``follows`` may be the same, of somebody else's commit."""
+        another = "another " if number == follows else ""
+        return cls(f"checkpoint {key!r} stands at commit {number}, the batch follows {another}{follows}")
+
 
 class StateConflict(KubecdcError):
     """Somebody else was faster: the value is not what the change follows. Read it again, and decide again."""

@@ -21,6 +21,8 @@ class SplitPublisher:
     An older leader finds out before it publishes; one that is already publishing finishes that.
     """
 
+    under_way = 1
+
     def __init__(self, publisher: Publisher, checkpoints: CheckpointStore) -> None:
         self._publisher = publisher
         self._checkpoints = checkpoints

@@ -32,11 +32,12 @@ class Journal:
         self.term = term
         self.state = state
         self.number = number
-        self._ahead = number, state  # with all that was prepared
+        self._ahead = number, "", state  # with all that was prepared: number, token, state
         self.stored = stored
         self._bus = bus
         self._moved = asyncio.Event()
-        self._committing = False
+        self._last = asyncio.Event()  # set once the commit that was begun last is made
+        self._last.set()
         self._notices = notices
         self._events = metrics.EVENTS.labels(entry.key)
         self._last_commit = metrics.LAST_COMMIT.labels(entry.key)
@@ -53,6 +54,11 @@ class Journal:
         )
         stored = checkpoint.state is not None
         return cls(entry, bus, term, notices, number=checkpoint.number, state=state, stored=stored)
+
+    @property
+    def under_way(self) -> int:
+        """How many commits may be under way at a time."""
+        return self._bus.publisher.under_way
 
     async def inventory(self) -> dict[str, Inventoried]:
         """Every object known, by uid."""
@@ -73,7 +79,7 @@ class Journal:
             await asyncio.sleep(period)
             before = self.number
             now = await self._bus.checkpoints.checkpoint(self.entry.key)
-            if now and now.number != before and before == self.number and not self._committing:
+            if now and now.number != before and before == self.number and self._last.is_set():
                 raise CommitMismatch(f"checkpoint {self.entry.key!r} was moved to commit {now.number} by somebody else")
 
     async def reach(self, version: str) -> None:
@@ -85,7 +91,7 @@ class Journal:
     def assume(self, **changes: Any) -> None:
         """Take these fields of the state to be other than what is stored; the next commit stores them."""
         self.state = msgspec.structs.replace(self.state, **changes)
-        self._ahead = self.number, self.state
+        self._ahead = self.number, "", self.state
 
     def prepare(
         self,
@@ -101,11 +107,18 @@ class Journal:
 
         It follows the one that was prepared before, which may still be under way: `make` them all, in that order.
         """
-        number, state = self._ahead
-        self._ahead = number + 1, msgspec.structs.replace(state, **changes)
+        number, token, state = self._ahead
+        state = msgspec.structs.replace(state, **changes) if changes else state
         delta = CheckpointDelta(
-            follows=number, state=self._ahead[1], upserts=upserts or {}, bodies=bodies or {}, removals=removals, gap=gap
+            follows=number,
+            after=token,
+            state=state,
+            upserts=upserts or {},
+            bodies=bodies or {},
+            removals=removals,
+            gap=gap,
         )
+        self._ahead = number + 1, delta.token, state
         return self._bus.publisher.prepare(Batch(self.entry.key, events, delta), term=self.term)
 
     async def commit(self, events: Sequence[Event] = (), **what: Any) -> None:
@@ -115,21 +128,29 @@ class Journal:
     async def make(self, batch: Batch) -> None:
         """Make it durable, all of it together.
 
-        Blocks while the bus cannot take it, and says so: little more is read meanwhile. Repeating is safe, for the
-        batch is the same. Raises CommitMismatch and LeadershipLost: after that nothing more can be made.
+        Up to `under_way` may be made at a time, begun in their order: each is sent at once, and if it was refused,
+        again when the one before it is there. Blocks while the bus cannot take it, and says so: little more is read
+        meanwhile. Repeating is safe, for the batch is the same. Raises CommitMismatch and LeadershipLost: after that
+        nothing more can be made.
         """
-        self._committing = True
-        failures = 0
+        before, self._last = self._last, asyncio.Event()
+        made, failures = self._last, 0
         while True:
+            follows = before.is_set()
             try:
                 await self._bus.publisher.commit(batch, term=self.term)
                 break
+            except CommitMismatch:
+                if follows:
+                    raise
             except Unavailable as e:
                 failures += 1
                 self._notices.trouble(f"{self.entry.key} (commit)", e)
                 await asyncio.sleep(BLOCKED.delay(failures))
+            await before.wait()
+        await before.wait()
+        made.set()
         self._notices.over(f"{self.entry.key} (commit)")
-        self._committing = False
         self.number, self.state = batch.delta.follows + 1, batch.delta.state
         self.stored = True
         self._moved.set()

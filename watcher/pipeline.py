@@ -135,7 +135,8 @@ class Watch:
         """Watch from the position and commit what comes: little at a time when idle, much under load, no timer."""
         opened = time.monotonic()
         commits: Commits = asyncio.Queue(maxsize=1)
-        await first_of(self.read(journal, commits), commit(journal, commits))
+        makers = (make(journal, commits) for _ in range(journal.under_way))
+        await first_of(self.read(journal, commits), *makers)
         lasted = time.monotonic() - opened
         if lasted < WATCH_SECONDS[0]:
             # Ended before its time: the server was restarted, or etcd put back. If nobody was refused meanwhile (we
@@ -233,8 +234,8 @@ def evenly(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
             yield changes[start : start + size]
 
 
-async def commit(journal: Journal, commits: Commits) -> None:
-    """Make the commits one after the other, for ever. Raises CommitMismatch, LeadershipLost."""
+async def make(journal: Journal, commits: Commits) -> None:
+    """Make the commits in their turn, for ever. Raises CommitMismatch, LeadershipLost."""
     while True:
         await journal.make(await commits.get())
         commits.task_done()

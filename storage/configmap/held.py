@@ -50,10 +50,8 @@ class Held:
             raise CommitMismatch(f"checkpoint {self.key!r} was moved by somebody else")
         if self.stamp.number == delta.follows + 1 and self.stamp.token == delta.token:
             return False
-        if self.stamp.number != delta.follows:
-            raise CommitMismatch(
-                f"checkpoint {self.key!r} stands at commit {self.stamp.number}, the batch follows {delta.follows}"
-            )
+        if self.stamp.number != delta.follows or (delta.after and self.stamp.token != delta.after):
+            raise CommitMismatch.of(self.key, self.stamp.number, delta.follows)
         return True
 
     def require(self, term: Term) -> None:

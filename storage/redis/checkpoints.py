@@ -31,7 +31,7 @@ class RedisCheckpoints:
         check(await self._connection.run("commit", *step(key, delta, term, [], full=0)), key, delta, term)
 
     async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
-        args: list[Argument] = [key, delta.follows, term.number, delta.token]
+        args: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token]
         for uid, known in delta.upserts.items():
             args += [uid, msgspec.json.encode(known._replace(intended=True))]
         answer = await self._connection.run("intend", *args)
@@ -76,7 +76,7 @@ class RedisCheckpoints:
 def step(key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int) -> list[Argument]:
     """What the script `commit` is told: one step of a checkpoint, with events as `RedisPublisher` lays them out."""
     removals = sorted(delta.removals)
-    head: list[Argument] = [key, delta.follows, term.number, delta.token, msgspec.json.encode(delta.state)]
+    head: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token, msgspec.json.encode(delta.state)]
     head += [msgspec.json.encode(delta.gap) if delta.gap else "", full]
     head += [len(delta.upserts), len(delta.bodies), len(removals)]
     tail: list[Argument] = []
@@ -93,7 +93,7 @@ def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:
     if answer[0] == b"LOST":
         raise lost(key, term, int(answer[1]))
     if answer[0] == b"MISMATCH":
-        raise CommitMismatch(f"checkpoint {key!r} stands at commit {answer[1]}, the batch follows {delta.follows}")
+        raise CommitMismatch.of(key, int(answer[1]), delta.follows)
 
 
 def lost(key: str, term: Term, stored: int) -> LeadershipLost:

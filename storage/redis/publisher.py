@@ -21,6 +21,8 @@ from storage.redis.registry import Registrations
 class RedisPublisher:
     """`storage.contracts.TransactionalPublisher`."""
 
+    under_way = 2  # Redis has the next one when it is done with one; commands of a process keep their order
+
     def __init__(
         self, connection: Connection, registrations: Registrations, *, partitions: int, max_pending: int
     ) -> None:
@@ -32,7 +34,7 @@ class RedisPublisher:
     async def publish(self, events: Sequence[Event]) -> None:
         if events:
             laid_out = lay_out(events, self._partitions)
-            head: list[Argument] = ["", 0, 0, "", "", "", self._max_pending, 0, 0, 0]
+            head: list[Argument] = ["", 0, "", 0, "", "", "", self._max_pending, 0, 0, 0]
             await self._check(await self._connection.run("commit", *head, *laid_out))
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:

@@ -131,8 +131,8 @@ def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) 
     _check_term(key, term, stored)
     if number == delta.follows + 1 and token == delta.token:
         return False
-    if number != delta.follows:
-        raise CommitMismatch(f"checkpoint {key!r} stands at commit {number}, the batch follows {delta.follows}")
+    if number != delta.follows or (delta.after and token != delta.after):
+        raise CommitMismatch.of(key, number, delta.follows)
     return True
 
 

@@ -32,6 +32,8 @@ class Encoded:
 class SqlitePublisher:
     """`storage.contracts.TransactionalPublisher`."""
 
+    under_way = 1
+
     def __init__(self, writer: Writer, bell: Bell, *, max_pending: int, clock: Callable[[], float]) -> None:
         self._writer = writer
         self._bell = bell

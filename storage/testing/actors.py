@@ -65,6 +65,7 @@ def step(
     removals: frozenset[str] = frozenset(),
     bodies: Mapping[str, bytes] | None = None,
     gap: Gap | None = None,
+    after: str = "",
 ) -> CheckpointDelta:
     """The next step of a checkpoint that stands at a number; its position is its own number."""
     return CheckpointDelta(
@@ -74,6 +75,7 @@ def step(
         removals=removals,
         bodies=bodies or {},
         gap=gap,
+        after=after,
     )
 
 
@@ -131,9 +133,10 @@ class Leader:
         removals: frozenset[str] = frozenset(),
         bodies: Mapping[str, bytes] | None = None,
         gap: Gap | None = None,
+        after: str = "",
     ) -> Batch:
         """The next batch; its position is its number."""
-        delta = step(self.number, upserts=upserts, removals=removals, bodies=bodies, gap=gap)
+        delta = step(self.number, upserts=upserts, removals=removals, bodies=bodies, gap=gap, after=after)
         return Batch(self.key, events, delta)
 
     async def send(self, batch: Batch) -> None:

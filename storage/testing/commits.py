@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from storage.contracts import Gap, Inventoried, SubscriptionSpec, Term
+from storage.contracts import Batch, Gap, Inventoried, SubscriptionSpec, Term
 from storage.errors import BusFull, CommitMismatch, LeadershipLost, NoSubscription
 from storage.testing.actors import (
     DEADLINE,
@@ -109,6 +109,42 @@ async def another_batch_that_follows_the_same_commit_is_refused(harness: Harness
     await leader.commit(event(3))
     async with raises(CommitMismatch):
         await leader.send(mine)
+
+
+@collect(CASES)
+async def a_batch_that_was_sent_ahead_is_refused_if_another_was_made_before_it(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    first = leader.batch([event(1)])
+    leader.number += 1
+    second = leader.batch([event(2)], after=first.delta.token)
+    leader.number -= 1
+    await leader.commit(event(3))  # by somebody else, who makes the number that `second` follows
+    for batch in (first, second):
+        async with raises(CommitMismatch):
+            await leader.send(batch)
+    await leader.commit(event(4))
+    if harness.capabilities.exactly_once_publish:
+        assert await pending(bus, "billing") == 2
+
+
+@collect(CASES)
+async def commits_under_way_together_are_made_in_their_order(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    for _ in range(10):
+        batches: list[Batch] = []
+        for _ in range(bus.publisher.under_way):
+            after = batches[-1].delta.token if batches else ""
+            batches.append(leader.batch([event(leader.number)], after=after))
+            leader.number += 1
+        await asyncio.gather(*(leader.send(batch) for batch in batches))
+    assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number
+    async with Receiver.of(bus, "billing") as receiver:
+        numbers = range(leader.number - 10 * bus.publisher.under_way, leader.number)
+        assert await receiver.acked(len(numbers)) == [event(number).id for number in numbers]
 
 
 @collect(CASES)

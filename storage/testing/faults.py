@@ -78,6 +78,7 @@ class FaultyPublisher:
     def __init__(self, inner: TransactionalPublisher, script: Script) -> None:
         self._inner = inner
         self._script = script
+        self.under_way = inner.under_way
 
     async def publish(self, events: Sequence[Event]) -> None:
         await self._script.run(lambda: self._inner.publish(events))

@@ -108,7 +108,7 @@ class FakeWires:
     """`storage.redis.wire.Server`, and fakeredis in its place."""
 
     def __init__(self, server: FakeServer) -> None:
-        self._connections = FakeAsyncRedis(server=server).connection_pool
+        self._connections = FakeAsyncRedis(server=server, protocol=2).connection_pool
 
     async def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Any:
         connection: Any = self._connections.make_connection()  # type: ignore[no-untyped-call]

@@ -55,6 +55,7 @@ WORKED = {  # they hand events out, and what a worker says of itself asks for IN
     "a_commit_makes_events_inventory_and_state_durable",
     "a_full_subscription_refuses_commits_until_it_is_worked_on",
     "a_batch_that_was_prepared_is_committed_like_others",
+    "commits_under_way_together_are_made_in_their_order",
     "publish_delivers_without_a_checkpoint",
 }
 UNWORKED = [*commits.CASES, *checkpoints.CASES, *state.CASES]

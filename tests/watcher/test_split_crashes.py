@@ -32,6 +32,8 @@ SCENARIO = ["watch", "put a", "watch", "put b", "watch", "delete a", "delete b"]
 class Naive:
     """Publishes, then saves, and says nothing before."""
 
+    under_way = 1
+
     def __init__(self, publisher: Publisher, checkpoints: CheckpointStore) -> None:
         self._publisher = publisher
         self._checkpoints = checkpoints

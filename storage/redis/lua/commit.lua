@@ -4,9 +4,10 @@ local function arg()
   at = at + 1
   return ARGV[at]
 end
-local key, follows, term, token, state, gap = arg(), tonumber(arg()), tonumber(arg()), arg(), arg(), arg()
+local key, follows, after, term, token = arg(), tonumber(arg()), arg(), tonumber(arg()), arg()
+local state, gap = arg(), arg()
 local full = tonumber(arg())
-local upserts, bodies, removals, entries, events = {}, {}, {}, {}, tonumber(ARGV[12])
+local upserts, bodies, removals, entries, events = {}, {}, {}, {}, tonumber(ARGV[13])
 local function list(into, size)
   for i = 1, size do into[i] = arg() end
 end
@@ -23,7 +24,7 @@ if key ~= '' then
   local number = tonumber(found[2] or 0)
   if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
   if number == follows + 1 and found[3] == token then return {'DONE'} end
-  if number ~= follows then return {'MISMATCH', number} end
+  if number ~= follows or (after ~= '' and found[3] ~= after) then return {'MISMATCH', number} end
 end
 
 local owed = {}
@@ -75,6 +76,6 @@ if key ~= '' then
   apply('HDEL', p .. ':inventory:' .. key, removals)
   apply('HDEL', p .. ':objects:' .. key, removals)
   if gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, gap) end
-  redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[3], 'token', token, 'state', state)
+  redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[4], 'token', token, 'state', state)
 end
 return {'OK'}

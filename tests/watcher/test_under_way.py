@@ -1,0 +1,147 @@
+"""Two commits of one watch under way at a time: both are made, in their order, or read again; whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+import pytest
+
+from storage.backoff import Backoff
+from storage.contracts import Bus, SubscriptionSpec, Term
+from storage.errors import CommitMismatch
+from storage.redis import RedisSettings, open_bus
+from storage.testing import faults
+from storage.testing.actors import SOURCE, SUBJECT, Receiver, event, pending, until
+from tests.storage.redis_server import RedisServer
+from tests.watcher.rig import KEY, NAME, event_source
+from watcher import journal as journals
+from watcher import pipeline
+from watcher.entry import Entry
+from watcher.journal import Journal
+from watcher.notices import Notices
+
+BILLING = "billing"
+TERM = Term(1, "test")
+COMMITS = 12
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "BLOCKED", Backoff(duration=0.001, cap=0.001))
+
+
+@pytest.fixture
+def settings(shared_redis: RedisServer, request: pytest.FixtureRequest) -> RedisSettings:
+    return RedisSettings(shared_redis.url, name=request.node.name, partitions=8)
+
+
+@pytest.fixture
+async def bus(settings: RedisSettings) -> AsyncIterator[Bus]:
+    bus: Bus = await open_bus(settings, holder="test")
+    await bus.register([SubscriptionSpec(BILLING, SOURCE, SUBJECT)])
+    yield bus
+    await bus.close()
+
+
+async def opened(bus: Bus) -> Journal:
+    entry = Entry(SOURCE, NAME, event_source().spec.resource[NAME], namespace="", key=KEY, max_event_bytes=1 << 20)
+    return await Journal.open(entry, bus, TERM, Notices(), cluster="c")
+
+
+async def ready(journal: Journal, numbers: Iterable[int], commits: pipeline.Commits) -> None:
+    """Prepare a commit of one event each, and wait until all are made."""
+    for number in numbers:
+        await commits.put(journal.prepare([event(number)], position=str(number)))
+    await commits.join()
+
+
+async def capture(bus: Bus, last: int) -> int:
+    """What a watcher does: commit up to the last event, from where the checkpoint stands. Returns how often it did."""
+    begun = 0
+    while True:
+        begun += 1
+        journal = await opened(bus)
+        numbers = range(int(journal.state.position or 0) + 1, last + 1)
+        commits: pipeline.Commits = asyncio.Queue(maxsize=1)
+        makers = [pipeline.make(journal, commits) for _ in range(journal.under_way)]
+        try:
+            await pipeline.first_of(ready(journal, numbers, commits), *makers)
+        except CommitMismatch:
+            continue
+        assert (journal.number, journal.state.position) == ((await opened(bus)).number, str(last))
+        return begun
+
+
+async def told(bus: Bus, last: int) -> None:
+    """Every event is there once, in order."""
+    async with Receiver.of(bus, BILLING) as receiver:
+        assert await receiver.acked(last) == [event(number).id for number in range(1, last + 1)]
+    assert await pending(bus, BILLING) == 0
+
+
+async def test_without_faults_two_are_under_way_and_nothing_is_read_again(bus: Bus) -> None:
+    assert (await opened(bus)).under_way == 2
+    assert await capture(bus, COMMITS) == 1
+    await told(bus, COMMITS)
+
+
+FIRST_TWO = {
+    "the first is refused": [faults.refused],
+    "the second is refused": [None, faults.refused],
+    "both are refused": [faults.refused, faults.refused],
+    "the reply to the first is lost, the second was not made": [faults.lost_reply, faults.refused],
+    "the second overtakes the first": [faults.slow(0.02)],
+}
+
+
+@pytest.mark.parametrize("script", FIRST_TWO.values(), ids=FIRST_TWO.keys())
+async def test_one_that_fails_is_repeated_and_the_next_after_it(bus: Bus, script: list[faults.Fault | None]) -> None:
+    assert await capture(faults.FaultyBus(bus, commits=faults.Script(script)), COMMITS) == 1
+    await told(bus, COMMITS)
+
+
+@pytest.mark.parametrize("script", [[faults.lost_reply, faults.lost_reply], [faults.duplicate]])
+async def test_one_that_is_repeated_after_the_next_was_made_is_found_in_the_checkpoint(
+    bus: Bus, script: list[faults.Fault]
+) -> None:
+    assert await capture(faults.FaultyBus(bus, commits=faults.Script(script)), COMMITS) == 2
+    await told(bus, COMMITS)
+
+
+async def test_one_that_somebody_else_forestalled_takes_the_next_with_it(bus: Bus) -> None:
+    """Both were sent when the number that the second follows became somebody else's."""
+    journal = await opened(bus)
+    await journal.commit([event(1)], position="1", listing="")
+    first, second = journal.prepare([event(2)], position="2"), journal.prepare([event(3)], position="3")
+    other = await opened(bus)
+    await other.commit(position="0")  # `kubecdc checkpoint set`, say
+    with pytest.raises(CommitMismatch):
+        await asyncio.gather(journal.make(first), journal.make(second))
+    again = await opened(bus)
+    assert (again.number, again.state.position) == (other.number, "0")
+    assert await pending(bus, BILLING) == 1
+
+
+async def test_a_full_bus_blocks_both_and_takes_them_in_their_order(bus: Bus, settings: RedisSettings) -> None:
+    small: Bus = await open_bus(replace(settings, max_pending=2), holder="small")
+    capturing = asyncio.create_task(capture(small, COMMITS))
+    await until(lambda: _is(bus, 2))
+    await told(bus, COMMITS)
+    assert await capturing == 1
+    await small.close()
+
+
+async def _is(bus: Bus, count: int) -> bool:
+    return await pending(bus, BILLING) == count
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_goes_wrong_every_event_is_told_once_and_in_order(bus: Bus, seed: int) -> None:
+    rng = random.Random(seed)
+    kinds = [None, None, faults.refused, faults.lost_reply, faults.duplicate, faults.slow(0.003)]
+    script = faults.Script(rng.choice(kinds) for _ in range(3 * COMMITS))
+    await capture(faults.FaultyBus(bus, commits=script), COMMITS)
+    await told(bus, COMMITS)
