@@ -69,6 +69,7 @@ class Watch:
         self.lines = 0  # of the last watch
         self.suspicion = ""  # why history is taken to be missing, though the checkpoint does not say so yet
         self.auditor = Auditor(entry)
+        self._changes = {kind: metrics.CHANGES.labels(entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
 
     async def run(self) -> None:
         """For ever. Raises LeadershipLost, and Refused where only an operator can decide."""
@@ -175,7 +176,7 @@ class Watch:
         upserts: dict[str, Inventoried] = {}
         removals: set[str] = set()
         deleted = [change.meta for change in changes if change.type == "DELETED"] if self.entry.labels else []
-        there = await still_there(self.api, deleted, self.notices)
+        there = await still_there(self.api, deleted, self.notices) if deleted else frozenset[str]()
         bodies = await journal.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
         for change in changes:
             if change.type == "BOOKMARK":
@@ -200,7 +201,7 @@ class Watch:
                 self.entry.event(action, change, self.term, timeline, seen=seen, deselected=deselected, old=old)
             )
         for kind, count in Counter(change.type for change in changes).items():
-            metrics.CHANGES.labels(self.entry.key, kind).inc(count)
+            self._changes[kind].inc(count)
         position = changes[-1].meta.resource_version
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
         return journal.prepare(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)

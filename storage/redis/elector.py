@@ -115,6 +115,6 @@ class RedisElector:
                 sent = begin
             except (Unavailable, TimeoutError) as e:
                 if self._now() >= sent + self._trust:
-                    return f"the lead in Redis could not be renewed: {e}"
+                    return f"the lead in Redis could not be renewed: {str(e) or 'no answer in time'}"
             except KubecdcError as e:  # it will not be: whoever takes the lead next says it as it should be said
                 return f"the lead in Redis could not be renewed: {e}"

@@ -70,6 +70,8 @@ class Lanes:
 
     def held(self) -> list[Entry]:
         """Those that another worker still had."""
+        if not self._held:
+            return []
         self._held = {entry for entry in self._held if entry.held and self._known.get((entry.part, entry.eid)) is entry}
         return list(self._held)
 

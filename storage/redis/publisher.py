@@ -6,7 +6,6 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from storage.contracts import Batch, Term
@@ -38,7 +37,8 @@ class RedisPublisher:
             await self._check(await self._connection.run("commit", *head, *laid_out))
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
-        return replace(batch, events=Prepared(batch.events, self._connection.call("commit", *self._step(batch, term))))
+        call = self._connection.call("commit", *self._step(batch, term))
+        return Batch(batch.key, Prepared(batch.events, call), batch.delta)
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         events = batch.events

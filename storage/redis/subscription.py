@@ -6,7 +6,6 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -130,13 +129,16 @@ class _Worker:
         self._unread.update(dict.fromkeys(owned if heard is None else sorted(owned.keys() & heard)))
         await self._look_after_held(all_of_them=heard is None)
         while self._reading or self._readable():
-            if self._reading is None:
+            if self._reading is None and self._lanes.ready:
                 self._reading = asyncio.create_task(self._read())
                 self._reading.add_done_callback(self._was_read)
-            if self._lanes.ready and not self._reading.done():
+            if self._reading is None:
+                await self._read()
+            elif self._lanes.ready and not self._reading.done():
                 break  # there is enough to do meanwhile
-            reading, self._reading = self._reading, None
-            await reading
+            else:
+                reading, self._reading = self._reading, None
+                await reading
         await self._read_bodies()
 
     def next(self) -> RedisDelivery | None:
@@ -171,12 +173,17 @@ class _Worker:
                 return
             if self._lanes.next_due is not None:
                 times.append(self._lanes.next_due)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, min(times) - now)):
-                await self.wake.wait()
-                return
+        timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self._look)
+        try:
+            await self.wake.wait()
+        finally:
+            timer.cancel()
+
+    def _look(self) -> None:
+        """Nothing was heard for a while."""
         if self._room:
             self._unread.update(dict.fromkeys(self.leases.owned))
+        self.wake.set()
 
     def taken(self, partition: Partition) -> None:
         self._unread[partition.number] = None
@@ -191,7 +198,7 @@ class _Worker:
         return [(eid, delivery.left) for (part, eid), delivery in self._out.items() if part == number]
 
     def over(self, delivery: RedisDelivery, delay: float | None) -> None:
-        entry = delivery.entry
+        entry, full = delivery.entry, not self._room
         if self._out.get((entry.part, entry.eid)) is delivery:
             del self._out[entry.part, entry.eid]
         self._settled[entry.part, entry.eid] = None if delay is None else entry
@@ -200,7 +207,8 @@ class _Worker:
         else:
             entry.received += 1
             self._lanes.back(entry, self._now() + delay)
-        self.wake.set()
+        if full or self._lanes:
+            self.wake.set()
 
     def _was_read(self, reading: asyncio.Task[None]) -> None:
         if not reading.cancelled():
@@ -229,12 +237,14 @@ class _Worker:
 
         So the backlogs of some objects, however long, leave room for what comes in other partitions.
         """
+        if not self._unread:
+            return []
         if self._lanes.ready >= 2 * self._of._prefetch or (self._lanes.ready and self._lanes.full):
             return []
         unread = [self.leases.owned[number] for number in self._unread if number in self.leases.owned]
         if len(self._lanes) < READ_AHEAD // 2:
             return unread
-        share = max(READ, READ_AHEAD // 2 // len(self.leases.owned)) if unread else 0
+        share = max(READ, READ_AHEAD // 2 // max(1, len(self.leases.owned)))
         return [partition for partition in unread if self._lanes.of(partition.number) < share]
 
     async def _read(self) -> None:

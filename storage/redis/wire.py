@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -20,11 +20,12 @@ from storage.redis_url import Address
 
 Future = asyncio.Future[Any]
 NOTHING = object()  # what the reader says while an answer is not whole
+_pack: Callable[[Sequence[str | bytes | int]], bytes] = cast(Any, hiredis.pack_command)
 
 
 def pack(*args: str | bytes | int) -> bytes:
     """A command as it goes over the wire."""
-    return cast(bytes, hiredis.pack_command(cast(Any, args)))
+    return _pack(args)
 
 
 class Wire(asyncio.Protocol):

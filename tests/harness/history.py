@@ -91,9 +91,11 @@ class History:
         return any(end >= self._first_restore + ENDED or end in self._undone for end in self._ends.get(uid, []))
 
     def undone(self, uid: str, version: int, tag: str, action: Action) -> bool:
-        """Whether that was so once, and restores have undone it each time."""
-        ends = [place for place, change in enumerate(self.changes) if change.uid == uid and change.action == "DELETE"]
-        places = ends if action == "DELETE" else self.states(uid, version, tag)
+        """Whether that was so once, and restores have undone it each time; one of its ends, if it was a DELETE: nobody
+        can tell which of them was told."""
+        if action == "DELETE":
+            return any(self.changes[at].uid == uid and self.changes[at].action == "DELETE" for at in self._undone)
+        places = self.states(uid, version, tag)
         return bool(places) and self._standing.isdisjoint(places)
 
     def restored_before(self, place: int) -> bool:

@@ -452,3 +452,17 @@ def test_what_a_restore_undid_is_forgotten_with_the_tail_that_told_it(world: Wor
     report = audit(world.changes, world.receipts, restores=[Restore(kept=8, at=10)], absences=absences)
     assert report.ok is tail, str(report)
     assert bool(report.forgotten) is tail
+
+
+@pytest.mark.parametrize("tail", [True, False])
+def test_an_end_that_a_restore_undid_is_forgotten_with_the_tail_that_told_it(world: World, tail: bool) -> None:
+    """The object goes on from before its end, under versions that are given out again, and then ends again."""
+    world.write("DELETE", "a")
+    world.version -= 2
+    world.write("UPDATE", "a")
+    world.write("UPDATE", "a")
+    world.write("DELETE", "a")
+    absences = [Absence(8.0, 8.6, TAIL)] if tail else []
+    report = audit(world.changes, world.receipts, restores=[Restore(kept=8, at=9)], absences=absences)
+    assert report.ok is tail, str(report)
+    assert bool(report.forgotten) is tail
