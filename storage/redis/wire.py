@@ -88,11 +88,9 @@ class Wire(asyncio.Protocol):
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not NOTHING:
                 future, _ = self._sent.popleft()
-                if future.done():
-                    continue
                 if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
+                    _fail(future, answer)
+                elif not future.done():
                     future.set_result(answer)
         except (exceptions.InvalidResponse, IndexError) as e:
             self._end(exceptions.ConnectionError(f"it does not answer as a Redis does: {e}"))
@@ -125,8 +123,13 @@ class Wire(asyncio.Protocol):
         self._connection._reader = self._connection._writer = None
         while self._sent:
             future, _ = self._sent.popleft()
-            if not future.done():
-                future.set_exception(error)
+            _fail(future, error)
+
+
+def _fail(future: Future, error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever has just given up need not hear of it
 
 
 class Server:

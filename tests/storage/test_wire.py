@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from redis import exceptions
 from redis.asyncio.connection import Connection
 
-from storage.redis.wire import Server, pack
+from storage.redis.wire import Server, Wire, pack
 from storage.redis_url import Address
 from storage.testing.actors import until
 from tests.storage.redis_server import RedisServer
@@ -52,6 +57,32 @@ async def test_commands_share_a_connection_and_get_their_own_answers(sender: Sen
     assert len(await sender.ids()) == 1
     bodies = [bytes([65 + number]) * 10**number for number in range(7)]
     assert await asyncio.gather(*(sender.send("ECHO", body) for body in bodies)) == bodies
+
+
+@given(cuts=st.lists(st.integers(1, 200), max_size=30), given_up=st.sets(st.integers(0, 11)))
+async def test_however_answers_are_cut_each_goes_where_it_belongs(cuts: list[int], given_up: set[int]) -> None:
+    redis: Any = Connection(socket_timeout=None)
+    redis._writer = SimpleNamespace(transport=Mock())
+    wire = Wire(redis)
+    sent = [asyncio.create_task(wire.send(pack("ECHO", number), math.inf)) for number in range(12)]
+    await asyncio.sleep(0)
+    for number in given_up:
+        sent[number].cancel()
+    await asyncio.sleep(0)
+    answers = b"".join(
+        f"-ERR {n}\r\n".encode() if n % 3 == 2 else f"*2\r\n$1\r\nx\r\n:{n}\r\n".encode() for n in range(12)
+    )
+    for cut in (*cuts, len(answers)):
+        wire.data_received(answers[:cut])
+        answers = answers[cut:]
+    for number, found in enumerate(await asyncio.gather(*sent, return_exceptions=True)):
+        if number in given_up:
+            assert isinstance(found, asyncio.CancelledError)
+        elif number % 3 == 2:
+            assert isinstance(found, exceptions.ResponseError) and str(found) == f"{number}"
+        else:
+            assert found == [b"x", number]
+    wire.close()
 
 
 async def test_what_waits_in_the_server_holds_up_nobody_else(sender: Sender) -> None:
