@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -57,9 +57,9 @@ class Connection:
         """Let whoever goes on for ever come to an end; what is said until `close` is still sent."""
         self._ending = True
 
-    async def run(self, script: str, *args: Argument) -> Any:
+    def run(self, script: str, *args: Argument) -> Awaitable[Any]:
         """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
-        return await self.make(Call(script, args))
+        return self.make(Call(script, args))
 
     async def make(self, call: Call) -> Any:
         """`run`, of a call that may have been made ready before."""

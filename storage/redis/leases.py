@@ -86,13 +86,11 @@ class Leases:
             with suppress(KubecdcError):  # whoever reads says so
                 await self.beat()
 
-    async def fresh(self) -> None:
-        """Return once the leases are sure to be ours for a while. Raises NoSubscription, Unavailable."""
-        if self.stale:
-            await self.beat()
-
     async def beat(self) -> None:
-        """Keep what we have, take our share of what is free, give back what is above it. Raises NoSubscription."""
+        """Keep what we have, take our share of what is free, give back what is above it.
+
+        Raises NoSubscription, Unavailable.
+        """
         before = self._failure
         async with self._lock:
             if self._failure is not before and self._failure:

@@ -123,22 +123,23 @@ class _Worker:
     async def fill(self) -> None:
         """Read until there is something to hand out or nothing more, and go on beside it. Raises Unavailable."""
         self._let_lapse()
-        await self.leases.fresh()
+        if self.leases.stale:
+            await self.leases.beat()
         heard = self.listener.heard()
         owned = self.leases.owned
         self._unread.update(dict.fromkeys(owned if heard is None else sorted(owned.keys() & heard)))
-        await self._look_after_held(all_of_them=heard is None)
+        if held := self._lanes.held():
+            await self._look_after(held if heard is None else [entry for entry in held if entry.due <= self._now()])
         while self._reading or self._readable():
-            if self._reading is None and self._lanes.ready:
-                self._reading = asyncio.create_task(self._read())
-                self._reading.add_done_callback(self._was_read)
-            if self._reading is None:
-                await self._read()
-            elif self._lanes.ready and not self._reading.done():
-                break  # there is enough to do meanwhile
-            else:
+            if self._lanes.ready:
+                self._reading = self._reading or self._read_beside()
+                if not self._reading.done():
+                    break  # there is enough to do meanwhile
+            if self._reading:
                 reading, self._reading = self._reading, None
                 await reading
+            else:
+                await self._read()
         await self._read_bodies()
 
     def next(self) -> RedisDelivery | None:
@@ -209,6 +210,11 @@ class _Worker:
             self._lanes.back(entry, self._now() + delay)
         if full or self._lanes:
             self.wake.set()
+
+    def _read_beside(self) -> asyncio.Task[None]:
+        reading = asyncio.create_task(self._read())
+        reading.add_done_callback(self._was_read)
+        return reading
 
     def _was_read(self, reading: asyncio.Task[None]) -> None:
         if not reading.cancelled():
@@ -291,12 +297,11 @@ class _Worker:
             entry.held, entry.due = True, now + (int(hold.split()[1]) - time) / 1000
         self._lanes.add(entry)
 
-    async def _look_after_held(self, *, all_of_them: bool) -> None:
+    async def _look_after(self, held: list[Entry]) -> None:
         """What became of entries that other workers had in flight when we got their partition."""
-        now = self._now()
-        held = [entry for entry in self._lanes.held() if all_of_them or entry.due <= now]
         if not held:
             return
+        now = self._now()
         args: list[Argument] = []
         for entry in held:
             args += [entry.part, entry.eid]

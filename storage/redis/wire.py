@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -64,19 +64,20 @@ class Wire(asyncio.Protocol):
         wire._transport.set_protocol(wire)
         return wire
 
-    async def send(self, command: bytes, deadline: float) -> Any:
-        """Send a packed command once and wait for its answer. Raises what redis-py raises.
+    def send(self, command: bytes, deadline: float) -> Future:
+        """Send a packed command once; its answer comes in the future, or an error of redis-py's.
 
         If it is not there by the deadline (of the loop's clock), the server hangs, and all that wait here hear so.
         """
-        if self.lost:
-            raise exceptions.ConnectionError("the connection was closed")
         future = self._loop.create_future()
+        if self.lost:
+            _fail(future, exceptions.ConnectionError("the connection was closed"))
+            return future
         self._sent.append((future, deadline))
         self._transport.write(command)
         if self._timer is None or deadline < self._due:
             self._watch(deadline)
-        return await future
+        return future
 
     def close(self) -> None:
         """What is under way on it ends with an error."""
@@ -142,18 +143,22 @@ class Server:
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Any:
-        """`Wire.send`."""
+    def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Awaitable[Any]:
+        """`Wire.send`, at once if the connection is open."""
         wire = self._wires.get(waits)
         if wire is None or wire.lost:
-            wire = await self._open(deadline, waits)
-        return await wire.send(command, deadline)
+            return self._open_and_send(command, deadline, waits)
+        return wire.send(command, deadline)
 
     def close(self) -> None:
         """What is under way ends with an error."""
         self._closed = True
         for wire in self._wires.values():
             wire.close()
+
+    async def _open_and_send(self, command: bytes, deadline: float, waits: bool) -> Any:
+        wire = await self._open(deadline, waits)
+        return await wire.send(command, deadline)
 
     async def _open(self, deadline: float, waits: bool) -> Wire:
         async with asyncio.timeout_at(deadline), self._opening:
