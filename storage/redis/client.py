@@ -72,6 +72,10 @@ class Client:
             if self._topology.moves:
                 self._leave(server)
             raise
+        except asyncio.CancelledError:
+            if server is not None:
+                server.given_up()
+            raise
 
     def close(self) -> None:
         """Close the connections. What is under way on them ends with an error."""

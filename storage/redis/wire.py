@@ -19,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from storage.redis_url import Address
 
 Future = asyncio.Future[Any]
+SILENCE = 1.0  # seconds after which whoever gives up gives the connection up for all: a new one may have more luck
 NOTHING = object()  # what the reader says while an answer is not whole
 _pack: Callable[[Sequence[str | bytes | int]], bytes] = cast(Any, hiredis.pack_command)
 
@@ -49,6 +50,7 @@ class Wire(asyncio.Protocol):
         self._sent: deque[tuple[Future, float]] = deque()  # with their deadlines
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # of the timer
+        self._heard = 0.0  # when something was, or the first of those was sent that are not answered
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> Wire:
@@ -73,11 +75,18 @@ class Wire(asyncio.Protocol):
         if self.lost:
             _fail(future, exceptions.ConnectionError("the connection was closed"))
             return future
+        if not self._sent:
+            self._heard = self._loop.time()
         self._sent.append((future, deadline))
         self._transport.write(command)
         if self._timer is None or deadline < self._due:
             self._watch(deadline)
         return future
+
+    @property
+    def silent(self) -> float:
+        """Seconds for which no answer has come, if one is due."""
+        return self._loop.time() - self._heard if self._sent else 0.0
 
     def close(self) -> None:
         """What is under way on it ends with an error."""
@@ -85,6 +94,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand out the answers that are whole."""
+        self._heard = self._loop.time()
         try:
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not NOTHING:
@@ -149,6 +159,12 @@ class Server:
         if wire is None or wire.lost:
             return self._open_and_send(command, deadline, waits)
         return wire.send(command, deadline)
+
+    def given_up(self) -> None:
+        """Somebody did not wait for an answer: if none comes at all, others need not learn that by themselves."""
+        wire = self._wires.get(False)
+        if wire and wire.silent > SILENCE:
+            wire.close()
 
     def close(self) -> None:
         """What is under way ends with an error."""

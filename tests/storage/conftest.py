@@ -116,8 +116,10 @@ class FakeWires:
         await connection.send_packed_command(command)
         return await connection.read_response()
 
-    def close(self) -> None:
+    def given_up(self) -> None:
         """Nothing is open."""
+
+    close = given_up
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from storage.contracts import SubscriptionSpec
 from storage.errors import ClaimLost, CommitMismatch, NoSubscription, Unavailable
-from storage.redis import RedisBus, RedisSettings, client
+from storage.redis import RedisBus, RedisSettings, client, wire
 from storage.redis_url import Address
 from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.harness.proxy import Proxy
@@ -336,6 +337,28 @@ async def test_a_name_that_leads_to_another_primary_is_followed(tmp_path: Path) 
                 await all_delivered(bus, got, 10)
     finally:
         servers.kill()
+
+
+async def test_a_connection_that_hangs_is_left_once_somebody_gives_up(
+    redis_harness: RedisHarness, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever renews a lead, or asks on its way to it, has less time than a command has by itself."""
+    monkeypatch.setattr(wire, "SILENCE", 0.05)
+    async with Proxy(shared_redis.port) as proxy:
+        settings = replace(redis_harness.settings, url=f"redis://127.0.0.1:{proxy.port}/0")
+        bus = await redis_harness.redis(settings)
+        async with proxy.hanging(new=False):
+            patient = asyncio.create_task(bus.checkpoints.checkpoints())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await bus.checkpoints.checkpoint(KEY)
+            with pytest.raises(Unavailable):
+                await patient
+            assert await bus.checkpoints.checkpoints() == []
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await bus.checkpoints.checkpoint(KEY)
+            assert (await Leader.take(bus)).number == 0
 
 
 def _runs(stats: dict[str, dict[str, int]]) -> int:
