@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from storage.redis_url import Address
 
 Future = asyncio.Future[Any]
-SILENCE = 1.0  # seconds after which whoever gives up gives the connection up for all: a new one may have more luck
+SILENCE = 0.5  # seconds after which whoever gives up gives the connection up for all: a new one may have more luck
 NOTHING = object()  # what the reader says while an answer is not whole
 _pack: Callable[[Sequence[str | bytes | int]], bytes] = cast(Any, hiredis.pack_command)
 
