@@ -57,7 +57,7 @@ class Wire(asyncio.Protocol):
         """Take over a connection of redis-py's, connected. Raises what redis-py raises."""
         try:
             await cast(Any, connection).connect()
-            if await connection.can_read():  # only its end comes unasked
+            if cast(Any, connection)._reader.at_eof():
                 raise exceptions.ConnectionError("it closed the connection")
         except BaseException:
             await connection.disconnect(nowait=True)
