@@ -77,9 +77,11 @@ class Client:
                 server.given_up()
             raise
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections. What is under way on them ends with an error."""
-        self._leave(self._server)
+        if server := self._server:
+            self._leave(server)
+            await server.wait_closed()
 
     async def _find(self, deadline: float) -> Server:
         async with asyncio.timeout_at(deadline), self._finding:
@@ -105,6 +107,7 @@ class Client:
             return await server.send(pack(*command), asyncio.get_running_loop().time() + DEADLINE)
         finally:
             server.close()
+            await server.wait_closed()
 
     def _to(self, to: Address, provider: Any, **more: Any) -> Server:
         # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,

@@ -129,7 +129,7 @@ class Connection:
     async def close(self) -> None:
         """Close the connections."""
         self._ending = self._closed = True
-        self._client.close()
+        await self._client.close()
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

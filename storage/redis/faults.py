@@ -9,6 +9,7 @@ from storage.redis_url import EXAMPLES
 
 PASSING = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED")
 FORBIDDEN = ("-NOPERM", "can't run this command", "ACL failure")
+NOBODY = ("CONNECT CALL FAILED", "CONNECTION REFUSED")  # listens there: asyncio's words, and uvloop's
 DOWN = "is it up, and the way to it open?"
 ENCRYPTED = " If it speaks TLS there, write rediss instead of redis"
 PLAIN = " If it asks for a certificate, name ours; if it does not speak TLS there, write redis instead of rediss"
@@ -72,7 +73,7 @@ def mapped(error: Exception, place: str, prefix: str) -> Exception:
         case exceptions.ConnectionError() | exceptions.TimeoutError() | TimeoutError() | OSError():
             text = str(error).upper()
             hint = next((hint for name, hint in ENCRYPTION.items() if name in text), DOWN)
-            if hint == DOWN and "CONNECT CALL FAILED" not in text:
+            if hint == DOWN and not any(words in text for words in NOBODY):
                 hint += PLAIN if place.startswith("rediss") else ENCRYPTED
             return Unavailable(f"{place} does not answer: {str(error) or 'not in time'}", hint=hint)
         case exceptions.ClusterDownError() | exceptions.TryAgainError():

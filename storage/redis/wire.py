@@ -20,6 +20,7 @@ from storage.redis_url import Address
 
 Future = asyncio.Future[Any]
 SILENCE = 0.5  # seconds after which whoever gives up gives the connection up for all: a new one may have more luck
+CLOSING = 1.0  # seconds, though nobody is asked
 NOTHING = object()  # what the reader says while an answer is not whole
 _pack: Callable[[Sequence[str | bytes | int]], bytes] = cast(Any, hiredis.pack_command)
 
@@ -30,7 +31,7 @@ def pack(*args: str | bytes | int) -> bytes:
 
 
 class Wire(asyncio.Protocol):
-    """Opened, used and closed from one event loop; ``lost`` once it is of no more use.
+    """Opened, used and closed from one event loop; ``lost`` once it is of no more use, ``gone`` once nothing is left.
 
     An answer is as the server writes it: bytes, numbers and lists. Whoever gives up waiting leaves a place that its
     answer goes to, so that the others' are theirs.
@@ -47,6 +48,7 @@ class Wire(asyncio.Protocol):
             notEnoughData=NOTHING,
         )
         self._loop = asyncio.get_running_loop()
+        self.gone: Future = self._loop.create_future()
         self._sent: deque[tuple[Future, float]] = deque()  # with their deadlines
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # of the timer
@@ -107,7 +109,9 @@ class Wire(asyncio.Protocol):
             self._end(exceptions.ConnectionError(f"it does not answer as a Redis does: {e}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The server, or the way to it, has ended it."""
+        """The server, or the way to it, has ended it, or we have."""
+        if not self.gone.done():
+            self.gone.set_result(None)
         self._end(exceptions.ConnectionError(str(error) if error else "it closed the connection"))
 
     def _watch(self, deadline: float) -> None:
@@ -150,7 +154,7 @@ class Server:
         self.address = address
         self._connection = connection
         self._wires: dict[bool, Wire] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[bool, asyncio.Task[Wire]] = {}
         self._closed = False
 
     def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Awaitable[Any]:
@@ -172,17 +176,36 @@ class Server:
         for wire in self._wires.values():
             wire.close()
 
+    async def wait_closed(self) -> None:
+        """Until nothing of them is left in the event loop, which may end then."""
+        if self._opening:
+            await asyncio.wait(self._opening.values(), timeout=CLOSING)
+        if self._wires:
+            await asyncio.wait([wire.gone for wire in self._wires.values()], timeout=CLOSING)
+
     async def _open_and_send(self, command: bytes, deadline: float, waits: bool) -> Any:
-        wire = await self._open(deadline, waits)
+        if self._closed:
+            raise exceptions.ConnectionError("the connections to this server were closed")
+        opening = self._opening.get(waits)
+        if opening is None:
+            opening = self._opening[waits] = asyncio.create_task(self._open(deadline, waits))
+            opening.add_done_callback(_heard)
+        async with asyncio.timeout_at(deadline):
+            wire = await asyncio.shield(opening)  # others may wait for it, and half a connection is hard to end
         return await wire.send(command, deadline)
 
     async def _open(self, deadline: float, waits: bool) -> Wire:
-        async with asyncio.timeout_at(deadline), self._opening:
-            wire = self._wires.get(waits)
-            if self._closed:
-                raise exceptions.ConnectionError("the connections to this server were closed")
-            if wire is None or wire.lost:
+        try:
+            async with asyncio.timeout_at(deadline):
                 wire = self._wires[waits] = await Wire.open(self._connection())
-            if self._closed:
-                wire.close()
-            return wire
+        finally:
+            del self._opening[waits]
+        if self._closed:
+            wire.close()
+        return wire
+
+
+def _heard(opening: asyncio.Task[Wire]) -> None:
+    """Whoever waits for it hears of its error, and if nobody does, then nobody."""
+    if not opening.cancelled():
+        opening.exception()

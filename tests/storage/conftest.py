@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+import uvloop
 from fakeredis import FakeAsyncRedis, FakeServer
 
 from storage.contracts import Bus, Capabilities
@@ -59,6 +61,15 @@ class SqliteHarness:
         bus = await open_bus(settings or SqliteSettings(self.path), holder=holder, clock=clock)
         self.opened.append(bus)
         return bus
+
+
+ON_EACH_LOOP = {"test_wire.py", "test_redis_access.py"}  # that depend on how a loop has its transports, TLS too
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The commands run on uvloop, consumers of one's own on any."""
+    usual = {"asyncio": asyncio.new_event_loop}
+    return usual | {"uvloop": uvloop.new_event_loop} if item.path.name in ON_EACH_LOOP else usual
 
 
 @pytest.fixture
@@ -120,6 +131,9 @@ class FakeWires:
         """Nothing is open."""
 
     close = given_up
+
+    async def wait_closed(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.fixture

@@ -127,6 +127,13 @@ BROKEN = [
 ]
 
 
+async def test_where_nobody_listens_nothing_is_said_of_tls() -> None:
+    with pytest.raises(Unavailable) as error:
+        async with opened(f"redis://127.0.0.1:{free_port()}/0"):
+            pass
+    assert error.value.hint == "is it up, and the way to it open?"
+
+
 @pytest.mark.parametrize(("url", "message", "hint"), BROKEN)
 async def test_tls_that_fails_says_why_and_what_to_do(
     tls_server: TlsServer, certificates: Path, url: str, message: str, hint: str, monkeypatch: pytest.MonkeyPatch

@@ -51,6 +51,7 @@ async def sender(shared_redis: RedisServer) -> AsyncIterator[Sender]:
     sender = Sender(shared_redis.port)
     yield sender
     sender.server.close()
+    await sender.server.wait_closed()
 
 
 async def test_commands_share_a_connection_and_get_their_own_answers(sender: Sender) -> None:
@@ -114,21 +115,52 @@ async def test_the_answer_of_whoever_gave_up_goes_to_nobody_else(sender: Sender)
     assert await sender.ids() == before
 
 
-async def test_whoever_gives_up_while_it_connects_leaves_the_next_to_do_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        sender = Sender(silent.getsockname()[1], client_name="test")
-        first = asyncio.create_task(sender.send("PING"))
-        accepted = [await asyncio.to_thread(silent.accept)]
-        second = asyncio.create_task(sender.send("PING"))
-        await asyncio.sleep(0)
+async def test_whoever_gives_up_while_it_connects_does_so_alone() -> None:
+    connected, came, may, left = 0, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        came.set()
+        await may.wait()
+        while request := await reader.read(1000):
+            writer.write(b"+OK\r\n" * request.count(b"CLIENT") or b"+PONG\r\n")
+        writer.close()
+        left.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        sender = Sender(server.sockets[0].getsockname()[1])
+        first, second = asyncio.create_task(sender.send("PING")), asyncio.create_task(sender.send("PING"))
+        hasty = asyncio.create_task(sender.send("PING", within=0.05))
+        await came.wait()
         first.cancel()
-        accepted += [await asyncio.to_thread(silent.accept)]
-        second.cancel()
-        done = await asyncio.gather(first, second, return_exceptions=True)
-        assert [type(error) for error in done] == [asyncio.CancelledError] * 2
+        with pytest.raises(TimeoutError):
+            await hasty
+        may.set()
+        assert await second == b"PONG"
+        assert (first.cancelled(), connected) == (True, 1)
         sender.server.close()
-        for there, _ in accepted:
-            there.close()
+        await left.wait()
+
+
+async def test_a_server_that_is_not_there_is_an_error_for_each_and_asked_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    sender = Sender(port)
+    for _ in range(2):
+        errors = await asyncio.gather(sender.send("PING"), sender.send("PING"), return_exceptions=True)
+        assert [type(error) for error in errors] == [exceptions.ConnectionError] * 2
+    await sender.server.wait_closed()
+
+
+async def test_what_is_being_opened_when_it_is_closed_is_waited_for(shared_redis: RedisServer) -> None:
+    sender = Sender(shared_redis.port)
+    waiting = asyncio.create_task(sender.send("PING"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    sender.server.close()
+    await sender.server.wait_closed()
+    assert waiting.cancelled()
 
 
 async def test_a_connection_that_the_server_closed_is_no_error(sender: Sender) -> None:
