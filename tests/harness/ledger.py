@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -267,28 +267,34 @@ class _Doubt:
         self._tails = tails
         self._spans = spans
         self._history = history
-        self._first: dict[str, Receipt] = {}
+        self._told: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in receipts:
-            self._first.setdefault(receipt.uid, receipt)
+            self._told[receipt.uid].append(receipt)
         self.benefits: list[str] = []
 
     def given(self, before: Receipt, what: str) -> bool:
         """Whether what follows from that receipt is excused; it is noted then."""
         excused = any(
-            tail.since <= before.at <= tail.until + LATE
-            and (self._expired(tail, self._first[before.uid]) or self._undone(before))
-            for tail in self._tails
+            _within(tail, before) and (self._expired(tail, before) or self._undone(before)) for tail in self._tails
         )
         if excused:
             self.benefits.append(what)
         return excused
 
-    def _expired(self, tail: Absence, first: Receipt) -> bool:
+    def _expired(self, tail: Absence, before: Receipt) -> bool:
+        """Whether nothing that was told of the object until then outlived a tail, this or one before it."""
+        told = [receipt for receipt in self._told[before.uid] if receipt.at <= before.at]
         after = [span for span in self._spans if span.time >= tail.since]
-        return tail.since <= first.at and any(span.covers(first.sequence) for span in after)
+        return all(any(_within(lost, receipt) for lost in self._tails) for receipt in told) and any(
+            span.covers(told[0].sequence) for span in after
+        )
 
     def _undone(self, before: Receipt) -> bool:
         return self._history.undone(before.uid, before.version, before.tag, before.action)
+
+
+def _within(tail: Absence, receipt: Receipt) -> bool:
+    return tail.since <= receipt.at <= tail.until + LATE
 
 
 def _duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:

@@ -435,6 +435,21 @@ def test_an_end_is_not_forgotten_of_an_object_that_was_known_before_the_tail(wor
     assert report.misled
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_an_end_is_forgotten_of_an_object_that_only_tails_told_of(world: World, both: bool) -> None:
+    """It was announced, and after the first tail was lost once more, which was in the next."""
+    world.write("ADD", "e")
+    world.write("UPDATE", "e")
+    world.write("DELETE", "e")
+    world.take("DELETE", "e")
+    added, updated = (receipt for receipt in world.receipts if receipt.uid == "e")
+    tails = [Absence(added.at - 0.1, added.at + 0.1, TAIL)] if both else []
+    tails += [Absence(updated.at - 0.1, updated.at + 0.1, TAIL)]
+    report = audit(world.changes, world.receipts, [gap(added.version - 1, updated.version + 1)], absences=tails)
+    assert bool(report.forgotten) is both
+    assert bool(report.misled) is not both
+
+
 @pytest.mark.parametrize("tail", [True, False])
 def test_what_a_restore_undid_is_forgotten_with_the_tail_that_told_it(world: World, tail: bool) -> None:
     """Redis and etcd both come back as they were before the UPDATE, so its version is given out again unnoticed."""
