@@ -19,7 +19,7 @@ class Size:
     """How much is done, and how often. A quick one only shows that everything works."""
 
     runs: int = 3
-    changes: int = 20_000
+    changes: int = 60_000
     events: int = 30_000
     requests: int = 15_000
     seconds: float = 15.0
