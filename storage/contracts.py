@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from storage.again import DeadLetters, Replay, Replayable
+from storage.errors import CommitMismatch
 from storage.event import Event
 
 
@@ -119,6 +120,17 @@ class CheckpointDelta:
     def __post_init__(self) -> None:
         if not self.bodies.keys() <= self.upserts.keys():
             raise ValueError("a body can be kept only of an object in `upserts`")
+
+    def is_next(self, key: str, number: int, token: str) -> bool:
+        """Whether it is the next step of a checkpoint that stands there; False if it is the last one.
+
+        Raises CommitMismatch.
+        """
+        if number == self.follows + 1 and token == self.token:
+            return False
+        if number != self.follows or (self.after and token != self.after):
+            raise CommitMismatch.of(key, number, self.follows)
+        return True
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,6 @@ class StateChange:
     value: bytes
     ttl: timedelta
     follows: str = ""
-    after: str = ""
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:

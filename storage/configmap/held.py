@@ -48,11 +48,7 @@ class Held:
         self.require(term)
         if self.lost:
             raise CommitMismatch(f"checkpoint {self.key!r} was moved by somebody else")
-        if self.stamp.number == delta.follows + 1 and self.stamp.token == delta.token:
-            return False
-        if self.stamp.number != delta.follows or (delta.after and self.stamp.token != delta.after):
-            raise CommitMismatch.of(self.key, self.stamp.number, delta.follows)
-        return True
+        return delta.is_next(self.key, self.stamp.number, self.stamp.token)
 
     def require(self, term: Term) -> None:
         """Raise LeadershipLost if a newer term has it."""

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
-from storage.errors import CommitMismatch, LeadershipLost
+from storage.errors import LeadershipLost
 from storage.sqlite.connection import row, rows
 from storage.sqlite.reader import Reader
 from storage.sqlite.writer import Writer
@@ -129,11 +129,7 @@ def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) 
     """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
     number, stored, token = row(db, "SELECT number, term, token FROM checkpoints WHERE key = ?", (key,)) or (0, 0, "")
     _check_term(key, term, stored)
-    if number == delta.follows + 1 and token == delta.token:
-        return False
-    if number != delta.follows or (delta.after and token != delta.after):
-        raise CommitMismatch.of(key, number, delta.follows)
-    return True
+    return delta.is_next(key, number, token)
 
 
 def _check_term(key: str, term: Term, stored: int) -> None:

@@ -20,11 +20,8 @@ list(entries, 2 * counts[4])
 
 local checkpoint = p .. ':checkpoint:' .. key
 if key ~= '' then
-  local found = redis.call('HMGET', checkpoint, 'term', 'number', 'token')
-  local number = tonumber(found[2] or 0)
-  if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
-  if number == follows + 1 and found[3] == token then return {'DONE'} end
-  if number ~= follows or (after ~= '' and found[3] ~= after) then return {'MISMATCH', number} end
+  local answer = refused(key, follows, after, term, token)
+  if answer then return answer end
 end
 
 local owed = {}

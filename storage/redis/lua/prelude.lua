@@ -38,6 +38,15 @@ local function committed(eid, entry)
   return tonumber(entry.committed or string.match(eid, '^%d+'))
 end
 
+-- What to answer to a step of a checkpoint that is not the next one; nil if it is.
+local function refused(key, follows, after, term, token)
+  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'term', 'number', 'token')
+  local number = tonumber(found[2] or 0)
+  if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
+  if number == follows + 1 and found[3] == token then return {'DONE'} end
+  if number ~= follows or (after ~= '' and found[3] ~= after) then return {'MISMATCH', number} end
+end
+
 local function max(a, b)
   if a > b then return a end
   return b
