@@ -31,11 +31,11 @@ Argument = str | bytes | int
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A script, what it is told, and both as they go over the wire, if that was done ahead."""
+    """A script, what it is told, and both as they go over the wire."""
 
     script: str
     args: Sequence[Argument]
-    packed: bytes = b""
+    packed: bytes
 
 
 class Connection:
@@ -59,15 +59,14 @@ class Connection:
 
     def run(self, script: str, *args: Argument) -> Awaitable[Any]:
         """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
-        return self.make(Call(script, args))
+        return self.make(self.call(script, *args))
 
     async def make(self, call: Call) -> Any:
-        """`run`, of a call that may have been made ready before."""
-        source, digest = _script(call.script)
+        """`run`, of a call that was made ready before."""
         try:
-            return await self._send(call.packed or pack("EVALSHA", digest, 1, self._prefix, *call.args))
+            return await self._send(call.packed)
         except exceptions.NoScriptError:  # a new server, or somebody flushed its cache
-            return await self._send(pack("EVAL", source, 1, self._prefix, *call.args))
+            return await self._send(pack("EVAL", _script(call.script)[0], 1, self._prefix, *call.args))
 
     def call(self, script: str, *args: Argument) -> Call:
         """A script and what it is told, ready to be run as often as it takes."""

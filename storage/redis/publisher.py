@@ -37,12 +37,11 @@ class RedisPublisher:
             await self._check(await self._connection.run("commit", *head, *laid_out))
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
-        call = self._connection.call("commit", *self._step(batch, term))
-        return Batch(batch.key, Prepared(batch.events, call), batch.delta)
+        return Batch(batch.key, Prepared(batch.events, self._call(batch, term)), batch.delta)
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         events = batch.events
-        call = events.form if isinstance(events, Prepared) else Call("commit", self._step(batch, term))
+        call = events.form if isinstance(events, Prepared) else self._call(batch, term)
         answer = await self._connection.make(call)
         try:
             checkpoints.check(answer, batch.key, batch.delta, term)
@@ -52,9 +51,10 @@ class RedisPublisher:
             raise
         await self._check(answer)
 
-    def _step(self, batch: Batch, term: Term) -> list[Argument]:
+    def _call(self, batch: Batch, term: Term) -> Call:
         laid_out = lay_out(batch.events, self._partitions)
-        return checkpoints.step(batch.key, batch.delta, term, laid_out, full=self._max_pending)
+        step = checkpoints.step(batch.key, batch.delta, term, laid_out, full=self._max_pending)
+        return self._connection.call("commit", *step)
 
     async def _check(self, answer: Any) -> None:
         """Raise what the script has found."""
