@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from watcher.api import Api
 from watcher.change import Meta
@@ -13,8 +13,10 @@ from watcher.notices import Notices
 LOOKS = 16  # objects asked for at a time
 
 
-async def still_there(api: Api, objects: Iterable[Meta], notices: Notices) -> frozenset[str]:
+async def still_there(api: Api, objects: Sequence[Meta], notices: Notices) -> frozenset[str]:
     """The uids of those that exist. Raises ApiError; without the right to get them, none, which is said once."""
+    if not objects:
+        return frozenset()
     limit = asyncio.Semaphore(LOOKS)
 
     async def exists(meta: Meta) -> str:

@@ -176,7 +176,7 @@ class Watch:
         upserts: dict[str, Inventoried] = {}
         removals: set[str] = set()
         deleted = [change.meta for change in changes if change.type == "DELETED"] if self.entry.labels else []
-        there = await still_there(self.api, deleted, self.notices) if deleted else frozenset[str]()
+        there = await still_there(self.api, deleted, self.notices)
         bodies = await journal.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
         for change in changes:
             if change.type == "BOOKMARK":

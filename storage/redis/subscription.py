@@ -128,8 +128,9 @@ class _Worker:
         heard = self.listener.heard()
         owned = self.leases.owned
         self._unread.update(dict.fromkeys(owned if heard is None else sorted(owned.keys() & heard)))
-        if held := self._lanes.held():
-            await self._look_after(held if heard is None else [entry for entry in held if entry.due <= self._now()])
+        held = self._lanes.held()
+        if due := held if heard is None else [entry for entry in held if entry.due <= self._now()]:
+            await self._look_after(due)
         while self._reading or self._readable():
             if self._lanes.ready:
                 self._reading = self._reading or self._read_beside()
@@ -299,8 +300,6 @@ class _Worker:
 
     async def _look_after(self, held: list[Entry]) -> None:
         """What became of entries that other workers had in flight when we got their partition."""
-        if not held:
-            return
         now = self._now()
         args: list[Argument] = []
         for entry in held:

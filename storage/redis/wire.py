@@ -189,7 +189,7 @@ class Server:
         opening = self._opening.get(waits)
         if opening is None:
             opening = self._opening[waits] = asyncio.create_task(self._open(deadline, waits))
-            opening.add_done_callback(_heard)
+            opening.add_done_callback(_noted)
         async with asyncio.timeout_at(deadline):
             wire = await asyncio.shield(opening)  # others may wait for it, and half a connection is hard to end
         return await wire.send(command, deadline)
@@ -205,7 +205,7 @@ class Server:
         return wire
 
 
-def _heard(opening: asyncio.Task[Wire]) -> None:
+def _noted(opening: asyncio.Task[Wire]) -> None:
     """Whoever waits for it hears of its error, and if nobody does, then nobody."""
     if not opening.cancelled():
         opening.exception()

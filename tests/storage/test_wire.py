@@ -167,7 +167,7 @@ async def test_a_connection_that_the_server_closed_is_no_error(sender: Sender) -
     (first,) = await sender.ids()
     async with _another(sender) as another:
         await another.send("CLIENT", "KILL", "ID", first)
-    await asyncio.sleep(0.01)
+    await sender.server._wires[False].gone
     (second,) = await sender.ids()
     assert second != first
 
