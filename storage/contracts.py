@@ -371,6 +371,10 @@ class Subscription(Protocol):
         """
         ...
 
+    async def registered(self) -> SubscriptionSpec | None:
+        """What it is registered for now, by the process that did so last; None if it was ended. Raises Unavailable."""
+        ...
+
 
 class Bus(Protocol):
     """An open event bus."""

@@ -13,6 +13,7 @@ import structlog
 
 from storage.contracts import Subscription
 from storage.errors import ClaimLost, Refused, Undecodable
+from storage.event import Event
 from workers import retry
 from workers.claim import Claim, InFlight
 from workers.outcome import Outcome, Retry
@@ -20,9 +21,10 @@ from workers.parameters import ParameterError
 from workers.request import TriggerRequest
 from workers.route import Route
 from workers.settings import Settings
-from workers.settlement import Ack, DeadLetter, Nack, Settlement, decide, persist, settle
+from workers.settlement import DeadLetter, Nack, Settlement, decide, persist, settle
 
 log = structlog.get_logger()
+OUTDATED_SECONDS = 2.0  # between two looks at an event that waits for a worker with another manifest
 
 
 async def consume(subscription: Subscription, route: Route, settings: Settings, *, stop: asyncio.Event) -> None:
@@ -31,7 +33,9 @@ async def consume(subscription: Subscription, route: Route, settings: Settings, 
     The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
     time, and of each partitionkey only what is next.
     """
-    in_flight = InFlight(partial(_handle, route=route, settings=settings), settings, route.metrics)
+    in_flight = InFlight(
+        partial(_handle, subscription=subscription, route=route, settings=settings), settings, route.metrics
+    )
 
     async def receive() -> None:
         async for delivery in subscription.deliveries():
@@ -53,10 +57,10 @@ async def consume(subscription: Subscription, route: Route, settings: Settings, 
         receiver.result()  # an error of the bus that is not an outage
 
 
-async def _handle(claim: Claim, *, route: Route, settings: Settings) -> None:
+async def _handle(claim: Claim, *, subscription: Subscription, route: Route, settings: Settings) -> None:
     """One delivery, to its end."""
     try:
-        settlement = await _outlive(claim, route, settings)
+        settlement = await _outlive(claim, subscription, route, settings)
         claim.phase = "settling"
         await settle(claim.delivery, settlement)
     except ClaimLost:
@@ -68,10 +72,10 @@ async def _handle(claim: Claim, *, route: Route, settings: Settings) -> None:
         log.error("dead letter", reason=settlement.reason, **_names(claim, route))
 
 
-async def _outlive(claim: Claim, route: Route, settings: Settings) -> Settlement:
+async def _outlive(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
     """`_process`, whatever happens on the way. Raises ClaimLost: not ours to settle; Refused: the bus is no more."""
     try:
-        return await _process(claim, route, settings)
+        return await _process(claim, subscription, route, settings)
     except (ClaimLost, Refused):
         raise
     except (asyncio.CancelledError, Exception) as e:
@@ -85,15 +89,14 @@ async def _outlive(claim: Claim, route: Route, settings: Settings) -> Settlement
         return decide(Retry(f"{type(e).__name__}: {e}"), claim.attempt, settings)
 
 
-async def _process(claim: Claim, route: Route, settings: Settings) -> Settlement:
+async def _process(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
     """What is to become of a delivery. Raises ClaimLost."""
     try:
         event = claim.delivery.event
     except Undecodable as e:
         return DeadLetter(str(e))
     if not route.matches(event):
-        log.debug("not an event of the dependency", source=event.source, **_names(claim, route))
-        return Ack()
+        return await _not_of_dependency(claim, event, subscription, route)
     if claim.attempt > settings.max_deliveries:
         return DeadLetter(
             f"gave up after {claim.attempt - 1} attempts: the last did not end, its worker died or was stopped"
@@ -112,6 +115,31 @@ async def _process(claim: Claim, route: Route, settings: Settings) -> Settlement
         say("the trigger failed", reason=outcome.reason, **_names(claim, route))
     route.trouble = outcome.reason if isinstance(outcome, Retry) else ""
     return decide(outcome, claim.attempt, settings)
+
+
+async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscription, route: Route) -> Settlement:
+    """An event that this trigger does not wait for is never acked: it waits for a worker that does, or is put aside.
+
+    The dependency was changed. If the bus owes such events today, this worker has the older manifest; else they were
+    owed under the older one.
+    """
+    wants = await persist(subscription.registered)
+    if wants is None or (event.source, event.subject) == (wants.source, wants.subject):
+        say = log.debug if route.outdated else log.warning
+        say(
+            "another process has registered another dependency: its events wait for a worker that has it",
+            source=event.source,
+            subject=event.subject,
+            hint="restart this worker with the manifest of today",
+            **_names(claim, route),
+        )
+        route.outdated = True
+        return Nack(OUTDATED_SECONDS)
+    wanted = f"{route.dependency.event_source_name}/{route.dependency.event_name}"
+    return DeadLetter(
+        f"the Sensor waits for {wanted} now, and this is an event of {event.source}/{event.subject}, "
+        "owed before its dependency was changed"
+    )
 
 
 async def _execute(route: Route, request: TriggerRequest) -> Outcome:

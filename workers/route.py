@@ -26,6 +26,7 @@ class Route:
         self.trigger = trigger
         self.metrics = TriggerMetrics(sensor.name, manifest.name)
         self.trouble = ""  # why the last run has to be repeated
+        self.outdated = False  # whether it was said that another process has another dependency for it
         self._type = type_of(manifest.template)
         self._template = manifest.template
         self._parameters = manifest.parameters

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 
@@ -17,6 +18,7 @@ from workers.outcome import Failure, Outcome, Retry, Success
 from workers.settings import Settings
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 _PATIENCE = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
 _SAY_AFTER = 5  # failures, about 3 s: the bus's own iterator has reported the outage by then, this names the delivery
@@ -24,7 +26,7 @@ _SAY_AFTER = 5  # failures, about 3 s: the bus's own iterator has reported the o
 
 @dataclass(frozen=True)
 class Ack:
-    """Done, or not for us."""
+    """Done."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ async def settle(delivery: Delivery, settlement: Settlement) -> None:
             await persist(lambda: delivery.dead_letter(reason))
 
 
-async def persist(call: Callable[[], Awaitable[None]]) -> None:
+async def persist(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call of the bus until it works. Every other error than Unavailable is the caller's.
 
     There is no deadline here: the bus has its own, and one more for each delivery is a tenth of what that costs.

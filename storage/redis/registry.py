@@ -39,6 +39,15 @@ class Registrations:
             await self._connection.run("register", self._partitions, int(again), *args)
 
 
+async def registered(connection: Connection, name: str) -> SubscriptionSpec | None:
+    """What a subscription is registered for; None if it is not there."""
+    id_ = await connection.keyed("HGET", "subscriptions", name)
+    found = id_ and await connection.keyed("HMGET", f"subscription:{int(id_)}", "source", "subject")
+    if not found or found[0] is None:
+        return None
+    return SubscriptionSpec(name, found[0].decode(), found[1].decode())
+
+
 async def statuses(connection: Connection, partitions: int) -> list[SubscriptionStatus]:
     """All subscriptions by name."""
     found = []

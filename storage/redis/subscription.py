@@ -11,7 +11,9 @@ from typing import Any
 import structlog
 
 from storage.backoff import Backoff
+from storage.contracts import SubscriptionSpec
 from storage.errors import Unavailable
+from storage.redis import registry
 from storage.redis.bell import Bell, Listener
 from storage.redis.connection import BODIES_BYTES, Argument, Connection
 from storage.redis.delivery import RedisDelivery
@@ -91,6 +93,9 @@ class RedisSubscription:
             worker.cancel()
             await worker.leases.leave()
             self._opened.discard(worker.leases)
+
+    async def registered(self) -> SubscriptionSpec | None:
+        return await registry.registered(self._connection, self.name)
 
 
 class _Worker:

@@ -24,6 +24,12 @@ def register(db: apsw.Connection, specs: Iterable[SubscriptionSpec], now: float)
         )
 
 
+def registered(db: apsw.Connection, name: str) -> SubscriptionSpec | None:
+    """What a subscription is registered for; None if it is not there."""
+    found = row(db, "SELECT name, source, subject FROM subscriptions WHERE name = ? AND ended = 0", (name,))
+    return SubscriptionSpec(*found) if found else None
+
+
 def statuses(db: apsw.Connection, now: float) -> list[SubscriptionStatus]:
     """All subscriptions by name, each at the cost of a few look-ups, whatever its backlog."""
     workers: dict[str, list[Worker]] = defaultdict(list)

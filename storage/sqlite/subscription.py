@@ -14,8 +14,9 @@ import apsw
 import structlog
 
 from storage.backoff import Backoff
+from storage.contracts import SubscriptionSpec
 from storage.errors import ClaimLost, Unavailable
-from storage.sqlite import lanes
+from storage.sqlite import lanes, registry
 from storage.sqlite.bell import Bell
 from storage.sqlite.delivery import SqliteDelivery
 from storage.sqlite.lanes import Claim
@@ -87,6 +88,9 @@ class SqliteSubscription:
             finally:
                 for delivery in claimed:
                     delivery.give_back()
+
+    async def registered(self) -> SubscriptionSpec | None:
+        return await self._reader.submit(lambda db: registry.registered(db, self.name))
 
     async def _fill(self, claimed: deque[SqliteDelivery]) -> float:
         """Claim what there is room for. Returns the seconds after which it is worth looking again without a ring."""

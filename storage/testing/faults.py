@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 
-from storage.contracts import Batch, Bus, Delivery, Subscription, Term, TransactionalPublisher
+from storage.contracts import Batch, Bus, Delivery, Subscription, SubscriptionSpec, Term, TransactionalPublisher
 from storage.errors import Unavailable
 from storage.event import Event
 
@@ -135,6 +135,9 @@ class FaultySubscription:
     async def deliveries(self) -> AsyncIterator[Delivery]:
         async for delivery in self._inner.deliveries():
             yield FaultyDelivery(delivery, self._script)
+
+    async def registered(self) -> SubscriptionSpec | None:
+        return await self._inner.registered()
 
 
 class FaultyBus:

@@ -63,6 +63,19 @@ async def registering_again_keeps_the_backlog(harness: Harness) -> None:
 
 
 @collect(CASES)
+async def a_subscription_tells_what_it_is_registered_for_now(harness: Harness) -> None:
+    bus, other = await harness.open(), await harness.open("other")
+    await bus.register([ONE])
+    subscription = bus.subscription("one", prefetch=1)
+    assert await subscription.registered() == ONE
+    moved = SubscriptionSpec("one", SOURCE, "another-entry")
+    await other.register([moved])
+    assert await subscription.registered() == moved
+    await other.prune("one")
+    assert await subscription.registered() is None
+
+
+@collect(CASES)
 async def the_status_tells_backlog_age_and_workers(harness: Harness) -> None:
     bus, other = await harness.open("here"), await harness.open("there")
     await bus.register([TWO, ONE])

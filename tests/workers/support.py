@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from storage.backoff import Backoff
+from storage.contracts import SubscriptionSpec
 from storage.errors import ClaimLost
 from storage.event import Event
 from workers.manifest import Sensor
@@ -167,6 +168,7 @@ class MemorySubscription:
     """Hands out what `give` puts in."""
 
     queue: asyncio.Queue[MemoryDelivery | Exception] = field(default_factory=asyncio.Queue)
+    spec: SubscriptionSpec | None = field(default_factory=lambda: SubscriptionSpec("s/t", "workflows", "changed"))
 
     def give(
         self,
@@ -186,6 +188,9 @@ class MemorySubscription:
             if isinstance(item, Exception):
                 raise item
             yield item
+
+    async def registered(self) -> SubscriptionSpec | None:
+        return self.spec
 
 
 async def until(condition: Callable[[], bool]) -> None:

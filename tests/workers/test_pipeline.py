@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from storage.backoff import Backoff
+from storage.contracts import SubscriptionSpec
 from storage.errors import ClaimLost, Unavailable
 from tests.workers.support import (
     Behaviour,
@@ -27,7 +28,7 @@ from tests.workers.support import (
     settings,
     until,
 )
-from workers import settlement
+from workers import pipeline, settlement
 from workers.outcome import Failure, Outcome, Retry, Success
 from workers.pipeline import consume
 from workers.request import TriggerRequest
@@ -144,12 +145,28 @@ async def test_what_is_nested_too_deep_to_be_read_is_a_dead_letter() -> None:
     assert delivery.calls == ["dead_letter"]
 
 
-async def test_an_event_of_another_dependency_is_acked_without_a_run() -> None:
+async def test_an_event_owed_under_an_older_dependency_is_a_dead_letter_without_a_run() -> None:
     async with consuming() as c:
         delivery = c.subscription.give(event(source="others"))
         await c.settle(delivery)
-    assert delivery.calls == ["ack"]
+    assert delivery.calls == ["dead_letter"]
+    assert "waits for workflows/changed now" in delivery.reason
+    assert "an event of others/changed" in delivery.reason
     assert c.trigger.requests == []
+
+
+@pytest.mark.parametrize("spec", [SubscriptionSpec("s/t", "others", "changed"), None])
+async def test_an_event_of_a_dependency_that_a_newer_process_registered_waits_for_it(
+    spec: SubscriptionSpec | None,
+) -> None:
+    with capture_logs() as logs:
+        async with consuming() as c:
+            c.subscription.spec = spec
+            deliveries = [c.subscription.give(event(number, source="others")) for number in (1, 2)]
+            await c.settle(*deliveries)
+    assert [(d.calls, d.delay) for d in deliveries] == [(["nack"], pipeline.OUTDATED_SECONDS)] * 2
+    assert c.trigger.requests == []
+    assert len([line for line in logs if line["log_level"] == "warning"]) == 1
 
 
 async def test_a_broken_parameter_is_a_dead_letter_with_the_reason() -> None:

@@ -17,7 +17,7 @@ import apsw
 import pytest
 from aiohttp import web
 
-from storage.contracts import Delivery, Subscription
+from storage.contracts import Delivery, Subscription, SubscriptionSpec
 from storage.errors import Unavailable
 from storage.event import Event
 from storage.manifest import Redelivery
@@ -202,6 +202,9 @@ class LostReplies:
             for name in ("ack", "nack", "dead_letter"):
                 setattr(delivery, name, self._once_lost(name, getattr(delivery, name)))
             yield delivery
+
+    async def registered(self) -> SubscriptionSpec | None:
+        return await self.inner.registered()
 
     def _once_lost(self, name: str, done: Any) -> Any:
         lost = False
