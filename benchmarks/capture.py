@@ -7,7 +7,7 @@ import time
 
 from benchmarks.program import POLL
 from benchmarks.stage import Stage, committed, staged
-from storage.contracts import Bus
+from kubecdc.storage.contracts import Bus
 
 
 async def watch_commit(kind: str, *, redis: bool, changes: int) -> tuple[float, float]:

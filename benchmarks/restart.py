@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from benchmarks.objects import BASE, KINDS
 from benchmarks.program import POLL, Program
 from benchmarks.stage import KEY, Stage, committed, staged
-from storage.contracts import Bus
+from kubecdc.storage.contracts import Bus
 
 INVENTORY = f"{{kubecdc:default}}:inventory:{KEY}"
 

@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.objects import BASE, KINDS
 from benchmarks.program import Program, Programs
-from storage.contracts import Bus
+from kubecdc.storage.contracts import Bus
 from tests.apiserver.client import write_kubeconfig
 from tests.storage.redis_server import RedisServer
 
@@ -111,13 +111,13 @@ class Stage:
     async def bus(self) -> AsyncIterator[Bus]:
         """The bus of the manifests, opened beside the processes that work on it."""
         if self.redis:
-            from storage.redis import RedisSettings
-            from storage.redis import open_bus as open_redis
+            from kubecdc.storage.redis import RedisSettings
+            from kubecdc.storage.redis import open_bus as open_redis
 
             bus: Bus = await open_redis(RedisSettings(self.redis_url), holder="the benchmark")
         else:
-            from storage.sqlite import SqliteSettings
-            from storage.sqlite import open_bus as open_sqlite
+            from kubecdc.storage.sqlite import SqliteSettings
+            from kubecdc.storage.sqlite import open_bus as open_sqlite
 
             bus = await open_sqlite(SqliteSettings(self.bus_file), holder="the benchmark")
         try:

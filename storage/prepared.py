@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, TypeVar, overload
 
-from storage.event import Event
+from kubecdc.storage.contracts.event import Event
 
 T = TypeVar("T")
 

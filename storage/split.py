@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.contracts import Batch, CheckpointStore, Publisher, Term
-from storage.event import Event
+from kubecdc.storage.contracts import Batch, CheckpointStore, Publisher, Term
+from kubecdc.storage.contracts.event import Event
 
 
 class SplitPublisher:

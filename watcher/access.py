@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from watcher.api import Resource
-from watcher.change import UNREADABLE, Malformed, decode_page
-from watcher.cluster import ApiError, Cluster
-from watcher.lease_settings import LeaseSettings
-from watcher.leases import VERBS as LEASE_VERBS
-from watcher.leases import grant as lease_grant
-from watcher.leases import resource as lease_resource
-from watcher.manifest import Entry, EventSource
+from kubecdc.cluster.changes import decode_page
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError, Malformed
+from kubecdc.cluster.objects import UNREADABLE
+from kubecdc.cluster.resource import Resource
+from kubecdc.watcher.election.lease import VERBS as LEASE_VERBS
+from kubecdc.watcher.election.lease import grant as lease_grant
+from kubecdc.watcher.election.lease import resource as lease_resource
+from kubecdc.watcher.election.settings import LeaseSettings
+from kubecdc.watcher.manifest import Entry, EventSource
 
 VERBS = ("get", "list", "watch")
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

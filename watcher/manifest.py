@@ -11,21 +11,20 @@ import re2
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from storage.event import Action
-from storage.manifest import (
+from kubecdc.manifest.fields import (
     DEFAULT_BUS,
     BusName,
     DnsLabel,
     Duration,
     Items,
-    Manifest,
-    Model,
     Printable,
     ReadPath,
     dns_label,
     dns_subdomain,
     invalid,
 )
+from kubecdc.manifest.model import Manifest, Model
+from kubecdc.storage.contracts.event import Action
 
 LabelOperation = Literal["=", "==", "!=", "in", "notin", "exists", "!", "gt", "lt"]
 FieldOperation = Literal["=", "==", "!="]

@@ -13,16 +13,18 @@ from contextlib import aclosing
 
 import structlog
 
-from storage.contracts import Bus
-from storage.errors import CommitMismatch, Unavailable
-from watcher import manifest as manifests
-from watcher.api import Api, Resource, Silence
-from watcher.change import Malformed
-from watcher.cluster import Cluster, Expired
-from watcher.journal import Journal
-from watcher.notices import Notices
-from watcher.pipeline import BACKOFF, Watch
-from watcher.repair import leave, pages
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import Expired, Malformed
+from kubecdc.cluster.list_watch import Api, Silence
+from kubecdc.cluster.resource import Resource
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.watcher import manifest as manifests
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.relist import leave, pages
+from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.pipeline import BACKOFF, Watch
 
 log = structlog.get_logger()
 

@@ -12,23 +12,24 @@ from typing import Any
 
 import structlog
 
-from storage.backoff import Backoff
-from storage.contracts import Batch, Bus, Inventoried, Term
-from storage.errors import CommitMismatch, Unavailable
-from storage.event import Event
-from watcher import metrics
-from watcher.api import WATCH_SECONDS, Api, Silence
-from watcher.auditor import Auditor, Differs
-from watcher.change import Change, Malformed
-from watcher.cluster import ApiError, Expired
-from watcher.deselected import still_there
-from watcher.entry import ACTIONS, Entry
-from watcher.gap import report
-from watcher.identity import Identity
-from watcher.journal import Journal
-from watcher.notices import Notices
-from watcher.repair import BACKWARDS, CLOSED, DIFFERS, EXPIRED, SELECTION, RanBackwards, relist
-from watcher.version import older
+from kubecdc.backoff import Backoff
+from kubecdc.cluster.changes import Change
+from kubecdc.cluster.errors import ApiError, Expired, Malformed
+from kubecdc.cluster.list_watch import WATCH_SECONDS, Api, Silence
+from kubecdc.cluster.versions import older
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Batch, Bus, Inventoried, Term
+from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.storage.contracts.event import Event
+from kubecdc.watcher import metrics
+from kubecdc.watcher.audit.auditor import Auditor, Differs
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.entry import ACTIONS, Entry
+from kubecdc.watcher.capture.existing import still_there
+from kubecdc.watcher.capture.gap import report
+from kubecdc.watcher.capture.identity import Identity
+from kubecdc.watcher.capture.relist import BACKWARDS, CLOSED, DIFFERS, EXPIRED, SELECTION, RanBackwards, relist
+from kubecdc.watcher.ongoing_problems import Notices
 
 log = structlog.get_logger()
 

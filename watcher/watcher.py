@@ -8,18 +8,20 @@ from functools import partial
 
 import structlog
 
-from storage.contracts import Bus, Elector, Term
-from storage.errors import KubecdcError, LeadershipLost
-from watcher import manifest as manifests
-from watcher import metrics
-from watcher.api import Api, Resource
-from watcher.cluster import Cluster
-from watcher.entry import Entry
-from watcher.identity import Identity
-from watcher.manifest import EventSource
-from watcher.namespaces import Places, watch_entry
-from watcher.notices import Notices
-from watcher.pipeline import Watch
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.list_watch import Api
+from kubecdc.cluster.resource import Resource
+from kubecdc.errors import KubecdcError
+from kubecdc.storage.contracts import Bus, Elector, Term
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.watcher import manifest as manifests
+from kubecdc.watcher import metrics
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.capture.identity import Identity
+from kubecdc.watcher.manifest import EventSource
+from kubecdc.watcher.namespaces import Places, watch_entry
+from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.pipeline import Watch
 
 log = structlog.get_logger()
 HAND_OVER_SECONDS = 5.0  # for what is left to write; a process that is told to go must go

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import structlog
 
-from storage.contracts import Delivery
-from storage.errors import ClaimLost, Refused, Unavailable, Undecodable
-from workers.metrics import TriggerMetrics
-from workers.settings import Settings
+from kubecdc.errors import Refused, Unavailable
+from kubecdc.storage.contracts import Delivery
+from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
+from kubecdc.workers.metrics import TriggerMetrics
+from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 
 _LABELS = ("sensor", "trigger")
 _EXECUTIONS = Counter(

@@ -11,17 +11,18 @@ from functools import partial
 
 import structlog
 
-from storage.contracts import Subscription
-from storage.errors import ClaimLost, Refused, Undecodable
-from storage.event import Event
-from workers import retry
-from workers.claim import Claim, InFlight
-from workers.outcome import Outcome, Retry
-from workers.parameters import ParameterError
-from workers.request import TriggerRequest
-from workers.route import Route
-from workers.settings import Settings
-from workers.settlement import DeadLetter, Nack, Settlement, decide, persist, settle
+from kubecdc.errors import Refused
+from kubecdc.storage.contracts import Subscription
+from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers import retry
+from kubecdc.workers.claim import Claim, InFlight
+from kubecdc.workers.outcome import Outcome, Retry
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.settings import Settings
+from kubecdc.workers.settlement import DeadLetter, Nack, Settlement, decide, persist, settle
 
 log = structlog.get_logger()
 OUTDATED_SECONDS = 2.0  # between two looks at an event that waits for a worker with another manifest

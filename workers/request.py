@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from storage.event import Event
-from workers.manifest import TriggerTemplate
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.sensor.manifest import TriggerTemplate
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import cast
 
 import tenacity
 
-from workers.manifest import RetryStrategy
-from workers.outcome import Outcome, Retry
+from kubecdc.workers.outcome import Outcome, Retry
+from kubecdc.workers.sensor.manifest import RetryStrategy
 
 LONGEST_WAIT = 30.0  # seconds: a peer that asks for more gets its time on the bus, where it holds no place in flight
 _DAY = 86_400.0  # a factor left to itself soon asks for longer than a timer can count

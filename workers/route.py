@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from storage.event import Event
-from workers.manifest import Sensor, TriggerTemplate
-from workers.manifest import Trigger as TriggerManifest
-from workers.metrics import TriggerMetrics
-from workers.parameters import ParameterError, Values, apply, headers, payload
-from workers.request import TriggerRequest
-from workers.triggers import Trigger, type_of
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.metrics import TriggerMetrics
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.sensor.manifest import Sensor, TriggerTemplate
+from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
+from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, headers, payload
+from kubecdc.workers.triggers.registry import Trigger, type_of
 
 
 class Route:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from storage.backoff import Backoff
+from kubecdc.backoff import Backoff
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import structlog
 
-from storage.backoff import Backoff
-from storage.contracts import Delivery
-from storage.errors import Unavailable
-from workers.outcome import Failure, Outcome, Retry, Success
-from workers.settings import Settings
+from kubecdc.backoff import Backoff
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Delivery
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from storage.contracts import Bus, SubscriptionSpec
-from storage.manifest import Redelivery
-from storage.mounts import Mounts
-from workers.manifest import Sensor
-from workers.pipeline import consume
-from workers.route import Route
-from workers.settings import Settings
-from workers.triggers import Context, build
-from workers.triggers.lines import Render
-from workers.triggers.log import json_line
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.storage.contracts import Bus, SubscriptionSpec
+from kubecdc.storage.manifest import Redelivery
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.workers.settings import Settings
+from kubecdc.workers.triggers.log.lines import Render
+from kubecdc.workers.triggers.log.trigger import json_line
+from kubecdc.workers.triggers.registry import Context, build
 
 
 def subscriptions(sensors: Iterable[Sensor]) -> list[SubscriptionSpec]:

@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from storage.configmap.api import ConfigMaps, Conflict
-from storage.configmap.checkpoints import ConfigMapCheckpoints, ConfigMapSettings
+from kubecdc.storage.configmap.config_map import ConfigMaps, Conflict
+from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
 
 __all__ = ["ConfigMapCheckpoints", "ConfigMapSettings", "ConfigMaps", "Conflict", "opened_checkpoints"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from storage.configmap.held import Held, Stamp
-from storage.contracts import Gap, Inventoried, State
-from storage.errors import Refused, UsageError
+from kubecdc.errors import Refused, UsageError
+from kubecdc.storage.configmap.record import Held, Stamp
+from kubecdc.storage.contracts import Gap, Inventoried, State
 
 FORMAT = 1
 TABLE = "checkpoints"

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from storage.configmap.api import ConfigMaps
-from storage.configmap.document import Found, Packed, read
-from storage.configmap.held import Stamp
-from storage.errors import Unavailable
+from kubecdc.errors import Unavailable
+from kubecdc.storage.configmap.config_map import ConfigMaps
+from kubecdc.storage.configmap.document import Found, Packed, read
+from kubecdc.storage.configmap.record import Stamp
 
 DEADLINE = 10.0  # seconds for a request
 ATTEMPTS = 100  # writes without a reply that are remembered

@@ -5,19 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from storage.contracts import CheckpointStore
-from storage.errors import UsageError
-from storage.redis.settings import Access, LeadSettings, RedisSettings
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import CheckpointStore
+from kubecdc.storage.redis.settings import Access, LeadSettings, RedisSettings
 
-try:
-    from storage.redis.bus import RedisBus
-    from storage.redis.checkpoints import RedisCheckpoints
-    from storage.redis.connection import Connection
-except ImportError as e:
-    raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint="pip install 'kubecdc[redis]'") from e
+if TYPE_CHECKING:
+    from kubecdc.storage.redis.bus import RedisBus
 
-__all__ = ["Access", "LeadSettings", "RedisBus", "RedisSettings", "open_bus", "opened_checkpoints"]
+__all__ = ["Access", "LeadSettings", "RedisSettings", "open_bus", "opened_checkpoints"]
 
 
 async def open_bus(
@@ -31,9 +28,12 @@ async def open_bus(
     """Open the bus, making it if it is not there. ``holder`` names this process, for people.
 
     ``now`` is the monotonic clock of what this process holds; all other times are the server's. Raises UsageError for a
-    URL or partitions that cannot be used (and without `create` for a bus that is not there), Refused for a Redis that
-    may evict or is too old, Unavailable if it does not answer.
+    URL or partitions that cannot be used, where redis-py is not installed, and without `create` for a bus that is not
+    there; Refused for a Redis that may evict or is too old; Unavailable if it does not answer.
     """
+    _require_library()
+    from kubecdc.storage.redis.bus import RedisBus
+
     bus = RedisBus(settings, holder=holder, rng=rng or random.Random(), now=now)  # spreads waits, no secret
     await bus.open(create=create)
     return bus
@@ -42,9 +42,23 @@ async def open_bus(
 @asynccontextmanager
 async def opened_checkpoints(settings: RedisSettings) -> AsyncIterator[CheckpointStore]:
     """The checkpoints of ``settings.name`` alone, for a bus that keeps its events elsewhere. Raises as `open_bus`."""
+    _require_library()
+    from kubecdc.storage.redis.commits.checkpoints import RedisCheckpoints
+    from kubecdc.storage.redis.server.connection import Connection
+
     connection = Connection(settings)
     try:
         await connection.check()
         yield RedisCheckpoints(connection)
     finally:
         await connection.close()
+
+
+def _require_library() -> None:
+    """The library is imported when a bus is opened, not before: a manifest can be checked without it."""
+    try:
+        import hiredis  # noqa: F401
+        import redis  # noqa: F401
+    except ImportError as e:
+        hint = "pip install 'kubecdc[redis]'"
+        raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint=hint) from e

@@ -7,22 +7,22 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from storage.again import Replay, Replayable
-from storage.contracts import Capabilities, SubscriptionSpec, SubscriptionStatus
-from storage.errors import UsageError
-from storage.redis import registry, replays
-from storage.redis.bell import Bell
-from storage.redis.checkpoints import RedisCheckpoints
-from storage.redis.connection import Connection
-from storage.redis.dead_letters import RedisDeadLetters
-from storage.redis.elector import RedisElector
-from storage.redis.leases import Leases
-from storage.redis.publisher import RedisPublisher
-from storage.redis.registry import FORMAT
-from storage.redis.retention import Retention
-from storage.redis.settings import RedisSettings
-from storage.redis.state import RedisState
-from storage.redis.subscription import RedisSubscription
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import Capabilities, Replay, Replayable, SubscriptionSpec, SubscriptionStatus
+from kubecdc.storage.redis.administration import registrations as registry
+from kubecdc.storage.redis.administration import replays
+from kubecdc.storage.redis.administration.dead_letters import RedisDeadLetters
+from kubecdc.storage.redis.administration.registrations import FORMAT
+from kubecdc.storage.redis.administration.retention import Retention
+from kubecdc.storage.redis.commits.checkpoints import RedisCheckpoints
+from kubecdc.storage.redis.commits.elector import RedisElector
+from kubecdc.storage.redis.commits.publisher import RedisPublisher
+from kubecdc.storage.redis.deliveries.notifier import Bell
+from kubecdc.storage.redis.deliveries.partition_leases import Leases
+from kubecdc.storage.redis.deliveries.state import RedisState
+from kubecdc.storage.redis.deliveries.subscription import RedisSubscription
+from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.redis.settings import RedisSettings
 
 CAPABILITIES = Capabilities(
     order=True,
@@ -66,7 +66,7 @@ class RedisBus:
             await self._connection.check()
             await self._connection.require_rights()
             wanted = self._settings.partitions
-            found = await self._connection.run("open", wanted, FORMAT, int(create))
+            found = await self._connection.run("administration/open", wanted, FORMAT, int(create))
             if found[0] is None:
                 raise UsageError(
                     f"there is no bus {self._settings.name!r} in {self._settings.place} yet",

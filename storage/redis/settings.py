@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 
-from storage.errors import UsageError
-from storage.redis_url import BadUrl, RedisUrl, parse
+from kubecdc.errors import UsageError
+from kubecdc.storage.redis.url import BadUrl, RedisUrl, parse
 
 
 @dataclass(frozen=True)

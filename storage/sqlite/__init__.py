@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from storage.contracts import CheckpointStore
-from storage.sqlite.bus import SqliteBus
-from storage.sqlite.settings import SqliteSettings
+from kubecdc.storage.contracts import CheckpointStore
+from kubecdc.storage.sqlite.bus import SqliteBus
+from kubecdc.storage.sqlite.settings import SqliteSettings
 
 __all__ = ["SqliteBus", "SqliteSettings", "open_bus", "opened_checkpoints"]
 

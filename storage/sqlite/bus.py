@@ -6,22 +6,21 @@ import random
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from storage.again import Replay, Replayable
-from storage.contracts import Capabilities, SubscriptionSpec, SubscriptionStatus
-from storage.sqlite import registry, replays
-from storage.sqlite.bell import Bell
-from storage.sqlite.checkpoints import SqliteCheckpoints
-from storage.sqlite.dead_letters import SqliteDeadLetters
-from storage.sqlite.elector import SqliteElector
-from storage.sqlite.presence import Presence
-from storage.sqlite.publisher import SqlitePublisher
-from storage.sqlite.reader import Reader
-from storage.sqlite.retention import STEP, Retention
-from storage.sqlite.settings import SqliteSettings
-from storage.sqlite.state import SqliteState
-from storage.sqlite.subscription import SqliteSubscription
-from storage.sqlite.thread import Condition
-from storage.sqlite.writer import Writer
+from kubecdc.storage.contracts import Capabilities, Replay, Replayable, SubscriptionSpec, SubscriptionStatus
+from kubecdc.storage.sqlite.administration import registrations, replays
+from kubecdc.storage.sqlite.administration.dead_letters import SqliteDeadLetters
+from kubecdc.storage.sqlite.administration.retention import STEP, Retention
+from kubecdc.storage.sqlite.commits.checkpoints import SqliteCheckpoints
+from kubecdc.storage.sqlite.commits.elector import SqliteElector
+from kubecdc.storage.sqlite.commits.publisher import SqlitePublisher
+from kubecdc.storage.sqlite.deliveries.notifier import Bell
+from kubecdc.storage.sqlite.deliveries.presence import Presence
+from kubecdc.storage.sqlite.deliveries.state import SqliteState
+from kubecdc.storage.sqlite.deliveries.subscription import SqliteSubscription
+from kubecdc.storage.sqlite.file.reader import Reader
+from kubecdc.storage.sqlite.file.thread import Condition
+from kubecdc.storage.sqlite.file.writer import Writer
+from kubecdc.storage.sqlite.settings import SqliteSettings
 
 CAPABILITIES = Capabilities(
     order=True,
@@ -72,16 +71,16 @@ class SqliteBus:
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         wanted, now = list(specs), self._clock()
-        await self._writer.submit(lambda db: registry.register(db, wanted, now))
+        await self._writer.submit(lambda db: registrations.register(db, wanted, now))
 
     async def subscriptions(self) -> list[SubscriptionStatus]:
         now = self._clock()
-        return await self._reader.submit(lambda db: registry.statuses(db, now))
+        return await self._reader.submit(lambda db: registrations.statuses(db, now))
 
     async def prune(self, name: str) -> bool:
         """In small steps; if it is interrupted, the leader's next sweep does the rest."""
-        found = await self._writer.submit(lambda db: registry.end(db, name))
-        while found and await self._writer.submit(lambda db: registry.drop_backlog(db, STEP)):
+        found = await self._writer.submit(lambda db: registrations.end(db, name))
+        while found and await self._writer.submit(lambda db: registrations.drop_backlog(db, STEP)):
             pass
         return found
 

@@ -6,9 +6,9 @@ checkpoints only. For tests of the watcher and the workers: the wrappers of `sto
 
 from __future__ import annotations
 
-from storage.testing import again, checkpoints, commits, deliveries, state, subscriptions
-from storage.testing.case import Case, Harness
-from storage.testing.checkpoints import STORE_CASES, StoreCase, StoreHarness
+from kubecdc.storage.testing import checkpoints, commits, deliveries, repetitions, state, subscriptions
+from kubecdc.storage.testing.case import Case, Harness
+from kubecdc.storage.testing.checkpoints import STORE_CASES, StoreCase, StoreHarness
 
 __all__ = ["CASES", "STORE_CASES", "Case", "Harness", "StoreCase", "StoreHarness"]
 
@@ -17,6 +17,6 @@ CASES: list[Case] = [
     *checkpoints.CASES,
     *deliveries.CASES,
     *subscriptions.CASES,
-    *again.CASES,
+    *repetitions.CASES,
     *state.CASES,
 ]

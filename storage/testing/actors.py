@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from storage.contracts import (
+from kubecdc.storage.contracts import (
     Batch,
     Bus,
     CheckpointDelta,
@@ -21,7 +21,7 @@ from storage.contracts import (
     State,
     Term,
 )
-from storage.event import Event, event_id, partition_key, sequence
+from kubecdc.storage.contracts.event import Event, event_id, partition_key, sequence
 
 DEADLINE = 20.0  # seconds for what must happen
 SOURCE, SUBJECT = "workflows", "changed"

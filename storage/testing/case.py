@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from storage.contracts import Bus, Capabilities
+from kubecdc.storage.contracts import Bus, Capabilities
 
 
 class Harness(Protocol):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from storage.contracts import CheckpointStore, Gap, Inventoried, Term
-from storage.errors import CommitMismatch, LeadershipLost
-from storage.testing.actors import KEY, Keeper, raises, state, step
-from storage.testing.case import Case, Harness
+from kubecdc.storage.contracts import CheckpointStore, Gap, Inventoried, Term
+from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
+from kubecdc.storage.testing.actors import KEY, Keeper, raises, state, step
+from kubecdc.storage.testing.case import Case, Harness
 
 KNOWN = Inventoried("7", "default", "a", True)
 UNSEEN = Inventoried("7", "default", "a", False)

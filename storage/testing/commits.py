@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from storage.contracts import Batch, Gap, Inventoried, SubscriptionSpec, Term
-from storage.errors import BusFull, CommitMismatch, LeadershipLost, NoSubscription
-from storage.testing.actors import (
+from kubecdc.storage.contracts import Batch, Gap, Inventoried, SubscriptionSpec, Term
+from kubecdc.storage.contracts.errors import BusFull, CommitMismatch, LeadershipLost, NoSubscription
+from kubecdc.storage.testing.actors import (
     DEADLINE,
     KEY,
     SOURCE,
@@ -19,7 +19,7 @@ from storage.testing.actors import (
     raises,
     state,
 )
-from storage.testing.case import Case, Harness, collect
+from kubecdc.storage.testing.case import Case, Harness, collect
 
 CASES: list[Case] = []
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)

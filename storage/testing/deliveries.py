@@ -7,10 +7,10 @@ from collections import defaultdict
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from storage.contracts import Bus, Delivery, SubscriptionSpec
-from storage.errors import ClaimLost
-from storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, events, pending, raises
-from storage.testing.case import Case, Harness, collect
+from kubecdc.storage.contracts import Bus, Delivery, SubscriptionSpec
+from kubecdc.storage.contracts.errors import ClaimLost
+from kubecdc.storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, events, pending, raises
+from kubecdc.storage.testing.case import Case, Harness, collect
 
 CASES: list[Case] = []
 NAME = "billing"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from storage.contracts import StateChange, StateEntry, StateStore
-from storage.errors import StateConflict
-from storage.testing.actors import raises, until
-from storage.testing.case import Case, Harness, collect
+from kubecdc.storage.contracts import StateChange, StateEntry, StateStore
+from kubecdc.storage.contracts.errors import StateConflict
+from kubecdc.storage.testing.actors import raises, until
+from kubecdc.storage.testing.case import Case, Harness, collect
 
 CASES: list[Case] = []
 SCOPE, OTHER = "print/line", "print/other"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from storage.contracts import SubscriptionSpec
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events, pending, until
-from storage.testing.case import Case, Harness, collect
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events, pending, until
+from kubecdc.storage.testing.case import Case, Harness, collect
 
 CASES: list[Case] = []
 ONE, TWO = SubscriptionSpec("one", SOURCE, SUBJECT), SubscriptionSpec("two", SOURCE, SUBJECT)

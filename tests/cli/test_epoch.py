@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.contracts import Bus, Term
-from storage.errors import LeadershipLost
-from storage.redis import RedisSettings, open_bus
+from kubecdc.storage.contracts import Bus, Term
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.storage.redis import RedisSettings, open_bus
+from kubecdc.watcher.election.lease import EPOCH
 from tests.apiserver import LEASES
 from tests.cli.rig import REDIS_BUS, Desk
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
-from watcher.leases import EPOCH
 
 KEY = "workflows/changed"
 ELECTION = ["--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "200ms"]

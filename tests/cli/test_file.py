@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from storage.sqlite.schema import VERSION
+from kubecdc.storage.sqlite.file.schema import VERSION
 from tests.apiserver import WORKFLOWS, workflow
 from tests.cli.rig import Desk
 

@@ -7,7 +7,7 @@ import uuid
 
 from redis.asyncio import Redis
 
-from storage.testing.actors import until
+from kubecdc.storage.testing.actors import until
 from tests.apiserver import WORKFLOWS, path_of, workflow
 from tests.cli.rig import Desk
 

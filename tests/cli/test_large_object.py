@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from storage.redis.bus import CAPABILITIES
+from kubecdc.storage.redis.bus import CAPABILITIES
 from tests.apiserver import WORKFLOWS, path_of, workflow
 from tests.cli.rig import Desk
 

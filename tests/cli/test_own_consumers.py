@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from storage.event import Event
-from storage.redis.publisher import partition
-from storage.testing.actors import until
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.redis.commits.publisher import partition
+from kubecdc.storage.testing.actors import until
 from tests.apiserver import WORKFLOWS
 from tests.cli.rig import REDIS_BUS, Desk
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from storage.testing.actors import until
+from kubecdc.storage.testing.actors import until
 from tests.apiserver import LEASES, LocalSimulator, RealApiServer, require_assets
 from tests.cli.rig import Desk, Running
 from tests.cli.test_deploy import RBAC, apply

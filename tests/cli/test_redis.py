@@ -6,7 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from storage.testing.actors import until
+from kubecdc.storage.testing.actors import until
 from tests.cli.rig import REDIS_BUS, Desk
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer

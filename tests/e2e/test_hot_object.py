@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from statistics import median
 
-from storage.redis import RedisBus
-from storage.testing.actors import event
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.testing.actors import event
 from tests.harness.fleet import Fleet
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour

@@ -15,14 +15,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from storage.contracts import CheckpointStore
-from storage.errors import LeadershipLost
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError
+from kubecdc.storage.contracts import CheckpointStore
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.watcher.election.elector import LeaseElector
+from kubecdc.watcher.election.lease import ClusterLeases, Lease
+from kubecdc.watcher.election.settings import LeaseSettings
 from tests.apiserver import LEASES, RealApiServer, require_assets
 from tests.harness.processes import Process, Processes, until
-from watcher.cluster import ApiError, Cluster
-from watcher.lease import LeaseElector
-from watcher.lease_settings import LeaseSettings
-from watcher.leases import ClusterLeases, Lease
 
 SETTINGS = LeaseSettings(
     name="mixed",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.testing.actors import event
+from kubecdc.storage.testing.actors import event
 from tests.harness.fleet import Fleet
 from tests.harness.processes import Processes, until
 from tests.storage.redis_server import RedisServer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from storage.redis import RedisBus
-from storage.testing.actors import event
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.testing.actors import event
 from tests.harness.fleet import Fleet
 from tests.harness.processes import Process, Processes, until
 from tests.harness.proxy import Proxy

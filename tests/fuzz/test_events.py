@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubecdc.workers.pipeline import consume
 from tests.fuzz.test_watch_lines import documents
 from tests.workers.support import FakeTrigger, MemorySubscription, event, http_trigger, log_trigger, route
 from tests.workers.support import settings as worker_settings
-from workers.pipeline import consume
 
 WHOLE = event().encode()
 PARAMETERS = [

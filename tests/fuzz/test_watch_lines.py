@@ -12,12 +12,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from storage.backoff import Backoff
+from kubecdc.backoff import Backoff
+from kubecdc.cluster import list_watch
+from kubecdc.cluster.changes import decode_line, decode_page
+from kubecdc.cluster.errors import Malformed
+from kubecdc.cluster.objects import decode_object, decode_status
+from kubecdc.watcher import pipeline
 from tests.apiserver import LocalSimulator
 from tests.fuzz.scripted import Garbage, Good, Script, scripted
 from tests.watcher.rig import SPEC, Rig, event_source
-from watcher import api, pipeline
-from watcher.change import Malformed, decode_line, decode_object, decode_page, decode_status
 
 LONGEST = 64 << 10  # bytes a line may have here
 SECONDS = 10.0
@@ -116,7 +119,7 @@ def _uid(good: Good) -> str:
 @example([Garbage(Good(0).line[:30], "close"), Good(0), Garbage(b"[" * 100_000 + b"\n"), Good(1)], 1)
 def test_garbage_between_good_lines_loses_and_invents_nothing(script: Script, seed: int) -> None:
     backoff = Backoff(duration=0.001, factor=1.5, cap=0.01, jitter=0.1)
-    with patch.object(pipeline, "BACKOFF", backoff), patch.object(api, "MAX_LINE_BYTES", LONGEST):
+    with patch.object(pipeline, "BACKOFF", backoff), patch.object(list_watch, "MAX_LINE_BYTES", LONGEST):
         found = asyncio.run(captured(script, seed))
     good = [item for item in script if isinstance(item, Good)]
     assert found == [f"changed.{_uid(item)}.{item.version}.ADD" for item in good]

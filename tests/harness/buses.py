@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio import Redis
 
-from storage.contracts import Bus
-from storage.event import Event
-from storage.redis import RedisSettings
-from storage.redis import open_bus as open_redis
-from storage.sqlite import SqliteSettings
-from storage.sqlite import open_bus as open_sqlite
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.redis import RedisSettings
+from kubecdc.storage.redis import open_bus as open_redis
+from kubecdc.storage.sqlite import SqliteSettings
+from kubecdc.storage.sqlite import open_bus as open_sqlite
 from tests.harness.processes import Process, Processes, until
 from tests.harness.proxy import Proxy
 from tests.storage.redis_server import START, RedisServer

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from storage.redis.leases import BEAT
+from kubecdc.storage.redis.deliveries.partition_leases import BEAT
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
 from tests.harness.buses import LEASE_SECONDS, RedisStreams

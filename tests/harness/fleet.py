@@ -20,10 +20,11 @@ import aiohttp
 import msgspec
 import yaml
 
-from storage.contracts import SubscriptionSpec
-from storage.event import Event
-from storage.redis import RedisBus, RedisSettings, open_bus
-from storage.testing.actors import SOURCE, SUBJECT, pending
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.redis import RedisSettings, open_bus
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, pending
 from tests.harness.processes import Process, Processes
 from tests.harness.receiver import Behaviour, Line, lines
 from tests.harness.stack import KUBECDC

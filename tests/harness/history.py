@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from storage.event import Action
+from kubecdc.storage.contracts.event import Action
 
 ENDED, REVIVED = -0.6, -0.4  # where a restore stands between the changes before and after it
 

@@ -29,8 +29,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from storage.contracts import Gap
-from storage.event import Action
+from kubecdc.storage.contracts import Gap
+from kubecdc.storage.contracts.event import Action
 from tests.harness.history import Change, History, Restore
 
 __all__ = ["Absence", "Change", "Duplicate", "Receipt", "Report", "Restore", "audit", "parse_id", "timeline_of"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from storage.contracts import Bus, Gap
+from kubecdc.storage.contracts import Bus, Gap
 from tests.harness.buses import BackEnd
 from tests.harness.ledger import Absence, Receipt
 from tests.harness.processes import Process, Processes

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage.contracts import Gap
-from storage.event import Action, event_id
+from kubecdc.storage.contracts import Gap
+from kubecdc.storage.contracts.event import Action, event_id
 from tests.harness.ledger import DEATH, TAIL, Absence, Change, Receipt, Restore, audit, parse_id
 
 

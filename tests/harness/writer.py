@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from storage.event import Action, partition_key
+from kubecdc.storage.contracts.event import Action, partition_key
 from tests.harness.api import MERGE_PATCH, Api, Resource
 from tests.harness.history import Change, History, Restore
 

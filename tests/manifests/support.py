@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from kubecdc.manifests import ManifestErrors, Manifests, load
+from kubecdc.cli.manifests.loading import ManifestErrors, Manifests, load
 
 SOURCE = """
 apiVersion: argoproj.io/v1alpha1

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubecdc.manifests import ManifestErrors, load
+from kubecdc.cli.manifests.loading import ManifestErrors, load
 from tests.manifests.support import bus
 
 DATA = Path(__file__).parents[1] / "data" / "argo"

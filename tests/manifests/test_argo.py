@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubecdc.manifests import ManifestErrors, load
+from kubecdc.cli.manifests.loading import ManifestErrors, load
 
 DATA = Path(__file__).parents[1] / "data" / "argo"
 SOURCE = str(DATA / "event-source-resource.yaml")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import jsonpath
-from storage.jsonpath import MISSING, compile_target, set_path, text
+from kubecdc import jsonpath
+from kubecdc.jsonpath import MISSING, compile_target, set_path, text
 
 DATA = Path(__file__).parents[1] / "data" / "jsonpath"
 READS = json.loads((DATA / "reads.json").read_text())

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubecdc.manifests import ManifestErrors, Manifests, load
-from storage.errors import UsageError
+from kubecdc.cli.manifests.loading import ManifestErrors, Manifests, load
+from kubecdc.errors import UsageError
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
 
 DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"

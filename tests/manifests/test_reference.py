@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import EventBusSpec, KeyRef, Model, Redelivery, Redis, Tls
-from watcher.manifest import Entry, EventSourceSpec, Filter
-from workers.http_manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
-from workers.manifest import Dependency, Log, RetryStrategy, SensorSpec, Trigger
-from workers.parameter_manifest import ParameterSource, PayloadParameter
+from kubecdc.manifest.model import Model
+from kubecdc.manifest.secrets import KeyRef, Tls
+from kubecdc.storage.manifest import EventBusSpec, Redelivery
+from kubecdc.storage.redis.manifest import Redis
+from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter
+from kubecdc.workers.sensor.manifest import Dependency, RetryStrategy, SensorSpec, Trigger
+from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
+from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
+from kubecdc.workers.triggers.log.manifest import Log
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
 MODELS: list[type[Model]] = [

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from storage import units
+from kubecdc.manifest import units
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,15 @@ import pytest
 import uvloop
 from fakeredis import FakeAsyncRedis, FakeServer
 
-from storage.contracts import Bus, Capabilities
-from storage.redis import RedisBus, RedisSettings
-from storage.redis import bus as redis_bus
-from storage.redis import open_bus as open_redis
-from storage.redis.client import Client
-from storage.redis.connection import Connection
-from storage.sqlite import SqliteBus, SqliteSettings, open_bus
-from storage.sqlite.bus import CAPABILITIES
+from kubecdc.storage.contracts import Bus, Capabilities
+from kubecdc.storage.redis import RedisSettings
+from kubecdc.storage.redis import bus as redis_bus
+from kubecdc.storage.redis import open_bus as open_redis
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.redis.server.client import Client
+from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from kubecdc.storage.sqlite.bus import CAPABILITIES
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, running

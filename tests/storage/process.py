@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
-from storage.contracts import Inventoried
-from storage.sqlite import SqliteBus, SqliteSettings, open_bus
-from storage.testing.actors import Leader, event
+from kubecdc.storage.contracts import Inventoried
+from kubecdc.storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from kubecdc.storage.testing.actors import Leader, event
 
 NAME = "billing"
 BATCH = 20

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from storage.configmap import Conflict
+from kubecdc.storage.configmap import Conflict
 
 Step = Callable[[], None]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from storage.contracts import Bus, Capabilities, CheckpointStore
-from storage.split import SplitPublisher
-from storage.testing import Harness, StoreHarness
-from storage.testing.faults import FaultyBus
+from kubecdc.storage.contracts import Bus, Capabilities, CheckpointStore
+from kubecdc.storage.split import SplitPublisher
+from kubecdc.storage.testing import Harness, StoreHarness
+from kubecdc.storage.testing.fault_injection import FaultyBus
 
 
 class SplitBus(FaultyBus):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from storage import configmap, redis, sqlite
-from storage.contracts import CheckpointStore
-from watcher.cluster import Cluster
-from watcher.configmaps import ClusterConfigMaps
+from kubecdc.cluster.connection import Cluster
+from kubecdc.storage import configmap, redis, sqlite
+from kubecdc.storage.configmap.cluster import ClusterConfigMaps
+from kubecdc.storage.contracts import CheckpointStore
 
 AT_ONCE = configmap.ConfigMapSettings(window=timedelta(0))
 

@@ -6,12 +6,11 @@ from functools import partial
 
 import pytest
 
-from storage.again import ObjectName, Replay, Replayable
-from storage.contracts import SubscriptionSpec
-from storage.errors import UsageError
-from storage.sqlite import replays
-from storage.sqlite.connection import row
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import ObjectName, Replay, Replayable, SubscriptionSpec
+from kubecdc.storage.sqlite.administration import replays
+from kubecdc.storage.sqlite.file.connection import row
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending
 from tests.storage.conftest import Clock, SqliteHarness
 
 NAME = "billing"

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from storage.contracts import Delivery, SubscriptionSpec
-from storage.errors import Unavailable
-from storage.sqlite import SqliteBus, delivery
-from storage.sqlite.connection import rows
-from storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, pending
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Delivery, SubscriptionSpec
+from kubecdc.storage.sqlite import SqliteBus
+from kubecdc.storage.sqlite.deliveries import delivery
+from kubecdc.storage.sqlite.file.connection import rows
+from kubecdc.storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, pending
 from tests.storage.conftest import Clock, SqliteHarness
 
 NAME = "billing"

@@ -13,11 +13,12 @@ import msgspec
 import pytest
 import structlog
 
-from storage.configmap import ConfigMapCheckpoints, ConfigMapSettings, opened_checkpoints
-from storage.configmap.document import pack
-from storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
-from storage.errors import CommitMismatch, LeadershipLost, Refused, Unavailable, UsageError
-from storage.testing.actors import KEY, Keeper, state, step
+from kubecdc.errors import Refused, Unavailable, UsageError
+from kubecdc.storage.configmap import ConfigMapCheckpoints, ConfigMapSettings, opened_checkpoints
+from kubecdc.storage.configmap.document import pack
+from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
+from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
+from kubecdc.storage.testing.actors import KEY, Keeper, state, step
 from tests.apiserver import CONFIGMAPS, LocalSimulator, RealApiServer, simulator
 from tests.storage.shelf import Hands, Shelf
 from tests.storage.stores import ConfigMapStores

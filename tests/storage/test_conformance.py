@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.testing import CASES, Case, checkpoints, commits, state
+from kubecdc.storage.testing import CASES, Case, checkpoints, commits, state
 from tests.storage.conftest import RedisHarness, SqliteHarness
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import apsw
 
-from storage.contracts import SubscriptionSpec
-from storage.sqlite.connection import rows
-from storage.testing.actors import SOURCE, SUBJECT, Leader, event, pending
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.sqlite.file.connection import rows
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, event, pending
 from tests.storage.conftest import SqliteHarness
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "consumers.md").read_text()

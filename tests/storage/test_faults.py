@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from storage.contracts import Bus, SubscriptionSpec
-from storage.errors import Unavailable
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending
-from storage.testing.faults import (
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Bus, SubscriptionSpec
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending
+from kubecdc.storage.testing.fault_injection import (
     Crash,
     FaultyBus,
     Script,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.contracts import SubscriptionSpec
-from storage.errors import Refused
-from storage.sqlite import SqliteSettings, open_bus
-from storage.testing.actors import SOURCE, SUBJECT, events
+from kubecdc.errors import Refused
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, events
 
 
 @pytest.mark.parametrize("replaced", [False, True])

@@ -9,11 +9,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from storage.again import Replay, Replayable
-from storage.contracts import Gap, Inventoried, SubscriptionSpec
-from storage.sqlite import schema
-from storage.sqlite.connection import rows
-from storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event, state
+from kubecdc.storage.contracts import Gap, Inventoried, Replay, Replayable, SubscriptionSpec
+from kubecdc.storage.sqlite.file import schema
+from kubecdc.storage.sqlite.file.connection import rows
+from kubecdc.storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event, state
 from tests.storage.conftest import SqliteHarness
 
 DATA = Path(__file__).parent.parent / "data" / "sqlite"

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import apsw
 
-from storage.contracts import SubscriptionSpec
-from storage.sqlite import SqliteBus, lanes, retention
-from storage.sqlite.connection import rows
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.sqlite import SqliteBus
+from kubecdc.storage.sqlite.administration import retention
+from kubecdc.storage.sqlite.deliveries import lanes
+from kubecdc.storage.sqlite.file.connection import rows
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.storage.conftest import SqliteHarness
 
 NAME = "billing"

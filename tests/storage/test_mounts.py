@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import UsageError
-from storage.sqlite import SqliteSettings, mounts, open_bus
+from kubecdc.errors import UsageError
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.sqlite.file import network_mounts
 
 LOCAL = """\
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
@@ -25,8 +26,8 @@ def over(point: str, kind: str, source: str = "server:/export") -> str:
     ["nfs", "nfs4", "cifs", "smb3", "afs", "ceph", "lustre", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph-fuse"],
 )
 def test_a_file_below_a_network_mount_is_on_it(kind: str) -> None:
-    mount = mounts.mount_of(Path("/data/kubecdc/bus.db"), over("/data", kind))
-    assert mount == mounts.Mount("/data", kind, "server:/export")
+    mount = network_mounts.mount_of(Path("/data/kubecdc/bus.db"), over("/data", kind))
+    assert mount == network_mounts.Mount("/data", kind, "server:/export")
     assert mount.over_network
 
 
@@ -34,7 +35,7 @@ def test_a_file_below_a_network_mount_is_on_it(kind: str) -> None:
     "kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "fuseblk.ntfs", "fuse.lxcfs", "9p"]
 )
 def test_disks_of_this_machine_are_let_through(kind: str) -> None:
-    mount = mounts.mount_of(Path("/data/bus.db"), over("/data", kind))
+    mount = network_mounts.mount_of(Path("/data/bus.db"), over("/data", kind))
     assert mount is not None
     assert not mount.over_network
 
@@ -42,24 +43,26 @@ def test_disks_of_this_machine_are_let_through(kind: str) -> None:
 def test_the_nearest_mount_counts_and_names_are_whole() -> None:
     text = over("/data", "nfs") + "41 40 8:1 / /data/disk rw - xfs /dev/sdb1 rw\n"
     for path, kind in (("/data/bus.db", "nfs"), ("/data/disk/bus.db", "xfs"), ("/database/bus.db", "ext4")):
-        mount = mounts.mount_of(Path(path), text)
+        mount = network_mounts.mount_of(Path(path), text)
         assert mount is not None
         assert mount.type == kind, path
 
 
 def test_a_mount_on_a_mount_hides_it() -> None:
-    mount = mounts.mount_of(Path("/data/bus.db"), over("/data", "nfs") + "41 40 8:1 / /data rw - xfs /dev/sdb1 rw\n")
+    mount = network_mounts.mount_of(
+        Path("/data/bus.db"), over("/data", "nfs") + "41 40 8:1 / /data rw - xfs /dev/sdb1 rw\n"
+    )
     assert mount is not None
     assert mount.type == "xfs"
 
 
 def test_names_with_spaces_are_read() -> None:
-    mount = mounts.mount_of(Path("/my data/bus.db"), over(r"/my\040data", "cifs", r"//nas/my\040share"))
-    assert mount == mounts.Mount("/my data", "cifs", "//nas/my share")
+    mount = network_mounts.mount_of(Path("/my data/bus.db"), over(r"/my\040data", "cifs", r"//nas/my\040share"))
+    assert mount == network_mounts.Mount("/my data", "cifs", "//nas/my share")
 
 
 def test_without_any_line_there_is_no_telling() -> None:
-    assert mounts.mount_of(Path("/data/bus.db"), "") is None
+    assert network_mounts.mount_of(Path("/data/bus.db"), "") is None
 
 
 async def test_a_bus_on_nfs_is_a_usage_error_and_nothing_is_made(
@@ -71,7 +74,7 @@ async def test_a_bus_on_nfs_is_a_usage_error_and_nothing_is_made(
     link.symlink_to(folder / "bus.db")
     table = tmp_path / "mountinfo"
     table.write_text(over(str(folder.resolve()), "nfs4"))
-    monkeypatch.setattr(mounts, "MOUNTS", table)
+    monkeypatch.setattr(network_mounts, "MOUNTS", table)
     for path in (folder / "bus.db", link):
         with pytest.raises(UsageError, match="nfs4") as caught:
             await open_bus(SqliteSettings(path), holder="me")
@@ -79,5 +82,5 @@ async def test_a_bus_on_nfs_is_a_usage_error_and_nothing_is_made(
             assert fact in str(caught.value)
         assert "sqlite.path" in caught.value.hint
     assert list(folder.iterdir()) == []
-    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "no such file")
+    monkeypatch.setattr(network_mounts, "MOUNTS", tmp_path / "no such file")
     await (await open_bus(SqliteSettings(folder / "bus.db"), holder="me")).close()

@@ -9,11 +9,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from storage.contracts import SubscriptionSpec
-from storage.errors import KubecdcError, Refused, UsageError
-from storage.sqlite import SqliteSettings, open_bus
-from storage.sqlite.schema import APPLICATION_ID, VERSION
-from storage.testing.actors import SOURCE, SUBJECT, Leader, event
+from kubecdc.errors import KubecdcError, Refused, UsageError
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.sqlite.file.schema import APPLICATION_ID, VERSION
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, event
 from tests.storage.conftest import SqliteHarness
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import structlog
 
-from storage.contracts import SubscriptionSpec
-from storage.sqlite import SqliteBus, SqliteSettings, presence
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, until
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.sqlite import SqliteBus, SqliteSettings
+from kubecdc.storage.sqlite.deliveries import presence
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, until
 from tests.storage.conftest import Clock, SqliteHarness
 
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-from storage.contracts import Bus, SubscriptionSpec
-from storage.sqlite.connection import row, rows
-from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, event, pending, until
+from kubecdc.storage.contracts import Bus, SubscriptionSpec
+from kubecdc.storage.sqlite.file.connection import row, rows
+from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, event, pending, until
 from tests.storage.conftest import SqliteHarness
 from tests.storage.process import BATCH, NAME
 

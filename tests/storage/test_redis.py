@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -17,15 +16,19 @@ from typing import Any
 
 import pytest
 
-from storage.again import Replay
-from storage.contracts import Bus, Delivery, SubscriptionSpec
-from storage.errors import ClaimLost, KubecdcError, LeadershipLost, Refused, Unavailable, UsageError
-from storage.prepared import Prepared
-from storage.redis import LeadSettings, RedisBus, RedisSettings, client, open_bus, replays, subscription
-from storage.redis.bell import Listener
-from storage.redis.connection import Argument
-from storage.redis.publisher import partition
-from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from kubecdc.errors import KubecdcError, Refused, Unavailable, UsageError
+from kubecdc.storage.contracts import Bus, Delivery, Replay, SubscriptionSpec
+from kubecdc.storage.contracts.errors import ClaimLost, LeadershipLost
+from kubecdc.storage.prepared import Prepared
+from kubecdc.storage.redis import LeadSettings, RedisSettings, open_bus
+from kubecdc.storage.redis.administration import replays
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.redis.commits.publisher import partition
+from kubecdc.storage.redis.deliveries import subscription
+from kubecdc.storage.redis.deliveries.notifier import Listener
+from kubecdc.storage.redis.server import client
+from kubecdc.storage.redis.server.connection import Argument
+from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage import redis_server
 from tests.storage.conftest import RedisHarness
 from tests.storage.redis_server import RedisServer
@@ -105,7 +108,7 @@ async def test_partitions_are_fixed_and_a_bus_that_is_not_there_is_said(redis_ha
         await redis_harness.redis(replace(redis_harness.settings, partitions=16))
 
 
-def test_the_extra_is_named_when_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_extra_is_named_when_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -113,11 +116,9 @@ def test_the_extra_is_named_when_the_library_is_missing(monkeypatch: pytest.Monk
             raise ImportError(f"No module named {name!r}")
         return original(name, *args, **kwargs)
 
-    for name in [name for name in sys.modules if name.startswith("storage.redis")]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(KubecdcError) as missing:
-        __import__("storage.redis")
+        await open_bus(RedisSettings("redis://localhost"), holder="one")
     assert "kubecdc[redis]" in missing.value.hint
 
 

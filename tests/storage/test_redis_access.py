@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.contracts import SubscriptionSpec
-from storage.errors import Unavailable, UsageError
-from storage.redis import RedisBus, RedisSettings, client, open_bus
-from storage.redis.settings import Access
-from storage.redis_url import Address
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
+from kubecdc.errors import Unavailable, UsageError
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.redis import RedisSettings, open_bus
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.redis.server import client
+from kubecdc.storage.redis.settings import Access
+from kubecdc.storage.redis.url import Address
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.apiserver.certificates import Authority
 from tests.ports import free_port
 from tests.storage import redis_server
@@ -253,10 +255,10 @@ async def test_users_of_sentinels_are_their_own(guarded: RedisServer, tmp_path: 
 
 
 def test_the_rights_are_those_of_every_command_that_is_sent() -> None:
-    scripts = {path.name: path.read_text() for path in LUA.iterdir()}
+    scripts = {path.name: path.read_text() for path in LUA.rglob("*.lua")}
     used = {name for text in scripts.values() for name in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
     used |= {name for text in scripts.values() for name in re.findall(r"apply\('([A-Z]+)'", text)}
-    for path in (ROOT / "storage/redis").glob("*.py"):
+    for path in (ROOT / "storage/redis").rglob("*.py"):
         used |= set(re.findall(r"""keyed\(\s*"([A-Z]+)\"""", path.read_text()))
     tried = set(re.findall(r"\{'([A-Z]+)'", scripts["rights.lua"]))
     assert used - tried == {"INFO"}  # which the check sends itself

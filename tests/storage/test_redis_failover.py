@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.contracts import SubscriptionSpec
-from storage.errors import ClaimLost, CommitMismatch, NoSubscription, Unavailable
-from storage.redis import RedisBus, RedisSettings, client, wire
-from storage.redis_url import Address
-from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.errors import ClaimLost, CommitMismatch, NoSubscription
+from kubecdc.storage.redis import RedisSettings
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.redis.server import client, wire
+from kubecdc.storage.redis.url import Address
+from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.harness.proxy import Proxy
 from tests.ports import free_port
 from tests.storage import redis_server

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from storage.errors import UsageError
-from storage.redis.settings import Access, RedisSettings
-from storage.redis_url import Address, BadUrl, RedisUrl, parse
+from kubecdc.errors import UsageError
+from kubecdc.storage.redis.settings import Access, RedisSettings
+from kubecdc.storage.redis.url import Address, BadUrl, RedisUrl, parse
 
 A = Address("a", 6379)
 

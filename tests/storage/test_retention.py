@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from storage.contracts import SubscriptionSpec
-from storage.sqlite import SqliteBus, SqliteSettings, registry
-from storage.sqlite.connection import row, rows
-from storage.sqlite.retention import SPARE_PAGES
-from storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.sqlite import SqliteBus, SqliteSettings
+from kubecdc.storage.sqlite.administration import registrations
+from kubecdc.storage.sqlite.administration.retention import SPARE_PAGES
+from kubecdc.storage.sqlite.file.connection import row, rows
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage.conftest import Clock, SqliteHarness
 
 NAME = "billing"
@@ -89,8 +90,8 @@ async def test_an_event_stays_until_its_last_subscription_has_settled_it(harness
 async def test_a_prune_that_was_interrupted_is_finished_by_a_sweep(harness: SqliteHarness) -> None:
     bus, leader = await open_with(harness, Clock(), keep_bytes=0)
     await leader.commit(*(event(number, f"object-{number % 3}") for number in range(20)))
-    assert await bus._writer.submit(lambda db: registry.end(db, NAME))
-    assert await bus._writer.submit(lambda db: registry.drop_backlog(db, 7))
+    assert await bus._writer.submit(lambda db: registrations.end(db, NAME))
+    assert await bus._writer.submit(lambda db: registrations.drop_backlog(db, 7))
     assert len(await kept(bus)) == 20
     assert await bus.subscriptions() == []
     await bus.retention.sweep()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from storage.contracts import StateChange, StateEntry
-from storage.redis import RedisSettings, open_bus
-from storage.sqlite.connection import rows
+from kubecdc.storage.contracts import StateChange, StateEntry
+from kubecdc.storage.redis import RedisSettings, open_bus
+from kubecdc.storage.sqlite.file.connection import rows
 from tests.storage import redis_server
 from tests.storage.conftest import Clock, SqliteHarness
 from tests.storage.redis_server import RedisServer

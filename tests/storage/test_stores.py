@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.testing import STORE_CASES, StoreCase, StoreHarness, commits
-from storage.testing.case import Case
+from kubecdc.storage.testing import STORE_CASES, StoreCase, StoreHarness, commits
+from kubecdc.storage.testing.case import Case
 from tests.apiserver import RealApiServer, simulator
 from tests.storage.conftest import SqliteHarness
 from tests.storage.redis_server import RedisServer

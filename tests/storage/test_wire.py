@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from redis import exceptions
 from redis.asyncio.connection import Connection
 
-from storage.redis.wire import Server, Wire, pack
-from storage.redis_url import Address
-from storage.testing.actors import until
+from kubecdc.storage.redis.server.wire import Server, Wire, pack
+from kubecdc.storage.redis.url import Address
+from kubecdc.storage.testing.actors import until
 from tests.storage.redis_server import RedisServer
 
 BLPOP = ("BLPOP", "nothing", 30)

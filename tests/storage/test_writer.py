@@ -11,11 +11,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from storage.contracts import SubscriptionSpec
-from storage.errors import CommitMismatch, Unavailable
-from storage.sqlite import SqliteBus, SqliteSettings, connection
-from storage.sqlite.connection import row
-from storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.storage.sqlite import SqliteBus, SqliteSettings
+from kubecdc.storage.sqlite.file import connection
+from kubecdc.storage.sqlite.file.connection import row
+from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage.conftest import SqliteHarness
 
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)

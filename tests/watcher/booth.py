@@ -9,12 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from storage.contracts import Bus, Term
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError
+from kubecdc.storage.contracts import Bus, Term
+from kubecdc.watcher.election.elector import LeaseElector
+from kubecdc.watcher.election.lease import ClusterLeases, Lease, Leases
+from kubecdc.watcher.election.settings import LeaseSettings
 from tests.apiserver import LEASES, LocalSimulator, RequestFailed
-from watcher.cluster import ApiError, Cluster
-from watcher.lease import LeaseElector
-from watcher.lease_settings import LeaseSettings
-from watcher.leases import ClusterLeases, Lease, Leases
 
 Cutting = Literal["", "fails", "hangs", "hangs without end", "loses replies to writes"]
 QUICK = LeaseSettings(

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.backoff import Backoff
+from kubecdc.backoff import Backoff
+from kubecdc.watcher import pipeline
+from kubecdc.watcher.capture import checkpoint_writer, relist
 from tests.apiserver import LocalSimulator, simulator
 from tests.watcher.rig import Rig, rig
-from watcher import journal, pipeline, repair
 
 
 @pytest.fixture
@@ -27,6 +28,6 @@ async def bench(api: LocalSimulator, tmp_path: Path) -> AsyncIterator[Rig]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits, and pages of two objects, so that a list is many commits."""
     monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(journal, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(repair, "PAGE_OBJECTS", (2, 2))
-    monkeypatch.setattr(repair, "COMMIT_OBJECTS", 2)
+    monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(relist, "PAGE_OBJECTS", (2, 2))
+    monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)

@@ -16,21 +16,22 @@ from typing import Any, cast
 
 import msgspec
 
-from storage.configmap import ConfigMapSettings, opened_checkpoints
-from storage.contracts import Bus, CheckpointStore, Publisher, Term, TransactionalPublisher
-from storage.event import Event
-from storage.split import SplitPublisher
-from storage.testing.faults import Crash
+from kubecdc.cluster.changes import Change, Page
+from kubecdc.cluster.objects import Meta
+from kubecdc.cluster.resource import Resource
+from kubecdc.cluster.versions import older
+from kubecdc.storage.configmap import ConfigMapSettings, opened_checkpoints
+from kubecdc.storage.contracts import Bus, CheckpointStore, Publisher, Term, TransactionalPublisher
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.split import SplitPublisher
+from kubecdc.storage.testing.fault_injection import Crash
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.capture.relist import EXPIRED, relist
+from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.pipeline import Watch
 from tests.storage.shelf import Hands, Shelf, settled
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
-from watcher.api import Resource
-from watcher.change import Change, Meta, Page
-from watcher.entry import Entry
-from watcher.journal import Journal
-from watcher.notices import Notices
-from watcher.pipeline import Watch
-from watcher.repair import EXPIRED, relist
-from watcher.version import older
 
 BATCH = 2  # changes a commit
 PAGE = 2  # objects

@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from storage.contracts import Bus, SubscriptionSpec
-from storage.event import Event
-from storage.sqlite import SqliteSettings, open_bus
-from storage.testing.faults import Fault, FaultyBus, Script
+from kubecdc.cluster.connection import Cluster
+from kubecdc.storage.contracts import Bus, SubscriptionSpec
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.testing.fault_injection import Fault, FaultyBus, Script
+from kubecdc.watcher import watcher
+from kubecdc.watcher.manifest import EventSource
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
-from watcher import watcher
-from watcher.cluster import Cluster
-from watcher.manifest import EventSource
 
 SOURCE, NAME = "workflows", "changed"
 KEY = f"{SOURCE}/{NAME}"

@@ -8,19 +8,22 @@ from pathlib import Path
 import apsw
 import pytest
 
-from storage.backoff import Backoff
+from kubecdc.backoff import Backoff
+from kubecdc.cluster import list_watch
+from kubecdc.cluster.changes import Page
+from kubecdc.cluster.list_watch import Api
+from kubecdc.watcher import pipeline
+from kubecdc.watcher.audit import auditor
+from kubecdc.watcher.capture import relist
 from tests.apiserver import WORKFLOWS, WatchRules, simulator
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
-from watcher import api, auditor, pipeline, repair
-from watcher.api import Api
-from watcher.change import Page
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditor, "SOON_SECONDS", 0.0)
     monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(repair, "PAGE_OBJECTS", (2, 2))
+    monkeypatch.setattr(relist, "PAGE_OBJECTS", (2, 2))
 
 
 @pytest.fixture
@@ -151,7 +154,7 @@ async def test_an_object_that_left_the_selector_meanwhile_is_no_difference(
 async def test_a_watch_that_is_ended_before_its_time_is_followed_by_an_audit(
     bench: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "WATCH_SECONDS", (1.0, 1.0))  # the server ends it cleanly, and nobody is refused
+    monkeypatch.setattr(list_watch, "WATCH_SECONDS", (1.0, 1.0))  # the server ends it cleanly, and nobody is refused
     await stopped_with(bench, "a", "b")
     await bench.start(event_source(auditInterval="1h"))
     await bench.watching()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import SubscriptionSpec
 from tests.apiserver import WORKFLOWS, LocalSimulator, WatchRules, objects, simulator
 from tests.watcher.rig import KEY, SPEC, Rig, data, event_source, rig, told
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubecdc.process import JSON_DEPTH
-from watcher.change import Malformed, decode_line, decode_page, decode_status
+from kubecdc.cli.process import JSON_DEPTH
+from kubecdc.cluster.changes import decode_line, decode_page
+from kubecdc.cluster.errors import Malformed
+from kubecdc.cluster.objects import decode_status
 
 META = b'{"name":"a","namespace":"ns","uid":"u1","resourceVersion":"7"}'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.testing.faults import (
+from kubecdc.storage.testing.fault_injection import (
     Crash,
     Fault,
     crash_after,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.event import Event
+from kubecdc.cluster import list_watch as watcher_api
+from kubecdc.storage.contracts.event import Event
 from tests.apiserver import LocalSimulator, simulator
 from tests.watcher.rig import KEY, Rig, believed, data, event_source, told
-from watcher import api as watcher_api
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.contracts import Bus, Inventoried, Term
-from storage.errors import CommitMismatch
-from storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.contracts import Bus, Inventoried, Term
+from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.ongoing_problems import Notices
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
-from watcher.entry import Entry
-from watcher.journal import Journal
-from watcher.notices import Notices
 
 KNOWN = Inventoried("7", "default", "a", True)
 

@@ -13,17 +13,18 @@ from typing import Any, cast
 import pytest
 import structlog
 
-from storage.contracts import Checkpoint, CheckpointStore, Term
-from storage.errors import LeadershipLost, Unavailable, UsageError
+from kubecdc.cluster.connection import Cluster
+from kubecdc.errors import Unavailable, UsageError
+from kubecdc.storage.contracts import Checkpoint, CheckpointStore, Term
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.watcher import watcher
+from kubecdc.watcher.election.clock import SystemClock
+from kubecdc.watcher.election.elector import LeaseElector
+from kubecdc.watcher.election.lease import EPOCH
+from kubecdc.watcher.election.settings import LeaseSettings
 from tests.apiserver import LEASES, RequestFailed, simulator
 from tests.watcher.booth import Booth, Cut, Cutting, put
 from tests.watcher.rig import SPEC, Rig, event_source, told
-from watcher import watcher
-from watcher.clock import SystemClock
-from watcher.cluster import Cluster
-from watcher.lease import LeaseElector
-from watcher.lease_settings import LeaseSettings
-from watcher.leases import EPOCH
 
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

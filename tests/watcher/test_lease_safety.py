@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.contracts import Checkpoint, Term
-from storage.errors import LeadershipLost
+from kubecdc.storage.contracts import Checkpoint, Term
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.watcher.election.elector import LeaseElector
+from kubecdc.watcher.election.lease import Lease
+from kubecdc.watcher.election.settings import LeaseSettings
 from tests.watcher.virtual import Machine, Server, Span, Wire, World, run
-from watcher.lease import LeaseElector
-from watcher.lease_settings import LeaseSettings
-from watcher.leases import Lease
 
 SETTINGS = LeaseSettings(
     duration=timedelta(seconds=15), renew_deadline=timedelta(seconds=10), retry_period=timedelta(seconds=2)

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from storage.backoff import Backoff
-from storage.errors import Refused
-from storage.event import Event
-from storage.testing.faults import Crash, FaultyBus, Script, crash_after, crash_before
+from kubecdc.backoff import Backoff
+from kubecdc.errors import Refused
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before
+from kubecdc.watcher import namespaces, pipeline
+from kubecdc.watcher.capture import relist
 from tests.apiserver import NAMESPACES, simulator
 from tests.watcher.rig import KEY, Rig, event_source, told
-from watcher import namespaces, pipeline, repair
 
 PROD = event_source(namespaceSelector={"matchLabels": {"env": "prod"}})
 
@@ -22,7 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(namespaces, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(namespaces, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(repair, "COMMIT_OBJECTS", 2)
+    monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
 
 
 async def namespace(bench: Rig, name: str, env: str = "") -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from storage.errors import BusFull, Unavailable
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.watcher import ongoing_problems
+from kubecdc.watcher.ongoing_problems import Notices
 from tests.harness.processes import until
-from watcher import notices
-from watcher.notices import Notices
 
 
 async def test_trouble_that_comes_back_at_once_is_said_once_and_over_when_it_stays_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(notices, "CALM", 0.05)
+    monkeypatch.setattr(ongoing_problems, "CALM", 0.05)
     known = Notices()
     with capture_logs() as logged:
         for pending in range(1000, 1010):  # workers catch up, and each time one commit goes through
@@ -30,7 +31,7 @@ async def test_trouble_that_comes_back_at_once_is_said_once_and_over_when_it_sta
 
 
 async def test_another_trouble_is_said_and_what_two_suffer_from_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "CALM", 0.05)
+    monkeypatch.setattr(ongoing_problems, "CALM", 0.05)
     known = Notices()
     with capture_logs() as logged:
         known.trouble("a", Unavailable("the bus is away"))

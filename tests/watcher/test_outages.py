@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from kubecdc.cluster import list_watch as watcher_api
+from kubecdc.watcher import ongoing_problems
 from tests.apiserver import CRDS, WORKFLOW_DEFINITION, simulator
 from tests.watcher.rig import KEY, Rig, rig, told
-from watcher import api as watcher_api
-from watcher import notices
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -48,7 +48,7 @@ async def test_a_silent_stream_is_closed_and_resumed_without_a_gap(bench: Rig, m
 async def test_an_error_of_the_api_server_is_said_once_and_outlived(
     bench: Rig, status: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "CALM", 0.0)
+    monkeypatch.setattr(ongoing_problems, "CALM", 0.0)
     await bench.create("a")
     bench.api.fail(status, path="workflows", count=5)
     await bench.start()

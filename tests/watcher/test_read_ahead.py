@@ -9,15 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from storage.contracts import Term
-from storage.errors import LeadershipLost
+from kubecdc.cluster.changes import Change
+from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.objects import Meta
+from kubecdc.storage.contracts import Term
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.pipeline import Watch, evenly
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
-from watcher.change import Change, Meta
-from watcher.cluster import ApiError
-from watcher.entry import Entry
-from watcher.journal import Journal
-from watcher.notices import Notices
-from watcher.pipeline import Watch, evenly
 
 
 class Stream:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.backoff import Backoff
+from kubecdc.backoff import Backoff
+from kubecdc.cluster.connection import Cluster
+from kubecdc.watcher import pipeline
+from kubecdc.watcher.audit import auditor
+from kubecdc.watcher.capture.relist import BACKWARDS, DIFFERS
 from tests.apiserver import WatchRules, simulator
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
-from watcher import auditor, pipeline
-from watcher.cluster import Cluster
-from watcher.repair import BACKWARDS, DIFFERS
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import Refused
-from storage.event import Event
+from kubecdc.errors import Refused
+from kubecdc.storage.contracts.event import Event
 from tests.apiserver import simulator
 from tests.watcher.rig import KEY, MARKER, Rig, event_source, told
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.configmap import ConfigMapSettings
-from storage.contracts import CheckpointDelta, CheckpointStore, Inventoried, Term
-from storage.errors import Refused
-from storage.sqlite import SqliteSettings, opened_checkpoints
-from storage.testing.faults import Crash, Fault, FaultyBus, Script, crash_after, crash_before
+from kubecdc.errors import Refused
+from kubecdc.storage.configmap import ConfigMapSettings
+from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Inventoried, Term
+from kubecdc.storage.sqlite import SqliteSettings, opened_checkpoints
+from kubecdc.storage.testing.fault_injection import Crash, Fault, FaultyBus, Script, crash_after, crash_before
 from tests.storage.split import SplitBus
 from tests.storage.stores import ConfigMapStores
 from tests.watcher.rig import KEY, Rig, told

@@ -10,9 +10,9 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.contracts import Batch, CheckpointStore, Publisher, Term
-from storage.event import Event
-from storage.split import SplitPublisher
+from kubecdc.storage.contracts import Batch, CheckpointStore, Publisher, Term
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.split import SplitPublisher
 from tests.watcher.mortal import Commits, Mortal
 
 WINDOW = 1.0

@@ -9,19 +9,19 @@ from dataclasses import replace
 
 import pytest
 
-from storage.backoff import Backoff
-from storage.contracts import Bus, SubscriptionSpec, Term
-from storage.errors import CommitMismatch
-from storage.redis import RedisSettings, open_bus
-from storage.testing import faults
-from storage.testing.actors import SOURCE, SUBJECT, Receiver, event, pending, until
+from kubecdc.backoff import Backoff
+from kubecdc.storage.contracts import Bus, SubscriptionSpec, Term
+from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.storage.redis import RedisSettings, open_bus
+from kubecdc.storage.testing import fault_injection
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Receiver, event, pending, until
+from kubecdc.watcher import pipeline
+from kubecdc.watcher.capture import checkpoint_writer as journals
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.ongoing_problems import Notices
 from tests.storage.redis_server import RedisServer
 from tests.watcher.rig import KEY, NAME, event_source
-from watcher import journal as journals
-from watcher import pipeline
-from watcher.entry import Entry
-from watcher.journal import Journal
-from watcher.notices import Notices
 
 BILLING = "billing"
 TERM = Term(1, "test")
@@ -89,25 +89,29 @@ async def test_without_faults_two_are_under_way_and_nothing_is_read_again(bus: B
 
 
 FIRST_TWO = {
-    "the first is refused": [faults.refused],
-    "the second is refused": [None, faults.refused],
-    "both are refused": [faults.refused, faults.refused],
-    "the reply to the first is lost, the second was not made": [faults.lost_reply, faults.refused],
-    "the second overtakes the first": [faults.slow(0.02)],
+    "the first is refused": [fault_injection.refused],
+    "the second is refused": [None, fault_injection.refused],
+    "both are refused": [fault_injection.refused, fault_injection.refused],
+    "the reply to the first is lost, the second was not made": [fault_injection.lost_reply, fault_injection.refused],
+    "the second overtakes the first": [fault_injection.slow(0.02)],
 }
 
 
 @pytest.mark.parametrize("script", FIRST_TWO.values(), ids=FIRST_TWO.keys())
-async def test_one_that_fails_is_repeated_and_the_next_after_it(bus: Bus, script: list[faults.Fault | None]) -> None:
-    assert await capture(faults.FaultyBus(bus, commits=faults.Script(script)), COMMITS) == 1
+async def test_one_that_fails_is_repeated_and_the_next_after_it(
+    bus: Bus, script: list[fault_injection.Fault | None]
+) -> None:
+    assert await capture(fault_injection.FaultyBus(bus, commits=fault_injection.Script(script)), COMMITS) == 1
     await told(bus, COMMITS)
 
 
-@pytest.mark.parametrize("script", [[faults.lost_reply, faults.lost_reply], [faults.duplicate]])
+@pytest.mark.parametrize(
+    "script", [[fault_injection.lost_reply, fault_injection.lost_reply], [fault_injection.duplicate]]
+)
 async def test_one_that_is_repeated_after_the_next_was_made_is_found_in_the_checkpoint(
-    bus: Bus, script: list[faults.Fault]
+    bus: Bus, script: list[fault_injection.Fault]
 ) -> None:
-    assert await capture(faults.FaultyBus(bus, commits=faults.Script(script)), COMMITS) == 2
+    assert await capture(fault_injection.FaultyBus(bus, commits=fault_injection.Script(script)), COMMITS) == 2
     await told(bus, COMMITS)
 
 
@@ -141,7 +145,14 @@ async def _is(bus: Bus, count: int) -> bool:
 @pytest.mark.parametrize("seed", range(25))
 async def test_whatever_goes_wrong_every_event_is_told_once_and_in_order(bus: Bus, seed: int) -> None:
     rng = random.Random(seed)
-    kinds = [None, None, faults.refused, faults.lost_reply, faults.duplicate, faults.slow(0.003)]
-    script = faults.Script(rng.choice(kinds) for _ in range(3 * COMMITS))
-    await capture(faults.FaultyBus(bus, commits=script), COMMITS)
+    kinds = [
+        None,
+        None,
+        fault_injection.refused,
+        fault_injection.lost_reply,
+        fault_injection.duplicate,
+        fault_injection.slow(0.003),
+    ]
+    script = fault_injection.Script(rng.choice(kinds) for _ in range(3 * COMMITS))
+    await capture(fault_injection.FaultyBus(bus, commits=script), COMMITS)
     await told(bus, COMMITS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.version import before, older
+from kubecdc.cluster.versions import before, older
 
 
 @given(st.integers(1, 2**128), st.integers(1, 2**128))

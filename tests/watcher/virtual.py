@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from watcher.cluster import ApiError
-from watcher.leases import Lease, decode
+from kubecdc.cluster.errors import ApiError
+from kubecdc.watcher.election.lease import Lease, decode
 
 T = TypeVar("T")
 Span = tuple[float, float]  # from, until; in seconds of the world

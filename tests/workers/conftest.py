@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.mounts import Mounts
+from kubecdc.manifest.mounts import Mounts
 from tests.workers.pod import Pod
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.mounts import Mounts
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.outcome import Outcome
+from kubecdc.workers.route import Route
+from kubecdc.workers.triggers.registry import Context, build
 from tests.workers.support import event, http_trigger, sensor
-from workers.outcome import Outcome
-from workers.route import Route
-from workers.triggers import Context, build
 
 
 @dataclass

@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
-from storage.backoff import Backoff
-from storage.contracts import SubscriptionSpec
-from storage.errors import ClaimLost
-from storage.event import Event
-from workers.manifest import Sensor
-from workers.outcome import Outcome, Success
-from workers.request import TriggerRequest
-from workers.route import Route
-from workers.settings import Settings
-from workers.triggers.lines import Render
+from kubecdc.backoff import Backoff
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.errors import ClaimLost
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.outcome import Outcome, Success
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.workers.settings import Settings
+from kubecdc.workers.triggers.log.lines import Render
 
 DATA = {
     "type": "ADD",

@@ -11,17 +11,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from storage.contracts import Bus
-from storage.event import Event
-from storage.manifest import Redelivery
-from storage.redis import RedisSettings
-from storage.redis import open_bus as open_redis
-from storage.sqlite import SqliteSettings
-from storage.sqlite import open_bus as open_sqlite
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redis import RedisSettings
+from kubecdc.storage.redis import open_bus as open_redis
+from kubecdc.storage.sqlite import SqliteSettings
+from kubecdc.storage.sqlite import open_bus as open_sqlite
+from kubecdc.workers import pipeline, worker
+from kubecdc.workers.sensor.manifest import Sensor
 from tests.storage.redis_server import RedisServer
 from tests.workers.support import event, into, log_trigger, sensor
-from workers import pipeline, worker
-from workers.manifest import Sensor
 
 NAME = "s/t"
 

@@ -13,13 +13,13 @@ from urllib.parse import unquote
 import pytest
 from aiohttp import web
 
-from storage.event import Event
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.triggers.http.answer import judge, retry_after
+from kubecdc.workers.triggers.http.trigger import ANSWER_BYTES, HttpTrigger
+from kubecdc.workers.triggers.registry import Context, build
 from tests.workers.peer import saying, serving
 from tests.workers.support import event, http_trigger, route, sensor
-from workers.outcome import Failure, Outcome, Retry, Success
-from workers.triggers import Context, build
-from workers.triggers.answer import judge, retry_after
-from workers.triggers.http import ANSWER_BYTES, HttpTrigger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -263,7 +263,7 @@ async def test_a_status_counts_though_the_body_is_cut_off() -> None:
 
 
 async def test_a_status_counts_though_the_body_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.triggers.http.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("kubecdc.workers.triggers.http.trigger.ANSWER_SECONDS", 0.05)
     async with raw(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\npart", close=False) as url:
         outcome = await send(url)
     assert isinstance(outcome, Failure)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from kubecdc.workers.outcome import Success
+from kubecdc.workers.sensor.parameters import ParameterError
 from tests.workers.peer import saying, serving
 from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod, ref, secret_header
 from tests.workers.support import event
-from workers.outcome import Success
-from workers.parameters import ParameterError
 
 
 @pytest.mark.parametrize(

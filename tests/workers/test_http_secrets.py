@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from storage.mounts import Mounts
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.outcome import Failure, Retry, Success
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.triggers.http.message import BadUrl
 from tests.workers.peer import saying, serving
 from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod, ref
 from tests.workers.support import MemorySubscription, event, settings, until
-from workers.outcome import Failure, Retry, Success
-from workers.parameters import ParameterError
-from workers.pipeline import consume
-from workers.triggers.message import BadUrl
 
 
 def test_without_options_files_are_where_argo_mounts_them() -> None:

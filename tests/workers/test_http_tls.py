@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from kubecdc.workers.outcome import Retry, Success
 from tests.apiserver.certificates import Authority
 from tests.workers.peer import Answer, Peer, saying, serving
 from tests.workers.pod import Pod, ref
 from tests.workers.support import event
-from workers.outcome import Retry, Success
 
 
 @dataclass

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from storage.event import Event
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.outcome import Failure, Retry, Success
+from kubecdc.workers.triggers.log import lines
+from kubecdc.workers.triggers.log.trigger import LogTrigger, json_line
 from tests.workers.support import DATA, event, into, log_trigger, route
-from workers.outcome import Failure, Retry, Success
-from workers.triggers import lines
-from workers.triggers.log import LogTrigger, json_line
 
 
 async def test_a_line_has_the_event_its_context_and_the_names() -> None:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.event import Event
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter
+from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, payload, resolve
 from tests.workers.support import DATA, FakeTrigger, event, http_trigger, log_trigger, route
-from workers.parameter_manifest import Parameter, PayloadParameter
-from workers.parameters import ParameterError, Values, apply, payload, resolve
-from workers.request import TriggerRequest
 
 
 def source(**src: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_data_is_parsed_once_and_only_if_asked(monkeypatch: pytest.MonkeyPatch) 
         decoded.append(data)
         return json.loads(bytes(data))
 
-    monkeypatch.setattr("workers.parameters.msgspec.json.decode", decode)
+    monkeypatch.setattr("kubecdc.workers.sensor.parameters.msgspec.json.decode", decode)
     ready = route(FakeTrigger(), http_trigger("http://x", {"payload": [parameter("a", contextKey="id")]}))
     ready.request(event())
     assert decoded == []

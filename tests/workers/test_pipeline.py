@@ -13,9 +13,14 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from storage.backoff import Backoff
-from storage.contracts import SubscriptionSpec
-from storage.errors import ClaimLost, Unavailable
+from kubecdc.backoff import Backoff
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.errors import ClaimLost
+from kubecdc.workers import pipeline, settlement
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.request import TriggerRequest
 from tests.workers.support import (
     Behaviour,
     FakeTrigger,
@@ -28,10 +33,6 @@ from tests.workers.support import (
     settings,
     until,
 )
-from workers import pipeline, settlement
-from workers.outcome import Failure, Outcome, Retry, Success
-from workers.pipeline import consume
-from workers.request import TriggerRequest
 
 
 @dataclass

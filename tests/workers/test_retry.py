@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from workers.manifest import RetryStrategy
-from workers.outcome import Failure, Outcome, Retry, Success
-from workers.retry import execute, pause
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.retry import execute, pause
+from kubecdc.workers.sensor.manifest import RetryStrategy
 
 
 async def tried(

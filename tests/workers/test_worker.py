@@ -17,18 +17,18 @@ import apsw
 import pytest
 from aiohttp import web
 
-from storage.contracts import Delivery, Subscription, SubscriptionSpec
-from storage.errors import Unavailable
-from storage.event import Event
-from storage.manifest import Redelivery
-from storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Delivery, Subscription, SubscriptionSpec
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from kubecdc.workers import worker
+from kubecdc.workers.outcome import Outcome, Retry, Success
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.sensor.manifest import Sensor
 from tests.workers.peer import serving
 from tests.workers.support import FakeTrigger, event, http_trigger, into, log_trigger, route, sensor, settings, until
-from workers import worker
-from workers.manifest import Sensor
-from workers.outcome import Outcome, Retry, Success
-from workers.pipeline import consume
-from workers.request import TriggerRequest
 
 
 @dataclass

@@ -1,0 +1,92 @@
+"""`kubecdc audit`: is what the bus believes what the cluster has?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from kubecdc.cli import logs, options
+from kubecdc.cli.buses import on_each
+from kubecdc.cli.election import from_options
+from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.output import show
+from kubecdc.cluster.connection import Cluster
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.manifest import EventBus
+from kubecdc.watcher.audit import command
+from kubecdc.watcher.audit.command import Found
+
+COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
+
+
+@click.command()
+@options.manifests
+@options.secrets
+@options.cluster
+@options.lease
+@options.output
+@options.logs
+@click.option(
+    "--repair",
+    is_flag=True,
+    envvar="KUBECDC_REPAIR",
+    show_envvar=True,
+    help="Have the leader announce what differs; meanwhile stand by like a watcher, and lead if nobody does.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=150.0,
+    show_default=True,
+    envvar="KUBECDC_PATIENCE",
+    show_envvar=True,
+    help="Seconds to wait for the watcher: on a quiet resource it moves about once a minute.",
+)
+def audit(
+    filenames: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    output_format: str,
+    repair: bool,
+    patience: float,
+    log_format: str | None,
+    log_level: str,
+    **lease: Any,
+) -> int:
+    """Compare what the bus knows of each object with the cluster, beside the watcher at work.
+
+    Prints the differences that no event explains, which there should never be. Exit code 1 if there are any, unless
+    --repair has mended them.
+    """
+    logs.configure(log_format, log_level)
+    election = from_options(**lease)
+    manifests = load(filenames, stdin=sys.stdin)
+    if not manifests.sources:
+        raise UsageError("there is no EventSource in the manifests: nothing to audit", hint="add one with -f")
+
+    async def look(bus: Bus, manifest: EventBus) -> list[Found]:
+        sources = [s for s in manifests.sources.values() if s.spec.event_bus_name == manifest.name]
+        if not sources:
+            return []
+        async with Cluster(kubeconfig, context) as cluster:
+            if not repair:
+                return await command.inspect(bus, sources, cluster, patience=patience)
+            elector = election.elector(bus, manifest, cluster)
+            return await command.mend(bus, sources, cluster, elector, patience=patience)
+
+    found = on_each(manifests, look, lease=election.lease)
+    rows = _rows(found)
+    clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
+    show(rows, COLUMNS, output_format, empty=clean)
+    if rows and repair:
+        click.echo(f"{len(rows)} repaired", err=True)
+    return 1 if rows and not repair else 0
+
+
+def _rows(found: Sequence[Found]) -> list[dict[str, Any]]:
+    return [{"watch": f.key, **asdict(difference)} for f in found for difference in f.differences]

@@ -1,0 +1,124 @@
+"""`kubecdc checkpoint`: where each watch stands."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import click
+import msgspec
+
+from kubecdc.cli import options
+from kubecdc.cli.buses import on_each
+from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.output import confirm, show
+from kubecdc.errors import KubecdcError, UsageError
+from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
+from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
+from kubecdc.storage.manifest import EventBus
+
+COLUMNS = ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus")
+
+
+@click.group()
+def checkpoint() -> None:
+    """Show, set or reset where watches stand."""
+
+
+@checkpoint.command("show")
+@click.argument("key", required=False)
+@options.manifests
+@options.secrets
+@options.output
+def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> None:
+    """Print the checkpoints: position, what was watched, and the gaps that were repaired."""
+
+    async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
+        return [await _row(bus, manifest, c) for c in await bus.checkpoints.checkpoints() if key in {None, c.key}]
+
+    found = on_each(load(filenames, stdin=sys.stdin), rows)
+    if key and not found:
+        raise UsageError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
+    show(found, COLUMNS, output_format, empty="no checkpoints yet")
+
+
+@checkpoint.command("set")
+@click.argument("key")
+@click.option("--resource-version", required=True, envvar="KUBECDC_RESOURCE_VERSION", show_envvar=True)
+@options.manifests
+@options.secrets
+@options.yes
+def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool) -> None:
+    """Move a watch to another resourceVersion.
+
+    An older one sends what came since once more; with a newer one, what lies in between is never captured.
+    """
+
+    async def move(bus: Bus, _: EventBus) -> list[bool]:
+        found = await bus.checkpoints.checkpoint(key)
+        if found is None or found.state is None:
+            return []
+        now = found.state.listing or found.state.position
+        confirm(f"Move {key} from {now} to {resource_version}, without a list?", yes=yes)
+        return [await _move(bus, key, resource_version)]
+
+    if not resource_version.isprintable() or not resource_version.strip():
+        raise UsageError(f"{resource_version!r} is no resourceVersion")
+    _require(on_each(load(filenames, stdin=sys.stdin), move), key)
+    click.echo(f"{key} stands at {resource_version}")
+
+
+@checkpoint.command("reset")
+@click.argument("key")
+@options.manifests
+@options.secrets
+@options.yes
+def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
+    """Forget where a watch stands and what it has seen: it lists anew, as at its first start."""
+
+    async def forget(bus: Bus, _: EventBus) -> list[bool]:
+        if not any(c.key == key and c.state for c in await bus.checkpoints.checkpoints()):
+            return []
+        confirm(f"Forget the checkpoint {key} and its inventory? Deletions made meanwhile stay unseen.", yes=yes)
+        return [await bus.checkpoints.reset(key)]
+
+    _require(on_each(load(filenames, stdin=sys.stdin), forget), key)
+    click.echo(f"{key} is reset")
+
+
+def _require(done: list[bool], key: str) -> None:
+    if not any(done):
+        raise KubecdcError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
+
+
+async def _move(bus: Bus, key: str, resource_version: str) -> bool:
+    """Whether there was a checkpoint to move."""
+    while (found := await bus.checkpoints.checkpoint(key)) and found.state:
+        state = msgspec.structs.replace(found.state, position=resource_version, listing="")
+        delta = CheckpointDelta(follows=found.number, state=state)
+        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
+            await bus.checkpoints.save(key, delta, term=Term(found.term, "kubecdc checkpoint set"))
+            await bus.checkpoints.flush()
+            return True
+    return False
+
+
+async def _row(bus: Bus, manifest: EventBus, checkpoint: Checkpoint) -> dict[str, Any]:
+    state = checkpoint.state
+    gaps = await bus.checkpoints.gaps(checkpoint.key)
+    return {
+        "key": checkpoint.key,
+        "position": state.position if state else None,
+        "listing": state.listing if state else None,
+        "objects": len(await bus.checkpoints.inventory(checkpoint.key)),
+        "commits": checkpoint.number,
+        "epoch": checkpoint.term,
+        "gaps": len(gaps),
+        "bus": manifest.name,
+        "started": state.started if state else None,
+        "timeline": state.timeline if state else None,
+        "selection": msgspec.to_builtins(state.selection) if state else None,
+        "repairs": [asdict(gap) for gap in gaps],
+    }

@@ -1,0 +1,160 @@
+"""`kubecdc try`: what the Sensors would do with an event."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from kubecdc.cli import logs, options
+from kubecdc.cli.manifests.loading import load
+from kubecdc.errors import UsageError
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.storage.contracts.errors import Undecodable
+from kubecdc.storage.contracts.event import SPEC_VERSION, Event
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.triggers.http.message import BadUrl
+from kubecdc.workers.triggers.registry import Context, build
+
+STDIN = "-"
+# What an event written by hand may leave out: no trigger acts on it.
+_DEFAULTS = {
+    "specversion": SPEC_VERSION,
+    "type": "resource",
+    "datacontenttype": "application/json",
+    "partitionkey": "",
+    "sequence": "",
+    "epoch": 0,
+}
+
+
+@click.command("try")
+@options.manifests
+@click.option(
+    "--event",
+    "event_file",
+    required=True,
+    metavar="FILE",
+    envvar="KUBECDC_EVENT",
+    show_envvar=True,
+    help="A CloudEvent in structured JSON; - for stdin.",
+)
+@click.option(
+    "--execute",
+    is_flag=True,
+    envvar="KUBECDC_EXECUTE",
+    show_envvar=True,
+    help="Run each trigger that matches, once. Lines of log triggers go to stderr.",
+)
+@options.mounts
+def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
+    """Take an event through the Sensors, without a bus or a cluster.
+
+    Prints a JSON object for each trigger, one a line: whether the event matches, and what would be sent, with *** for
+    what is secret. Nothing is sent without `--execute`; with it the exit code is 1 if a trigger did not succeed.
+    """
+    if event_file == STDIN and STDIN in filenames:
+        raise UsageError("standard input cannot give both the manifests (-f) and the event", hint="use a file for one")
+    logs.configure(None, "warning")
+    manifests = load(filenames, stdin=sys.stdin)
+    if not manifests.sensors:
+        raise UsageError("there is no Sensor in the manifests: nothing to try", hint="add one with -f")
+    event = _read(event_file)
+    mounts = options.mounted()
+    return asyncio.run(_each(list(manifests.sensors.values()), event, mounts, execute=execute))
+
+
+async def _each(sensors: list[Sensor], event: Event, mounts: Mounts, *, execute: bool) -> int:
+    code = 0
+    for route in _routes(sensors, mounts):
+        try:
+            line, outcome = await _one(route, event, execute=execute)
+        finally:
+            await route.trigger.close()
+        click.echo(msgspec.json.encode(line))
+        if isinstance(outcome, Retry | Failure):
+            code = 1
+    return code
+
+
+def _routes(sensors: list[Sensor], mounts: Mounts) -> Iterator[Route]:
+    for sensor in sensors:
+        context = Context(sensor.name, 1, sensor.spec.logging_fields, _to_stderr, mounts)
+        for trigger in sensor.spec.triggers:
+            yield Route(sensor, trigger, build(trigger, context))
+
+
+def _to_stderr(record: Mapping[str, object]) -> bytes:
+    click.echo(msgspec.json.encode(record), err=True)
+    return b""  # standard output is for the requests
+
+
+async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, object], Outcome | None]:
+    """The line of a trigger, and how it ended if it was run."""
+    line: dict[str, object] = {
+        "sensor": route.sensor,
+        "trigger": route.name,
+        "dependency": route.dependency.name,
+        "matched": route.matches(event),
+        "reason": None,
+        "request": None,
+    }
+    if not line["matched"]:
+        wanted = f"{route.dependency.event_source_name}/{route.dependency.event_name}"
+        line["reason"] = f"the dependency waits for {wanted}, and this is {event.source}/{event.subject}"
+        return line, None
+    outcome: Outcome | None = None
+    try:
+        request = route.request(event)
+        line["request"] = route.trigger.preview(request)
+        if execute:
+            outcome = await route.trigger.execute(request)
+    except (ParameterError, BadUrl) as e:
+        line["reason"] = str(e)
+        outcome = Failure(str(e)) if execute else None
+    if outcome is not None:
+        line["outcome"] = _described(outcome)
+    return line, outcome
+
+
+def _described(outcome: Outcome) -> dict[str, object]:
+    match outcome:
+        case Success():
+            return {"result": "success"}
+        case Retry(reason, after):
+            return {"result": "retry", "reason": reason} | ({} if after is None else {"after": after})
+        case Failure(reason):
+            return {"result": "failure", "reason": reason}
+
+
+def _read(file: str) -> Event:
+    name = "standard input" if file == STDIN else file
+    try:
+        text = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+    except OSError as e:
+        raise UsageError(f"the event cannot be read from {name}: {e.strerror}") from e
+    try:
+        given = msgspec.json.decode(text)
+        if not isinstance(given, dict):
+            raise _bad(name, "is not a JSON object")
+        if "kind" in given and "specversion" not in given:
+            raise _bad(name, "is a Kubernetes object, not an event", hint="put it into `data.body` of a CloudEvent")
+        now = datetime.now(UTC).isoformat()
+        return Event.decode(msgspec.json.encode({**_DEFAULTS, "time": now, **given}))
+    except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as e:
+        raise _bad(name, f"is {e}" if isinstance(e, Undecodable) else f"is not JSON: {e}") from e
+    except RecursionError as e:
+        raise _bad(name, "is nested too deep") from e
+
+
+def _bad(name: str, what: str, *, hint: str = "") -> UsageError:
+    example = "a CloudEvent has `id`, `source` (the EventSource), `subject` (the event name) and `data`"
+    return UsageError(f"{name} {what}", hint=hint or example)

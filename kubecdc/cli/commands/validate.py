@@ -1,0 +1,68 @@
+"""`kubecdc validate`: manifests, offline or against the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from kubecdc.cli import options
+from kubecdc.cli.buses import used
+from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.errors import KubecdcError
+
+
+@click.command()
+@options.manifests
+@click.option(
+    "--cluster",
+    "against_cluster",
+    is_flag=True,
+    envvar="KUBECDC_CLUSTER",
+    show_envvar=True,
+    help="Also ask the cluster: is each resource there, may it be read, may the leader be elected by Lease?",
+)
+@options.cluster
+@options.election
+def validate(
+    filenames: tuple[str, ...], against_cluster: bool, kubeconfig: str | None, context: str | None, **election: Any
+) -> None:
+    """Check manifests offline and print every problem.
+
+    Exit code 2 if there is any. Asked with --cluster too, exit code 1 if it lacks a resource, forbids to get, list or
+    watch it, or to get, create and update the Lease where one elects, or cannot be reached; nothing is written there.
+    """
+    manifests = load(filenames, stdin=sys.stdin)
+    for notice in manifests.notices:
+        click.echo(f"notice: {notice}", err=True)
+    click.echo(
+        f"valid: {_count(len(manifests.sources), 'EventSource')}, {_count(len(manifests.sensors), 'Sensor')}, "
+        f"bus {', '.join(manifests.buses)}"
+    )
+    if against_cluster:
+        asyncio.run(_ask(manifests, kubeconfig, context, election))
+
+
+async def _ask(manifests: Manifests, kubeconfig: str | None, context: str | None, options: Mapping[str, Any]) -> None:
+    from kubecdc.cli.election import from_options
+    from kubecdc.cluster.connection import Cluster
+    from kubecdc.watcher import access
+
+    election, sources = from_options(**options), manifests.sources.values()
+    watched = used(manifests, [source.spec.event_bus_name for source in sources])
+    leases = {bus.name: election.lease_of(bus) for bus in watched if election.by_lease(bus)}
+    async with Cluster(kubeconfig, context) as cluster:
+        problems = await access.check(cluster, sources, leases)
+        if problems:
+            count = _count(len(problems), "problem")
+            raise KubecdcError("\n".join([f"{count} with the cluster at {cluster.host}", *map(str, problems)]))
+        click.echo(f"the cluster at {cluster.host} has every resource, and lets it be read")
+        for lease in leases.values():
+            click.echo(f"the Lease {lease.namespace}/{lease.name} may elect the leader")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,69 @@
+"""Logging: structured lines on stderr, JSON or for people; the `log` trigger writes the same way to stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+from kubecdc.workers.triggers.log.lines import Render
+from kubecdc.workers.triggers.log.trigger import json_line
+
+
+def configure(log_format: str | None, level: str) -> None:
+    """Set up structlog, and route what libraries log by `logging` into it from WARNING on."""
+    chosen = log_format or ("console" if sys.stderr.isatty() else "json")
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _renderer(chosen, sys.stderr),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_ToStructlog()]
+    root.setLevel(logging.WARNING)
+
+
+def event_lines(log_format: str | None) -> Render:
+    """How `log` triggers write: one line an event on stdout, JSON or for people."""
+    chosen = log_format or ("console" if sys.stdout.isatty() else "json")
+    if chosen == "json":
+        return json_line
+    console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+
+    def console_line(record: Mapping[str, object]) -> bytes:
+        return f"{console(None, 'info', {'event': 'event', **_values(record)})}\n".encode()
+
+    return console_line
+
+
+def _values(record: Mapping[str, object]) -> dict[str, object]:
+    try:
+        return dict(record) | {"data": msgspec.json.decode(msgspec.json.encode(record["data"]))}
+    except (msgspec.DecodeError, RecursionError):  # JSON that Python has no values for: 1e999, or nested deep
+        return dict(record) | {"data": msgspec.json.encode(record["data"]).decode()}
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name)
+
+
+def _renderer(chosen: str, stream: TextIO) -> Any:
+    if chosen == "console":
+        return structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    return structlog.processors.JSONRenderer(serializer=_json)
+
+
+def _json(line: Mapping[str, Any], **_: object) -> str:
+    return msgspec.json.encode(line, enc_hook=str).decode()

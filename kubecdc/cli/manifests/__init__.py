@@ -1,0 +1,1 @@
+"""Manifests as files: read, validated, cross-checked."""

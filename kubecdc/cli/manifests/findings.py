@@ -1,0 +1,262 @@
+"""From what pydantic says to what an author of a manifest can act on."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from kubecdc.cli.manifests.problem import Location
+from kubecdc.manifest.model import Manifest, Model
+from kubecdc.manifest.secrets import KeyRef
+
+_ROUNDS = 5
+REQUIRED = "is required"
+_LEVELS = {1: "one level", 2: "two levels", 3: "three levels"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A place in a manifest, what is wrong there, and the way out."""
+
+    location: Location
+    message: str
+    hint: str = ""
+    meant: str = ""  # the field that was meant
+
+
+def check(model: type[Manifest], content: dict[str, Any]) -> tuple[Manifest | None, list[Finding]]:
+    """Validate a manifest. Next to findings there is what is left of it without the wrong fields, where that stands.
+
+    The rest lets checks across manifests run, so that they are not put off until the last typing error is gone.
+    """
+    found: list[Finding] = []
+    removed: list[Location] = []
+    rest = content
+    for _ in range(_ROUNDS):
+        try:
+            return model.model_validate(rest), found
+        except ValidationError as e:
+            errors = e.errors(include_url=False)
+        new = [error for error in errors if not any(_related(error["loc"], r) for r in removed)]
+        found.extend(_without_echo([_finding(model, content, error) for error in new]))
+        rest = copy.deepcopy(rest)
+        if [error for error in errors if not _remove(rest, error["loc"])]:
+            break
+        removed.extend(error["loc"] for error in errors)
+    return None, found
+
+
+def _without_echo(findings: list[Finding]) -> list[Finding]:
+    """Without "is required" where the field is there, misspelled."""
+    misspelled = {(*finding.location[:-1], finding.meant) for finding in findings if finding.meant}
+    return [f for f in findings if f.message != REQUIRED or f.location not in misspelled]
+
+
+def _related(location: Location, removed: Location) -> bool:
+    """Whether an error may only be there because of what was removed."""
+    return location == removed[: len(location)] or removed == location[: len(removed)]
+
+
+def _remove(content: Any, location: Location) -> bool:
+    for part in location[:-1]:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if location and isinstance(content, dict) and location[-1] in content:
+        del content[location[-1]]
+        return True
+    return False
+
+
+def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Finding:
+    location: Location = tuple(part for part in error["loc"] if part != "[key]")
+    value, context = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            return Finding(location, *_unknown(model, content, location))
+        case "missing":
+            return Finding(location, REQUIRED)
+        case "invalid":
+            return Finding(location, context["message"], context["hint"])
+        case "literal_error":
+            return Finding(location, *_literal(value, context["expected"]))
+        case "string_too_short":
+            return Finding(location, "must not be empty")
+        case "greater_than_equal":
+            return Finding(location, f"must be at least {context['ge']:g}")
+        case "less_than_equal":
+            return Finding(location, f"must be at most {context['le']:g}")
+        case "recursion_loop":
+            return Finding(location, "refers to itself")
+        case "model_type" if (
+            context["class_name"] == KeyRef.__name__
+        ):  # it is not repeated: it may be the secret itself
+            return Finding(location, "must name a key and where it is", "write {name: NAME, key: KEY}")
+        case kind if kind in _TYPES:
+            return Finding(location, *_type(value, kind))
+        case _:
+            return Finding(location, error["msg"][:1].lower() + error["msg"][1:])
+
+
+_TYPES = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+}
+
+
+def _type(value: Any, kind: str) -> tuple[str, str]:
+    message = f"must be {_TYPES[kind]}, not {_described(value)}"
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return message, f'put it in quotes: "{_plain(value)}"'
+    if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
+        return message, f"write {value} without quotes"
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("true", "false"):
+        return message, f"write {value.lower()} without quotes"
+    if kind == "tuple_type":
+        return message, "begin each of its entries with `- `"
+    return message, ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _described(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return _plain(value)
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f"the text {value!r}" if len(value) <= 40 else "text"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return f"a {type(value).__name__}"
+
+
+def _literal(value: Any, expected: str) -> tuple[str, str]:
+    choices = [choice for choice in expected.replace(" or ", ", ").split(", ") if choice != "''"]
+    message = f"must be one of {', '.join(c.strip(chr(39)) for c in choices)}, not {_described(value)}"
+    near = nearest(value, [c.strip("'") for c in choices]) if isinstance(value, str) and value.isalpha() else ""
+    return message, f"did you mean `{near}`?" if near else ""
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """The name most like it, "" if none is."""
+    by_case = {candidate.lower(): candidate for candidate in names}
+    match = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.6)
+    return by_case[match[0]] if match else ""
+
+
+def _unknown(model: type[Manifest], content: dict[str, Any], location: Location) -> tuple[str, str, str]:
+    """What to say of a field that is not there: refused by name, misplaced, misspelled, or unknown."""
+    name = str(location[-1])
+    chain = list(_models(model, location[:-1]))
+    here = chain[-1][0]
+    if name in here.unsupported:
+        return here.unsupported[name], "", ""
+    if name in here.hints:
+        return "is not a field", here.hints[name], ""
+    for owner, depth in reversed(chain[:-1]):
+        if name in _names(owner):
+            levels = sum(isinstance(part, str) for part in location[depth:-1])
+            up = _LEVELS.get(levels, f"{levels} levels")
+            return "is not a field here", f"it belongs {up} up, beside `{location[depth]}`", ""
+    raw: Any = content
+    for part in location[:-1]:
+        raw = raw[part]
+    if inner := _inner(here, name, raw):
+        return "is not a field here", f"it belongs inside {inner}", ""
+    if near := here.renamed.get(name) or nearest(name, _names(here)):
+        refused = here.unsupported.get(near)
+        return "is not a field", f"did you mean `{near}`?" + (f" But {refused}" if refused else ""), near
+    return "is not a field", f"the fields here are {', '.join(sorted(here.field_types()))}", ""
+
+
+def _names(model: type[Model]) -> list[str]:
+    return [*model.field_types(), *model.unsupported, *model.ignored]
+
+
+def _models(model: type[Model], location: Location) -> Iterator[tuple[type[Model], int]]:
+    """The models on the way to a location, each with the depth at which it stands."""
+    yield model, 0
+    current: Any = model
+    for depth, part in enumerate(location, 1):
+        current = _field(current, part)
+        if isinstance(current, type) and issubclass(current, Model):
+            yield current, depth
+
+
+def _field(annotation: Any, part: str | int) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return _bare(annotation.field_types().get(str(part)))
+    arguments = typing.get_args(annotation)
+    return _bare(arguments[-1] if isinstance(part, str) else arguments[0]) if arguments else None
+
+
+def _bare(annotation: Any) -> Any:
+    """Without Annotated and None."""
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif origin in (typing.Union, types.UnionType):
+            annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+        else:
+            return annotation
+
+
+def _inner(model: type[Model], name: str, raw: Any) -> str:
+    """Where below a model a field of this name belongs, as words; what the manifest has comes first."""
+    level: list[tuple[str, type[Model], Any]] = [("", model, raw)]
+    while level:
+        deeper: list[tuple[str, type[Model], Any]] = []
+        for path, owner, content in level:
+            for field, annotation in owner.field_types().items():
+                child, entry = _child(annotation)
+                if child is None:
+                    continue
+                inside = content.get(field) if isinstance(content, dict) else None
+                deeper.append((f"{path}.{field}{entry}".lstrip("."), child, None if entry else inside))
+        deeper.sort(key=lambda found: found[2] is None)
+        for path, owner, _ in deeper:
+            if name in owner.field_types():
+                return f"`{path}`"
+        level = deeper
+    return ""
+
+
+def _child(annotation: Any) -> tuple[type[Model] | None, str]:
+    bare = _bare(annotation)
+    origin = typing.get_origin(bare)
+    entry = "[]" if origin is tuple else ".<name>" if origin is dict else ""
+    if entry:
+        bare = _bare(typing.get_args(bare)[0 if entry == "[]" else -1])
+    return (bare, entry) if isinstance(bare, type) and issubclass(bare, Model) else (None, "")

@@ -1,0 +1,199 @@
+"""Loading manifests: every problem in all of them, or the three kinds by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TextIO
+
+from kubecdc.cli.manifests import references
+from kubecdc.cli.manifests.documents import Document, read
+from kubecdc.cli.manifests.findings import Finding, check, nearest
+from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem, path_text
+from kubecdc.errors import UsageError
+from kubecdc.manifest.model import API_VERSIONS, Manifest
+from kubecdc.storage.manifest import EventBus, default_bus
+from kubecdc.watcher.manifest import EventSource
+from kubecdc.workers.sensor.manifest import Sensor
+
+__all__ = ["ManifestErrors", "Manifests", "Problem", "load"]
+
+KINDS: dict[str, type[Manifest]] = {"EventBus": EventBus, "EventSource": EventSource, "Sensor": Sensor}
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """What was declared, by ``metadata.name``, and what an operator should know of it."""
+
+    buses: dict[str, EventBus]
+    sources: dict[str, EventSource]
+    sensors: dict[str, Sensor]
+    notices: list[str]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A manifest as it was read; ``model`` is None where too much of it is wrong."""
+
+    place: Place
+    kind: str
+    name: str
+    content: dict[str, Any]
+    model: Manifest | None
+
+
+@dataclass
+class _Loading:
+    manifests: list[_Read] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def report(self, place: Place, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            path = path_text((*place.base, *finding.location))
+            self.problems.append(Problem(place, path, finding.message, finding.hint))
+
+
+def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
+    """Read, validate and cross-check the manifests in files, directories (not the folders in them) and ``-``.
+
+    Without any EventBus there is one named ``default``, a SQLite file ``./kubecdc.db``.
+    Raises ManifestErrors with every problem found, UsageError without a path.
+    """
+    if not paths:
+        raise UsageError("no manifest is given", hint="name files or a directory with -f")
+    loading = _Loading()
+    for path in dict.fromkeys(paths):
+        documents, problems = read(path, stdin)
+        loading.problems.extend(problems)
+        before = len(loading.manifests), len(loading.problems)
+        for document in documents:
+            _take(document, loading)
+        if not problems and before == (len(loading.manifests), len(loading.problems)):
+            loading.problems.append(Problem(Place(path), "", "holds no EventSource, EventBus or Sensor"))
+    _check_names(loading)
+    _check_references(loading)
+    if loading.problems:
+        order = [problem.place.file for problem in loading.problems]
+        raise ManifestErrors(sorted(loading.problems, key=lambda p: (order.index(p.place.file), p.place.document)))
+    for manifest in loading.manifests:
+        loading.notices.extend(_notices(manifest))
+    models = [manifest.model for manifest in loading.manifests]
+    buses = {m.name: m for m in models if isinstance(m, EventBus)}
+    return Manifests(
+        buses=buses or {default_bus().name: default_bus()},
+        sources={m.name: m for m in models if isinstance(m, EventSource)},
+        sensors={m.name: m for m in models if isinstance(m, Sensor)},
+        notices=loading.notices,
+    )
+
+
+def _take(document: Document, loading: _Loading) -> None:
+    """Validate a document, or say why it is none of ours."""
+    place, content = document.place, document.content
+    if content is None:
+        return
+    api, kind = (content.get("apiVersion"), content.get("kind")) if isinstance(content, dict) else (None, None)
+    kind = kind if isinstance(kind, str) else None
+    if kind is not None and (kind == "List" or kind.removesuffix("List") in KINDS) and kind not in KINDS:
+        items = content.get("items")
+        for i, item in enumerate(items if isinstance(items, list) else []):
+            _take(replace(document, place=replace(place, base=("items", i)), content=item), loading)
+        return
+    if api in API_VERSIONS and kind in KINDS:
+        metadata = content.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        name = name if isinstance(name, str) else ""
+        place = replace(place, manifest=f"{kind}/{name}" if name else kind)
+        model, findings = check(KINDS[kind], content)
+        loading.report(place, findings)
+        loading.manifests.append(_Read(place, kind, name, content, model))
+        return
+    wrong = _almost(api, kind)
+    if wrong is not None:
+        loading.report(place, [wrong])
+    elif document.strict:
+        loading.report(place, [Finding((), f"{_what(api, kind)} is not an EventSource, EventBus or Sensor")])
+    else:
+        loading.notices.append(f"{place}: skipped: {_what(api, kind)} is not an EventSource, EventBus or Sensor")
+
+
+def _almost(api: object, kind: str | None) -> Finding | None:
+    """What is wrong with a document that is meant to be one of ours."""
+    versions = " or ".join(API_VERSIONS)
+    groups = tuple(version.split("/")[0] for version in API_VERSIONS)
+    if kind in KINDS and api is None:
+        return Finding(("apiVersion",), "is required", f"it is {versions}")
+    if kind in KINDS and isinstance(api, str) and api.split("/")[0] in groups:
+        return Finding(("apiVersion",), f"{api!r} is not supported", f"write {versions}")
+    if api in API_VERSIONS and kind is None:
+        return Finding(("kind",), "is required", f"it is one of {', '.join(KINDS)}")
+    if api in API_VERSIONS and kind is not None and (near := nearest(kind, KINDS)):
+        return Finding(("kind",), f"{kind!r} is not a kind", f"did you mean `{near}`?")
+    return None
+
+
+def _what(api: object, kind: str | None) -> str:
+    if kind is None:
+        return "what has no `kind`"
+    return f"{kind} ({api})" if isinstance(api, str) else kind
+
+
+def _check_names(loading: _Loading) -> None:
+    first: dict[tuple[str, str], Place] = {}
+    for manifest in loading.manifests:
+        key = manifest.kind, manifest.name
+        if manifest.name and key in first:
+            place = replace(first[key], manifest="")
+            loading.report(manifest.place, [Finding(("metadata", "name"), f"is already the name of one in {place}")])
+        first.setdefault(key, manifest.place)
+
+
+def _check_references(loading: _Loading) -> None:
+    models = [m.model for m in loading.manifests]
+    sources = {m.name: _offer(m) for m in loading.manifests if m.kind == "EventSource"}
+    buses = {m.name for m in loading.manifests if m.kind == "EventBus"} or {default_bus().name}
+    known = references.Known(
+        sources=sources,
+        buses=None if "" in buses else frozenset(buses),
+        sensors=tuple(m for m in models if isinstance(m, Sensor)),
+    )
+    for manifest in loading.manifests:
+        match manifest.model:
+            case EventSource() as source:
+                loading.report(manifest.place, references.of_source(source, known))
+            case Sensor() as sensor:
+                loading.report(manifest.place, references.of_sensor(sensor, known))
+            case EventBus() as bus:
+                loading.report(manifest.place, references.of_bus(bus, known))
+    wanted = known.sensors or any(m.spec.subscriptions for m in models if isinstance(m, EventBus))
+    if wanted and not sources:
+        loading.notices.append("no EventSource is given: that the events waited for exist was not checked")
+
+
+def _offer(manifest: _Read) -> references.Offer | None:
+    """What a source publishes, also one that has problems of its own as long as it names its entries."""
+    if isinstance(manifest.model, EventSource):
+        spec = manifest.model.spec
+        return references.Offer(frozenset(spec.resource), spec.event_bus_name)
+    raw = manifest.content.get("spec")
+    entries = raw.get("resource") if isinstance(raw, dict) else None
+    return references.Offer(frozenset(map(str, entries)), "") if isinstance(entries, dict) and entries else None
+
+
+def _notices(manifest: _Read) -> Iterator[str]:
+    """What a manifest says to no effect."""
+    model = manifest.model
+    if not isinstance(model, EventBus | EventSource | Sensor):
+        return
+    spec = type(model.spec)
+    ignored = [f"spec.{name}" for name in manifest.content["spec"] if name in spec.ignored]
+    if ignored:
+        yield f"{manifest.place}: {', '.join(ignored)}: taken, and without effect"
+    if not isinstance(model, Sensor):
+        return
+    triggers = model.spec.triggers
+    if any(trigger.at_least_once is False for trigger in triggers):
+        yield f"{manifest.place}: atLeastOnce: false is without effect: every trigger runs at least once"
+    if any(trigger.template.log and trigger.policy.status for trigger in triggers):
+        yield f"{manifest.place}: policy.status is without effect on a log trigger"

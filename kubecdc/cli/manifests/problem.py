@@ -1,0 +1,63 @@
+"""What is wrong with the manifests, in lines an author can act on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubecdc.errors import UsageError
+
+Location = tuple[str | int, ...]
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A document in a file; ``manifest`` is its kind and name, where it has them, and ``base`` where in it that is."""
+
+    file: str
+    document: int = 0  # counted from 1; 0 = the file itself
+    manifest: str = ""
+    base: Location = ()
+
+    def __str__(self) -> str:
+        parts = [self.file, f"document {self.document}" if self.document else "", self.manifest]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: ``str()`` is its line."""
+
+    place: Place
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        parts = [str(self.place), self.path, self.message]
+        return ": ".join(part for part in parts if part) + (f"; {self.hint}" if self.hint else "")
+
+
+def path_text(location: Location) -> str:
+    """``spec.triggers[0].template``."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif _PLAIN.fullmatch(part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return text
+
+
+class ManifestErrors(UsageError):
+    """The manifests are refused. After its first line the message has one for each of ``problems``."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"the manifests have {count}", *map(str, problems)]))
+        self.problems = tuple(problems)

@@ -1,0 +1,110 @@
+"""List and watch of one resource, as client-go's reflector asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
+
+import aiohttp
+
+from kubecdc.cluster.changes import Change, Page, decode_line, decode_page
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError, Malformed, refusal
+from kubecdc.cluster.objects import Meta, Status, decode_object, decode_status
+from kubecdc.cluster.resource import Resource
+
+MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; this is no object at all
+SILENCE_SECONDS = 90.0  # bookmarks come each minute; a healthy idle server was seen silent for 120 s
+WATCH_SECONDS = (300.0, 600.0)  # as client-go
+READ_INLINE_BYTES = 256 << 10
+
+
+class Silence(Exception):
+    """Nothing came for a while: perhaps the peer is gone. No error: the stream is closed and resumed."""
+
+
+class Api:
+    """Reads one resource of a cluster."""
+
+    def __init__(self, cluster: Cluster, resource: Resource, *, silence: float = SILENCE_SECONDS) -> None:
+        self.cluster = cluster
+        self.resource = resource
+        self._silence = silence
+
+    async def page(self, limit: int, after: str = "") -> Page:
+        """One page of a consistent list (no resourceVersion: the most recent). Raises ApiError, Expired, Malformed."""
+        query = self.resource.query(limit=str(limit), **({"continue": after} if after else {}))
+        text = await self.cluster.get(self.resource.path, query)
+        if len(text) > READ_INLINE_BYTES:
+            # Decoding a large page would hold up every other watch.
+            return await asyncio.to_thread(decode_page, text)
+        return decode_page(text)
+
+    async def find(self, namespace: str, name: str) -> Meta | None:
+        """The object of that name if it is in the selection now. Raises ApiError, Malformed."""
+        place = replace(self.resource, namespace=namespace)
+        text = await self.cluster.get(place.path, place.query(fieldSelector=f"metadata.name={name}"))
+        items = decode_page(text).items
+        return items[0].meta if items else None
+
+    async def uid(self, namespace: str, name: str) -> str:
+        """The uid of the object of that name, whether selected or not; "" if there is none. Raises ApiError."""
+        path = f"{replace(self.resource, namespace=namespace).path}/{name}"
+        try:
+            return decode_object(await self.cluster.get(path)).uid
+        except ApiError as e:
+            if e.status != 404:
+                raise
+            return ""
+
+    async def watch(self, version: str) -> AsyncGenerator[list[Change]]:
+        """Changes after `version`, as many as came together; first nothing, once the stream is open.
+
+        Ends when the server closes the stream. A last line that was cut is dropped: it comes again.
+        Raises ApiError, Expired, Malformed, Silence.
+        """
+        query = self.resource.query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=version,
+            timeoutSeconds=str(int(random.uniform(*WATCH_SECONDS))),
+        )
+        async with self.cluster.stream(self.resource.path, query) as stream:
+            yield []
+            async for lines in _lines(stream, self._silence):
+                changes: list[Change] = []
+                for line in lines:
+                    change = decode_line(line)
+                    if change.type == "ERROR":
+                        if changes:
+                            yield changes
+                        status: Status = decode_status(change.body)
+                        raise refusal(status.code, status.message, self.resource.path)
+                    changes.append(change)
+                yield changes
+
+
+async def _lines(stream: aiohttp.StreamReader, silence: float) -> AsyncIterator[list[bytes]]:
+    rest: list[bytes] = []  # pieces of a line that is not complete; joined once, whatever its length
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout(silence):
+                chunk = await stream.readany()
+        except TimeoutError as e:
+            raise Silence from e
+        except (aiohttp.ClientError, OSError) as e:
+            raise ApiError(f"the watch was cut: {e or type(e).__name__}") from e
+        if not chunk:
+            return
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            lines = b"".join((*rest, head)).split(b"\n")
+            rest, size = [], 0
+            yield [line for line in lines if line]
+        rest.append(tail)
+        size += len(tail)
+        if size > MAX_LINE_BYTES:
+            raise Malformed(f"a line of the watch is longer than {MAX_LINE_BYTES >> 20} MiB")

@@ -1,0 +1,83 @@
+"""One object of a name, read and written with optimistic concurrency: a Lease, a ConfigMap."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.resource import Resource
+
+VERBS = ("get", "create", "update")
+
+
+class NamedObject:
+    """The object of a name in the namespace of ``resource``. All raise ApiError, with the way out.
+
+    ``what`` it is and where else it might be are for people, ``role`` is the name of the RBAC role that they are told.
+    """
+
+    def __init__(
+        self, cluster: Cluster, resource: Resource, name: str, *, what: str, role: str, elsewhere: str
+    ) -> None:
+        self._cluster = cluster
+        self._resource = resource
+        self._name = name
+        self._what = what
+        self._role = role
+        self._elsewhere = elsewhere
+        self._path = f"{resource.path}/{name}"
+
+    @property
+    def place(self) -> str:
+        """``<namespace>/<name>``."""
+        return f"{self._resource.namespace}/{self._name}"
+
+    async def get(self, *, seconds: float) -> bytes | None:
+        """The object; None if there is none."""
+        try:
+            return await self._cluster.get(self._path, seconds=seconds)
+        except ApiError as e:
+            if e.status == 404:
+                return None
+            raise await self._explained(e, seconds) from e
+
+    async def create(self, document: dict[str, Any], *, seconds: float) -> bytes:
+        """Make it; 409 if there is one."""
+        metadata = {**document["metadata"], "name": self._name, "namespace": self._resource.namespace}
+        try:
+            return await self._cluster.post(self._resource.path, {**document, "metadata": metadata}, seconds=seconds)
+        except ApiError as e:
+            raise await self._explained(e, seconds) from e
+
+    async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
+        """Write it, if its uid and resourceVersion still are the document's; 404 or 409 if not."""
+        try:
+            return await self._cluster.put(self._path, document, seconds=seconds)
+        except ApiError as e:
+            raise await self._explained(e, seconds) from e
+
+    async def _explained(self, error: ApiError, seconds: float) -> ApiError:
+        """The error with the way out; after a 401, the credentials have been read again."""
+        if error.status == 401:
+            with suppress(ApiError):  # the next request says so itself
+                await self._cluster.refresh(seconds=seconds)
+        if error.status == 403:
+            return ApiError(str(error), status=403, hint=grant(self._resource, self._role))
+        if error.status == 404:
+            return ApiError(
+                f"the {self._what} {self.place} cannot be written (404)",
+                status=404,
+                hint=f"create the namespace {self._resource.namespace}, or {self._elsewhere}",
+            )
+        return error
+
+
+def grant(resource: Resource, role: str) -> str:
+    """The kubectl commands that let a service account have the objects of a namespace."""
+    namespace, kind = resource.namespace, f"{resource.resource}.{resource.group}".rstrip(".")
+    return (
+        f"`kubectl create role {role} -n {namespace} --verb={','.join(VERBS)} --resource={kind}` and `kubectl create "
+        f"rolebinding {role} -n {namespace} --role={role} --serviceaccount=NAMESPACE:NAME`, or --user"
+    )

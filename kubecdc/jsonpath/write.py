@@ -1,0 +1,171 @@
+"""Setting a value at an sjson path. Documents are not changed: what differs is made anew."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from kubecdc.jsonpath import parse
+from kubecdc.jsonpath.read import Each, Key, Query, QueryAll, Step, Wildcard
+
+Location: TypeAlias = tuple[str | int, ...]
+LARGEST_INDEX = 65_535  # an array is padded with null up to the index
+_COMPLEX = frozenset("|#@*?")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A key or an index of a plain path."""
+
+    key: str
+    forced: bool  # written `:1`: an object key, though it is a number
+
+    @property
+    def index(self) -> int | None:
+        """The number as which it addresses an element that is there."""
+        return int(self.key) if self.key.isascii() and self.key.isdigit() else None
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it makes an array where there is nothing."""
+        return self.index is not None and not self.forced
+
+    @property
+    def appends(self) -> bool:
+        return self.key == "-1" and not self.forced
+
+
+@dataclass(frozen=True)
+class Target:
+    """A compiled destination: a plain path, or one that replaces every match and adds nothing."""
+
+    source: str
+    parts: tuple[Part, ...]
+    steps: tuple[Step, ...]
+
+    def set(self, document: Any, value: Any) -> Any:
+        """The document with the value put in. Raises ValueError for a key where an array is."""
+        if not self.steps:
+            return _put(document, self.parts, value)
+        for location in list(_locations(document, self.steps)):
+            document = _replace(document, location, value)
+        return document
+
+
+def set_path(document: Any, path: str, value: Any) -> Any:
+    """`compile_target` and `Target.set` in one."""
+    return compile_target(path).set(document, value)
+
+
+@functools.lru_cache(maxsize=4096)
+def compile_target(path: str) -> Target:
+    """Compile a destination. Raises ValueError with the reason."""
+    if not path:
+        raise ValueError("the path is empty")
+    parts = _parts(path)
+    if parts is not None:
+        return Target(path, parts, ())
+    compiled = parse.compile(path)
+    if len(compiled.stages) > 1 or not _writable(compiled.stages[0]):
+        raise ValueError(f"{path!r} cannot be written to: it has a pipe, a modifier, a length or a multipath")
+    return Target(path, (), compiled.stages[0])
+
+
+def _writable(steps: tuple[Step, ...]) -> bool:
+    for step in steps:
+        sub = step.path if isinstance(step, Each | QueryAll) else None
+        if sub is not None and (len(sub.stages) > 1 or not _writable(sub.stages[0])):
+            return False
+        if not isinstance(step, Key | Wildcard | Each | Query | QueryAll):
+            return False
+    return True
+
+
+def _parts(path: str) -> tuple[Part, ...] | None:
+    """The parts of a plain path, None if it has one of the characters that make it complex."""
+    parts: list[Part] = []
+    key, forced, start = "", False, True
+    characters = iter(path + ".")
+    for character in characters:
+        if start and character == ":":
+            forced, start = True, False
+            continue
+        start = False
+        if character in _COMPLEX:
+            return None
+        if character == "\\":
+            key += next(characters, "")
+        elif character == ".":
+            if not key:
+                raise ValueError(f"{path!r} has an empty part")
+            parts.append(Part(key, forced))
+            if parts[-1].is_index and int(key) > LARGEST_INDEX:
+                raise ValueError(f"the index {key} is above {LARGEST_INDEX}; write `:{key}` for an object key")
+            key, forced, start = "", False, True
+        else:
+            key += character
+    return tuple(parts)
+
+
+def _put(document: Any, parts: tuple[Part, ...], value: Any) -> Any:
+    if not parts:
+        return value
+    part, rest = parts[0], parts[1:]
+    if isinstance(document, dict):
+        return {**document, part.key: _put(document.get(part.key), rest, value)}
+    if not isinstance(document, list):
+        return _new(part, rest, value)
+    if part.index is not None and part.index < len(document):
+        return [*document[: part.index], _put(document[part.index], rest, value), *document[part.index + 1 :]]
+    if part.is_index:
+        return [*document, *[None] * ((part.index or 0) - len(document)), _put(None, rest, value)]
+    if part.appends:
+        return [*document, _put(None, rest, value)]
+    raise ValueError(f"`{part.key}` is not an index, and there is an array")
+
+
+def _new(part: Part, rest: tuple[Part, ...], value: Any) -> Any:
+    inner = _put(None, rest, value)
+    if part.is_index:
+        return [*[None] * (part.index or 0), inner]
+    return [inner] if part.appends else {part.key: inner}
+
+
+def _locations(value: Any, steps: tuple[Step, ...], at: Location = ()) -> Iterator[Location]:
+    """Where the steps lead."""
+    if not steps:
+        yield at
+        return
+    step, rest = steps[0], steps[1:]
+    children: Sequence[str | int] = []
+    if isinstance(value, dict):
+        if isinstance(step, Key) and step.name in value:
+            children = [step.name]
+        elif isinstance(step, Wildcard):
+            children = [name for name in value if step.matches(name)]
+    elif isinstance(value, list):
+        match step:
+            case Key(index=int(index)):
+                children = range(index, min(index + 1, len(value)))
+            case Each(path=path):
+                children, rest = range(len(value)), path.stages[0]
+            case Query():
+                children = list(step.matching(value))[:1]
+            case QueryAll(query=query, path=path):
+                children, rest = [*query.matching(value)], path.stages[0] if path else ()
+    for child in children:
+        found = list(_locations(value[child], rest, (*at, child)))
+        yield from found
+        if found and isinstance(step, Wildcard):
+            return  # the first that has the rest, as in reading
+
+
+def _replace(document: Any, location: Location, value: Any) -> Any:
+    if not location:
+        return value
+    head, rest = location[0], location[1:]
+    if isinstance(document, dict):
+        return {**document, head: _replace(document[head], rest, value)}
+    return [_replace(e, rest, value) if i == head else e for i, e in enumerate(document)]

@@ -1,0 +1,127 @@
+"""Field types that manifests share, each with its own check."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic_core import PydanticCustomError
+
+from kubecdc import jsonpath
+from kubecdc.manifest import units
+
+T = TypeVar("T")
+
+
+DEFAULT_BUS = "default"
+
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+
+
+_DNS_LABEL = re.compile(_LABEL)
+
+
+_DNS_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+
+
+def invalid(message: str, hint: str = "") -> PydanticCustomError:
+    """The error a validator raises: what is wrong, and the way out."""
+    return PydanticCustomError("invalid", "{message}", {"message": message, "hint": hint})
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise invalid("must be a duration in quotes or with a unit", "write it like 30s, 5m or 1h30m")
+    try:
+        return units.duration(value)
+    except ValueError as e:
+        raise invalid(str(e), "write it like 500ms, 30s, 5m or 1h30m") from e
+
+
+def _quantity(value: object) -> object:
+    try:
+        return units.quantity(value) if isinstance(value, str) else value
+    except ValueError as e:
+        raise invalid(str(e), "write it like 500Mi, 1Gi or 1000000") from e
+
+
+def _dns(value: str, pattern: re.Pattern[str], longest: int) -> str:
+    if not pattern.fullmatch(value) or len(value) > longest:
+        raise invalid(
+            f"{value!r} is not a Kubernetes name",
+            f"at most {longest} characters of a-z, 0-9 and -, with a letter or digit at both ends",
+        )
+    return value
+
+
+def dns_label(value: str) -> str:
+    """Check an RFC 1123 label: the name of a namespace or of a resource."""
+    return _dns(value, _DNS_LABEL, 63)
+
+
+def dns_subdomain(value: str) -> str:
+    """Check an RFC 1123 subdomain: the name of most objects, and an API group."""
+    return _dns(value, _DNS_SUBDOMAIN, 253)
+
+
+def printable(value: str) -> str:
+    """Check a name that is free in form: it ends up in log lines, subjects and keys."""
+    if not value:
+        raise invalid("must not be empty")
+    if not value.isprintable() or value != value.strip():
+        raise invalid(f"{value!r} has characters that cannot be printed, or spaces at an end")
+    return value
+
+
+def read_path(value: str) -> str:
+    """Check a gjson path."""
+    try:
+        jsonpath.compile(value)
+    except ValueError as e:
+        raise invalid(str(e)) from e
+    return value
+
+
+def write_path(value: str) -> str:
+    """Check an sjson path."""
+    try:
+        jsonpath.compile_target(value)
+    except ValueError as e:
+        raise invalid(str(e)) from e
+    return value
+
+
+def _bus_name(value: str) -> str:
+    return dns_subdomain(value) if value else DEFAULT_BUS
+
+
+Items = Annotated[tuple[T, ...], Strict(False)]  # a YAML sequence, though the models are strict otherwise
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+Quantity = Annotated[int, BeforeValidator(_quantity)]
+
+
+DnsLabel = Annotated[str, AfterValidator(dns_label)]
+
+
+DnsSubdomain = Annotated[str, AfterValidator(dns_subdomain)]
+
+
+Printable = Annotated[str, AfterValidator(printable)]
+
+
+ReadPath = Annotated[str, AfterValidator(read_path)]
+
+
+WritePath = Annotated[str, AfterValidator(write_path)]
+
+
+BusName = Annotated[str, AfterValidator(_bus_name)]

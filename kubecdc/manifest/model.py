@@ -1,0 +1,79 @@
+"""The base of every model of a manifest, and the envelope of the three kinds.
+
+The models are strict: an unknown field, or a number where text belongs, is an error. The command line reports errors
+with the help of the tables that each model carries: ``unsupported``, ``renamed``, ``hints``, ``ignored``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from kubecdc.manifest.fields import DnsSubdomain
+
+API_VERSIONS = ("argoproj.io/v1alpha1", "kubecdc.io/v1alpha1")
+
+
+ApiVersion = Literal["argoproj.io/v1alpha1", "kubecdc.io/v1alpha1"]
+
+
+NOT_YET = "is not supported yet"
+
+
+class Model(BaseModel):
+    """Base of every part of a manifest. Attributes are the snake_case of the manifest's camelCase fields.
+
+    ``null`` is the same as leaving the field out, as in Kubernetes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel)
+
+    unsupported: ClassVar[Mapping[str, str]] = {}  # known fields that are refused, and the sentence that says so
+    renamed: ClassVar[Mapping[str, str]] = {}  # what a field is taken for, and the field
+    hints: ClassVar[Mapping[str, str]] = {}  # fields that do not exist but are written, and what to write instead
+    ignored: ClassVar[frozenset[str]] = frozenset()  # fields that are taken and have no effect
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        known = cls.field_types()
+        return {k: v for k, v in raw.items() if k not in cls.ignored and not (v is None and k in known)}
+
+    @classmethod
+    def field_types(cls) -> dict[str, Any]:
+        """The fields as a manifest spells them, each with its annotation."""
+        return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+
+
+class Metadata(Model):
+    """What names the manifest. Fields that the API server adds are taken and ignored."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({
+        "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "ownerReferences",
+        "finalizers", "deletionTimestamp", "deletionGracePeriodSeconds",
+    })  # fmt: skip
+    renamed: ClassVar[Mapping[str, str]] = {"generateName": "name"}
+
+    name: DnsSubdomain
+    namespace: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Manifest(Model):
+    """The envelope of each kind."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"status"})
+
+    api_version: ApiVersion
+    metadata: Metadata
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``."""
+        return self.metadata.name

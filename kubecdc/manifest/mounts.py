@@ -1,0 +1,67 @@
+"""Secrets and ConfigMaps, read from where a pod has them mounted.
+
+The places are those of Argo Events (pkg/shared/util, GetSecretFromVolume), a folder for each object and a file for each
+key. Nothing is kept: a mounted Secret is rotated under a running process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubecdc.errors import Unavailable
+from kubecdc.manifest.secrets import KeyRef
+
+SECRETS = Path("/argo-events/secrets")
+CONFIGS = Path("/argo-events/config")
+
+
+class Unreadable(Unavailable):
+    """A key cannot be had now, and may be later. The text says which, where it was sought and what to do."""
+
+
+@dataclass(frozen=True)
+class Mounts:
+    """Where the folders of Secrets and of ConfigMaps are."""
+
+    secrets: Path = SECRETS
+    configs: Path = CONFIGS
+
+    def secret(self, ref: KeyRef) -> str:
+        """The text of a Secret's key. Raises Unreadable."""
+        return _text(self.secret_bytes(ref), _name("Secret", ref))
+
+    def secret_bytes(self, ref: KeyRef) -> bytes:
+        """A Secret's key as it is. Raises Unreadable."""
+        return _read(self.secret_path(ref), _name("Secret", ref), "--secrets-dir")
+
+    def secret_path(self, ref: KeyRef) -> Path:
+        """The file of a Secret's key."""
+        return self.secrets / ref.name / ref.key
+
+    def config(self, ref: KeyRef) -> str:
+        """The text of a ConfigMap's key. Raises Unreadable."""
+        name = _name("ConfigMap", ref)
+        return _text(_read(self.configs / ref.name / ref.key, name, "--configmaps-dir"), name)
+
+
+def _name(kind: str, ref: KeyRef) -> str:
+    return f"key `{ref.key}` of {kind} `{ref.name}`"
+
+
+def _read(path: Path, name: str, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as e:
+        fix = "add the key" if path.parent.is_dir() else f"mount it at {path.parent}, or give its place with {option}"
+        raise Unreadable(f"{name} is not mounted: there is no file {path}; {fix}") from e
+    except OSError as e:
+        raise Unreadable(f"{name} cannot be read from {path}: {e.strerror}") from e
+
+
+def _text(content: bytes, name: str) -> str:
+    """Without the line end that an editor leaves, as in Argo."""
+    try:
+        return content.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise Unreadable(f"{name} is not text in UTF-8") from None

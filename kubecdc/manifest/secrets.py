@@ -1,0 +1,49 @@
+"""Keys of Secrets and ConfigMaps, and TLS made of them, as manifests name them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, model_validator
+
+from kubecdc.manifest.fields import DnsSubdomain, invalid
+from kubecdc.manifest.model import Model
+
+_KEY = re.compile(r"(?!\.\.)[-._A-Za-z0-9]{1,253}")  # as Kubernetes checks the keys of Secrets and ConfigMaps
+
+
+def _key(key: str) -> str:
+    if key == "." or not _KEY.fullmatch(key):
+        raise invalid(f"{key!r} is not a key of a Secret or ConfigMap", "letters, digits, `-`, `_` and `.`")
+    return key
+
+
+class KeyRef(Model):
+    """A key of a Secret or ConfigMap; it is read from where that is mounted."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"optional"})  # as in Argo, what is named must be there
+
+    name: DnsSubdomain
+    key: Annotated[str, AfterValidator(_key)]
+
+
+class Tls(Model):
+    """How the server is verified, and the certificate that is shown to it.
+
+    ``enabled`` alone asks for TLS with the system's authorities, which an https:// or rediss:// address has anyway.
+    """
+
+    ca_cert_secret: KeyRef | None = None
+    client_cert_secret: KeyRef | None = None
+    client_key_secret: KeyRef | None = None
+    insecure_skip_verify: bool = False
+    enabled: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.client_cert_secret is None) != (self.client_key_secret is None):
+            raise invalid("needs both `clientCertSecret` and `clientKeySecret`, or neither")
+        if not (self.ca_cert_secret or self.client_cert_secret or self.insecure_skip_verify or self.enabled):
+            raise invalid("says nothing", "leave it out: https:// is verified by the system's authorities")
+        return self

@@ -1,0 +1,87 @@
+"""A bus: all of its parts together, as commands open it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from kubecdc.storage.contracts.administration import DeadLetters, Replay, Replayable, SubscriptionStatus
+from kubecdc.storage.contracts.checkpoints import CheckpointStore
+from kubecdc.storage.contracts.deliveries import Subscription, SubscriptionSpec
+from kubecdc.storage.contracts.leadership import Elector
+from kubecdc.storage.contracts.publishing import TransactionalPublisher
+from kubecdc.storage.contracts.state import StateStore
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """How back ends differ. A conformance case that is skipped names the capability that excuses it."""
+
+    order: bool  # per partitionkey and subscription
+    atomic_commit: bool  # events, inventory and position in one step
+    delayed_nack: bool
+    attempts: bool  # counts attempts across workers
+    replay: bool
+    dead_letter_browse: bool
+    max_event_bytes: int
+    exactly_once_publish: bool
+
+
+class Bus(Protocol):
+    """An open event bus."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def ack_wait(self) -> timedelta:
+        """How long a claim holds without `Delivery.extend`."""
+        ...
+
+    @property
+    def publisher(self) -> TransactionalPublisher: ...
+
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
+
+    @property
+    def elector(self) -> Elector: ...
+
+    @property
+    def state(self) -> StateStore: ...
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """Make the subscriptions known: from now on each is owed every event. A known name only takes the new spec."""
+        ...
+
+    async def subscriptions(self) -> list[SubscriptionStatus]:
+        """All registered subscriptions, by name."""
+        ...
+
+    async def prune(self, name: str) -> bool:
+        """End a subscription and drop its backlog (not its dead letters). False if it is not there."""
+        ...
+
+    def subscription(self, name: str, *, prefetch: int) -> Subscription:
+        """Open a registered subscription for this process."""
+        ...
+
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+
+    async def replayable(self, replay: Replay) -> Replayable:
+        """What the replay would do now (Capabilities.replay). Raises as `replay`, but not for its size."""
+        ...
+
+    async def replay(self, replay: Replay) -> int:
+        """Owe retained events to a subscription again, behind what is pending. Returns how many.
+
+        Each object's come in order and up to its newest, what is pending included: what a consumer has seen of an
+        object in the end is its last event. Raises NoSubscription, UsageError if ``first`` is not retained,
+        Unavailable: if they would bring the backlog above ``maxPending``, none is owed; else any of the objects.
+        """
+        ...
+
+    async def close(self) -> None: ...

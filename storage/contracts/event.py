@@ -1,0 +1,77 @@
+"""The event: a CloudEvents 1.0 structured-mode JSON object (https://github.com/cloudevents/spec).
+
+The same change has the same ``id`` for ever, so a consumer can be idempotent. The object's bytes travel inside
+``data.body`` as the API server sent them: they are never parsed and written again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from kubecdc.storage.contracts.errors import Undecodable
+
+Action = Literal["ADD", "UPDATE", "DELETE"]
+SPEC_VERSION = "1.0"
+SEQUENCE_DIGITS = 20
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change, as it is queued and delivered. Field names are the CloudEvents attribute names.
+
+    ``data`` is the JSON text of ``{type, body, oldBody, group, version, resource, metadata}``, as Argo Events has it.
+    ``sequence`` is the resourceVersion padded with zeros, so that it sorts as text (CloudEvents sequence extension).
+    ``partitionkey`` is ``<resource>.<group>/<namespace>/<name>``: all events with the same key are delivered in order.
+    """
+
+    specversion: str
+    id: str
+    source: str
+    subject: str
+    type: str
+    time: str
+    datacontenttype: str
+    partitionkey: str
+    sequence: str
+    epoch: int
+    timeline: int = 0
+    synthetic: bool = False
+    deselected: bool = False
+    truncated: bool = False
+    traceparent: str = ""
+    data: msgspec.Raw
+
+    def encode(self) -> bytes:
+        """The event as one JSON object, attributes with their default value left out."""
+        return _encoder.encode(self)
+
+    @staticmethod
+    def decode(body: bytes) -> Event:
+        """Read what `encode` wrote; unknown attributes are ignored. Raises Undecodable."""
+        try:
+            return _decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            raise Undecodable(f"not a CloudEvent: {e}") from e
+        except RecursionError as e:
+            raise Undecodable("not a CloudEvent: it is nested too deep") from e
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def event_id(subject: str, uid: str, resource_version: str, action: Action, timeline: int = 0) -> str:
+    """``<event name>.<uid>.<resourceVersion>.<ADD|UPDATE|DELETE>``, with ``.t<n>`` once versions ran backwards."""
+    suffix = f".t{timeline}" if timeline else ""
+    return f"{subject}.{uid}.{resource_version}.{action}{suffix}"
+
+
+def partition_key(resource: str, group: str, namespace: str, name: str) -> str:
+    """The lane of an object. By name, not uid: a deleted object and its successor stay in order."""
+    return f"{resource}.{group}/{namespace}/{name}"
+
+
+def sequence(resource_version: str) -> str:
+    """A resourceVersion that sorts as text."""
+    return resource_version.zfill(SEQUENCE_DIGITS)

@@ -1,0 +1,90 @@
+"""Events that were given up on: copies in a stream of their own, so that neither retention nor `prune` takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.storage.redis.commits.publisher import partition
+from kubecdc.storage.redis.server.connection import BODIES_BYTES, Argument, Connection, pairs
+
+ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
+
+
+class RedisDeadLetters:
+    """`storage.again.DeadLetters`. Ids are those of the stream."""
+
+    def __init__(self, connection: Connection, *, partitions: int, max_pending: int) -> None:
+        self._connection = connection
+        self._partitions = partitions
+        self._max_pending = max_pending
+
+    async def page(self, subscription: str | None = None, *, after: str = "", limit: int = 100) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        start = f"({after}" if ID.fullmatch(after) else "-"
+        while len(found) < limit:
+            args = (start, max(limit, 100), BODIES_BYTES, subscription or "")
+            last, letters = await self._connection.run("administration/letters", *args)
+            found += [_letter(letter) for letter in letters]
+            if not last:
+                break
+            start = f"({last.decode()}"
+        return found[:limit]
+
+    async def letter(self, id_: str) -> tuple[DeadLetter, bytes] | None:
+        if not ID.fullmatch(id_):
+            return None
+        found = await self._connection.keyed("XRANGE", "letters", id_, id_)
+        if not found:
+            return None
+        eid, of = found[0][0], pairs(found[0][1])
+        names = (b"subscription", b"id", b"key", b"reason", b"attempts", b"first", b"last")
+        return _letter([eid, *(of[name] for name in names)]), of[b"body"]
+
+    async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
+        refused: dict[str, str] = {}
+        args: list[Argument] = []
+        for id_ in sorted(dict.fromkeys(ids), key=_order):
+            found = await self.letter(id_)
+            if not found:
+                refused[id_] = "there is no such dead letter"
+            else:
+                args += [id_, partition(found[0].partitionkey, self._partitions)]
+        if args:
+            for id_, why, *more in await self._connection.run(
+                "administration/redrive", self._partitions, self._max_pending, *args
+            ):
+                if why == b"FULL":
+                    raise BusFull(more[0].decode(), int(more[1]), self._max_pending)
+                refused[id_.decode()] = (
+                    "there is no such dead letter"
+                    if why == b"MISSING"
+                    else f"its subscription {more[0].decode()!r} was ended (`kubecdc bus prune`); "
+                    "it is back when a worker registers it again"
+                )
+        return refused
+
+    async def purge(self, ids: Sequence[str]) -> int:
+        known = [id_ for id_ in dict.fromkeys(ids) if ID.fullmatch(id_)]
+        return int(await self._connection.run("administration/purge", *known)) if known else 0
+
+
+def _letter(found: Sequence[Any]) -> DeadLetter:
+    id_, subscription, event, key, reason, attempts, first, last = found
+    return DeadLetter(
+        id=id_.decode(),
+        subscription=subscription.decode(),
+        event=event.decode(),
+        partitionkey=key.decode(),
+        reason=reason.decode(errors="replace"),
+        attempts=int(attempts),
+        first=int(first) / 1000,
+        last=int(last) / 1000,
+    )
+
+
+def _order(id_: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in id_.split("-")) if ID.fullmatch(id_) else (0,)

@@ -1,0 +1,116 @@
+"""Checkpoints in the same Redis as the events: one step of both is one script."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
+from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
+from kubecdc.storage.redis.server.connection import Argument, Connection, pairs
+
+PAGE = 2000  # of a large hash, at a time
+
+
+class RedisCheckpoints:
+    """`storage.contracts.CheckpointStore`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def acquire(self, key: str, term: Term) -> Checkpoint:
+        answer = await self._connection.run("commits/acquire", key, term.number)
+        if answer[0] == b"LOST":
+            raise lost(key, term, int(answer[1]))
+        return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
+
+    async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
+        check(await self._connection.run("commits/commit", *step(key, delta, term, [], full=0)), key, delta, term)
+
+    async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
+        args: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token]
+        for uid, known in delta.upserts.items():
+            args += [uid, msgspec.json.encode(known._replace(intended=True))]
+        answer = await self._connection.run("commits/intend", *args)
+        check(answer, key, delta, term)
+        return bool(answer[0] != b"DONE")
+
+    async def flush(self) -> None:
+        """Nothing waits here: what was saved is durable."""
+
+    async def inventory(self, key: str) -> dict[str, Inventoried]:
+        cursor, found = b"0", {}
+        while True:
+            cursor, page = await self._connection.keyed("HSCAN", f"inventory:{key}", cursor, "COUNT", PAGE)
+            found.update({uid.decode(): _known(known) for uid, known in pairs(page).items()})
+            if int(cursor) == 0:
+                return found
+
+    async def bodies(self, key: str, uids: Sequence[str]) -> dict[str, bytes]:
+        if not uids:
+            return {}
+        found = await self._connection.keyed("HMGET", f"objects:{key}", *uids)
+        return {uid: body for uid, body in zip(uids, found, strict=True) if body is not None}
+
+    async def checkpoint(self, key: str) -> Checkpoint | None:
+        found = await self._connection.keyed("HMGET", f"checkpoint:{key}", "number", "term", "state")
+        if found[1] is None:
+            return None
+        return Checkpoint(key, int(found[0] or 0), int(found[1]), _state(found[2]))
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        keys = sorted(key.decode() for key in await self._connection.keyed("SMEMBERS", "checkpoints"))
+        found = [await self.checkpoint(key) for key in keys]
+        return [checkpoint for checkpoint in found if checkpoint]
+
+    async def gaps(self, key: str) -> list[Gap]:
+        return [_gaps.decode(gap) for gap in await self._connection.keyed("LRANGE", f"gaps:{key}", 0, -1)]
+
+    async def reset(self, key: str) -> bool:
+        return bool(await self._connection.run("commits/reset", key))
+
+
+def step(key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int) -> list[Argument]:
+    """What the script `commit` is told: one step of a checkpoint, with events as `RedisPublisher` lays them out."""
+    removals = sorted(delta.removals)
+    head: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token, msgspec.json.encode(delta.state)]
+    head += [msgspec.json.encode(delta.gap) if delta.gap else "", full]
+    head += [len(delta.upserts), len(delta.bodies), len(removals)]
+    tail: list[Argument] = []
+    for uid, known in delta.upserts.items():
+        tail += [uid, msgspec.json.encode(known[:4])]  # no step leaves an object intended
+    for uid, body in delta.bodies.items():
+        tail += [uid, body]
+    counts = events[:2] or [0, 0]
+    return [*head, *counts, *tail, *removals, *events[2:]]
+
+
+def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:
+    """What a script answers to a step. Raises LeadershipLost, CommitMismatch."""
+    if answer[0] == b"LOST":
+        raise lost(key, term, int(answer[1]))
+    if answer[0] == b"MISMATCH":
+        raise CommitMismatch.of(key, int(answer[1]), delta.follows)
+
+
+def lost(key: str, term: Term, stored: int) -> LeadershipLost:
+    """What a fenced leader is told."""
+    return LeadershipLost(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
+
+
+def _known(found: bytes) -> Inventoried:
+    """What is kept of an object. There are many of them, and few namespaces: each is kept once."""
+    known = _inventoried.decode(found)
+    return known._replace(namespace=sys.intern(known.namespace))
+
+
+def _state(found: bytes | None) -> State | None:
+    return None if found is None else _states.decode(found)
+
+
+_states = msgspec.json.Decoder(State)
+_inventoried = msgspec.json.Decoder(Inventoried)
+_gaps = msgspec.json.Decoder(Gap)

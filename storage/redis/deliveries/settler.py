@@ -1,0 +1,74 @@
+"""Settles deliveries: what comes together goes to the server together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts.errors import ClaimLost
+from kubecdc.storage.redis.deliveries.lanes import Entry
+from kubecdc.storage.redis.server.connection import Argument, Connection
+
+GROUP = 200  # settlements a script
+
+
+@dataclass(eq=False, slots=True)
+class Settlement:
+    """What to do with an entry, on its way."""
+
+    args: Sequence[Argument]
+    future: asyncio.Future[bool]
+
+
+class Settler:
+    """The settlements of one open subscription; ``token`` is the worker's, ``ended`` hears that it was pruned."""
+
+    def __init__(self, connection: Connection, token: str, ended: Callable[[], None]) -> None:
+        self._connection = connection
+        self._token = token
+        self._ended = ended
+        self._queues: dict[int, list[Settlement]] = {}  # by subscription: one that was pruned may be there anew
+        self._task: asyncio.Task[None] | None = None
+
+    async def settle(self, id_: int, entry: Entry, what: str, first: int = 0, second: int | str = "") -> None:
+        """Raises ClaimLost, Unavailable: then it may have happened, and repeating it does no harm."""
+        args = (entry.part, entry.eid, what, first, second, entry.size, entry.committed, int(entry.again))
+        settlement = Settlement(args, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(id_, []).append(settlement)
+        if not self._task or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        if not await settlement.future:
+            raise ClaimLost(f"the claim on event {entry.eid.decode()} has lapsed and it is somebody else's now")
+
+    async def _run(self) -> None:
+        await asyncio.sleep(0)  # what else settles in this turn of the loop goes along
+        while self._queues:
+            id_, queue = next(iter(self._queues.items()))
+            group, rest = queue[:GROUP], queue[GROUP:]
+            if rest:
+                self._queues[id_] = rest
+            else:
+                del self._queues[id_]
+            await self._send(id_, group)
+
+    async def _send(self, id_: int, group: list[Settlement]) -> None:
+        args = [arg for settlement in group for arg in settlement.args]
+        try:
+            ended, *answers = await self._connection.run("deliveries/settle", id_, self._token, *args)
+        except Exception as e:  # belongs to whoever waits, whatever it is
+            for settlement in group:
+                if not settlement.future.done():
+                    settlement.future.set_exception(e)
+            return
+        except asyncio.CancelledError:
+            for settlement in group:
+                if not settlement.future.done():
+                    settlement.future.set_exception(Unavailable("the bus is closed"))
+            raise
+        if ended:
+            self._ended()
+        for settlement, done in zip(group, answers, strict=True):
+            if not settlement.future.done():
+                settlement.future.set_result(bool(done))

@@ -1,0 +1,1 @@
+"""The way to Redis: where the server is, connections, scripts, errors."""

@@ -1,0 +1,152 @@
+"""Commands to the server that has the bus, whichever that is now.
+
+redis-py's own client of a cluster would not do. It follows ASK, which a slot answers while it moves: a script would
+then see the keys that have arrived, take the bus for an older one and write there. And what it repeats by itself, after
+a reply that was lost, runs a script twice unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from kubecdc.errors import Unavailable, UsageError
+from kubecdc.storage.redis.server.credentials import login
+from kubecdc.storage.redis.server.topology import topology
+from kubecdc.storage.redis.server.wire import Server, pack
+from kubecdc.storage.redis.settings import RedisSettings
+from kubecdc.storage.redis.url import Address, RedisUrl
+
+DEADLINE = 10.0  # seconds for a command, with finding the server and connecting
+CONNECT_DEADLINE = 5.0
+HOPS = 5  # redirections of one command
+
+
+class Client:
+    """Opened, used and closed from one event loop. Raises redis-py's errors, and ours where the server is not found."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._url = _readable(settings.server)
+        access = settings.access
+        self._login = login(access.username or self._url.username, self._url.password, access.password)
+        self._sentinel_login = login(
+            access.sentinel_username or self._url.sentinel_username,
+            self._url.sentinel_password,
+            access.sentinel_password,
+        )
+        self._topology = topology(self._url, self._ask, settings.prefix)
+        self._finding = asyncio.Lock()
+        self._server: Server | None = None
+
+    async def send(self, command: bytes, *, waits: bool = False) -> Any:
+        """Send a packed command once, over a connection of its own if it ``waits`` in the server.
+
+        Where a node says that another has the slot, it did nothing, and that one gets it.
+        """
+        server: Server | None = None
+        deadline = asyncio.get_running_loop().time() + DEADLINE
+        try:
+            for _ in range(HOPS):
+                server = self._server or await self._find(deadline)
+                try:
+                    return await server.send(command, deadline, waits=waits)
+                except exceptions.MovedError as e:
+                    if not self._topology.moves:
+                        raise
+                    # A node that has no host to tell means the one we asked.
+                    self._leave(server, Address(e.host or server.address.host, e.port))
+            raise Unavailable(f"{self._url.place}: its nodes do not agree which of them has the bus")
+        except exceptions.ResponseError as e:
+            # Another is the primary now, and the same name may lead us to it. Redis 6.2 wraps what a script ran into.
+            if isinstance(e, (exceptions.ReadOnlyError, exceptions.ClusterDownError)) or "-READONLY" in str(e):
+                self._leave(server)
+            raise
+        except (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError):
+            if self._topology.moves:
+                self._leave(server)
+            raise
+        except asyncio.CancelledError:
+            if server is not None:
+                server.given_up()
+            raise
+
+    async def close(self) -> None:
+        """Close the connections. What is under way on them ends with an error."""
+        if server := self._server:
+            self._leave(server)
+            await server.wait_closed()
+
+    async def _find(self, deadline: float) -> Server:
+        async with asyncio.timeout_at(deadline), self._finding:
+            if self._server is None:
+                self._server = self._connected(await self._topology.find())
+            return self._server
+
+    def _leave(self, server: Server | None, to: Address | None = None) -> None:
+        """Use that server no more. What others have under way there ends with an error, and is repeated elsewhere."""
+        if server is not None and self._server is server:
+            self._server = self._connected(to) if to else None
+            server.close()
+
+    def _connected(self, to: Address) -> Server:
+        verified = {"redis_connect_func": _require_primary} if self._url.kind == "sentinel" else {}
+        return self._to(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
+
+    async def _ask(self, address: Address, *command: str) -> Any:
+        """Send one command to a Sentinel or node, over a connection of its own."""
+        of_sentinel = self._url.kind == "sentinel"
+        server = self._to(address, self._sentinel_login if of_sentinel else self._login)
+        try:
+            return await server.send(pack(*command), asyncio.get_running_loop().time() + DEADLINE)
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    def _to(self, to: Address, provider: Any, **more: Any) -> Server:
+        # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
+        # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `send` has its own.
+        options = more | {
+            "credential_provider": provider,
+            "protocol": 2,
+            "socket_timeout": None,
+            "socket_connect_timeout": CONNECT_DEADLINE,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_error": [],
+        }
+        kind: Any = Connection
+        if self._url.kind == "socket":
+            kind, options["path"] = UnixDomainSocketConnection, self._url.path
+        else:
+            options |= {"host": to.host, "port": to.port, "socket_keepalive": True}
+            if self._url.tls is not None:
+                kind, options = SSLConnection, {**options, **self._url.tls}
+        return Server(to, partial(kind, **options))
+
+
+def _readable(url: RedisUrl) -> RedisUrl:
+    """Raises UsageError for a file of certificates that is not there; the library would not say which it is."""
+    tls = url.tls or {}
+    for path in [Path(str(tls[name])) for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in tls]:
+        try:
+            path.read_bytes()
+        except OSError as e:
+            raise UsageError(
+                f"{url.place}: {path} cannot be read: {e.strerror}", hint="mount it, or correct its path"
+            ) from e
+    return url
+
+
+async def _require_primary(connection: Any) -> None:
+    """Sentinels may name a server that is a replica by now; what is only read there would be old."""
+    await connection.on_connect()
+    await connection.send_command("ROLE")
+    role = await connection.read_response()
+    if role[0] not in (b"master", "master"):
+        raise exceptions.ReadOnlyError(f"the Sentinels name it as the primary, and it is a {role[0].decode()}")

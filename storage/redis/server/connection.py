@@ -1,0 +1,149 @@
+"""The connections of a process to Redis, and the scripts it runs there.
+
+Nothing is repeated in here but a script that the server has forgotten, for that one did not run: whoever calls
+repeats, under a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis import exceptions
+
+from kubecdc.errors import Refused, Unavailable, UsageError
+from kubecdc.storage.redis.server.client import Client
+from kubecdc.storage.redis.server.errors import Full, forbidden, mapped
+from kubecdc.storage.redis.server.wire import pack
+from kubecdc.storage.redis.settings import RedisSettings
+from kubecdc.storage.redis.url import EXAMPLES
+
+BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
+BODIES_BYTES = 4 * 1024 * 1024  # about what a script may go through at a time, so that others get their turn
+OLDEST = (6, 2)
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A script, what it is told, and both as they go over the wire."""
+
+    script: str
+    args: Sequence[Argument]
+    packed: bytes
+
+
+class Connection:
+    """Opened, used and closed from one event loop."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._place = settings.place
+        self._prefix = settings.prefix
+        self._ending = self._closed = False
+        self._client = Client(settings)
+        self.full = asyncio.Event()  # a command was refused for that; whoever makes room clears it
+
+    @property
+    def ending(self) -> bool:
+        """The bus is being closed, or is."""
+        return self._ending
+
+    def end(self) -> None:
+        """Let whoever goes on for ever come to an end; what is said until `close` is still sent."""
+        self._ending = True
+
+    def run(self, script: str, *args: Argument) -> Awaitable[Any]:
+        """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
+        return self.make(self.call(script, *args))
+
+    async def make(self, call: Call) -> Any:
+        """`run`, of a call that was made ready before."""
+        try:
+            return await self._send(call.packed)
+        except exceptions.NoScriptError:  # a new server, or somebody flushed its cache
+            return await self._send(pack("EVAL", _script(call.script)[0], 1, self._prefix, *call.args))
+
+    def call(self, script: str, *args: Argument) -> Call:
+        """A script and what it is told, ready to be run as often as it takes."""
+        return Call(script, args, pack("EVALSHA", _script(script)[1], 1, self._prefix, *args))
+
+    async def keyed(self, command: str, key: str, *args: Argument) -> Any:
+        """Send a command for one of the keys of the bus."""
+        return await self.command(command, f"{self._prefix}:{key}", *args)
+
+    async def command(self, *args: Argument) -> Any:
+        """Send a command and return what the server says. Raises Unavailable, UsageError, Refused."""
+        return await self._send(pack(*args))
+
+    async def _send(self, command: bytes, *, waits: bool = False) -> Any:
+        if self._closed:
+            raise Unavailable("the bus is closed")
+        try:
+            return await self._client.send(command, waits=waits)
+        except exceptions.NoScriptError:
+            raise
+        except Exception as e:
+            better = mapped(e, self._place, self._prefix)
+            if isinstance(better, Full):
+                self.full.set()
+            if better is e:
+                raise
+            raise better from e
+
+    async def heard(self, key: str, last: bytes | str, seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Wait so long for entries of a stream after the last: their ids and fields."""
+        name = f"{self._prefix}:{key}"
+        command = pack("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
+        found = await self._send(command, waits=True)
+        return [(id_, pairs(fields)) for id_, fields in found[0][1]] if found else []
+
+    async def check(self) -> None:
+        """Raise Refused for a Redis that is too old, or may throw away what it holds, UsageError for what is none."""
+        server = _info(await self.command("INFO", "server"))
+        if server.get("redis_mode") == "sentinel":
+            raise UsageError(f"{self._place} is a Sentinel", hint=f"write {EXAMPLES['sentinel']}")
+        version = server["redis_version"]
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            raise Refused(f"{self._place} is Redis {version}, a bus needs 6.2 or newer", hint="upgrade it")
+        memory = _info(await self.command("INFO", "memory"))
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if int(memory.get("maxmemory", 0)) and policy != "noeviction":
+            raise Refused(
+                f"{self._place} may evict events when its memory is full (maxmemory-policy {policy})",
+                hint="`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration; "
+                "then a full Redis makes the watcher wait instead",
+            )
+
+    async def require_rights(self) -> None:
+        """Raise UsageError if the server forbids a command that a bus sends."""
+        if found := await self.run("administration/rights"):
+            command, why = (part.decode(errors="replace") for part in found)
+            raise forbidden(self._place, self._prefix, f"{command.lower()}: {why}")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._ending = self._closed = True
+        await self._client.close()
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Fields and values, which the server writes one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _info(text: bytes) -> dict[str, str]:
+    lines = [line.partition(":") for line in text.decode().splitlines()]
+    return {name: value for name, colon, value in lines if colon}
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    """The source of a script and its digest."""
+    folder = files("kubecdc.storage.redis") / "lua"
+    source = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return source, hashlib.sha1(source.encode()).hexdigest()  # the name that EVALSHA wants

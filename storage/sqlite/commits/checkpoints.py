@@ -1,0 +1,145 @@
+"""Checkpoints in the same file as the events: one step of both is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
+from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.storage.sqlite.file.connection import row, rows
+from kubecdc.storage.sqlite.file.reader import Reader
+from kubecdc.storage.sqlite.file.writer import Writer
+
+
+class SqliteCheckpoints:
+    """`storage.contracts.CheckpointStore`."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def acquire(self, key: str, term: Term) -> Checkpoint:
+        return await self._writer.submit(lambda db: acquire(db, key, term))
+
+    async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
+        await self._writer.submit(lambda db: advance(db, key, delta, term))
+
+    async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
+        return await self._writer.submit(lambda db: intend(db, key, delta, term))
+
+    async def flush(self) -> None:
+        """Nothing waits here: what was saved is durable."""
+
+    async def inventory(self, key: str) -> dict[str, Inventoried]:
+        sql = "SELECT uid, resource_version, namespace, name, passed, intended FROM inventory WHERE key = ?"
+        return await self._reader.submit(
+            lambda db: {
+                uid: Inventoried(version, namespace, name, bool(passed), bool(intended))
+                for uid, version, namespace, name, passed, intended in db.execute(sql, (key,))
+            }
+        )
+
+    async def bodies(self, key: str, uids: Sequence[str]) -> dict[str, bytes]:
+        sql = "SELECT uid, body FROM objects WHERE key = ? AND uid IN (SELECT value FROM json_each(?))"
+        wanted = msgspec.json.encode(list(uids)).decode()
+        return await self._reader.submit(lambda db: dict(rows(db, sql, (key, wanted))))
+
+    async def checkpoint(self, key: str) -> Checkpoint | None:
+        sql = "SELECT key, number, term, state FROM checkpoints WHERE key = ?"
+        found = await self._reader.submit(lambda db: row(db, sql, (key,)))
+        return _checkpoint(found) if found else None
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        sql = "SELECT key, number, term, state FROM checkpoints ORDER BY key"
+        return await self._reader.submit(lambda db: [_checkpoint(found) for found in rows(db, sql)])
+
+    async def gaps(self, key: str) -> list[Gap]:
+        sql = "SELECT reason, since, until, time, synthetic FROM gaps WHERE key = ? ORDER BY id"
+        return await self._reader.submit(lambda db: [Gap(*found) for found in rows(db, sql, (key,))])
+
+    async def reset(self, key: str) -> bool:
+        return await self._writer.submit(lambda db: reset(db, key))
+
+
+def acquire(db: apsw.Connection, key: str, term: Term) -> Checkpoint:
+    """The row is made if it is not there, so that it fences from now on. Raises LeadershipLost."""
+    db.execute("INSERT OR IGNORE INTO checkpoints (key, number, term, token) VALUES (?, 0, 0, '')", (key,))
+    found = row(db, "SELECT key, number, ?, state, term FROM checkpoints WHERE key = ?", (term.number, key))
+    _check_term(key, term, stored=found[4])
+    db.execute("UPDATE checkpoints SET term = ? WHERE key = ?", (term.number, key))
+    return _checkpoint(found[:4])
+
+
+def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
+    """One step. False: this very step was made before. Raises LeadershipLost, CommitMismatch."""
+    if not _is_next(db, key, delta, term):
+        return False
+    db.execute(
+        "INSERT OR REPLACE INTO checkpoints (key, number, term, token, state) VALUES (?, ?, ?, ?, ?)",
+        (key, delta.follows + 1, term.number, delta.token, msgspec.json.encode(delta.state)),
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO inventory (key, uid, resource_version, namespace, name, passed)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        [(key, uid, *known[:4]) for uid, known in delta.upserts.items()],  # no step leaves an object intended
+    )
+    db.executemany(  # triggers have dropped the older ones
+        "INSERT INTO objects (key, uid, body) VALUES (?, ?, ?)",
+        [(key, uid, body) for uid, body in delta.bodies.items()],
+    )
+    db.executemany("DELETE FROM inventory WHERE key = ? AND uid = ?", [(key, uid) for uid in delta.removals])
+    if delta.gap:
+        gap = delta.gap
+        db.execute(
+            "INSERT INTO gaps (key, reason, since, until, time, synthetic) VALUES (?, ?, ?, ?, ?, ?)",
+            (key, gap.reason, gap.since, gap.until, gap.time, gap.synthetic),
+        )
+    return True
+
+
+def intend(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
+    """What comes before a step whose events go elsewhere. Returns and raises as `advance`."""
+    if not _is_next(db, key, delta, term):
+        return False
+    db.executemany(
+        "INSERT INTO inventory (key, uid, resource_version, namespace, name, passed, intended)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1)"
+        " ON CONFLICT (key, uid) DO UPDATE SET passed = max(passed, excluded.passed)",
+        [(key, uid, *known[:4]) for uid, known in delta.upserts.items()],
+    )
+    return True
+
+
+def reset(db: apsw.Connection, key: str) -> bool:
+    """Forget state and inventory. The number moves on, which is how a leader at work notices."""
+    db.execute(
+        "UPDATE checkpoints SET number = number + 1, token = '', state = NULL WHERE key = ? AND state IS NOT NULL",
+        (key,),
+    )
+    found = bool(db.changes())
+    db.execute("DELETE FROM inventory WHERE key = ?", (key,))
+    return found
+
+
+def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
+    """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
+    number, stored, token = row(db, "SELECT number, term, token FROM checkpoints WHERE key = ?", (key,)) or (0, 0, "")
+    _check_term(key, term, stored)
+    return delta.is_next(key, number, token)
+
+
+def _check_term(key: str, term: Term, stored: int) -> None:
+    if stored > term.number:
+        raise LeadershipLost(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
+
+
+def _checkpoint(found: tuple[Any, ...]) -> Checkpoint:
+    key, number, term, state = found
+    return Checkpoint(key, number, term, None if state is None else _states.decode(state))
+
+
+_states = msgspec.json.Decoder(State)

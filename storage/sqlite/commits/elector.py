@@ -1,0 +1,90 @@
+"""Who leads: the process that holds the lock on the file beside the database."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import apsw
+import structlog
+
+from kubecdc.backoff import Backoff
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Term
+from kubecdc.storage.sqlite.administration.retention import Retention
+from kubecdc.storage.sqlite.file.connection import row
+from kubecdc.storage.sqlite.file.writer import Writer
+from kubecdc.storage.sqlite.settings import SqliteSettings
+
+log = structlog.get_logger()
+POLL = 0.1  # seconds between two tries; the kernel frees the lock of a process that died
+RETRY = Backoff(duration=0.1, cap=5.0)
+
+
+class SqliteElector:
+    """`storage.contracts.Elector`. While it leads, it also keeps the bus tidy."""
+
+    def __init__(self, settings: SqliteSettings, writer: Writer, retention: Retention, holder: str) -> None:
+        self._path = settings.lock_path
+        self._writer = writer
+        self._retention = retention
+        self._holder = holder
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[Term]:
+        """Wait for the lock; it is given back at the end of the block."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            await self._lock(file)
+            term = Term(await self._next_epoch(), self._holder)
+            os.ftruncate(file, 0)
+            os.pwrite(file, self._holder.encode(), 0)
+            log.info("leading", term=term.number, holder=self._holder)
+            tidying = asyncio.create_task(self._retention.run())
+            try:
+                yield term
+            finally:
+                tidying.cancel()
+                with suppress(asyncio.CancelledError):
+                    await tidying
+        finally:
+            os.close(file)
+
+    async def _lock(self, file: int) -> None:
+        said = False
+        while not _try_lock(file):
+            if not said:
+                said = True
+                log.info("standing by", leader=os.pread(file, 1000, 0).decode(errors="replace"), holder=self._holder)
+            await asyncio.sleep(POLL)
+
+    async def _next_epoch(self) -> int:
+        failures = 0
+        while True:
+            try:
+                return await self._writer.submit(next_epoch)
+            except Unavailable as e:
+                if self._writer.closed:
+                    raise
+                failures += 1
+                if failures == 1:
+                    log.warning("cannot begin a term", error=str(e), hint=e.hint)
+                await asyncio.sleep(RETRY.delay(failures))
+
+
+def next_epoch(db: apsw.Connection) -> int:
+    """One more than any term before."""
+    highest = "max(epoch, (SELECT coalesce(max(term), 0) FROM checkpoints))"
+    epoch: int = row(db, f"UPDATE meta SET epoch = {highest} + 1 RETURNING epoch")[0]
+    return epoch
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

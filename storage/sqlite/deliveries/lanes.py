@@ -1,0 +1,136 @@
+"""Claims: who works on which delivery, in the order of each object.
+
+Only the first unsettled delivery of a lane (a subscription's events of one partitionkey) is its ``head``, and only
+heads are claimed: that is the order per object across all workers, and what keeps a claim as cheap as what it takes,
+however long a lane is. Settling a head deletes it; a trigger of the schema then makes the next of its lane the head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apsw
+
+from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
+from kubecdc.storage.sqlite.file.connection import row, rows
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A delivery taken: settling it needs the ``token``. ``attempts`` and ``received`` count those before this one."""
+
+    subscription: int
+    seq: int
+    token: str
+    received: int
+    attempts: int
+    body: bytes
+
+
+def lane(partitionkey: str) -> int:
+    """The lane as a number. Two keys that collide share a lane: still in order, only less parallel."""
+    return int.from_bytes(hashlib.blake2b(partitionkey.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def append(db: apsw.Connection, subscription: int, seq: int, lane: int, due: float) -> None:
+    """A delivery at the end of its lane; ``seq`` must be above all others. The caller counts it as pending."""
+    db.execute(
+        "INSERT INTO deliveries (subscription, seq, lane, due, head) VALUES (?1, ?2, ?3, ?4,"
+        " NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription = ?1 AND lane = ?3))",
+        (subscription, seq, lane, due),
+    )
+
+
+def next_due(db: apsw.Connection, name: str) -> float | None:
+    """When the next delivery may be claimed, None if nothing is pending. Raises NoSubscription."""
+    found = row(
+        db,
+        "SELECT (SELECT min(due) FROM deliveries INDEXED BY deliveries_due WHERE head = 1 AND subscription = s.id)"
+        " FROM subscriptions AS s WHERE name = ? AND ended = 0",
+        (name,),
+    )
+    if not found:
+        raise NoSubscription(
+            f"subscription {name!r} is not registered in the bus", hint="was it pruned? A restart registers it again"
+        )
+    due: float | None = found[0]
+    return due
+
+
+CLAIMABLE = (
+    "SELECT d.subscription, d.seq, d.received, d.attempts, b.body"
+    " FROM deliveries AS d INDEXED BY deliveries_due CROSS JOIN bodies AS b ON b.seq = d.seq"
+    " WHERE d.head = 1 AND d.subscription = (SELECT id FROM subscriptions WHERE name = ? AND ended = 0) AND d.due <= ?"
+    " ORDER BY d.due, d.seq LIMIT ?"
+)
+
+
+def claim(
+    db: apsw.Connection, name: str, *, token: str, holder: str, now: float, until: float, limit: int
+) -> list[Claim]:
+    """Take up to ``limit`` deliveries that are due, for as long as ``until``."""
+    claims = [
+        Claim(subscription, seq, token, received, attempts, body)
+        for subscription, seq, received, attempts, body in rows(db, CLAIMABLE, (name, now, limit))
+    ]
+    db.executemany(
+        "UPDATE deliveries SET token = ?, holder = ?, due = ?, received = received + 1"
+        " WHERE subscription = ? AND seq = ?",
+        [(token, holder, until, taken.subscription, taken.seq) for taken in claims],
+    )
+    return claims
+
+
+def release(db: apsw.Connection, claims: Sequence[Claim], now: float) -> None:
+    """Undo the claims, but for those that somebody else has by now."""
+    db.executemany(
+        "UPDATE deliveries SET token = NULL, holder = NULL, due = ?, received = received - 1"
+        " WHERE subscription = ? AND seq = ? AND token = ?",
+        [(now, claim.subscription, claim.seq, claim.token) for claim in claims],
+    )
+
+
+def start(db: apsw.Connection, claim: Claim) -> None:
+    """Record the attempt. Repeating it counts once. Raises ClaimLost."""
+    _update(db, claim, "attempts = ?", claim.attempts + 1)
+
+
+def extend(db: apsw.Connection, claim: Claim, until: float) -> None:
+    """Raises ClaimLost."""
+    _update(db, claim, "due = ?", until)
+
+
+def nack(db: apsw.Connection, claim: Claim, due: float, attempts: int) -> None:
+    """Hand it back. The token stays until the next claim, so that this may be repeated. Raises ClaimLost."""
+    _update(db, claim, "holder = NULL, due = ?, attempts = ?", due, attempts)
+
+
+def ack(db: apsw.Connection, claim: Claim) -> None:
+    """Done. Repeating it does nothing. Raises ClaimLost."""
+    db.execute(
+        "DELETE FROM deliveries WHERE subscription = ? AND seq = ? AND token = ?",
+        (claim.subscription, claim.seq, claim.token),
+    )
+    if not db.changes():
+        _must_be_gone(db, claim)
+
+
+def _update(db: apsw.Connection, claim: Claim, assignments: str, *values: float) -> None:
+    db.execute(
+        f"UPDATE deliveries SET {assignments} WHERE subscription = ? AND seq = ? AND token = ?",
+        (*values, claim.subscription, claim.seq, claim.token),
+    )
+    if not db.changes():
+        raise _lost(claim)
+
+
+def _must_be_gone(db: apsw.Connection, claim: Claim) -> None:
+    where = (claim.subscription, claim.seq)
+    if row(db, "SELECT 1 FROM deliveries WHERE subscription = ? AND seq = ?", where):
+        raise _lost(claim)
+
+
+def _lost(claim: Claim) -> ClaimLost:
+    return ClaimLost(f"the claim on event {claim.seq} has lapsed and it is somebody else's now")

@@ -1,0 +1,68 @@
+"""Says in the bus which subscriptions this process works on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import apsw
+
+from kubecdc.storage.sqlite.file.writer import Writer
+
+BEAT = 10.0  # seconds
+
+
+class Presence:
+    """Writes a row per open subscription, again every BEAT, and takes it away at the end."""
+
+    def __init__(self, writer: Writer, holder: str, clock: Callable[[], float]) -> None:
+        self._writer = writer
+        self._holder = holder
+        self._clock = clock
+        self._open: Counter[str] = Counter()
+        self._beating: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def at(self, subscription: str) -> Iterator[None]:
+        """Be present during the block."""
+        self._open[subscription] += 1
+        self._write(subscription)
+        self._beating = self._beating or asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            self._open[subscription] -= 1
+            if not self._open[subscription]:
+                del self._open[subscription]
+                self._erase(subscription)
+
+    async def close(self) -> None:
+        """Take away what is still there."""
+        if self._beating:
+            self._beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._beating
+        for subscription in self._open:
+            self._erase(subscription)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            for subscription in self._open:
+                self._write(subscription)
+
+    def _write(self, subscription: str) -> None:
+        values = (subscription, self._holder, self._clock())
+
+        def operation(db: apsw.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO workers (subscription, holder, seen) VALUES (?, ?, ?)", values)
+            # of processes that were killed
+            db.execute("DELETE FROM workers WHERE seen < ?", (values[2] - 10 * BEAT,))
+
+        self._writer.post(operation)
+
+    def _erase(self, subscription: str) -> None:
+        values = (subscription, self._holder)
+        self._writer.post(lambda db: db.execute("DELETE FROM workers WHERE subscription = ? AND holder = ?", values))

@@ -1,0 +1,71 @@
+"""State that workers share, in the same file as the events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import apsw
+
+from kubecdc.storage.contracts import StateChange, StateEntry
+from kubecdc.storage.contracts.errors import StateConflict
+from kubecdc.storage.sqlite.file.connection import row, rows
+from kubecdc.storage.sqlite.file.reader import Reader
+from kubecdc.storage.sqlite.file.writer import Writer
+
+
+class SqliteState:
+    """`storage.contracts.StateStore`. What has expired is not seen any more, and goes with the leader's next sweep."""
+
+    def __init__(self, writer: Writer, reader: Reader, clock: Callable[[], float]) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+
+    async def get(self, scope: str, key: str) -> StateEntry | None:
+        sql = "SELECT value, version FROM state WHERE scope = ? AND key = ? AND expires > ?"
+        found = await self._reader.submit(lambda db: row(db, sql, (scope, key, self._clock())))
+        return StateEntry(*found) if found else None
+
+    async def put(self, scope: str, key: str, change: StateChange) -> None:
+        now = self._clock()
+        if not await self._writer.submit(lambda db: put(db, scope, key, change, now)):
+            raise StateConflict(f"the state {key!r} of {scope!r} was changed by somebody else")
+
+    async def delete(self, scope: str, key: str, *, version: str) -> None:
+        now = self._clock()
+        if not await self._writer.submit(lambda db: delete(db, scope, key, version, now)):
+            raise StateConflict(f"the state {key!r} of {scope!r} was changed by somebody else")
+
+
+def put(db: apsw.Connection, scope: str, key: str, change: StateChange, now: float) -> bool:
+    """Put the value. False: there is another than the change follows."""
+    version = _version(db, scope, key, now)
+    if version == change.token:
+        return True
+    if version != change.follows:
+        return False
+    db.execute(
+        "INSERT OR REPLACE INTO state (scope, key, version, value, expires) VALUES (?, ?, ?, ?, ?)",
+        (scope, key, change.token, change.value, now + change.ttl.total_seconds()),
+    )
+    return True
+
+
+def delete(db: apsw.Connection, scope: str, key: str, version: str, now: float) -> bool:
+    """Take the value away. False: there is one of another version."""
+    if _version(db, scope, key, now) not in {version, ""}:
+        return False
+    db.execute("DELETE FROM state WHERE scope = ? AND key = ?", (scope, key))
+    return True
+
+
+def forget(db: apsw.Connection, now: float, limit: int) -> bool:
+    """Delete what has expired. True if there may be more."""
+    db.execute("DELETE FROM state WHERE rowid IN (SELECT rowid FROM state WHERE expires <= ? LIMIT ?)", (now, limit))
+    return db.changes() == limit
+
+
+def _version(db: apsw.Connection, scope: str, key: str, now: float) -> str:
+    """Of the value that is there, "" if there is none."""
+    found = rows(db, "SELECT version FROM state WHERE scope = ? AND key = ? AND expires > ?", (scope, key, now))
+    return str(found[0][0]) if found else ""

@@ -1,0 +1,1 @@
+"""The file: connections, the threads that own them, the schema."""

@@ -1,0 +1,77 @@
+"""One way to open the file, for every connection."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import apsw
+
+from kubecdc.errors import Refused, UsageError
+from kubecdc.storage.sqlite.file.network_mounts import require_local
+from kubecdc.storage.sqlite.settings import SqliteSettings
+
+BUSY_DEADLINE = 5.0  # seconds that a statement waits for other processes before it is Unavailable
+CHECKPOINT_PAGES = 1000  # of the write-ahead log, before it is copied into the file
+LOG_BYTES = 64 * 1024 * 1024  # what a write-ahead log that grew is cut back to
+WAL_RESET_BUG = (3, 51, 3)  # fixed in; https://sqlite.org/wal.html#walresetbug
+
+
+def connect(settings: SqliteSettings, rng: random.Random) -> apsw.Connection:
+    """Open the file, making it with mode 0600 if it is not there. Raises UsageError, Refused, apsw.Error."""
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")) < WAL_RESET_BUG:
+        raise Refused(
+            f"SQLite {version} can corrupt a file that several processes share",
+            hint="install apsw from PyPI: its wheels carry a current SQLite",
+        )
+    require_local(settings.path)
+    try:
+        # Never the database itself: closing a file of one's own drops the locks that SQLite holds on it.
+        os.close(os.open(settings.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as e:
+        raise UsageError(
+            f"cannot open {settings.path}: {e.strerror} ({settings.lock_path})",
+            hint="its folder must exist and be writable",
+        ) from e
+    db = apsw.Connection(
+        f"file:{quote(str(settings.path))}?modeof={quote(str(settings.lock_path))}",
+        flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI,
+    )
+    db.set_busy_handler(_patience(rng))
+    if db.readonly("main"):
+        db.close()
+        raise UsageError(f"{settings.path} is read-only", hint="give this user the right to write it")
+    db.pragma("synchronous", "full")
+    db.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    db.pragma("journal_size_limit", LOG_BYTES)
+    return db
+
+
+def rows(db: apsw.Connection, sql: str, bindings: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
+    """Run a statement to its end, which RETURNING needs too, and return its rows as tuples."""
+    return db.execute(sql, bindings).fetchall()
+
+
+def row(db: apsw.Connection, sql: str, bindings: tuple[Any, ...] = ()) -> Any:
+    """The first row as a tuple, or None."""
+    found = rows(db, sql, bindings)
+    return found[0] if found else None
+
+
+def _patience(rng: random.Random) -> Callable[[int], bool]:
+    """Short waits of random length: SQLite's own grow to 100 ms, which starves the unlucky process."""
+    deadline = 0.0
+
+    def wait(failures: int) -> bool:
+        nonlocal deadline
+        if failures == 0:
+            deadline = time.monotonic() + BUSY_DEADLINE
+        time.sleep(rng.uniform(0.0005, 0.004))
+        return time.monotonic() < deadline
+
+    return wait

@@ -1,0 +1,43 @@
+"""SQLite's errors as kubecdc's: what the caller should do about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from kubecdc.errors import Refused, Unavailable, UsageError
+
+
+class Damaged(Refused):
+    """The file is corrupt, or gone: whoever has it open stops using it."""
+
+
+def mapped(error: Exception, path: Path) -> Exception:
+    """The error to raise for one of SQLite's. Any other is a bug of ours and comes back as it is."""
+    match error:
+        case apsw.BusyError() | apsw.LockedError():
+            return Unavailable(
+                f"{path} stayed locked by another process ({error})", hint="see who has it open: `fuser` on the file"
+            )
+        case apsw.FullError():
+            return Unavailable(f"the disk of {path} is full", hint="free some space; nothing is lost, the bus waits")
+        case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError() | apsw.InterruptError():
+            return Unavailable(
+                f"cannot read or write {path}: {error}", hint="look at the disk, its quota and the kernel's log"
+            )
+        case apsw.NotADBError():
+            return Refused(f"{path} is not a SQLite database", hint="name another path, or move the file away")
+        case apsw.CorruptError():
+            return Damaged(
+                f"{path} is damaged: {error}",
+                hint="stop every kubecdc on it and keep a copy with its -wal; then restore a backup, "
+                "or try `sqlite3 FILE .recover`; it is never made anew",
+            )
+        case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return UsageError(
+                f"cannot open {path} for writing: {error}", hint="its folder must exist, and both must be writable"
+            )
+        case apsw.TooBigError():
+            return Refused(f"an event is larger than SQLite can hold: {error}")
+    return error

@@ -1,0 +1,67 @@
+"""The connection that reads: it never waits for a writer, and it notices what other processes commit."""
+
+from __future__ import annotations
+
+import queue
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+import apsw
+
+from kubecdc.storage.sqlite.file.thread import Condition, ConnectionThread, Submitted
+from kubecdc.storage.sqlite.settings import SqliteSettings
+
+POLL = 0.01  # seconds between two looks at whether anybody has committed
+
+
+class Reader(ConnectionThread):
+    """Runs operations one by one, each in a snapshot. After `watch`, calls ``changed`` in the event loop whenever any
+    process has committed."""
+
+    def __init__(
+        self, settings: SqliteSettings, rng: random.Random, condition: Condition, changed: Callable[[], None]
+    ) -> None:
+        super().__init__(settings, rng, condition)
+        self._changed = changed
+        self._poll: float | None = None
+
+    def watch(self) -> None:
+        """Look for commits from now on."""
+        self._poll = POLL
+        self.post(lambda db: None)  # ends a wait without time limit
+
+    def _serve(self, db: apsw.Connection) -> None:
+        seen = 0
+        while True:
+            try:
+                submitted = self._queue.get(timeout=self._poll)
+            except queue.Empty:
+                pass
+            else:
+                if submitted is None:
+                    return
+                self._run(db, submitted)
+                self._call(submitted.resolve)
+            if self._poll:
+                seen = self._look(db, seen)
+
+    def _look(self, db: apsw.Connection, seen: int) -> int:
+        try:
+            version: int = db.pragma("data_version")
+        except apsw.Error:  # busy; there is a next time
+            return seen
+        if version != seen:
+            self._call(self._changed)
+        return version
+
+    def _run(self, db: apsw.Connection, submitted: Submitted) -> None:
+        try:
+            db.execute("BEGIN")
+            submitted.result = submitted.operation(db)
+        except Exception as e:  # belongs to the caller, whatever it is
+            submitted.error = self._mapped(e)
+        finally:
+            with suppress(apsw.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")  # nothing was written

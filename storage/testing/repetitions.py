@@ -1,0 +1,186 @@
+"""Dead letters and replays: what is delivered once more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+from kubecdc.errors import Unavailable, UsageError
+from kubecdc.storage.contracts import Bus, DeadLetter, ObjectName, Replay, SubscriptionSpec
+from kubecdc.storage.contracts.errors import BusFull, NoSubscription
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, raises
+from kubecdc.storage.testing.case import Case, Harness, collect
+
+CASES: list[Case] = []
+NAME = "billing"
+SUB, OTHER = SubscriptionSpec(NAME, SOURCE, SUBJECT), SubscriptionSpec("audit", SOURCE, SUBJECT)
+
+
+async def give_up(bus: Bus, name: str, count: int) -> None:
+    """Dead-letter the next deliveries, each after an attempt."""
+    async with Receiver.of(bus, name) as receiver:
+        for _ in range(count):
+            delivery = await receiver.next()
+            await delivery.start()
+            await delivery.dead_letter(f"no {delivery.event.id}")
+
+
+async def letters(bus: Bus, name: str | None = None) -> list[str]:
+    """The events of the dead letters."""
+    return [letter.event for letter in await bus.dead_letters.page(name)]
+
+
+@collect(CASES, "dead_letter_browse")
+async def dead_letters_are_browsed_by_pages(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB, OTHER])
+    await (await Leader.take(bus)).commit(*(event(number, f"object-{number}") for number in range(5)))
+    await give_up(bus, NAME, 5)
+    await give_up(bus, OTHER.name, 2)
+    found: list[DeadLetter] = []
+    while page := await bus.dead_letters.page(after=found[-1].id if found else "", limit=3):
+        assert len(page) <= 3
+        found += page
+    assert [letter.subscription for letter in found] == [NAME] * 5 + [OTHER.name] * 2
+    assert found[:5] == await bus.dead_letters.page(NAME)
+    for letter in found:
+        whole = await bus.dead_letters.letter(letter.id)
+        assert whole is not None
+        assert whole[0] == letter
+        assert letter.event.encode() in whole[1]
+        assert letter.reason == f"no {letter.event}"
+    for unknown in ("", "0", "x", "-1", "9" * 30):
+        assert await bus.dead_letters.letter(unknown) is None
+
+
+@collect(CASES, "dead_letter_browse", "order", "attempts")
+async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB, OTHER])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    await give_up(bus, NAME, 2)
+    await leader.commit(event(3), event(4, "b"))
+    ids = [letter.id for letter in await bus.dead_letters.page()]
+    assert await bus.dead_letters.redrive([*reversed(ids), ids[0]]) == {}
+    assert await letters(bus) == []
+    assert await pending(bus, NAME) == 4
+    async with Receiver.of(bus, NAME) as receiver:
+        assert sorted(await receiver.acked(2)) == sorted([event(3).id, event(4, "b").id])
+        delivery = await receiver.next()
+        assert (delivery.body, delivery.attempt) == (event(1).encode(), 1)
+        await delivery.start()
+        await delivery.nack(timedelta(0))
+        again = await receiver.next()
+        assert (again.event.id, again.attempt) == (event(1).id, 2)
+        await again.dead_letter("still not")
+        assert await receiver.acked(1) == [event(2).id]
+        await receiver.nothing(0.05)
+    assert await letters(bus, NAME) == [event(1).id]
+    assert await pending(bus, OTHER.name) == 4, "other subscriptions have nothing to do with it"
+
+
+@collect(CASES, "dead_letter_browse")
+async def what_cannot_be_redriven_stays_and_says_why(harness: Harness) -> None:
+    bus = await harness.open(max_pending=2)
+    await bus.register([SUB, OTHER])
+    await (await Leader.take(bus)).commit(event(1), event(2))
+    await give_up(bus, NAME, 2)
+    await give_up(bus, OTHER.name, 1)
+    await bus.prune(OTHER.name)
+    first, second, orphan = [letter.id for letter in await bus.dead_letters.page()]
+    refused = await bus.dead_letters.redrive([orphan, "no-such", first])
+    assert set(refused) == {orphan, "no-such"}
+    assert OTHER.name in refused[orphan]
+    await (await Leader.take(bus, term=2)).commit(event(3))
+    async with raises(BusFull):
+        await bus.dead_letters.redrive([second])
+    assert [letter.id for letter in await bus.dead_letters.page()] == [second, orphan]
+    await bus.register([OTHER])
+    assert await bus.dead_letters.redrive([orphan]) == {}
+    async with Receiver.of(bus, OTHER.name) as receiver:
+        assert await receiver.acked(1) == [event(1).id]
+
+
+@collect(CASES, "dead_letter_browse")
+async def purged_letters_are_gone(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    await (await Leader.take(bus)).commit(event(1, "a"), event(2, "b"), event(3, "c"))
+    await give_up(bus, NAME, 3)
+    one, two, _ = [letter.id for letter in await bus.dead_letters.page()]
+    assert await bus.dead_letters.purge([one, two, two, "no-such"]) == 2
+    assert await letters(bus) == [event(3, "c").id]
+    assert await pending(bus, NAME) == 0
+
+
+@collect(CASES, "replay", "order")
+async def a_replay_brings_settled_events_again_in_order_behind_what_is_pending(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB, OTHER])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2, "b"), event(3))
+    async with Receiver.of(bus, NAME) as receiver:
+        await receiver.acked(3)
+        await leader.commit(event(4))
+        replay = Replay(subscription=NAME)
+        assert (await bus.replayable(replay)).events == 4
+        assert await bus.replay(replay) == 4
+        assert await pending(bus, NAME) == 5
+        got = await receiver.acked(5)
+        assert [id_ for id_ in got if "uid-a" in id_] == [event(number).id for number in (4, 1, 3, 4)]
+        assert got.count(event(2, "b").id) == 1
+        await receiver.nothing(0.05)
+        assert (await bus.replayable(replay)).events == 4, "what was replayed is not counted again"
+    assert await pending(bus, OTHER.name) == 4
+
+
+@collect(CASES, "replay")
+async def a_replay_takes_only_what_meets_every_condition(harness: Harness) -> None:
+    bus = await harness.open()
+    elsewhere = SubscriptionSpec("else", SOURCE, "another-entry")
+    await bus.register([SUB, elsewhere])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1, "a"), event(2, "b"), event(3, "a", subject="another-entry"))
+    await asyncio.sleep(0.02)
+    middle = time.time()
+    await leader.commit(event(4, "b"), event(5, "a"))
+    async with Receiver.of(bus, NAME) as receiver:
+        await receiver.acked(4)
+        for replay, expected in (
+            (Replay(subscription=NAME, since=middle), [event(4, "b"), event(5, "a")]),
+            (Replay(subscription=NAME, first=event(2, "b").id), [event(2, "b"), event(4, "b"), event(5, "a")]),
+            (Replay(subscription=NAME, object=ObjectName("default", "a")), [event(1, "a"), event(5, "a")]),
+            (Replay(subscription=NAME, object=ObjectName("default", "a"), since=middle), [event(5, "a")]),
+            (Replay(subscription=NAME, object=ObjectName("", "a")), []),
+            (Replay(subscription=NAME, since=middle + 3600), []),
+        ):
+            found = await bus.replayable(replay)
+            assert found.events == await bus.replay(replay) == len(expected)
+            assert found.forgotten is None
+            assert sorted(await receiver.acked(len(expected))) == sorted(e.id for e in expected)
+        await receiver.nothing(0.05)
+
+
+@collect(CASES, "replay")
+async def a_replay_that_cannot_be_done_does_nothing(harness: Harness) -> None:
+    bus = await harness.open(max_pending=3)
+    await bus.register([SUB])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    async with Receiver.of(bus, NAME) as receiver:
+        await receiver.acked(1)
+        for replay, error in (
+            (Replay(subscription="nobody"), NoSubscription),
+            (Replay(subscription=NAME, first="changed.uid-a.99.ADD"), UsageError),
+        ):
+            async with raises(error):
+                await bus.replayable(replay)
+            async with raises(error):
+                await bus.replay(replay)
+        assert await bus.replay(Replay(subscription=NAME)) == 2
+        async with raises(Unavailable):
+            await bus.replay(Replay(subscription=NAME))
+        assert await pending(bus, NAME) == 3
+        await receiver.acked(3)

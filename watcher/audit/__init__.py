@@ -1,0 +1,1 @@
+"""The proof that nothing was lost: the inventory compared with the cluster."""

@@ -1,0 +1,151 @@
+"""The audit from outside, beside whoever leads: what the bus believes, held against the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.list_watch import Api
+from kubecdc.cluster.versions import older
+from kubecdc.errors import KubecdcError, Refused, first
+from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Elector, State, Term
+from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
+from kubecdc.watcher import watcher
+from kubecdc.watcher.audit.comparison import Difference, audit
+from kubecdc.watcher.capture.identity import Identity
+from kubecdc.watcher.capture.relist import DIFFERS, RanBackwards, of
+from kubecdc.watcher.manifest import EventSource
+from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.pipeline import first_of
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an audit found of the objects under one checkpoint."""
+
+    key: str
+    objects: int
+    differences: list[Difference]
+
+
+async def inspect(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, *, patience: float) -> list[Found]:
+    """Audit every checkpoint of the sources, waiting at most `patience` seconds for the watcher to come along.
+
+    Raises Refused for another cluster, ApiError, and KubecdcError where there is nothing to hold against the cluster.
+    """
+    uid = await Identity(cluster, Notices()).cluster()
+    found: list[Found] = []
+    for source in sources:
+        for name, entry in source.spec.resource.items():
+            base = f"{source.name}/{name}"
+            if entry.inventory == "none":
+                continue
+            checkpoints = await _under(bus, base)
+            found += [await _inspect(bus, checkpoint, cluster, uid, patience) for checkpoint in checkpoints]
+    return found
+
+
+async def _inspect(bus: Bus, checkpoint: Checkpoint, cluster: Cluster, uid: str, patience: float) -> Found:
+    key = checkpoint.key
+    state = await _quiet(bus, key, patience)
+    if uid and state.selection.cluster not in {"", uid}:
+        raise Refused(
+            f"{key}: the checkpoint was made for another cluster than {cluster.host}", hint="select the right context"
+        )
+
+    async def passed(version: str) -> None:
+        async def behind() -> bool:
+            now = await _state(bus, key)
+            return bool(now.listing) or older(now.position, version)
+
+        await _until_not(behind, patience, f"{key} has not come to version {version}")
+
+    try:
+        differences = await audit(Api(cluster, of(state.selection)), lambda: bus.checkpoints.inventory(key), passed)
+    except RanBackwards:
+        raise KubecdcError(
+            f"{key}: the cluster is older than the checkpoint: it was restored from a backup",
+            hint="`kubecdc watch` repairs that by itself when it connects again",
+        ) from None
+    return Found(key, len(await bus.checkpoints.inventory(key)), differences)
+
+
+async def mend(
+    bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector, *, patience: float
+) -> list[Found]:
+    """`inspect`, then have whoever leads repair what differs, and wait until it has.
+
+    Meanwhile this process stands for the lead as every watcher does: it waits while another leads, leads if nobody
+    does, and has handed over when this returns.
+    """
+    found: list[Found] = []
+
+    async def look() -> None:
+        found.extend(await inspect(bus, sources, cluster, patience=patience))
+        keys = [f.key for f in found if f.differences]
+        for key in keys:
+            await _mark(bus, key)
+        for key in keys:
+            await _quiet(bus, key, patience)
+
+    try:
+        await first_of(look(), watcher.run(bus, sources, cluster, elector))
+    except BaseExceptionGroup as group:
+        raise first(group) from group
+    return found
+
+
+async def _mark(bus: Bus, key: str) -> None:
+    """Ask for a list: the leader finds the mark when its next commit no longer follows."""
+    while True:
+        checkpoint = await bus.checkpoints.checkpoint(key)
+        if checkpoint is None or checkpoint.state is None:
+            return None
+        state = msgspec.structs.replace(checkpoint.state, listing=DIFFERS, timeline=checkpoint.state.timeline + 1)
+        delta = CheckpointDelta(follows=checkpoint.number, state=state)
+        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
+            return await bus.checkpoints.save(key, delta, term=Term(checkpoint.term, "kubecdc audit"))
+
+
+async def _under(bus: Bus, base: str) -> list[Checkpoint]:
+    found = [c for c in await bus.checkpoints.checkpoints() if c.state and _belongs(c.key, c.state, base)]
+    if not found:
+        raise KubecdcError(f"{base} has no checkpoint yet", hint="start `kubecdc watch` first")
+    return found
+
+
+def _belongs(key: str, state: State, base: str) -> bool:
+    return key in {base, f"{base}/{state.selection.namespace}"}
+
+
+async def _state(bus: Bus, key: str) -> State:
+    checkpoint = await bus.checkpoints.checkpoint(key)
+    if checkpoint and checkpoint.state:
+        return checkpoint.state
+    raise KubecdcError(f"the checkpoint {key} is gone: it was reset meanwhile", hint="run the audit again")
+
+
+async def _quiet(bus: Bus, key: str, patience: float) -> State:
+    """The state once no list is under way."""
+
+    async def listing() -> bool:
+        return bool((await _state(bus, key)).listing)
+
+    await _until_not(listing, patience, f"{key} has not finished its list")
+    return await _state(bus, key)
+
+
+async def _until_not(condition: Callable[[], Awaitable[bool]], patience: float, what: str) -> None:
+    try:
+        async with asyncio.timeout(patience):
+            while await condition():  # noqa: ASYNC110 - the condition is another process's
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise KubecdcError(f"{what} within {patience:g} s", hint="is `kubecdc watch` running?") from None

@@ -1,0 +1,1 @@
+"""From a list or watch to commits: entries, filters, the checkpoint, gaps."""

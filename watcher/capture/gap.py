@@ -1,0 +1,54 @@
+"""Telling people of a gap: log, metric, and a Kubernetes Event. The bus has its record, made with the last commit."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+import structlog
+
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError
+from kubecdc.storage.contracts import Gap
+from kubecdc.watcher import metrics
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.ongoing_problems import Notices
+
+log = structlog.get_logger()
+
+
+async def report(gap: Gap, entry: Entry, cluster: Cluster, notices: Notices) -> None:
+    """Say once, in each place people look, that versions may have been collapsed."""
+    metrics.GAPS.labels(entry.key, gap.reason).inc()
+    metrics.SYNTHETIC.labels(entry.key).inc(gap.synthetic)
+    facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
+    log.warning("gap repaired", watch=entry.key, **facts)
+    try:
+        await cluster.post(f"/api/v1/namespaces/{entry.namespace or 'default'}/events", _event(gap, entry))
+    except ApiError as e:
+        # For people only: without the right to create it, nothing else is lost.
+        notices.remark("gaps are not written as Kubernetes Events", reason=str(e), fix="grant create on events")
+
+
+def _event(gap: Gap, entry: Entry) -> dict[str, object]:
+    namespace = entry.namespace or "default"
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"kubecdc.{secrets.token_hex(8)}", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "EventSource",
+            "name": entry.source,
+            "namespace": namespace,
+        },
+        "reason": "GapRepaired",
+        "message": f"{entry.key}: {gap.reason}; versions after {gap.since or 'the start'} up to {gap.until} may have "
+        f"been collapsed, {gap.synthetic} synthetic events were made",
+        "type": "Warning",
+        "source": {"component": "kubecdc"},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }

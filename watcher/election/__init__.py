@@ -1,0 +1,1 @@
+"""Which process leads: the holder of a Lease."""

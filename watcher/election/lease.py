@@ -1,0 +1,148 @@
+"""The Lease object (coordination.k8s.io/v1), and how it is read and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from kubecdc.cluster import named_object
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import Malformed
+from kubecdc.cluster.named_object import NamedObject
+from kubecdc.cluster.objects import UNREADABLE
+from kubecdc.cluster.resource import Resource
+
+EPOCH = "kubecdc.io/epoch"
+VERBS = named_object.VERBS  # that electing takes
+ROLE = "kubecdc-leases"
+_EPOCH = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    uid: str = ""
+    resource_version: str = ""
+    annotations: dict[str, str] | None = None
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class _Lease(msgspec.Struct):
+    metadata: _Meta
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A Lease as the server has it. ``document`` is all of it: what is not ours is written back as it was."""
+
+    document: Mapping[str, Any]
+    version: tuple[str, str]  # uid and resourceVersion: each write makes another
+    holder: str  # "" = nobody
+    duration: int | None  # seconds
+    acquired: str
+    transitions: int
+    epoch: int  # 0 where there is none
+
+
+def decode(text: bytes) -> Lease:
+    """The Lease in an answer. Raises Malformed."""
+    try:
+        document = msgspec.json.decode(text, type=dict[str, Any])
+        lease = msgspec.convert(document, _Lease)
+    except UNREADABLE as e:
+        raise Malformed(f"the API server's answer is no Lease: {e}") from e
+    meta, spec = lease.metadata, lease.spec
+    epoch = (meta.annotations or {}).get(EPOCH, "")
+    return Lease(
+        document,
+        (meta.uid, meta.resource_version),
+        spec.holder_identity or "",
+        spec.lease_duration_seconds,
+        spec.acquire_time or "",
+        spec.lease_transitions or 0,
+        int(epoch) if _EPOCH.fullmatch(epoch) else 0,
+    )
+
+
+def micro_time(time: datetime) -> str:
+    """Kubernetes' MicroTime: ``2026-01-02T03:04:05.000000Z``."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def written(
+    before: Lease | None, *, holder: str, duration: int, acquired: str, renewed: str, transitions: int, epoch: int
+) -> dict[str, Any]:
+    """The document to write over ``before``, or to create. The spec is replaced whole, as client-go does."""
+    metadata = dict(before.document["metadata"]) if before else {}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), EPOCH: str(epoch)}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": metadata,
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": duration,
+            "acquireTime": acquired,
+            "renewTime": renewed,
+            "leaseTransitions": transitions,
+        },
+    }
+
+
+class Leases(Protocol):
+    """One Lease on a server with optimistic concurrency. No call takes longer than ``seconds``. All raise ApiError
+    (409 where the Lease is not as it was read) and Malformed."""
+
+    async def get(self, *, seconds: float) -> Lease | None:
+        """The Lease; None if there is none."""
+        ...
+
+    async def create(self, document: dict[str, Any], *, seconds: float) -> Lease: ...
+
+    async def update(self, document: dict[str, Any], *, seconds: float) -> Lease:
+        """Replace it, if its uid and resourceVersion still are the document's; 404 or 409 if not."""
+        ...
+
+
+class ClusterLeases:
+    """The Lease of a name in a cluster."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+        self._object = NamedObject(
+            cluster,
+            resource(namespace),
+            name,
+            what="Lease",
+            role=ROLE,
+            elsewhere="name another one with --lease-namespace",
+        )
+
+    async def get(self, *, seconds: float) -> Lease | None:
+        text = await self._object.get(seconds=seconds)
+        return None if text is None else decode(text)
+
+    async def create(self, document: dict[str, Any], *, seconds: float) -> Lease:
+        return decode(await self._object.create(document, seconds=seconds))
+
+    async def update(self, document: dict[str, Any], *, seconds: float) -> Lease:
+        return decode(await self._object.replace(document, seconds=seconds))
+
+
+def resource(namespace: str) -> Resource:
+    """The Leases of a namespace."""
+    return Resource("coordination.k8s.io", "v1", "leases", namespace)
+
+
+def grant(namespace: str) -> str:
+    """The kubectl commands that let a service account elect."""
+    return named_object.grant(resource(namespace), ROLE)

@@ -1,0 +1,182 @@
+"""The Sensor: which events run which triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from kubecdc.manifest import units
+from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
+from kubecdc.manifest.model import NOT_YET, Manifest, Model
+from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
+from kubecdc.workers.triggers.http.manifest import Http
+from kubecdc.workers.triggers.log.manifest import Log
+
+DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as Argo
+
+
+def _go_duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise invalid("must be a duration such as 10s, or a whole number of nanoseconds")
+    try:
+        length = units.nanoseconds(value) if isinstance(value, int) else units.duration(value)
+    except ValueError as e:
+        raise invalid(str(e), "write it like 500ms, 10s or 1m") from e
+    if length < timedelta():
+        raise invalid("must not be below 0")
+    return length
+
+
+class Dependency(Model):
+    """The event a Sensor waits for."""
+
+    unsupported: ClassVar[Mapping[str, str]] = not_yet("filters", "filtersLogicalOperator", "transform")
+
+    name: Printable
+    event_source_name: Printable
+    event_name: Printable
+
+
+TRIGGER_TYPES = ("log", "http")
+OTHER_TYPES = (
+    "k8s", "argoWorkflow", "awsLambda", "custom", "kafka", "nats", "slack", "openWhisk", "azureEventHubs",
+    "azureServiceBus", "pulsar", "email",
+)  # fmt: skip
+
+
+class TriggerTemplate(Model):
+    """What a trigger does: exactly one of `TRIGGER_TYPES`."""
+
+    unsupported: ClassVar[Mapping[str, str]] = {
+        **{name: f"trigger type `{name}` is not supported" for name in OTHER_TYPES},
+        **not_yet("conditionsReset"),
+    }
+
+    name: Printable
+    conditions: str = ""
+    log: Log | None = None
+    http: Http | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_log(cls, raw: Any) -> Any:
+        return {**raw, "log": {}} if isinstance(raw, dict) and raw.get("log", ...) is None else raw
+
+    @model_validator(mode="after")
+    def _one_type(self) -> Self:
+        given = [name for name in TRIGGER_TYPES if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise invalid(f"has {len(given)} types: {', '.join(given)}", "make a trigger of each")
+        if not given:
+            raise invalid("has no trigger type", "add `log: {}` or `http: {url: …}`")
+        return self
+
+
+class StatusPolicy(Model):
+    """The HTTP statuses that are a success."""
+
+    allow: Items[Annotated[int, Field(ge=100, le=599)]]
+
+    @field_validator("allow")
+    @classmethod
+    def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise invalid("is empty: no answer would ever be a success")
+        return value
+
+
+class Policy(Model):
+    """When a trigger that ran counts as a success."""
+
+    status: StatusPolicy | None = None
+    k8s: Any = Field(None, alias="k8s")  # read only to refuse it
+
+
+class RetryStrategy(Model):
+    """Attempts in process: ``steps`` in all, ``duration * factor**i`` apart, up to ``jitter`` of it longer."""
+
+    steps: int = Field(DEFAULT_STEPS, ge=0)
+    duration: Annotated[timedelta, BeforeValidator(_go_duration)] = timedelta(seconds=1)
+    factor: float = Field(1.0, ge=0, allow_inf_nan=False)
+    jitter: float = Field(1.0, ge=0, allow_inf_nan=False)
+
+    @field_validator("steps")
+    @classmethod
+    def _default(cls, value: int) -> int:
+        return value or DEFAULT_STEPS
+
+
+class Trigger(Model):
+    """A trigger and how often it is tried. The ``dest`` of its ``parameters`` is relative to the template."""
+
+    unsupported: ClassVar[Mapping[str, str]] = not_yet("rateLimit", "dlqTrigger")
+
+    template: TriggerTemplate
+    parameters: Items[Parameter] = ()
+    policy: Policy = Policy()
+    retry_strategy: RetryStrategy | None = None
+    at_least_once: bool | None = None
+
+    @field_validator("policy")
+    @classmethod
+    def _fits(cls, value: Policy, info: ValidationInfo) -> Policy:
+        if "template" in info.data and value.k8s is not None:
+            raise invalid("`k8s` is for triggers that make Kubernetes objects, which are not supported yet")
+        return value
+
+    @property
+    def name(self) -> str:
+        """``template.name``."""
+        return self.template.name
+
+
+class SensorSpec(Model):
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"template", "replicas", "revisionHistoryLimit", "errorOnFailedRound"}
+    )
+
+    dependencies: Items[Dependency]
+    triggers: Items[Trigger]
+    event_bus_name: BusName = DEFAULT_BUS
+    logging_fields: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("dependencies")
+    @classmethod
+    def _one(cls, value: tuple[Dependency, ...]) -> tuple[Dependency, ...]:
+        if not value:
+            raise invalid("is empty: a Sensor needs a dependency")
+        if len(value) > 1:
+            raise invalid(
+                f"has {len(value)} dependencies: `conditions` over several {NOT_YET}",
+                "make a Sensor of each dependency",
+            )
+        return value
+
+    @field_validator("triggers")
+    @classmethod
+    def _some(cls, value: tuple[Trigger, ...]) -> tuple[Trigger, ...]:
+        if not value:
+            raise invalid("is empty: a Sensor without a trigger does nothing")
+        return value
+
+
+class Sensor(Manifest):
+    """Runs its triggers for the events of its dependency."""
+
+    kind: Literal["Sensor"]
+    spec: SensorSpec
+
+    @property
+    def dependency(self) -> Dependency:
+        """The only one."""
+        return self.spec.dependencies[0]
+
+    def subscription(self, trigger: Trigger) -> str:
+        """The name of the trigger's subscription in the bus: ``<sensor>/<trigger>``."""
+        return f"{self.name}/{trigger.name}"

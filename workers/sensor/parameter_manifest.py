@@ -1,0 +1,45 @@
+"""Parameters as a manifest writes them: where a value comes from, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from kubecdc.manifest.fields import WritePath, read_path, write_path
+from kubecdc.manifest.model import NOT_YET, Model
+
+OptionalReadPath = Annotated[str, AfterValidator(lambda path: path and read_path(path))]
+OptionalWritePath = Annotated[str, AfterValidator(lambda path: path and write_path(path))]
+
+
+def not_yet(*names: str) -> dict[str, str]:
+    """The sentences that refuse fields which are known and not built."""
+    return {name: f"`{name}` {NOT_YET}" for name in names}
+
+
+class ParameterSource(Model):
+    """Where a value comes from. ``data_key`` and ``context_key`` are gjson paths in the event's data and attributes."""
+
+    unsupported: ClassVar[Mapping[str, str]] = not_yet("contextTemplate", "dataTemplate")
+
+    dependency_name: str = Field(min_length=1)
+    context_key: OptionalReadPath = ""
+    data_key: OptionalReadPath = ""
+    value: str | None = None
+    use_raw_data: bool = False
+
+
+class PayloadParameter(Model):
+    """A value and where it goes; with an empty ``dest`` it is the whole body."""
+
+    src: ParameterSource
+    dest: OptionalWritePath = ""
+    operation: Literal["", "overwrite", "append", "prepend"] = ""
+
+
+class Parameter(PayloadParameter):
+    """A value and where it goes, an sjson path."""
+
+    dest: WritePath

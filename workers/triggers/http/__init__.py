@@ -1,0 +1,1 @@
+"""The ``http`` trigger: one request for each event."""

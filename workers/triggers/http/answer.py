@@ -1,0 +1,46 @@
+"""What an HTTP answer means for the event.
+
+The table is Knative's data plane specification (knative.dev/specs, eventing/data-plane.md), with 425 beside 429:
+2xx done; 404, 408, 409, 425, 429, 5xx and anything unknown again later; other 4xx, and 1xx and 3xx, never.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+
+RETRIED = frozenset({404, 408, 409, 425, 429})
+LONGEST_RETRY_AFTER = 3600.0  # seconds: a peer cannot park an object's events for longer by one answer
+_SECONDS = re.compile(r"\d{1,10}", re.ASCII)
+
+
+def succeeded(status: int, allow: Collection[int]) -> bool:
+    """Whether the peer did it. ``allow`` is ``policy.status.allow``: if given, exactly those statuses are success."""
+    return status in allow or (not allow and 200 <= status < 300)
+
+
+def judge(status: int, retry_after: float | None, allow: Collection[int], reason: str) -> Outcome:
+    """The outcome. ``allow`` as in `succeeded`."""
+    if succeeded(status, allow):
+        return Success()
+    if status in RETRIED or 200 <= status < 300 or status >= 500:
+        return Retry(reason, retry_after)
+    return Failure(reason)
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3): a number, or a date. None if it says nothing."""
+    if not value:
+        return None
+    if _SECONDS.fullmatch(value.strip()):
+        return min(float(value), LONGEST_RETRY_AFTER)
+    try:
+        date = parsedate_to_datetime(value)
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds.total_seconds(), 0.0), LONGEST_RETRY_AFTER)

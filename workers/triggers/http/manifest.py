@@ -1,0 +1,113 @@
+"""The ``http`` trigger as a manifest writes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from kubecdc.manifest.fields import Items, invalid
+from kubecdc.manifest.model import Model
+from kubecdc.manifest.secrets import KeyRef, Tls
+from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
+
+Method = Literal["GET", "DELETE", "PATCH", "POST", "PUT"]
+DEFAULT_TIMEOUT = 60
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]*")
+
+
+def sendable(value: str) -> bool:
+    """Whether a header can carry the text."""
+    return value.isprintable()
+
+
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise invalid(f"{name!r} is not a header name")
+    return name
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+
+
+class ValueFrom(Model):
+    """The place of a header's value: exactly one."""
+
+    secret_key_ref: KeyRef | None = None
+    config_map_key_ref: KeyRef | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
+            raise invalid("needs exactly one of `secretKeyRef` and `configMapKeyRef`")
+        return self
+
+
+class SecureHeader(Model):
+    """A header whose value no manifest shows."""
+
+    name: HeaderName
+    value_from: ValueFrom
+
+
+class DynamicHeader(Model):
+    """A header whose value comes from the event; ``dest`` is its name, not a path."""
+
+    src: ParameterSource
+    dest: HeaderName
+    operation: Literal["", "overwrite"] = ""
+
+
+class BasicAuth(Model):
+    """HTTP basic authentication; the half that is not given is empty."""
+
+    username: KeyRef | None = None
+    password: KeyRef | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.username is None and self.password is None:
+            raise invalid("needs `username` or `password`")
+        return self
+
+
+class Http(Model):
+    """Makes an HTTP request. Without ``payload`` the body is the event's data. ``timeout`` is in seconds."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"serverURL": "url", "body": "payload"}
+
+    url: str = Field(min_length=1)
+    method: Method = "POST"
+    headers: dict[str, str] = Field(default_factory=dict)
+    dynamic_headers: Items[DynamicHeader] = ()
+    secure_headers: Items[SecureHeader] = ()
+    basic_auth: BasicAuth | None = None
+    host: str = ""
+    tls: Tls | None = None
+    payload: Items[PayloadParameter] = ()
+    parameters: Items[Parameter] = ()
+    timeout: int = Field(DEFAULT_TIMEOUT, ge=0)
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, content in value.items():
+            _header_name(name)
+            if not sendable(content):
+                raise invalid(f"the value of header `{name}` has characters that cannot be sent")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not _HOST.fullmatch(value):
+            raise invalid(f"{value!r} is not a host", "write it like example.com or example.com:8443")
+        return value
+
+    @field_validator("timeout")
+    @classmethod
+    def _default(cls, value: int) -> int:
+        return value or DEFAULT_TIMEOUT

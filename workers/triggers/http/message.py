@@ -1,0 +1,136 @@
+"""The HTTP request that an event makes: address, headers and body."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+from yarl import URL
+
+from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.triggers.http import cloudevents
+from kubecdc.workers.triggers.http.manifest import Http, SecureHeader, sendable
+
+HIDDEN = "***"
+_NO_BODY = frozenset({"GET", "DELETE"})  # unless the manifest has a payload: proxies refuse a GET with a body
+_OURS = frozenset({"idempotency-key"})  # and ce-*: consumers rely on them, so a manifest does not replace them
+_FRAMING = frozenset({"content-length", "transfer-encoding"})  # follow from the body, as in Go
+
+
+class BadUrl(Exception):
+    """The address that a manifest or its parameters make cannot be called."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent. ``secrets`` are the values that stand in it and are shown to nobody."""
+
+    method: str
+    url: URL
+    headers: dict[str, str]
+    body: bytes | None
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """Method and address, for people, without what may be secret in the latter."""
+        return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
+
+    def hide(self, text: str) -> str:
+        """The text without the secrets: a peer may repeat what it was sent."""
+        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def preview(self) -> dict[str, object]:
+        """The request as JSON values; a body that is JSON stays it."""
+        body: object = None
+        if self.body is not None:
+            try:
+                body = msgspec.Raw(msgspec.json.format(self.body, indent=-1))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                body = self.body.decode(errors="replace")
+        return {"method": self.method, "url": str(self.url), "headers": self.headers, "body": body}
+
+
+def compose(request: TriggerRequest, mounts: Mounts | None) -> Message:
+    """The message of an event. Without mounts it is for the eye: each secret is `HIDDEN`, and nothing is read.
+
+    Of headers with one name the last wins: ours, ``headers``, ``dynamicHeaders``, ``secureHeaders``, ``basicAuth``.
+    Those that a consumer recognises a repetition by are ours in any case. Raises BadUrl, Unreadable.
+    """
+    http = request.template.http
+    assert http is not None
+    url = _url(http.url)
+    secrets: list[str] = [url.password] if url.password else []
+    fields: dict[str, tuple[str, str]] = {}
+
+    def put(name: str, value: str) -> None:
+        fields[name.lower()] = name, value
+
+    put("Content-Type", "application/json")
+    if request.event.traceparent:
+        put("traceparent", request.event.traceparent)
+    for name, value in (*http.headers.items(), *request.headers.items()):
+        put(name, value)
+    if http.host:
+        put("Host", http.host)
+    for header in http.secure_headers:
+        value = _secure(header, mounts) if mounts else HIDDEN
+        secrets.append(value)
+        put(header.name, value)
+    if http.basic_auth:
+        parts = list(_basic_auth(http, mounts)) if mounts else []
+        value = base64.b64encode(":".join(parts).encode()).decode() if mounts else HIDDEN
+        secrets += [*parts, value]
+        put("Authorization", f"Basic {value}")
+    if "authorization" in fields:
+        url = url.with_user(None)  # as in Go: the header goes before what stands in the address
+    elif mounts is None and url.password:
+        url = url.with_password(HIDDEN)
+    headers = dict(field for key, field in fields.items() if key not in _OURS | _FRAMING and not key.startswith("ce-"))
+    headers |= cloudevents.headers(request.event)
+    headers["Idempotency-Key"] = cloudevents.encode(request.idempotency_key)
+    return Message(http.method, url, headers, _body(request, http), tuple(secrets))
+
+
+def _url(text: str) -> URL:
+    try:
+        url = URL(text)
+        _ = url.port  # is checked when it is asked for
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        masked = re.sub(r".*@", f"{HIDDEN}@", re.split(r"[?#]", text, maxsplit=1)[0])
+        raise BadUrl(f"the url is not valid: {masked[:200]!r}")
+    return url
+
+
+def _secure(header: SecureHeader, mounts: Mounts) -> str:
+    secret, config = header.value_from.secret_key_ref, header.value_from.config_map_key_ref
+    if secret is not None:
+        value = mounts.secret(secret)
+    else:
+        assert config is not None  # exactly one, says the model
+        value = mounts.config(config)
+    if not sendable(value):
+        ref = secret or config
+        assert ref is not None
+        raise Unreadable(f"`{ref.key}` of `{ref.name}` has characters that header `{header.name}` cannot carry")
+    return value
+
+
+def _basic_auth(http: Http, mounts: Mounts) -> Iterator[str]:
+    assert http.basic_auth is not None
+    for ref in (http.basic_auth.username, http.basic_auth.password):
+        yield mounts.secret(ref) if ref else ""
+
+
+def _body(request: TriggerRequest, http: Http) -> bytes | None:
+    if request.payload is not None:
+        return request.payload
+    return None if http.method in _NO_BODY else bytes(request.event.data)

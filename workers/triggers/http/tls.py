@@ -1,0 +1,82 @@
+"""TLS as a manifest asks for it, and its errors in words."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+
+from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.manifest.secrets import KeyRef, Tls
+
+
+class TlsContext:
+    """The context of a trigger, made again when one of its files has changed.
+
+    A connection belongs to the context that it was opened with, so requests go on with the new files at once.
+    """
+
+    def __init__(self, manifest: Tls | None, mounts: Mounts) -> None:
+        self._manifest = manifest
+        self._mounts = mounts
+        self._files: list[bytes] = []
+        self._context: ssl.SSLContext | None = None
+
+    def get(self) -> ssl.SSLContext | bool:
+        """What to connect with; True is the library's own, with the system's authorities. Raises Unreadable."""
+        tls = self._manifest
+        if tls is None:
+            return True
+        authority = None if tls.insecure_skip_verify else tls.ca_cert_secret
+        refs = [ref for ref in (authority, tls.client_cert_secret, tls.client_key_secret) if ref]
+        files = [self._mounts.secret_bytes(ref) for ref in refs]
+        if self._context is None or files != self._files:
+            self._context = None  # what is half rotated does not load, and is then read again
+            self._context, self._files = self._make(tls, authority), files
+        return self._context
+
+    def _make(self, tls: Tls, authority: KeyRef | None) -> ssl.SSLContext:
+        path = self._mounts.secret_path
+        try:
+            context = ssl.create_default_context(cafile=path(authority) if authority else None)
+        except (ssl.SSLError, OSError) as e:
+            raise _unusable(authority, "a certificate in PEM", e) from e
+        if authority:
+            # Python 3.13 refuses what many a private authority leaves out, and Go does not mind.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if tls.client_cert_secret and tls.client_key_secret:
+            try:  # without a password of ours, OpenSSL asks for one on the terminal
+                context.load_cert_chain(path(tls.client_cert_secret), path(tls.client_key_secret), lambda: "")
+            except (ssl.SSLError, OSError, ValueError) as e:
+                fit = f"a certificate in PEM that fits key `{tls.client_key_secret.key}`"
+                raise _unusable(tls.client_cert_secret, fit, e) from e
+        return context
+
+
+def _unusable(ref: KeyRef | None, wanted: str, error: Exception) -> Unreadable:
+    what = f"key `{ref.key}` of Secret `{ref.name}`" if ref else "the system's certificate store"
+    return Unreadable(f"{what} is not {wanted}: {_words(error)}")
+
+
+def trouble(error: BaseException) -> str:
+    """What went wrong with TLS, in words; "" if it was something else."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate is not accepted: {error.verify_message}; "
+            "name its authority with `tls.caCertSecret`, or correct the address"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {_words(error)}"
+    return ""
+
+
+def _words(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(reason).replace("_", " ").lower()

@@ -1,0 +1,143 @@
+"""The ``http`` trigger: one request per event."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+
+import aiohttp
+
+from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.manifest.secrets import Tls
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.triggers.http.answer import judge, retry_after, succeeded
+from kubecdc.workers.triggers.http.message import BadUrl, Message, compose
+from kubecdc.workers.triggers.http.tls import TlsContext, trouble
+
+ANSWER_BYTES = 64 * 1024  # of an answer that are read; what has more loses its connection
+ANSWER_SECONDS = 5.0  # the status has decided by then: the rest only lets the connection be used again
+SHOWN_CHARACTERS = 200  # of a bad answer, in the reason of the dead letter
+IDLE_SECONDS = 4.0  # below the 5 s after which common servers (Node.js, uvicorn) close an idle connection
+
+
+class HttpTrigger:
+    """Sends the event and judges the answer by its status. Redirects are not followed: a POST would become a GET."""
+
+    def __init__(
+        self,
+        *,
+        allow: Collection[int] = (),
+        tls: Tls | None = None,
+        mounts: Mounts | None = None,
+        concurrency: int = 64,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._allow = frozenset(allow)
+        self._mounts = mounts or Mounts()
+        self._tls = TlsContext(tls, self._mounts)
+        self._concurrency = concurrency
+        self._now = now
+        self._session: aiohttp.ClientSession | None = None
+
+    async def execute(self, request: TriggerRequest) -> Outcome:
+        """Make the request once. Its deadline is the manifest's ``timeout``.
+
+        What is secret is read anew for each, and stands in no outcome.
+        """
+        try:
+            message = compose(request, self._mounts)
+            context = self._tls.get()
+        except BadUrl as e:
+            return Failure(str(e))
+        except Unreadable as e:
+            return Retry(str(e))
+        http = request.template.http
+        assert http is not None
+        return await self._send(message, context, http.timeout)
+
+    async def _send(self, message: Message, context: ssl.SSLContext | bool, seconds: int) -> Outcome:
+        try:
+            async with self._open().request(
+                message.method,
+                message.url,
+                data=message.body,
+                headers=message.headers,
+                allow_redirects=False,
+                ssl=context,
+                timeout=_total(seconds),
+            ) as answer:
+                return await self._judge(answer, message)
+        except TimeoutError:
+            return Retry(f"{message.where}: no answer within {seconds} s")
+        except aiohttp.InvalidURL:  # its text is the address, secrets and all
+            return Failure(f"{message.where}: the url is not valid")
+        except (aiohttp.ClientError, OSError) as e:  # before ValueError, which a certificate that is refused is too
+            reason = trouble(e) or message.hide(str(e)) or type(e).__name__
+            return Retry(f"{message.where}: {reason}")
+        except ValueError as e:  # what the library would not send
+            return Failure(f"{message.where}: {message.hide(str(e))}")
+
+    async def _judge(self, answer: aiohttp.ClientResponse, message: Message) -> Outcome:
+        start = await _read(answer)
+        if succeeded(answer.status, self._allow):
+            return Success()
+        shown = message.hide(start.decode(errors="replace"))[:SHOWN_CHARACTERS]
+        status = message.hide(f"{answer.status} {answer.reason or ''}".rstrip())
+        after = retry_after(answer.headers.get("Retry-After"), self._now())
+        reason = f"{message.where}: {status}" + (f": {shown}" if shown else "")
+        return judge(answer.status, after, self._allow, reason)
+
+    def preview(self, request: TriggerRequest) -> dict[str, object]:
+        """The request that `execute` would make, without what is secret. Raises BadUrl."""
+        return compose(request, None).preview()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:  # made on the loop that uses it
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=IDLE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # an answer is not worth unpacking
+                headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+@cache
+def _total(seconds: int) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds)
+
+
+def _user_agent() -> str:
+    try:
+        return f"kubecdc/{metadata.version('kubecdc')}"
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "kubecdc"
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The start of the answer. The connection goes back to the pool only if that was all of it."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        if answer.content.is_eof():  # it came with the status, as most do: nothing to wait for
+            return answer.content.read_nowait()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            async for chunk in answer.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > ANSWER_BYTES:
+                    answer.close()
+                    break
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        answer.close()  # the status is known, and that is what counts
+    return b"".join(chunks)

@@ -1,0 +1,1 @@
+"""The ``log`` trigger: one line for each event."""
