@@ -1,8 +1,9 @@
 """Entries in namespaces that come and go: one watch, with its own checkpoint, for each that is in the selection.
 
-A namespace that starts to match `namespaceSelector` is a first list; one that stops gives a `deselected` DELETE for
-each object known. The namespaces need no checkpoint: what was watched stands in the checkpoints of the bus, and is
-compared with what should be watched at each start, and after each break.
+A namespace that starts to match `namespaceSelector` is a first list; one that stops is read to its end, then gives a
+`deselected` DELETE for each object known (`ending`). That takes seconds, and no other namespace waits for it. The
+namespaces need no checkpoint: what was watched stands in the checkpoints of the bus, and is compared with what should
+be watched at each start, and after each break.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from kubecdc.cluster.resource import Resource
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.watcher import ending
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher.capture.checkpoint_writer import Journal
-from kubecdc.watcher.capture.relist import leave, pages
+from kubecdc.watcher.capture.relist import pages
 from kubecdc.watcher.ongoing_problems import Notices
 from kubecdc.watcher.pipeline import BACKOFF, Watch
 
 log = structlog.get_logger()
 
+ENDS = 16  # at a time
 PAUSE_SECONDS = 1.0  # before the namespaces are listed again, so that a server that closes at once is not stormed
 TROUBLE = (Unavailable, Malformed, CommitMismatch)  # all of it passes, or an operator mends it
 MakeWatch = Callable[[str, str], Watch]  # for a namespace ("" = all) and the key of its checkpoint
@@ -42,23 +45,41 @@ class Places:
         self.bus = bus
         self.notices = notices
         self.entry = entry
+        self._ends = asyncio.Semaphore(ENDS)
 
     def key(self, namespace: str) -> str:
         """The checkpoint of a namespace that is watched apart."""
         return f"{self.base}/{namespace}"
 
+    async def others(self, keys: set[str]) -> dict[str, str]:
+        """Where else the entry was watched before: the namespace of each such checkpoint, by key."""
+        found: dict[str, str] = {}
+        for checkpoint in await self.bus.checkpoints.checkpoints():
+            if checkpoint.state is None or checkpoint.key in keys:
+                continue
+            namespace = checkpoint.state.selection.namespace
+            if checkpoint.key in {self.base, self.key(namespace)}:
+                found[checkpoint.key] = namespace
+        return found
+
     async def leave_others(self, keys: set[str]) -> None:
         """Leave where the entry was watched before. First the old end, then the new beginning: an object of both
         would end after it began."""
-        for checkpoint in await self.bus.checkpoints.checkpoints():
-            state = checkpoint.state
-            if state is None or checkpoint.key in keys:
-                continue
-            if checkpoint.key in {self.base, self.key(state.selection.namespace)}:
-                await self.leave(state.selection.namespace, checkpoint.key)
+        others = await self.others(keys)
+        ends = [asyncio.create_task(self.leave(namespace, key)) for key, namespace in others.items()]
+        try:
+            await asyncio.gather(*ends)
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
 
     async def leave(self, namespace: str, key: str) -> None:
-        """Announce the end of what is known under a checkpoint, and forget it."""
+        """Read what was watched under a checkpoint to its end, announce the end of what is known, and forget it."""
+        async with self._ends:
+            await self._leave(namespace, key)
+
+    async def _leave(self, namespace: str, key: str) -> None:
         watch = self.make(namespace, key)
         cluster = await watch.identity.cluster()
         journal = await Journal.open(watch.entry, self.bus, watch.term, self.notices, cluster=cluster)
@@ -66,7 +87,7 @@ class Places:
             return
         await watch.identity.require_same(journal, cluster)
         log.info("no longer watched", watch=key)
-        await leave(journal, watch.api, self.notices)
+        await ending.end(watch, journal)
         await self.bus.checkpoints.reset(key)
 
 
@@ -99,6 +120,7 @@ class SelectedNamespaces:
         self._api = Api(cluster, Resource("", "v1", "namespaces", labels=selector))
         self._name = f"{places.base} (namespaces)"
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """For ever. Raises LeadershipLost, Refused."""
@@ -126,8 +148,13 @@ class SelectedNamespaces:
             version = page.version
             selected |= {item.meta.name for item in page.items}
         for namespace in self._running.keys() - selected:
-            await self._end(namespace)
-        await self._places.leave_others({self._places.key(namespace) for namespace in selected})
+            self._end(namespace, tasks)
+        mine = {self._places.key(namespace) for namespace in selected | self._ending.keys()}
+        for key, namespace in (await self._places.others(mine)).items():
+            if key == self._places.key(namespace):
+                self._leave(namespace, tasks)
+            else:
+                await self._places.leave(namespace, key)  # what is in the selection now may have been there too
         for namespace in sorted(selected):
             self._begin(namespace, tasks)
         async with aclosing(self._api.watch(version)) as stream:
@@ -135,18 +162,41 @@ class SelectedNamespaces:
                 self._places.notices.over(self._name)
                 for change in changes:
                     if change.type == "DELETED":
-                        await self._end(change.meta.name)
+                        self._end(change.meta.name, tasks)
                     elif change.type != "BOOKMARK":
                         self._begin(change.meta.name, tasks)
 
     def _begin(self, namespace: str, tasks: asyncio.TaskGroup) -> None:
         if namespace not in self._running:
-            watch = self._places.make(namespace, self._places.key(namespace))
-            self._running[namespace] = tasks.create_task(watch.run())
+            self._running[namespace] = tasks.create_task(self._watch(namespace, self._ending.get(namespace)))
 
-    async def _end(self, namespace: str) -> None:
-        task = self._running.pop(namespace, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
-        await self._places.leave(namespace, self._places.key(namespace))
+    async def _watch(self, namespace: str, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})  # selected again while it is being left: first the old end
+        await self._places.make(namespace, self._places.key(namespace)).run()
+
+    def _end(self, namespace: str, tasks: asyncio.TaskGroup) -> None:
+        watch = self._running.pop(namespace, None)
+        if watch is not None:
+            watch.cancel()
+            if namespace not in self._ending:  # else it has not begun
+                self._leave(namespace, tasks, watch)
+
+    def _leave(self, namespace: str, tasks: asyncio.TaskGroup, watch: asyncio.Task[None] | None = None) -> None:
+        """Beside all others: reading to the end takes its time."""
+        self._ending[namespace] = tasks.create_task(self._leave_at_last(namespace, watch))
+
+    async def _leave_at_last(self, namespace: str, watch: asyncio.Task[None] | None) -> None:
+        if watch is not None:
+            await asyncio.wait({watch})
+        key, failures = self._places.key(namespace), 0
+        while True:
+            try:
+                await self._places.leave(namespace, key)
+                break
+            except TROUBLE as e:
+                failures += 1
+                self._places.notices.trouble(key, e)
+                await asyncio.sleep(BACKOFF.delay(failures))
+        self._places.notices.over(key)
+        del self._ending[namespace]

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -135,27 +135,39 @@ class Watch:
 
     async def follow(self, journal: Journal) -> None:
         """Watch from the position and commit what comes: little at a time when idle, much under load, no timer."""
-        opened = time.monotonic()
-        commits: Commits = asyncio.Queue(maxsize=1)
-        makers = (make(journal, commits) for _ in range(journal.under_way))
-        await first_of(self.read(journal, commits), *makers)
-        lasted = time.monotonic() - opened
+        lasted = await self.stream(journal, self.api.watch(journal.state.position))
         if lasted < WATCH_SECONDS[0]:
             # Ended before its time: the server was restarted, or etcd put back. If nobody was refused meanwhile (we
             # slept, or it was quick), and versions have grown past ours, this is the only trace.
             self.auditor.soon()
-        if not self.lines and lasted < INSTANT_SECONDS:
-            self.closes += 1
-            if self.closes >= INSTANT_CLOSES:
-                # An expired watch on `events` gives no error, only this (kubernetes/kubernetes#104171).
-                self.suspicion, self.closes = CLOSED, 0
+        if self.closed_at_once(lasted):
             raise ApiError("the API server closed the watch at once")
 
-    async def read(self, journal: Journal, commits: Commits) -> None:
+    async def stream(self, journal: Journal, changes: AsyncGenerator[list[Change]], until: str = "") -> float:
+        """Commit the changes of one watch, until it ends or has come to the version `until`. How long it lasted."""
+        opened = time.monotonic()
+        commits: Commits = asyncio.Queue(maxsize=1)
+        makers = (make(journal, commits) for _ in range(journal.under_way))
+        await first_of(self.read(journal, changes, commits, until), *makers)
+        return time.monotonic() - opened
+
+    def closed_at_once(self, lasted: float) -> bool:
+        """Whether the last watch ended as soon as it was opened; if that goes on, history is taken to be missing."""
+        if self.lines or lasted >= INSTANT_SECONDS:
+            return False
+        self.closes += 1
+        if self.closes >= INSTANT_CLOSES:
+            # An expired watch on `events` gives no error, only this (kubernetes/kubernetes#104171).
+            self.suspicion, self.closes = CLOSED, 0
+        return True
+
+    async def read(
+        self, journal: Journal, watched: AsyncGenerator[list[Change]], commits: Commits, until: str = ""
+    ) -> None:
         """Read to the end of the stream, and make the next commit ready while one is under way."""
         self.lines = 0
         try:
-            async with aclosing(self.api.watch(journal.state.position)) as stream:
+            async with aclosing(watched) as stream:
                 async for changes in stream:
                     self.notices.over(self.entry.key)
                     self.lines += len(changes)
@@ -165,6 +177,8 @@ class Watch:
                         if self.entry.keeps_objects:
                             await commits.join()  # the last bodies are those of the commit before
                         await commits.put(await self.capture(journal, some))
+                    if until and changes and not older(changes[-1].meta.resource_version, until):
+                        break
         except Exception:
             await commits.join()  # what came before the end of the stream counts
             raise

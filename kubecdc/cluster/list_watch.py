@@ -18,6 +18,7 @@ from kubecdc.cluster.resource import Resource
 MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; this is no object at all
 SILENCE_SECONDS = 90.0  # bookmarks come each minute; a healthy idle server was seen silent for 120 s
 WATCH_SECONDS = (300.0, 600.0)  # as client-go
+LATE_SECONDS = 5.0  # how long after its time a watch may end
 READ_INLINE_BYTES = 256 << 10
 
 
@@ -59,21 +60,23 @@ class Api:
                 raise
             return ""
 
-    async def watch(self, version: str) -> AsyncGenerator[list[Change]]:
+    async def watch(self, version: str, seconds: tuple[float, float] | None = None) -> AsyncGenerator[list[Change]]:
         """Changes after `version`, as many as came together; first nothing, once the stream is open.
 
-        Ends when the server closes the stream. A last line that was cut is dropped: it comes again.
+        Ends when the server closes the stream, after so many `seconds` (least, most; WATCH_SECONDS if not given) where
+        nothing else happens. A last line that was cut is dropped: it comes again.
         Raises ApiError, Expired, Malformed, Silence.
         """
+        lasts = int(random.uniform(*(seconds or WATCH_SECONDS)))
         query = self.resource.query(
             watch="true",
             allowWatchBookmarks="true",
             resourceVersion=version,
-            timeoutSeconds=str(int(random.uniform(*WATCH_SECONDS))),
+            timeoutSeconds=str(lasts),
         )
         async with self.cluster.stream(self.resource.path, query) as stream:
             yield []
-            async for lines in _lines(stream, self._silence):
+            async for lines in _lines(stream, min(self._silence, lasts + LATE_SECONDS)):
                 changes: list[Change] = []
                 for line in lines:
                     change = decode_line(line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,19 +11,32 @@ import pytest
 from kubecdc.backoff import Backoff
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before
-from kubecdc.watcher import namespaces, pipeline
-from kubecdc.watcher.capture import relist
-from tests.apiserver import NAMESPACES, simulator
+from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
+from kubecdc.watcher import ending, namespaces, pipeline
+from kubecdc.watcher.capture import checkpoint_writer, relist
+from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.pipeline import Watch
+from tests.apiserver import NAMESPACES, LocalSimulator, simulator
+from tests.apiserver.watch import WatchRules
 from tests.watcher.rig import KEY, Rig, event_source, told
 
+EVENTS = ("", "v1", "events")
 PROD = event_source(namespaceSelector={"matchLabels": {"env": "prod"}})
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[LocalSimulator]:
+    """Its bookmarks come ten times as soon: a namespace that is left is read up to one."""
+    async with simulator(rules=WatchRules(scale=0.1)) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(namespaces, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(ending, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(namespaces, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
 
@@ -182,3 +197,274 @@ async def test_another_cluster_is_refused_before_any_namespace_is_left(bench: Ri
         assert isinstance(await bench.ended(), Refused)
         assert (await (await bench.open()).subscriptions())[0].pending == 0
         await bench.kill()
+
+
+class Held:
+    """Ends of watches that do not get on until they may. ``begun``: their keys."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: list[str] = []
+        self.may = asyncio.Event()
+        self._end = ending.end
+        monkeypatch.setattr(ending, "end", self._held)
+
+    async def _held(self, watch: Watch, journal: Journal) -> None:
+        self.begun.append(watch.entry.key)
+        await self.may.wait()
+        await self._end(watch, journal)
+
+    async def begins(self, bench: Rig, count: int = 1) -> None:
+        async def begun() -> bool:
+            return len(self.begun) >= count
+
+        await bench.until(begun)
+
+
+async def left_with_changes(bench: Rig) -> None:
+    """Two namespaces are watched; while the watcher is down, objects of one change, and it leaves the selection."""
+    await namespace(bench, "one", "prod")
+    await namespace(bench, "two", "prod")
+    for name in "ab":
+        await bench.create(name, namespace="one")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/one", f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == ["ADD a", "ADD b"]
+    await bench.kill()
+    for phase in ("Running", "Succeeded"):
+        await bench.update("a", {"metadata": {"labels": {"phase": phase}}}, namespace="one")
+    await bench.delete("b", namespace="one")
+    await relabel(bench, "one", None)
+
+
+TOLD = ["UPDATE a", "UPDATE a", "DELETE b", "~DELETE a"]  # of left_with_changes
+
+
+async def gaps(bench: Rig, namespace: str = "one") -> list[tuple[str, int]]:
+    return [(g.reason, g.synthetic) for g in await (await bench.open()).checkpoints.gaps(f"{KEY}/{namespace}")]
+
+
+async def test_a_namespace_that_left_the_selection_while_down_tells_its_last_changes_first(bench: Rig) -> None:
+    await left_with_changes(bench)
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    events = await bench.events(namespace="two")
+    assert told(events) == TOLD
+    assert [e.deselected for e in events] == [False, False, False, True]
+    assert [e.sequence for e in events] == sorted(e.sequence for e in events)
+    assert await gaps(bench) == []
+
+
+async def test_a_namespace_that_was_deleted_while_down_tells_its_last_changes_and_real_ends(bench: Rig) -> None:
+    await left_with_changes(bench)
+    await bench.delete("a", namespace="one")
+    await bench.api.delete(*NAMESPACES, "", "one")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == ["UPDATE a", "UPDATE a", "DELETE b", "DELETE a"]
+    assert await gaps(bench) == []
+
+
+async def test_what_a_blocked_watch_had_read_ahead_is_told_though_its_namespace_is_deselected(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await namespace(bench, "one", "prod")
+    await namespace(bench, "two", "prod")
+    await bench.create("a", namespace="one")
+    blocked = asyncio.Event()
+    bench.wrap = lambda bus: FaultyBus(bus, commits=Script(iter(lambda: refused if blocked.is_set() else None, 0)))
+    held = Held(monkeypatch)
+    held.may.set()
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/one", f"{KEY}/two")
+    await bench.events(namespace="two")
+    blocked.set()
+    for n in range(5):
+        await bench.update("a", {"spec": {"n": n}}, namespace="one")
+    await relabel(bench, "one", None)
+    await held.begins(bench)
+    blocked.clear()
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == ["UPDATE a"] * 5 + ["~DELETE a"]
+    assert await gaps(bench) == []
+
+
+@pytest.mark.parametrize("http", [True, False])
+async def test_a_namespace_whose_last_changes_expired_is_a_gap_that_is_recorded_and_reported(
+    bench: Rig, http: bool
+) -> None:
+    await left_with_changes(bench)
+    await bench.api.expire_history(http=http)
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    events = await bench.events(namespace="two")
+    assert sorted(told(events)) == ["~DELETE a", "~DELETE b"]
+    assert {e.partitionkey.rsplit("/", 1)[1]: e.deselected for e in events} == {"a": True, "b": False}
+    assert await gaps(bench) == [("history expired", 2)]
+    reported = (await bench.api.list(*EVENTS, "one"))["items"]
+    assert [e["reason"] for e in reported] == ["GapRepaired"]
+
+
+async def test_a_namespace_that_may_no_longer_be_read_is_a_gap_and_no_wait_without_end(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PATIENCE_SECONDS", 0.05)
+    await left_with_changes(bench)
+    bench.api.fail(403, method="GET", path="namespaces/one/workflows")
+    bench.api.fail(404, method="POST", path="namespaces/one/events")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
+    assert await gaps(bench) == [(ending.UNREADABLE, 2)]
+    reported = (await bench.api.list(*EVENTS, "default"))["items"]
+    assert [e["reason"] for e in reported] == ["GapRepaired"]
+
+
+async def test_a_refusal_that_passes_is_no_gap(bench: Rig) -> None:
+    await left_with_changes(bench)
+    bench.api.fail(403, count=3, method="GET", path="namespaces/one/workflows")
+    bench.api.fail(503, count=3, method="GET", path="namespaces/one/workflows.*watch=true")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == TOLD
+    assert await gaps(bench) == []
+
+
+async def test_an_end_that_the_server_never_shows_is_a_gap_after_all_that_it_showed(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(ending, "WATCH_SECONDS", (1.0, 1.0))  # too short for a bookmark
+    await left_with_changes(bench)
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == TOLD
+    assert [reason for reason, _ in await gaps(bench)] in ([ending.UNREACHED], [relist.CLOSED])
+
+
+async def test_a_namespace_of_a_cluster_that_came_back_older_is_left_with_a_gap(bench: Rig) -> None:
+    await namespace(bench, "one", "prod")
+    await namespace(bench, "two", "prod")
+    await bench.create("a", namespace="one")
+    before = await bench.api.snapshot()
+    for n in range(10):
+        await bench.update("a", {"spec": {"n": n}}, namespace="one")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/one", f"{KEY}/two")
+    await bench.kill()
+    await bench.api.restore(before, initializing=0)
+    await relabel(bench, "one", None)
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert await gaps(bench) == [(relist.BACKWARDS, 1)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "elsewhere"),
+    [
+        ({"namespaces": ["one", "two"]}, {"namespaces": ["two"]}, "two"),
+        ({}, {"namespaces": ["two"]}, "two"),
+        ({"namespaces": ["one"]}, {"namespace": "two"}, "two"),
+        ({}, {"namespaceSelector": {"matchLabels": {"env": "prod"}}}, "two"),
+    ],
+)
+async def test_a_manifest_that_names_other_namespaces_tells_the_last_changes_in_those_it_leaves(
+    bench: Rig, before: dict[str, Any], after: dict[str, Any], elsewhere: str
+) -> None:
+    await namespace(bench, "two", "prod")
+    await bench.create("a", namespace="one")
+    await bench.start(event_source(**before))
+    await bench.watching()
+    assert told(await bench.events(namespace="one")) == ["ADD a"]
+    await bench.kill()
+    for n in range(3):
+        await bench.update("a", {"spec": {"n": n}}, namespace="one")
+    await bench.start(event_source(**after))
+    assert told(await bench.events(namespace=elsewhere)) == ["UPDATE a"] * 3 + ["~DELETE a"]
+    for checkpoint in await (await bench.open()).checkpoints.checkpoints():
+        assert await (await bench.open()).checkpoints.gaps(checkpoint.key) == []
+
+
+async def test_a_namespace_that_is_selected_again_while_it_is_left_begins_after_its_end(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    await namespace(bench, "one", "prod")
+    await namespace(bench, "two", "prod")
+    await bench.create("a", namespace="one")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/one", f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == ["ADD a"]
+    await relabel(bench, "one", None)
+    await held.begins(bench)
+    for env in ("prod", None, "prod"):
+        await relabel(bench, "one", env)
+    await bench.update("a", {"spec": {"n": 1}}, namespace="one")
+    await namespace(bench, "three", "prod")  # it begins after all of that was seen
+    await keys(bench, f"{KEY}/one", f"{KEY}/two", f"{KEY}/three")
+    assert told(await bench.events(namespace="three")) == []
+    held.may.set()
+    events = await bench.events(namespace="one")
+    assert told(events) == ["UPDATE a", "~DELETE a", "ADD a"]
+    assert events[1].deselected
+    assert held.begun == [f"{KEY}/one"]
+
+
+async def test_many_namespaces_that_are_left_delay_no_new_one(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "ENDS", 4)
+    held = Held(monkeypatch)
+    names = [f"old-{n}" for n in range(6)]
+    for name in names:
+        await namespace(bench, name, "prod")
+        await bench.create(f"in-{name}", namespace=name)
+    await bench.start(PROD)
+    await keys(bench, *(f"{KEY}/{name}" for name in names))
+    await bench.events(namespace="old-0")
+    for name in names[:3]:
+        await relabel(bench, name, None)
+    await held.begins(bench, 3)
+    await bench.kill()
+    for name in names[3:]:
+        await relabel(bench, name, None)
+    await bench.start(PROD)
+    await held.begins(bench, 3 + 4)
+    await namespace(bench, "new", "prod")
+    await bench.create("first", namespace="new")
+    assert told(await bench.events(namespace="new")) == ["ADD first"]
+    assert len(held.begun) == 3 + 4
+    held.may.set()
+    await keys(bench, f"{KEY}/new")
+    assert sorted(told(await bench.events(namespace="new"))) == [f"~DELETE in-{name}" for name in names]
+
+
+@pytest.mark.parametrize("fault", [crash_before, crash_after])
+@pytest.mark.parametrize("commits", range(6))
+async def test_killed_while_a_namespace_is_read_to_its_end_nothing_is_lost_or_told_twice(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch, commits: int, fault: Any
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 1)
+    await left_with_changes(bench)
+    # Three changes, the bookmark, the mark, one end; and whatever the other namespace commits.
+    bench.wrap = lambda bus: FaultyBus(bus, commits=Script([*[None] * commits, fault]))
+    await bench.start(PROD)
+    assert isinstance(await bench.ended(), Crash)
+    await bench.kill()
+    bench.wrap = lambda bus: bus
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == TOLD
+    assert await gaps(bench) == []
+
+
+async def test_the_lead_that_is_lost_while_namespaces_are_left_ends_all_of_it(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    await left_with_changes(bench)
+    await bench.start(PROD)
+    await held.begins(bench)
+    await bench.kill()
+    assert [t for t in asyncio.all_tasks() if "leave" in repr(t.get_coro())] == []
+    held.may.set()
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == TOLD

@@ -24,14 +24,22 @@ async def report(gap: Gap, entry: Entry, cluster: Cluster, notices: Notices) -> 
     facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
     log.warning("gap repaired", watch=entry.key, **facts)
     try:
-        await cluster.post(f"/api/v1/namespaces/{entry.namespace or 'default'}/events", _event(gap, entry))
+        try:
+            await _post(gap, entry, cluster, entry.namespace or "default")
+        except ApiError as e:
+            if e.status != 404:
+                raise
+            await _post(gap, entry, cluster, "default")  # the namespace itself is gone
     except ApiError as e:
         # For people only: without the right to create it, nothing else is lost.
         notices.remark("gaps are not written as Kubernetes Events", reason=str(e), fix="grant create on events")
 
 
-def _event(gap: Gap, entry: Entry) -> dict[str, object]:
-    namespace = entry.namespace or "default"
+async def _post(gap: Gap, entry: Entry, cluster: Cluster, namespace: str) -> None:
+    await cluster.post(f"/api/v1/namespaces/{namespace}/events", _event(gap, entry, namespace))
+
+
+def _event(gap: Gap, entry: Entry, namespace: str) -> dict[str, object]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",

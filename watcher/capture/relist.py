@@ -63,9 +63,10 @@ async def relist(journal: Journal, api: Api, reason: str, notices: Notices) -> G
 
 
 async def leave(journal: Journal, api: Api, notices: Notices) -> None:
-    """The selection has come to its end: announce that of every object known. Raises ApiError, CommitMismatch."""
-    # Marked first: should it be selected again before this is through, it is listed and compared.
-    await journal.commit(listing=LEFT)
+    """The selection has come to its end, and the checkpoint is marked LEFT: announce the end of every object known.
+
+    Raises ApiError, CommitMismatch.
+    """
     diff = Diff(journal, api, await journal.inventory(), LEFT, notices, resumed=False)
     await diff.leave()
 
