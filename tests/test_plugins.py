@@ -1,0 +1,49 @@
+"""Types that packages provide: found by entry point, and harmless where they are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+
+import pytest
+
+from kubecdc import plugins
+
+
+class Base:
+    """What types of the test's group extend."""
+
+
+class Good(Base):
+    pass
+
+
+def point(name: str, value: str) -> metadata.EntryPoint:
+    return metadata.EntryPoint(name, f"{__name__}:{value}" if ":" not in value else value, "kubecdc.test")
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[metadata.EntryPoint]]:
+    points: list[metadata.EntryPoint] = []
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    plugins.load.cache_clear()
+    yield points
+    plugins.load.cache_clear()
+
+
+def test_a_type_is_found_under_the_name_of_its_entry_point(found: list[metadata.EntryPoint]) -> None:
+    found += [point("b", "Good"), point("a", "Good"), point("a", "Good")]
+    loaded = plugins.load("kubecdc.test", Base)
+    assert list(loaded.types) == ["a", "b"]
+    assert isinstance(loaded.types["a"], Good)
+    assert not loaded.broken
+
+
+def test_a_type_that_cannot_be_used_harms_no_other(found: list[metadata.EntryPoint]) -> None:
+    found += [point("good", "Good"), point("gone", "no.such.module:X"), point("other", "builtins:int")]
+    found += [point("twice", "Good"), point("twice", "Base")]
+    loaded = plugins.load("kubecdc.test", Base)
+    assert list(loaded.types) == ["good"]
+    assert "No module named 'no'" in loaded.broken["gone"]
+    assert "not a class that extends" in loaded.broken["other"]
+    assert "several packages" in loaded.broken["twice"]
