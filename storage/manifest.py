@@ -1,19 +1,28 @@
-"""The EventBus: what a bus of any type is told."""
+"""The EventBus: what a bus of any type is told.
+
+Each type of queue that is installed has a field of its own, and each type of store a field in ``checkpoint``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.backoff import Backoff
-from kubecdc.manifest.fields import DEFAULT_BUS, DnsLabel, DnsSubdomain, Duration, Items, Printable, Quantity, invalid
+from kubecdc.manifest.fields import DEFAULT_BUS, Duration, Items, Printable, Quantity, invalid
 from kubecdc.manifest.model import API_VERSIONS, NOT_YET, Manifest, Model
-from kubecdc.storage.redis.manifest import Redis
-from kubecdc.storage.sqlite.manifest import Sqlite
+from kubecdc.plugins import Plugins
+from kubecdc.storage.contracts.types import QueueType, StoreType
+from kubecdc.storage.installed import queue_types, store_types
+
+MISSING = {  # well-known types that no installed package need provide
+    **dict.fromkeys(("rq", "sqs", "pubsub"), NOT_YET),
+    **dict.fromkeys(("nats", "jetstream", "jetstreamExotic", "kafka"), "is not supported"),
+}
 
 
 class RedeliveryBackoff(Model):
@@ -66,76 +75,87 @@ class BusSubscription(Model):
     event_name: str
 
 
-class CheckpointSqlite(Model):
-    path: str | None = None
+class _CheckpointPlace(Model):
+    """Where the checkpoint lives, in one field for each type of store. A bus that can come back older than it was holds
+    its own."""
 
-
-class CheckpointRedis(Model):
-    url: str | None = None
-
-
-class CheckpointConfigMap(Model):
-    name: DnsSubdomain = "kubecdc-checkpoint"
-    namespace: DnsLabel | None = None
-
-
-class CheckpointPlace(Model):
-    """Where the checkpoint lives. A bus that can come back older than it was holds its own."""
-
-    sqlite: CheckpointSqlite | None = None
-    redis: CheckpointRedis | None = None
-    config_map: CheckpointConfigMap | None = None
+    stores: ClassVar[Mapping[str, StoreType[Any]]]
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if [self.sqlite, self.redis, self.config_map].count(None) != 2:
-            raise invalid("must name one of `sqlite`, `redis` and `configMap`")
+        if len(_written(self, self.stores)) != 1:
+            *some, last = [f"`{name}`" for name in self.stores]
+            raise invalid(f"must name one of {', '.join(some)} and {last}")
         return self
 
 
-class EventBusSpec(Model):
-    unsupported: ClassVar[Mapping[str, str]] = {
-        **{kind: f"EventBus type `{kind}` {NOT_YET}" for kind in ("rq", "sqs", "pubsub")},
-        **{
-            kind: f"EventBus type `{kind}` is not supported"
-            for kind in ("nats", "jetstream", "jetstreamExotic", "kafka")
-        },
-    }
-    hints: ClassVar[Mapping[str, str]] = {
-        "type": "the type of a bus is the name of its field, as in `sqlite: {path: …}`"
-    }
+class _EventBusSpec(Model):
+    """What every type of bus is told. `EventBusSpec` has a field for each type beside it."""
 
-    sqlite: Sqlite | None = None
-    redis: Redis | None = None
-    checkpoint: CheckpointPlace | None = None
+    hints: ClassVar[Mapping[str, str]]
+    queues: ClassVar[Mapping[str, QueueType[Any]]]
+
     redelivery: Redelivery = Redelivery()
     retention: Duration = timedelta(hours=24)
     retention_bytes: Quantity = Field(1 << 30, ge=0)
     max_pending: int = Field(1_000_000, ge=1)
     subscriptions: Items[BusSubscription] = ()
 
-    @field_validator("checkpoint", mode="before")
+    @property
+    def queue_name(self) -> str:
+        """The name of the bus's type: that of its field."""
+        return _written(self, self.queues)[0]
+
+    @property
+    def queue_type(self) -> QueueType[Any]:
+        """The type of the bus."""
+        return self.queues[self.queue_name]
+
+    @property
+    def queue(self) -> Model:
+        """What is written for the type."""
+        part: Model = getattr(self, _attribute(self.queue_name))
+        return part
+
+    @property
+    def store_type(self) -> StoreType[Any]:
+        """The type of store that the checkpoint is in, of a bus that does not hold its own."""
+        return _store(self.checkpoint)[0]
+
+    @property
+    def store(self) -> Model:
+        """What is written for that store, or its defaults."""
+        return _store(self.checkpoint)[1]
+
+    @property
+    def elects_alone(self) -> bool:
+        """Whether the bus's own election is enough, so that no Lease elects unless an option says so."""
+        return self.queue_type.elects_alone if self.queue_type.holds_checkpoint else self.store_type.elects_alone
+
+    if TYPE_CHECKING:
+        checkpoint: _CheckpointPlace | None = None
+
+    @field_validator("checkpoint", mode="before", check_fields=False)
     @classmethod
     def _of_ours(cls, value: object, info: ValidationInfo) -> object:
-        ours = info.data.get("sqlite") or info.data.get("redis")
+        ours = any(info.data.get(_attribute(name)) for name in cls.queues)
         return value if ours else None  # another type of bus is refused for that alone
 
-    @field_validator("checkpoint")
+    @field_validator("checkpoint", check_fields=False)
     @classmethod
-    def _same_place(cls, value: CheckpointPlace | None, info: ValidationInfo) -> CheckpointPlace | None:
-        sqlite, redis = info.data.get("sqlite"), info.data.get("redis")
-        other = ""
-        if value and value.sqlite and (not sqlite or value.sqlite.path not in {None, sqlite.path}):
-            other = "another file than the bus"
-        if value and value.redis and (not redis or value.redis.url not in {None, redis.url}):
-            other = "another Redis than the bus"
-        if value and value.config_map:
-            other = "a ConfigMap"
-        if other:
-            kind = "sqlite" if sqlite else "redis"
+    def _where_it_may_be(cls, value: _CheckpointPlace | None, info: ValidationInfo) -> _CheckpointPlace | None:
+        kind = next((name for name in cls.queues if info.data.get(_attribute(name))), None)
+        if kind is None:
+            return value
+        queue_type, queue = cls.queues[kind], info.data[_attribute(kind)]
+        store_type, store = _store(value)
+        if not queue_type.holds_checkpoint:
+            if field := store_type.incomplete(store):
+                raise invalid(f"needs `{field}`", f"write {store_type.example}")
+        elif value is not None and not queue_type.same_place(queue, store):
             raise invalid(
-                f"names {other}: a {kind} bus holds its own checkpoint, for it may come back older than it was, "
-                "and with the position elsewhere the events it lacks would be lost unseen",
+                f"names {store_type.elsewhere}: a {kind} bus holds its own checkpoint, for it may come back older than "
+                "it was, and with the position elsewhere the events it lacks would be lost unseen",
                 "leave `checkpoint` out",
             )
         return value
@@ -149,11 +169,65 @@ class EventBusSpec(Model):
 
     @model_validator(mode="after")
     def _one_type(self) -> Self:
-        if self.sqlite is None and self.redis is None:
-            raise invalid("names no type of bus", "add `sqlite: {path: ./kubecdc.db}`")
-        if self.sqlite is not None and self.redis is not None:
-            raise invalid("names two types of bus, `sqlite` and `redis`", "leave one of them out")
+        written = _written(self, self.queues)
+        if not written:
+            name, queue_type = next(iter(self.queues.items()))
+            raise invalid("names no type of bus", f"add `{name}: {queue_type.example}`")
+        if len(written) > 1:
+            *some, last = [f"`{name}`" for name in written]
+            count = {2: "two", 3: "three"}.get(len(written), str(len(written)))
+            raise invalid(f"names {count} types of bus, {', '.join(some)} and {last}", "leave one of them out")
         return self
+
+
+def _attribute(name: str) -> str:
+    """Of the field of a type, which is an attribute beside methods and other fields."""
+    return f"type_{name}"
+
+
+def _written(model: Model, types: Mapping[str, object]) -> list[str]:
+    """The types that a manifest names."""
+    return [name for name in types if getattr(model, _attribute(name)) is not None]
+
+
+def _store(place: _CheckpointPlace | None) -> tuple[StoreType[Any], Model]:
+    if place is None:
+        store_type = next(found for found in _CheckpointPlace.stores.values() if found.default)
+        return store_type, store_type.model()
+    (name,) = _written(place, place.stores)
+    return place.stores[name], getattr(place, _attribute(name))
+
+
+def _fields(types: Mapping[str, QueueType[Any]] | Mapping[str, StoreType[Any]]) -> dict[str, Any]:
+    """An optional field for each type, as pydantic makes models of them."""
+    return {_attribute(name): (of.model | None, Field(None, alias=name)) for name, of in types.items()}
+
+
+def _refused(plugins: Plugins[Any], what: str) -> dict[str, str]:
+    return {name: f"{what} `{name}` cannot be loaded: {reason}" for name, reason in plugins.broken.items()}
+
+
+def _models() -> tuple[type[_CheckpointPlace], type[_EventBusSpec]]:
+    """With the fields of all types that are installed."""
+    queues, stores = queue_types(), store_types()
+    _CheckpointPlace.stores = stores.types
+    _CheckpointPlace.unsupported = _refused(stores, "checkpoint store")
+    place = create_model("CheckpointPlace", __base__=_CheckpointPlace, **_fields(stores.types))
+    _EventBusSpec.queues = queues.types
+    missing = {name: f"EventBus type `{name}` {why}" for name, why in MISSING.items() if name not in queues.types}
+    _EventBusSpec.unsupported = missing | _refused(queues, "EventBus type")
+    name, queue_type = next(iter(queues.types.items()))
+    _EventBusSpec.hints = {"type": f"the type of a bus is the name of its field, as in `{name}: {queue_type.example}`"}
+    # The checkpoint is checked against the type of the bus, which pydantic has read before it.
+    fields = {**_fields(queues.types), "checkpoint": (place | None, None)}
+    return place, create_model("EventBusSpec", __base__=_EventBusSpec, **fields)
+
+
+if TYPE_CHECKING:
+    CheckpointPlace = _CheckpointPlace
+    EventBusSpec = _EventBusSpec
+else:
+    CheckpointPlace, EventBusSpec = _models()
 
 
 class EventBus(Manifest):
@@ -164,12 +238,13 @@ class EventBus(Manifest):
 
 
 def default_bus() -> EventBus:
-    """The bus when no manifest declares one: ``./kubecdc.db``."""
+    """The bus when no manifest declares one."""
+    name, queue_type = next((name, found) for name, found in queue_types().types.items() if found.default is not None)
     return EventBus.model_validate(
         {
             "apiVersion": API_VERSIONS[1],
             "kind": "EventBus",
             "metadata": {"name": DEFAULT_BUS},
-            "spec": {"sqlite": {"path": "./kubecdc.db"}},
+            "spec": {name: queue_type.default},
         }
     )

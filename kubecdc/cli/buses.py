@@ -1,29 +1,20 @@
-"""Opening the buses that manifests name; a back end is loaded by name, when it is needed."""
+"""The buses that manifests name, as commands open them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from kubecdc.cli import options
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.errors import UsageError
-from kubecdc.manifest.mounts import Mounts
-from kubecdc.manifest.secrets import KeyRef
-from kubecdc.storage.contracts import Bus, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, LeadTimes, SubscriptionSpec
+from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
-from kubecdc.storage.redis import url
-from kubecdc.storage.redis.manifest import Redis
-
-if TYPE_CHECKING:
-    from kubecdc.storage.redis import Access
-    from kubecdc.watcher.election.settings import LeaseSettings
+from kubecdc.storage.opening import opened
 
 T = TypeVar("T")
 
@@ -33,86 +24,14 @@ def holder() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
-def place(manifest: EventBus) -> str:
-    """Where the bus is, for people: the absolute path of its file, or the URL of its server without the secrets."""
-    if manifest.spec.redis is not None:
-        return url.parse(manifest.spec.redis.url).place
-    assert manifest.spec.sqlite is not None  # the manifest's models refuse the others
-    return str(Path(manifest.spec.sqlite.path).absolute())
-
-
-@asynccontextmanager
-async def opened(
-    manifest: EventBus, *, create: bool = True, lease: LeaseSettings | None = None, mounts: Mounts
-) -> AsyncIterator[Bus]:
-    """The bus of a manifest, closed at the end. Without `create`, a bus that does not exist is a UsageError.
-
-    The durations of a `lease` are those of the bus's own elector too, where it has any. Its passwords and certificates
-    are in ``mounts``.
-    """
-    bus = await (_redis(manifest, create, lease, mounts) if manifest.spec.redis else _sqlite(manifest, create))
-    try:
-        yield bus
-    finally:
-        await bus.close()
-
-
-async def _sqlite(manifest: EventBus, create: bool) -> Bus:
-    from kubecdc.storage.sqlite import SqliteSettings, open_bus
-
-    spec = manifest.spec
-    settings = SqliteSettings(
-        path=Path(place(manifest)),
-        ack_wait=spec.redelivery.ack_wait,
-        retention=spec.retention,
-        retention_bytes=spec.retention_bytes,
-        max_pending=spec.max_pending,
-    )
-    if not create and not settings.path.exists():
-        raise UsageError(f"there is no bus at {settings.path} yet", hint="start `kubecdc run`, `watch` or `work` first")
-    return await open_bus(settings, holder=holder())
-
-
-async def _redis(manifest: EventBus, create: bool, lease: LeaseSettings | None, mounts: Mounts) -> Bus:
-    from kubecdc.storage.redis import LeadSettings, RedisSettings, open_bus
-
-    spec = manifest.spec
-    assert spec.redis is not None
-    settings = RedisSettings(
-        url=spec.redis.url,
-        name=manifest.name,
-        partitions=spec.redis.partitions,
-        ack_wait=spec.redelivery.ack_wait,
-        retention=spec.retention,
-        retention_bytes=spec.retention_bytes,
-        max_pending=spec.max_pending,
-        access=_access(spec.redis, mounts),
-        lead=LeadSettings(lease.duration, lease.renew_deadline, lease.retry_period) if lease else LeadSettings(),
-    )
-    return await open_bus(settings, holder=holder(), create=create)
-
-
-def _access(manifest: Redis, mounts: Mounts) -> Access:
-    """What the manifest says beside the URL."""
-    from kubecdc.storage.redis import Access
-
-    def secret(ref: KeyRef | None) -> Callable[[], str] | None:
-        return partial(mounts.secret, ref) if ref else None
-
-    said: dict[str, str | bool | int] = {}
-    if tls := manifest.tls:
-        files = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
-        for name, ref in zip(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), files, strict=True):
-            if ref:
-                said[name] = str(mounts.secret_path(ref))
-        if tls.insecure_skip_verify:
-            said |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-    return Access(
-        manifest.username,
-        secret(manifest.password),
-        manifest.sentinel_username,
-        secret(manifest.sentinel_password),
-        said,
+def opening(*, create: bool = True, lead: LeadTimes | None = None) -> Opening:
+    """How the command that runs opens buses: with its options for Secrets and for the cluster."""
+    return Opening(
+        holder=holder(),
+        cluster=options.cluster_access(),
+        create=create,
+        mounts=options.mounted(),
+        lead=lead or LeadTimes(),
     )
 
 
@@ -141,15 +60,15 @@ def on_each(
     do: Callable[[Bus, EventBus], Awaitable[list[T]]],
     *,
     only: str | None = None,
-    lease: LeaseSettings | None = None,
+    lead: LeadTimes | None = None,
 ) -> list[T]:
     """Open every bus that is there already, or `only` one, and gather what `do` finds on it."""
-    mounts = options.mounted()
+    how = opening(create=False, lead=lead)
 
     async def each() -> list[T]:
         found: list[T] = []
         for manifest in _chosen(manifests, only):
-            async with opened(manifest, create=False, lease=lease, mounts=mounts) as bus:
+            async with opened(manifest, how) as bus:
                 found += await do(bus, manifest)
         return found
 
@@ -163,10 +82,10 @@ def on_one(manifests: Manifests, name: str | None, do: Callable[[Bus, EventBus],
         names = ", ".join(manifest.name for manifest in chosen)
         raise UsageError(f"there are several buses: {names}", hint="name one with --bus")
 
-    mounts = options.mounted()
+    how = opening(create=False)
 
     async def one() -> T:
-        async with opened(chosen[0], create=False, mounts=mounts) as bus:
+        async with opened(chosen[0], how) as bus:
             return await do(bus, chosen[0])
 
     return asyncio.run(one())

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kubecdc.manifest.mounts import CONFIGS, SECRETS, Mounts
 from kubecdc.manifest.units import duration
+from kubecdc.storage.contracts.types import ClusterAccess
+from kubecdc.watcher.election.settings import home_namespace
+
+if TYPE_CHECKING:
+    from kubecdc.cluster.connection import Cluster
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,18 +50,54 @@ manifests = _together(
     ),
 )
 
+
+def _kept(name: str, convert: Callable[[str], Any] = str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """The callback of an option that is no parameter of the command: it is in the context, under ``name``."""
+
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        context.meta[f"{__name__}.{name}"] = None if value is None else convert(value)
+
+    return keep
+
+
+def _of_context(name: str, default: Any = None) -> Any:
+    """What `_kept` kept, or the default for a command that has no such option."""
+    return click.get_current_context().meta.get(f"{__name__}.{name}", default)
+
+
 cluster = _together(
     click.option(
         "--kubeconfig",
         metavar="FILE",
         envvar="KUBECDC_KUBECONFIG",
         show_envvar=True,
+        expose_value=False,
+        callback=_kept("kubeconfig"),
         help="As for kubectl; else $KUBECONFIG, ~/.kube/config, or the pod's service account.",
     ),
     click.option(
-        "--context", metavar="NAME", envvar="KUBECDC_CONTEXT", show_envvar=True, help="Context of the kubeconfig."
+        "--context",
+        metavar="NAME",
+        envvar="KUBECDC_CONTEXT",
+        show_envvar=True,
+        expose_value=False,
+        callback=_kept("context"),
+        help="Context of the kubeconfig.",
     ),
 )
+
+
+def cluster_access() -> ClusterAccess:
+    """The way to the cluster that the command which runs was told, or as kubectl finds it."""
+    kubeconfig, context = _of_context("kubeconfig"), _of_context("context")
+
+    def connect() -> Cluster:
+        from kubecdc.cluster.connection import Cluster
+
+        return Cluster(kubeconfig, context)
+
+    return ClusterAccess(connect, home_namespace())
+
 
 logs = _together(
     click.option(
@@ -107,7 +148,7 @@ election = _together(
         envvar="KUBECDC_LEADER_ELECTION",
         show_envvar=True,
         help="Elect the leader by a Lease in the cluster; without, the bus elects by itself.  "
-        "[default: on for a Redis bus; off for SQLite, where the file's lock elects]",
+        "[default: on, except for a bus in a local file, whose lock elects]",
     ),
     click.option(
         "--lease-name",
@@ -157,7 +198,7 @@ def _mount(name: str, default: Path, what: str) -> Callable[[Any], Any]:
         envvar=f"KUBECDC_{name.upper()}_DIR",
         show_envvar=True,
         expose_value=False,
-        callback=lambda context, _, value: context.meta.update({f"{__name__}.{name}": Path(value)}),
+        callback=_kept(name, Path),
         help=f"Where {what} are mounted: DIR/<name>/<key>.",
     )
 
@@ -168,8 +209,7 @@ mounts = _together(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
 
 def mounted() -> Mounts:
     """Where the command that runs was told that Secrets and ConfigMaps are."""
-    meta = click.get_current_context().meta
-    return Mounts(meta.get(f"{__name__}.secrets", SECRETS), meta.get(f"{__name__}.configmaps", CONFIGS))
+    return Mounts(_of_context("secrets", SECRETS), _of_context("configmaps", CONFIGS))
 
 
 bus = _together(

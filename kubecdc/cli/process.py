@@ -8,18 +8,20 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.cli import backlog
-from kubecdc.cli.buses import opened, owed, place, used
+from kubecdc.cli.buses import owed, used
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.errors import Unavailable, first
-from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
+from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
+from kubecdc.storage.opening import opened
 from kubecdc.workers.triggers.contract import Render
 
 if TYPE_CHECKING:
@@ -31,21 +33,26 @@ GARBAGE = 10_000  # objects more than were given back, after which the youngest 
 JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
 
 
+@dataclass(frozen=True)
+class Sides:
+    """What the process does: watch, work or both."""
+
+    watch: bool
+    work: bool
+
+
 async def run(
     manifests: Manifests,
+    sides: Sides,
+    opening: Opening,
     *,
-    watch: bool,
-    work: bool,
-    kubeconfig: str | None,
-    context: str | None,
     concurrency: int,
     log_event: Render,
-    mounts: Mounts,
-    election: Election | None = None,
+    election: Election | None,
 ) -> None:
     """Run the sides; returns after SIGTERM or SIGINT, once all in flight is settled. Raises the first KubecdcError.
 
-    Without an ``election``, each bus elects by itself.
+    Whoever watches gives an ``election``.
     """
     # One object of such depth, which Kubernetes takes, must not stand in the way of all others.
     sys.setrecursionlimit(JSON_DEPTH)
@@ -54,33 +61,29 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sources, sensors = list(manifests.sources.values()), list(manifests.sensors.values())
-    names = [s.spec.event_bus_name for s in (sources if watch else [])]
-    names += [s.spec.event_bus_name for s in (sensors if work else [])]
+    names = [s.spec.event_bus_name for s in (sources if sides.watch else [])]
+    names += [s.spec.event_bus_name for s in (sensors if sides.work else [])]
     async with AsyncExitStack() as stack:
-        sides: list[Coroutine[Any, Any, None]] = []
-        cluster = None
-        if watch:
-            from kubecdc.cluster.connection import Cluster
-
-            cluster = await stack.enter_async_context(Cluster(kubeconfig, context))
+        running: list[Coroutine[Any, Any, None]] = []
+        cluster = await stack.enter_async_context(opening.cluster.connect()) if election else None
         for manifest in used(manifests, names):
             specs = owed(manifests, manifest)
-            bus = await _joined(stack, manifest, specs, election, mounts, stop)
+            bus = await _joined(stack, manifest, specs, opening, stop)
             if bus is None:
                 break
             mine = [s for s in sources if s.spec.event_bus_name == manifest.name]
-            if cluster and mine:
+            if election and cluster and mine:
                 from kubecdc.watcher import watcher
 
-                elector = election.elector(bus, manifest, cluster) if election else bus.elector
-                sides.append(_until(stop, watcher.run(bus, mine, cluster, elector)))
+                elector = election.elector(bus, manifest, cluster)
+                running.append(_until(stop, watcher.run(bus, mine, cluster, elector)))
                 named = {spec.name for spec in specs}
-                sides.append(_until(stop, backlog.watch(bus, named, manifest.spec.max_pending)))
+                running.append(_until(stop, backlog.watch(bus, named, manifest.spec.max_pending)))
             theirs = [s for s in sensors if s.spec.event_bus_name == manifest.name]
-            if work and theirs:
+            if sides.work and theirs:
                 from kubecdc.workers import worker
 
-                sides.append(
+                running.append(
                     worker.run(
                         bus,
                         theirs,
@@ -88,13 +91,13 @@ async def run(
                         concurrency=concurrency,
                         stop=stop,
                         render=log_event,
-                        mounts=mounts,
+                        mounts=opening.mounts,
                     )
                 )
         # What was imported stays, and what is in flight is no garbage: looked at less, an event costs a fifth less.
         gc.freeze()
         gc.set_threshold(GARBAGE, 20, 20)
-        await together(sides, stop)
+        await together(running, stop)
     log.info("stopped")
 
 
@@ -102,8 +105,7 @@ async def _joined(
     stack: AsyncExitStack,
     manifest: EventBus,
     specs: Sequence[SubscriptionSpec],
-    election: Election | None,
-    mounts: Mounts,
+    opening: Opening,
     stop: asyncio.Event,
 ) -> Bus | None:
     """The bus, in which our subscriptions are registered: from here on each is owed everything.
@@ -115,11 +117,10 @@ async def _joined(
     while not stop.is_set():
         try:
             async with AsyncExitStack() as attempt:
-                lease = election.lease if election else None
-                bus = await attempt.enter_async_context(opened(manifest, lease=lease, mounts=mounts))
+                bus = await attempt.enter_async_context(opened(manifest, opening))
                 await bus.register(specs)
                 await stack.enter_async_context(attempt.pop_all())
-            log.info("bus", name=manifest.name, at=place(manifest))
+            log.info("bus", name=manifest.name, at=manifest.spec.queue_type.place(manifest.spec.queue))
             return bus
         except Unavailable as e:
             failures += 1

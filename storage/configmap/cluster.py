@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 from kubecdc.cluster.connection import Cluster
@@ -10,6 +12,8 @@ from kubecdc.cluster.named_object import NamedObject
 from kubecdc.cluster.resource import Resource
 from kubecdc.errors import KubecdcError, Refused
 from kubecdc.storage.configmap import Conflict
+from kubecdc.storage.configmap.config_map import alternatives
+from kubecdc.storage.contracts.types import ClusterAccess
 
 GONE, CONFLICT = 404, 409
 TOO_LARGE = frozenset({413, 422})
@@ -49,6 +53,39 @@ class ClusterConfigMaps:
             raise _sorted(e, frozenset({CONFLICT, GONE})) from e
 
 
+class ConfigMapsOnDemand:
+    """`storage.configmap.ConfigMaps` in a cluster that is connected to with the first call, which may raise UsageError
+    for that."""
+
+    def __init__(self, access: ClusterAccess, namespace: str, name: str) -> None:
+        self.place = f"{namespace}/{name}"
+        self._access = access
+        self._name = (namespace, name)
+        self._stack = AsyncExitStack()
+        self._connecting = asyncio.Lock()
+        self._connected: ClusterConfigMaps | None = None
+
+    async def get(self, *, seconds: float) -> bytes | None:
+        return await (await self._api()).get(seconds=seconds)
+
+    async def create(self, document: dict[str, Any], *, seconds: float) -> bytes:
+        return await (await self._api()).create(document, seconds=seconds)
+
+    async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
+        return await (await self._api()).replace(document, seconds=seconds)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        await self._stack.aclose()
+
+    async def _api(self) -> ClusterConfigMaps:
+        async with self._connecting:
+            if self._connected is None:
+                cluster = await asyncio.to_thread(self._access.connect)  # it reads files, and may run a program
+                self._connected = ClusterConfigMaps(await self._stack.enter_async_context(cluster), *self._name)
+            return self._connected
+
+
 def _sorted(error: ApiError, conflicts: frozenset[int]) -> KubecdcError:
     """The error as the store knows it."""
     if error.status in conflicts:
@@ -56,6 +93,6 @@ def _sorted(error: ApiError, conflicts: frozenset[int]) -> KubecdcError:
     if error.status in TOO_LARGE or any(text in str(error) for text in OF_ETCD):
         return Refused(
             f"the API server does not take the checkpoint: {error}",
-            hint="keep the `checkpoint` of the EventBus in `redis` or `sqlite`",
+            hint=f"keep the `checkpoint` of the EventBus in {alternatives()}",
         )
     return error

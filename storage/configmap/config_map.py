@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from kubecdc.errors import Unavailable
+from kubecdc.storage.installed import store_types
 
 
 class Conflict(Unavailable):
@@ -33,3 +34,8 @@ class ConfigMaps(Protocol):
     async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
         """Write it, if its uid and resourceVersion still are the document's. Raises Conflict if not, Refused."""
         ...
+
+
+def alternatives() -> str:
+    """The types of store that take more than a ConfigMap does, as an operator writes them."""
+    return " or ".join(f"`{name}`" for name, store in store_types().types.items() if not store.default)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import structlog
 
 from kubecdc.errors import Refused
+from kubecdc.storage.configmap.config_map import alternatives
 from kubecdc.storage.configmap.document import Packed, pack, row
 from kubecdc.storage.configmap.record import Held, size
 from kubecdc.storage.contracts import CheckpointDelta
@@ -16,10 +17,7 @@ from kubecdc.storage.contracts import CheckpointDelta
 log = structlog.get_logger()
 INLINE = 1000  # objects that are compressed in the event loop; more would hold up every watch
 NEARLY = 0.8  # of the limit
-FIX = (
-    "keep the `checkpoint` of the EventBus in `redis` or `sqlite`; or watch fewer objects (`namespaces`, "
-    "`filter.labels`), or remember less of each (`inventory`)"
-)
+FIX = "watch fewer objects (`namespaces`, `filter.labels`), or remember less of each (`inventory`)"
 
 
 class Room:
@@ -63,7 +61,7 @@ class Room:
             raise Refused(
                 f"the checkpoints of {packed.objects} objects take {packed.size >> 10} KiB, and the ConfigMap "
                 f"{self._place} may take {self._limit >> 10} KiB; nothing was published that it does not know of",
-                hint=FIX,
+                hint=_hint(),
             )
         if packed.size > NEARLY * self._limit and not self._said:
             self._said = True
@@ -73,7 +71,7 @@ class Room:
                 objects=packed.objects,
                 kib=packed.size >> 10,
                 limit_kib=self._limit >> 10,
-                fix=FIX,
+                fix=_hint(),
             )
 
     async def _packed(self, all_: list[Held]) -> Packed:
@@ -96,3 +94,7 @@ class Room:
             if revision:
                 self._parts[key] = revision, made
         return Packed(rows, parts)
+
+
+def _hint() -> str:
+    return f"keep the `checkpoint` of the EventBus in {alternatives()}; or {FIX}"

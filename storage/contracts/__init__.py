@@ -1,8 +1,9 @@
 """What the watcher, the workers and the commands may expect of a bus, whatever the back end.
 
 A file for each user: `publishing`, `checkpoints` and `leadership` for the watcher; `deliveries` and `state` for the
-workers; `administration` for the commands; `bus` has all of it. `kubecdc.storage.testing` is the same as a test suite;
-every back end runs it. Times are wall-clock seconds since the epoch, durations are `timedelta`.
+workers; `administration` for the commands; `bus` has all of it; `types` is what a package provides to add a type of
+queue or store. `kubecdc.storage.testing` is the same as a test suite; every back end runs it. Times are wall-clock
+seconds since the epoch, durations are `timedelta`.
 """
 
 from kubecdc.storage.contracts.administration import (
@@ -17,6 +18,7 @@ from kubecdc.storage.contracts.administration import (
 from kubecdc.storage.contracts.bus import (
     Bus,
     Capabilities,
+    Queue,
 )
 from kubecdc.storage.contracts.checkpoints import (
     Checkpoint,
@@ -43,6 +45,7 @@ from kubecdc.storage.contracts.errors import (
 )
 from kubecdc.storage.contracts.leadership import (
     Elector,
+    LeadTimes,
     Term,
 )
 from kubecdc.storage.contracts.publishing import (
@@ -72,10 +75,12 @@ __all__ = [
     "Elector",
     "Gap",
     "Inventoried",
+    "LeadTimes",
     "LeadershipLost",
     "NoSubscription",
     "ObjectName",
     "Publisher",
+    "Queue",
     "Replay",
     "Replayable",
     "Selection",

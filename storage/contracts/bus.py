@@ -1,4 +1,4 @@
-"""A bus: all of its parts together, as commands open it."""
+"""A bus: all of its parts together, as commands open it, and the part of it that a queue alone has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kubecdc.storage.contracts.administration import DeadLetters, Replay, Replay
 from kubecdc.storage.contracts.checkpoints import CheckpointStore
 from kubecdc.storage.contracts.deliveries import Subscription, SubscriptionSpec
 from kubecdc.storage.contracts.leadership import Elector
-from kubecdc.storage.contracts.publishing import TransactionalPublisher
+from kubecdc.storage.contracts.publishing import Publisher, TransactionalPublisher
 from kubecdc.storage.contracts.state import StateStore
 
 
@@ -27,10 +27,15 @@ class Capabilities:
     dead_letter_browse: bool
     max_event_bytes: int
     exactly_once_publish: bool
+    state: bool = True  # keeps small values that workers share
+    elector: bool = True  # elects a leader by itself
 
 
-class Bus(Protocol):
-    """An open event bus."""
+class Queue(Protocol):
+    """An open queue: events and their subscriptions. With a checkpoint store it makes a `Bus`.
+
+    A member that needs a capability the queue does not declare is never used; it may raise.
+    """
 
     @property
     def capabilities(self) -> Capabilities: ...
@@ -41,16 +46,7 @@ class Bus(Protocol):
         ...
 
     @property
-    def publisher(self) -> TransactionalPublisher: ...
-
-    @property
-    def checkpoints(self) -> CheckpointStore: ...
-
-    @property
-    def elector(self) -> Elector: ...
-
-    @property
-    def state(self) -> StateStore: ...
+    def publisher(self) -> Publisher: ...
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         """Make the subscriptions known: from now on each is owed every event. A known name only takes the new spec."""
@@ -69,7 +65,9 @@ class Bus(Protocol):
         ...
 
     @property
-    def dead_letters(self) -> DeadLetters: ...
+    def dead_letters(self) -> DeadLetters:
+        """The events that were given up on (Capabilities.dead_letter_browse)."""
+        ...
 
     async def replayable(self, replay: Replay) -> Replayable:
         """What the replay would do now (Capabilities.replay). Raises as `replay`, but not for its size."""
@@ -84,4 +82,26 @@ class Bus(Protocol):
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give back what is open. Open `Subscription.deliveries` end; what they handed out may still be settled."""
+        ...
+
+
+class Bus(Queue, Protocol):
+    """An open event bus: a queue together with the checkpoints of the watches that fill it."""
+
+    @property
+    def publisher(self) -> TransactionalPublisher: ...
+
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
+
+    @property
+    def elector(self) -> Elector:
+        """Elects the process that watches (Capabilities.elector). Raises UsageError without the capability."""
+        ...
+
+    @property
+    def state(self) -> StateStore:
+        """Small values that workers share (Capabilities.state). Raises UsageError without the capability."""
+        ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 
@@ -13,6 +14,16 @@ class Term:
 
     number: int
     holder: str
+
+
+@dataclass(frozen=True)
+class LeadTimes:
+    """``duration``: how long a leader that is not heard of keeps the lead. ``deadline``: how long it may act since the
+    last renewal that succeeded was sent; the shorter one. ``period``: between two renewals."""
+
+    duration: timedelta = timedelta(seconds=15)
+    deadline: timedelta = timedelta(seconds=10)
+    period: timedelta = timedelta(seconds=2)
 
 
 class Elector(Protocol):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import CheckpointStore
-from kubecdc.storage.redis.settings import Access, LeadSettings, RedisSettings
+from kubecdc.storage.redis.settings import Access, RedisSettings
 
 if TYPE_CHECKING:
     from kubecdc.storage.redis.bus import RedisBus
 
-__all__ = ["Access", "LeadSettings", "RedisSettings", "open_bus", "opened_checkpoints"]
+__all__ = ["Access", "RedisSettings", "open_bus", "opened_checkpoints", "require_library"]
 
 
 async def open_bus(
@@ -31,7 +31,7 @@ async def open_bus(
     URL or partitions that cannot be used, where redis-py is not installed, and without `create` for a bus that is not
     there; Refused for a Redis that may evict or is too old; Unavailable if it does not answer.
     """
-    _require_library()
+    require_library()
     from kubecdc.storage.redis.bus import RedisBus
 
     bus = RedisBus(settings, holder=holder, rng=rng or random.Random(), now=now)  # spreads waits, no secret
@@ -42,7 +42,7 @@ async def open_bus(
 @asynccontextmanager
 async def opened_checkpoints(settings: RedisSettings) -> AsyncIterator[CheckpointStore]:
     """The checkpoints of ``settings.name`` alone, for a bus that keeps its events elsewhere. Raises as `open_bus`."""
-    _require_library()
+    require_library()
     from kubecdc.storage.redis.commits.checkpoints import RedisCheckpoints
     from kubecdc.storage.redis.server.connection import Connection
 
@@ -54,8 +54,9 @@ async def opened_checkpoints(settings: RedisSettings) -> AsyncIterator[Checkpoin
         await connection.close()
 
 
-def _require_library() -> None:
-    """The library is imported when a bus is opened, not before: a manifest can be checked without it."""
+def require_library() -> None:
+    """Raise UsageError where redis-py is not installed. It is imported when a bus is opened, not before: a manifest can
+    be checked without it."""
     try:
         import hiredis  # noqa: F401
         import redis  # noqa: F401

@@ -1,40 +1,62 @@
-"""The ``redis`` bus as an EventBus manifest writes it."""
+"""Redis as an EventBus manifest writes it: the bus, and the checkpoint of another bus."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from kubecdc.manifest.fields import invalid
 from kubecdc.manifest.model import Model
+from kubecdc.manifest.mounts import Mounts
 from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.storage.redis import url as redis_url
+from kubecdc.storage.redis.settings import Access
 
 
-class Redis(Model):
-    """A bus on Redis Streams, shared by any number of machines."""
+def _readable(value: str) -> str:
+    try:
+        redis_url.parse(value)
+    except redis_url.BadUrl as e:
+        raise invalid(str(e), e.hint) from None
+    return value
 
-    url: str
+
+Url = Annotated[str, AfterValidator(_readable)]
+
+
+class Server(Model):
+    """How to get into a Redis, beside what its URL says."""
+
     username: str = ""
     password: KeyRef | None = None
     sentinel_username: str = ""
     sentinel_password: KeyRef | None = None
     tls: Tls | None = None
-    partitions: int = Field(64, ge=1, le=1024)
 
-    @field_validator("url")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        try:
-            redis_url.parse(value)
-        except redis_url.BadUrl as e:
-            raise invalid(str(e), e.hint) from None
-        return value
+    def access(self, mounts: Mounts) -> Access:
+        """The same with the places where Secrets are mounted."""
 
-    @model_validator(mode="after")
-    def _meant(self) -> Self:
-        url = redis_url.parse(self.url)
+        def secret(ref: KeyRef | None) -> Callable[[], str] | None:
+            return partial(mounts.secret, ref) if ref else None
+
+        options: dict[str, str | bool | int] = {}
+        if tls := self.tls:
+            files = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
+            for name, ref in zip(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), files, strict=True):
+                if ref:
+                    options[name] = str(mounts.secret_path(ref))
+            if tls.insecure_skip_verify:
+                options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+        return Access(
+            self.username, secret(self.password), self.sentinel_username, secret(self.sentinel_password), options
+        )
+
+    def check(self, text: str) -> None:
+        """Raise what a validator raises if this does not go with the URL."""
+        url = redis_url.parse(text)
         for given, name, there in (
             (self.username, "username", url.username),
             (self.password, "password", url.password),
@@ -47,4 +69,27 @@ class Redis(Model):
                 raise invalid(f"has a `{name}`, and its `url` names no Sentinels", redis_url.EXAMPLES["sentinel"])
         if self.tls and url.tls is None:
             raise invalid("has `tls`, and its `url` does not ask for TLS", "write rediss instead of redis")
+
+
+class Redis(Server):
+    """A bus on Redis Streams, shared by any number of machines."""
+
+    url: Url
+    partitions: int = Field(64, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.check(self.url)
+        return self
+
+
+class RedisCheckpoint(Server):
+    """A Redis for the checkpoint. On a ``redis`` bus ``url`` is that of the bus, or left out."""
+
+    url: Url | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.url is not None:
+            self.check(self.url)
         return self

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import LeadTimes
 from kubecdc.storage.redis.url import BadUrl, RedisUrl, parse
 
 
@@ -27,16 +28,6 @@ class Access:
 
 
 @dataclass(frozen=True)
-class LeadSettings:
-    """``duration``: how long a leader that is not heard of keeps the lead. ``deadline``: how long it may act since the
-    last renewal that succeeded was sent; the shorter one. ``period``: between two renewals."""
-
-    duration: timedelta = timedelta(seconds=15)
-    deadline: timedelta = timedelta(seconds=10)
-    period: timedelta = timedelta(seconds=2)
-
-
-@dataclass(frozen=True)
 class RedisSettings:
     """``url`` of the server, ``name`` of the bus there: several buses may share a Redis.
 
@@ -53,7 +44,7 @@ class RedisSettings:
     retention: timedelta = timedelta(hours=24)
     retention_bytes: int = 1 << 30
     max_pending: int = 1_000_000
-    lead: LeadSettings = LeadSettings()
+    lead: LeadTimes = field(default_factory=LeadTimes)
     access: Access = Access()
 
     @property

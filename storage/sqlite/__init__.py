@@ -6,12 +6,15 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from kubecdc.storage.contracts import CheckpointStore
-from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
-__all__ = ["SqliteBus", "SqliteSettings", "open_bus", "opened_checkpoints"]
+if TYPE_CHECKING:
+    from kubecdc.storage.sqlite.bus import SqliteBus
+
+__all__ = ["SqliteSettings", "open_bus", "opened_checkpoints"]
 
 
 async def open_bus(
@@ -26,6 +29,8 @@ async def open_bus(
     Raises UsageError if the file cannot be opened, Refused if it is no bus, a newer one or damaged, Unavailable if
     other processes keep it locked.
     """
+    from kubecdc.storage.sqlite.bus import SqliteBus  # the library is imported when a bus is opened, not before
+
     bus = SqliteBus(settings, holder=holder, clock=clock, rng=rng or random.Random())  # spreads waits, no secret
     await bus.open()
     return bus

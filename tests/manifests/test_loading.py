@@ -11,6 +11,7 @@ import yaml
 
 from kubecdc.cli.manifests.loading import ManifestErrors, Manifests, load
 from kubecdc.errors import UsageError
+from kubecdc.storage.sqlite.manifest import Sqlite
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
 
 DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
@@ -36,8 +37,7 @@ def test_a_directory_gives_its_manifests_but_not_those_of_its_folders(tmp_path: 
     (tmp_path / "below" / "d.yaml").write_text("{")
     manifests = from_paths(tmp_path)
     assert (list(manifests.sources), list(manifests.sensors)) == (["pods"], ["notify"])
-    assert manifests.buses["default"].spec.sqlite is not None
-    assert manifests.buses["default"].spec.sqlite.path == "x.db"
+    assert manifests.buses["default"].spec.queue == Sqlite(path="x.db")
     assert manifests.notices == []
 
 
@@ -188,8 +188,7 @@ def test_merge_keys_work() -> None:
 def test_without_an_event_bus_there_is_the_default_one() -> None:
     default = loaded(SOURCE).buses
     assert list(default) == ["default"]
-    assert default["default"].spec.sqlite is not None
-    assert default["default"].spec.sqlite.path == "./kubecdc.db"
+    assert default["default"].spec.queue == Sqlite(path="./kubecdc.db")
 
 
 def test_an_unknown_event_bus_is_refused() -> None:

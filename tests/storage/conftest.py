@@ -22,8 +22,8 @@ from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.server.client import Client
 from kubecdc.storage.redis.server.connection import Connection
-from kubecdc.storage.sqlite import SqliteBus, SqliteSettings, open_bus
-from kubecdc.storage.sqlite.bus import CAPABILITIES
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.sqlite.bus import CAPABILITIES, SqliteBus
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, running

@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 
 from kubecdc.storage.contracts import Inventoried
-from kubecdc.storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.testing.actors import Leader, event
 
 NAME = "billing"

@@ -11,7 +11,7 @@ import pytest
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Delivery, SubscriptionSpec
-from kubecdc.storage.sqlite import SqliteBus
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import delivery
 from kubecdc.storage.sqlite.file.connection import rows
 from kubecdc.storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, pending

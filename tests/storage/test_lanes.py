@@ -7,8 +7,8 @@ from collections.abc import Callable
 import apsw
 
 from kubecdc.storage.contracts import SubscriptionSpec
-from kubecdc.storage.sqlite import SqliteBus
 from kubecdc.storage.sqlite.administration import retention
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.file.connection import rows
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event

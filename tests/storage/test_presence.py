@@ -9,7 +9,8 @@ import pytest
 import structlog
 
 from kubecdc.storage.contracts import SubscriptionSpec
-from kubecdc.storage.sqlite import SqliteBus, SqliteSettings
+from kubecdc.storage.sqlite import SqliteSettings
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import presence
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, until
 from tests.storage.conftest import Clock, SqliteHarness

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from kubecdc.errors import KubecdcError, Refused, Unavailable, UsageError
-from kubecdc.storage.contracts import Bus, Delivery, Replay, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, Delivery, LeadTimes, Replay, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost, LeadershipLost
 from kubecdc.storage.prepared import Prepared
-from kubecdc.storage.redis import LeadSettings, RedisSettings, open_bus
+from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.commits.publisher import partition
@@ -511,7 +511,7 @@ async def test_a_settlement_ends_when_the_server_hangs(
 async def test_a_leader_that_cannot_renew_is_stopped_before_another_leads(
     server: RedisServer, own: RedisHarness
 ) -> None:
-    lead = LeadSettings(*(timedelta(seconds=seconds) for seconds in (1.5, 0.8, 0.1)))
+    lead = LeadTimes(*(timedelta(seconds=seconds) for seconds in (1.5, 0.8, 0.1)))
     bus: Bus = await own.redis(replace(own.settings, lead=lead))
     clock = asyncio.get_running_loop().time
     with pytest.raises(LeadershipLost, match="could not be renewed"):

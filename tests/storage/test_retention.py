@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from kubecdc.storage.contracts import SubscriptionSpec
-from kubecdc.storage.sqlite import SqliteBus, SqliteSettings
+from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite.administration import registrations
 from kubecdc.storage.sqlite.administration.retention import SPARE_PAGES
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage.conftest import Clock, SqliteHarness

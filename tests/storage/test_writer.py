@@ -14,7 +14,8 @@ import pytest
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.contracts.errors import CommitMismatch
-from kubecdc.storage.sqlite import SqliteBus, SqliteSettings
+from kubecdc.storage.sqlite import SqliteSettings
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.file import connection
 from kubecdc.storage.sqlite.file.connection import row
 from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until

@@ -21,7 +21,8 @@ from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Delivery, Subscription, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
-from kubecdc.storage.sqlite import SqliteBus, SqliteSettings, open_bus
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.workers import worker
 from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume

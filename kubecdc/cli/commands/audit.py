@@ -14,7 +14,6 @@ from kubecdc.cli.buses import on_each
 from kubecdc.cli.election import from_options
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import show
-from kubecdc.cluster.connection import Cluster
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.manifest import EventBus
@@ -49,8 +48,6 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 )
 def audit(
     filenames: tuple[str, ...],
-    kubeconfig: str | None,
-    context: str | None,
     output_format: str,
     repair: bool,
     patience: float,
@@ -65,6 +62,7 @@ def audit(
     """
     logs.configure(log_format, log_level)
     election = from_options(**lease)
+    access = options.cluster_access()
     manifests = load(filenames, stdin=sys.stdin)
     if not manifests.sources:
         raise UsageError("there is no EventSource in the manifests: nothing to audit", hint="add one with -f")
@@ -73,13 +71,13 @@ def audit(
         sources = [s for s in manifests.sources.values() if s.spec.event_bus_name == manifest.name]
         if not sources:
             return []
-        async with Cluster(kubeconfig, context) as cluster:
+        async with access.connect() as cluster:
             if not repair:
                 return await command.inspect(bus, sources, cluster, patience=patience)
             elector = election.elector(bus, manifest, cluster)
             return await command.repair(bus, sources, cluster, elector, patience=patience)
 
-    found = on_each(manifests, look, lease=election.lease)
+    found = on_each(manifests, look, lead=election.lead)
     rows = _rows(found)
     clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
     show(rows, COLUMNS, output_format, empty=clean)

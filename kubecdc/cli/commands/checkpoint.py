@@ -31,6 +31,7 @@ def checkpoint() -> None:
 @click.argument("key", required=False)
 @options.manifests
 @options.secrets
+@options.cluster
 @options.output
 def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> None:
     """Print the checkpoints: position, what was watched, and the gaps that were repaired."""
@@ -49,6 +50,7 @@ def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> No
 @click.option("--resource-version", required=True, envvar="KUBECDC_RESOURCE_VERSION", show_envvar=True)
 @options.manifests
 @options.secrets
+@options.cluster
 @options.yes
 def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool) -> None:
     """Move a watch to another resourceVersion.
@@ -74,6 +76,7 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
 @click.argument("key")
 @options.manifests
 @options.secrets
+@options.cluster
 @options.yes
 def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
     """Forget where a watch stands and what it has seen: it lists anew, as at its first start."""

@@ -57,6 +57,7 @@ def list_(
     """Print dead letters, the oldest first: which event of which object, why, and when it was given up."""
 
     async def rows(opened: Bus, manifest: EventBus) -> list[dict[str, Any]]:
+        require(opened.capabilities.dead_letter_browse, manifest, "show its dead letters")
         letters = await _letters(opened, subscription, limit + 1)
         return [_row(letter, manifest) for letter in letters]
 

@@ -60,7 +60,7 @@ def work(**given: Any) -> None:
 
     SIGTERM drains: what is in flight is finished or handed back.
     """
-    _go(watch=False, work=True, kubeconfig=None, context=None, **given)
+    _go(watch=False, work=True, **given)
 
 
 def _go(
@@ -68,8 +68,6 @@ def _go(
     watch: bool,
     work: bool,
     filenames: tuple[str, ...],
-    kubeconfig: str | None,
-    context: str | None,
     concurrency: int,
     log_format: str | None,
     log_level: str,
@@ -84,21 +82,18 @@ def _go(
     for notice in manifests.notices:
         log.warning(notice)
     log.info("kubecdc starts", version=__version__, watch=watch, work=work)
-    from kubecdc.cli import process
+    from kubecdc.cli import buses, process
 
     if metrics_port is not None:
         _serve_metrics(metrics_port)
     _loop()(
         process.run(
             manifests,
-            watch=watch,
-            work=work,
-            kubeconfig=kubeconfig,
-            context=context,
+            process.Sides(watch=watch, work=work),
+            buses.opening(lead=election.lead if election else None),
+            election=election,
             concurrency=concurrency,
             log_event=logs.event_lines(log_format),
-            mounts=options.mounted(),
-            election=election,
         )
     )
 

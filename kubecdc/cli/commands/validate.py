@@ -13,6 +13,7 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import used
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.errors import KubecdcError
+from kubecdc.storage.contracts.types import ClusterAccess
 
 
 @click.command()
@@ -28,9 +29,7 @@ from kubecdc.errors import KubecdcError
 )
 @options.cluster
 @options.election
-def validate(
-    filenames: tuple[str, ...], against_cluster: bool, kubeconfig: str | None, context: str | None, **election: Any
-) -> None:
+def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any) -> None:
     """Check manifests offline and print every problem.
 
     Exit code 2 if there is any. With --cluster, exit code 1 if the cluster lacks a resource or forbids to get, list or
@@ -45,19 +44,18 @@ def validate(
         f"bus {', '.join(manifests.buses)}"
     )
     if against_cluster:
-        asyncio.run(_ask(manifests, kubeconfig, context, election))
+        asyncio.run(_ask(manifests, options.cluster_access(), election))
 
 
-async def _ask(manifests: Manifests, kubeconfig: str | None, context: str | None, options: Mapping[str, Any]) -> None:
+async def _ask(manifests: Manifests, way: ClusterAccess, options: Mapping[str, Any]) -> None:
     from kubecdc.cli.election import from_options
-    from kubecdc.cluster.connection import Cluster
     from kubecdc.watcher import access
     from kubecdc.workers import access as trigger_access
 
     election, sources = from_options(**options), manifests.sources.values()
     watched = used(manifests, [source.spec.event_bus_name for source in sources])
     leases = {bus.name: election.lease_of(bus) for bus in watched if election.by_lease(bus)}
-    async with Cluster(kubeconfig, context) as cluster:
+    async with way.connect() as cluster:
         problems = await access.check(cluster, sources, leases)
         problems += await trigger_access.check(cluster, manifests.sensors.values())
         if problems:

@@ -58,7 +58,7 @@ class _Loading:
 def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
     """Read, validate and cross-check the manifests in files, directories (not the folders in them) and ``-``.
 
-    Without any EventBus there is one named ``default``, a SQLite file ``./kubecdc.db``.
+    Without any EventBus there is one named ``default``, of the type that has a default.
     Raises ManifestErrors with every problem found, UsageError without a path.
     """
     if not paths:

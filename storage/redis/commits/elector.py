@@ -11,11 +11,10 @@ import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.errors import KubecdcError, Unavailable
-from kubecdc.storage.contracts import Term
+from kubecdc.storage.contracts import LeadTimes, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.redis.administration.retention import Retention
 from kubecdc.storage.redis.server.connection import Connection
-from kubecdc.storage.redis.settings import LeadSettings
 
 log = structlog.get_logger()
 POLL = 0.2  # seconds between two tries to take it
@@ -34,7 +33,7 @@ class RedisElector:
         self,
         connection: Connection,
         retention: Retention,
-        settings: LeadSettings,
+        settings: LeadTimes,
         holder: str,
         now: Callable[[], float],
     ) -> None:

@@ -1,0 +1,91 @@
+"""A bus composed of a queue and a checkpoint store, which may be of any two types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import (
+    Capabilities,
+    CheckpointStore,
+    DeadLetters,
+    Elector,
+    Queue,
+    Replay,
+    Replayable,
+    StateStore,
+    Subscription,
+    SubscriptionSpec,
+    SubscriptionStatus,
+)
+from kubecdc.storage.contracts.types import Store
+from kubecdc.storage.split import SplitPublisher
+
+
+class ComposedBus:
+    """`storage.contracts.Bus`: events are in the queue; checkpoints, state and election are the store's.
+
+    What the store does not have, the bus does not have: `capabilities` says so.
+    """
+
+    def __init__(self, queue: Queue, store: Store) -> None:
+        self._queue = queue
+        self._store = store
+        self.publisher = SplitPublisher(queue.publisher, store.checkpoints)
+        self.checkpoints: CheckpointStore = store.checkpoints
+        self.capabilities: Capabilities = replace(
+            queue.capabilities,
+            atomic_commit=False,
+            exactly_once_publish=False,
+            state=store.state is not None,
+            elector=store.elector is not None,
+        )
+
+    @property
+    def ack_wait(self) -> timedelta:
+        return self._queue.ack_wait
+
+    @property
+    def elector(self) -> Elector:
+        if self._store.elector is None:
+            raise UsageError(
+                "the bus cannot elect a leader by itself: its checkpoint store has no election",
+                hint="elect by a Lease in the cluster: --leader-election",
+            )
+        return self._store.elector
+
+    @property
+    def state(self) -> StateStore:
+        if self._store.state is None:
+            raise UsageError("the bus keeps no state of triggers: its checkpoint store has no place for it")
+        return self._store.state
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._queue.register(specs)
+
+    async def subscriptions(self) -> list[SubscriptionStatus]:
+        return await self._queue.subscriptions()
+
+    async def prune(self, name: str) -> bool:
+        return await self._queue.prune(name)
+
+    def subscription(self, name: str, *, prefetch: int) -> Subscription:
+        return self._queue.subscription(name, prefetch=prefetch)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        return self._queue.dead_letters
+
+    async def replayable(self, replay: Replay) -> Replayable:
+        return await self._queue.replayable(replay)
+
+    async def replay(self, replay: Replay) -> int:
+        return await self._queue.replay(replay)
+
+    async def close(self) -> None:
+        try:
+            await self._store.close()
+        finally:
+            await self._queue.close()

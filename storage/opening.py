@@ -1,0 +1,45 @@
+"""From the manifest of an EventBus to the open bus, whatever its type."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from kubecdc.storage.composed import ComposedBus
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.contracts.types import BusSettings, Opening
+from kubecdc.storage.manifest import EventBus
+
+
+@asynccontextmanager
+async def opened(manifest: EventBus, opening: Opening) -> AsyncIterator[Bus]:
+    """The bus of a manifest, closed at the end.
+
+    Raises UsageError, Refused; Unavailable: try again later.
+    """
+    bus = await _open(manifest, opening)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def _open(manifest: EventBus, opening: Opening) -> Bus:
+    spec = manifest.spec
+    settings = BusSettings(
+        name=manifest.name,
+        ack_wait=spec.redelivery.ack_wait,
+        retention=spec.retention,
+        retention_bytes=spec.retention_bytes,
+        max_pending=spec.max_pending,
+    )
+    queue = await spec.queue_type.open(spec.queue, settings, opening)
+    if spec.queue_type.holds_checkpoint:
+        return cast("Bus", queue)  # the contract of `QueueType.open`
+    try:
+        store = await spec.store_type.open(spec.store, manifest.name, opening)
+    except BaseException:
+        await queue.close()
+        raise
+    return ComposedBus(queue, store)
