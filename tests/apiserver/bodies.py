@@ -88,6 +88,16 @@ def _metadata_fault(metadata: Body) -> str:
     return ""
 
 
+def _job_faults(body: Body) -> list[Cause]:
+    """What nearly every Job that a test makes up lacks."""
+    spec, causes = (body.get("spec") or {}).get("template", {}).get("spec") or {}, []
+    if not spec.get("containers"):
+        causes.append(Cause.required("spec.template.spec.containers"))
+    if spec.get("restartPolicy") not in {"OnFailure", "Never"}:
+        causes.append(Cause.required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
+    return causes
+
+
 def validate(kind: Kind, body: Body, before: Body | None = None) -> None:
     """Raise ApiError where the object may not be stored; ``before`` is the metadata of the state it replaces."""
     metadata = body["metadata"]
@@ -115,5 +125,7 @@ def validate(kind: Kind, body: Body, before: Body | None = None) -> None:
             causes += [Cause.forbidden("metadata.finalizers", why)] * 2
     if kind.schema is not None:
         causes += check(body, kind.schema)
+    if (kind.group, kind.plural) == ("batch", "jobs"):
+        causes += _job_faults(body)
     if causes:
         raise errors.invalid_object(kind, name, causes)

@@ -10,11 +10,15 @@ _VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "updat
 _VERSION = {
     "major": "1",
     "minor": "34",
+    "emulationMajor": "1",
+    "emulationMinor": "34",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "33",
     "gitVersion": "v1.34.2",
-    "gitCommit": "",
+    "gitCommit": "$Format:%H$",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",
-    "goVersion": "",
+    "goVersion": "go1.24.0",
     "compiler": "gc",
     "platform": "linux/amd64",
 }
@@ -103,7 +107,7 @@ def _resource(kind: Kind) -> list[dict[str, Any]]:
         "singularName": singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _VERBS,
+        "verbs": sorted(_VERBS) if kind in BUILT_IN else _VERBS,
     }
     if kind.short_names:
         resource["shortNames"] = list(kind.short_names)

@@ -123,6 +123,7 @@ async def test_rules_only_add_and_reach_as_far_as_their_binding(server: ApiServe
 
 
 async def test_users_and_groups_may_what_a_cluster_role_says(server: ApiServer, tmp_path: Path) -> None:
+    await server.make_namespaces("team")
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
     await bind(server, {"kind": "User", "name": "alice"}, READ)
     await bind(server, {"kind": "Group", "name": "owners"}, everything, namespace="team", cluster=True)
