@@ -55,7 +55,7 @@ def _openapi(path: str) -> dict[str, Any] | None:
     kinds = [k for k in BUILT_IN if k != CRD and k.path().rpartition("/")[0] == path]
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths = {
-        k.path(name="{name}"): {
+        k.path(namespace="{namespace}", name="{name}"): {
             "patch": {
                 "x-kubernetes-group-version-kind": {"group": k.group, "version": k.version, "kind": k.kind},
                 "parameters": [parameter],
@@ -64,7 +64,7 @@ def _openapi(path: str) -> dict[str, Any] | None:
         }
         for k in kinds
     }
-    info = {"title": "Kubernetes", "version": _VERSION["gitVersion"]}
+    info = {"title": "Kubernetes", "version": f"{_VERSION['major']}.{_VERSION['minor']}"}
     return {"openapi": "3.0.0", "info": info, "paths": paths} if kinds else None
 
 

@@ -14,7 +14,7 @@ from tests.apiserver.apply import APPLY, check_declared, decode_config, refused
 from tests.apiserver.bodies import Body, decode, json_fault, loads, validate
 from tests.apiserver.changes import Stored
 from tests.apiserver.errors import ApiError, Cause, bad_request
-from tests.apiserver.managed import Entry, FieldsConflict, Manager, applied, managed_after_update
+from tests.apiserver.managed import Entry, FieldsConflict, Manager, applied, managed_after_update, without_structs
 from tests.apiserver.patches import apply_json_patch, merge, refuse_directives, refuse_unknown
 from tests.apiserver.resources import BUILT_IN, CRD, NAMESPACE, Kind, Target
 from tests.apiserver.schema import prune
@@ -25,6 +25,7 @@ ETCD_LIMIT = 1_572_864
 """Bytes of one etcd request (its default --max-request-bytes)."""
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # the alphabet of generateName: k8s.io/apimachinery util/rand
+_GO_TYPES = {(kind.api_version, kind.kind) for kind in BUILT_IN}
 _MERGE, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 
@@ -345,6 +346,8 @@ class Registry:
         if managed is None:
             manager = Manager(writer.manager, now(), "Update", subresource)
             managed = managed_after_update(old, body, manager)
+        if (body["apiVersion"], body["kind"]) in _GO_TYPES:
+            managed = without_structs(managed)
         if managed:
             body["metadata"]["managedFields"] = managed
         else:

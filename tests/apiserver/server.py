@@ -25,7 +25,7 @@ from tests.apiserver.routes import Routes, acceptable, failure, manager_of
 from tests.apiserver.snapshot import Snapshot
 from tests.apiserver.state import State
 from tests.apiserver.store import Store
-from tests.apiserver.users import ADMINISTRATOR, User
+from tests.apiserver.users import ADMINISTRATOR, ANONYMOUS, User
 from tests.apiserver.watch import Watch, WatchRules
 
 GZIP_FROM = 128 * 1024
@@ -276,13 +276,15 @@ class Simulator:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if request.path in {"/healthz", "/livez", "/readyz"}:
             return ADMINISTRATOR
+        if self.tokens is not None and not scheme:
+            return ANONYMOUS
         if self.tokens is not None and (scheme.lower() != "bearer" or token not in self.tokens):
             raise errors.unauthorized()
         return self.users.get(token, ADMINISTRATOR)
 
     def _authorize(self, request: Request, user: User) -> None:
         asked = Attributes.of(request)
-        if self.rbac and not self._authorizer.allowed(user, asked):
+        if (self.rbac or user == ANONYMOUS) and not self._authorizer.allowed(user, asked):
             raise forbidden(asked, user.name)
 
     def _review(self, request: Request, user: User) -> Response:

@@ -156,7 +156,7 @@ async def test_a_list_of_one_name_needs_the_right_to_that_name_only() -> None:
                 found.append(answer.status)
         assert found == [200, 403, 403, 403]
         async with session.get(path) as nobody, session.get(path, headers={"Authorization": "Bearer root"}) as root:
-            assert (nobody.status, root.status) == (401, 200)
+            assert (nobody.status, root.status) == (403, 200)
 
 
 async def test_without_rbac_everybody_may_do_all() -> None:
