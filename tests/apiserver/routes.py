@@ -75,7 +75,7 @@ class Routes:
             raise errors.page_not_found()
         if request.method not in {"GET", "HEAD"}:
             raise errors.method_not_allowed()
-        if request.path.startswith("/openapi/"):
+        if request.path.rstrip("/") == "/openapi/v3":
             return Response(body=encode(document) + b"\n", content_type="text/plain; charset=utf-8")
         return Response(body=encode(document) + b"\n")
 
