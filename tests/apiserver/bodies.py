@@ -142,6 +142,7 @@ def validate(kind: Kind, body: Body, before: Body | None = None) -> None:
             causes += [Cause.forbidden("metadata.finalizers", why)] * 2
     if kind.schema is not None:
         causes += check(body, kind.schema)
-    causes += _FAULTS.get((kind.group, kind.plural), lambda _: [])(body)
+    if faults := _FAULTS.get((kind.group, kind.plural)):
+        causes += faults(body)
     if causes:
         raise errors.invalid_object(kind, name, causes)
