@@ -29,6 +29,7 @@ async def only_line(kubecdc: Running) -> str:
 async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
     api: LocalSimulator, alice: Desk
 ) -> None:
+    await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")
     alice.entry(namespace="one")
     async with alice.running("run") as kubecdc:
@@ -39,6 +40,7 @@ async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
 
 
 async def all_namespaces_with_a_role_of_one(api: ApiServer, desk: Desk) -> None:
+    await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")
     async with desk.running("run") as kubecdc:
         line = await only_line(kubecdc)
@@ -69,6 +71,7 @@ async def test_a_real_server_is_as_strict_and_as_soon_mended(tmp_path: Path) -> 
 
 
 async def test_a_forbidden_namespace_is_named_and_the_others_go_on(api: LocalSimulator, alice: Desk) -> None:
+    await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")
     alice.entry(namespaces=["one", "two"])
     async with alice.running("run") as kubecdc:

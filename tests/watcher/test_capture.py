@@ -22,6 +22,7 @@ async def test_what_exists_is_added_then_every_change_follows_in_order(bench: Ri
 
 
 async def test_an_event_is_a_cloudevent_with_the_object_as_the_server_sent_it(bench: Rig) -> None:
+    await bench.api.make_namespaces("prod")
     await bench.start(event_source(metadata={"team": "ml"}))
     made = await bench.create("a", namespace="prod", labels={"x": "y"})
     (event,) = await bench.events()
@@ -102,6 +103,7 @@ async def test_initial_list_skip_announces_changes_only(bench: Rig) -> None:
 
 
 async def test_one_namespace_or_several_each_with_a_checkpoint_of_its_own(bench: Rig) -> None:
+    await bench.api.make_namespaces("a", "b", "c")
     for namespace in ("a", "b", "c"):
         await bench.create(f"in-{namespace}", namespace=namespace)
     await bench.start(event_source(namespaces=["a", "b"]))

@@ -111,7 +111,6 @@ async def test_a_namespace_that_is_deleted_ends_its_objects(bench: Rig) -> None:
     await bench.start(PROD)
     await keys(bench, f"{KEY}/one", f"{KEY}/two")
     await bench.events(namespace="two")
-    await bench.delete("a", namespace="one")
     await bench.api.delete(*NAMESPACES, "", "one")
     await keys(bench, f"{KEY}/two")
     (event,) = await bench.events(namespace="two")
@@ -131,6 +130,7 @@ async def test_a_namespace_that_is_deleted_ends_its_objects(bench: Rig) -> None:
 async def test_a_manifest_that_names_other_namespaces_ends_what_is_left(
     bench: Rig, before: dict[str, Any], after: dict[str, Any], expected: list[str]
 ) -> None:
+    await bench.api.make_namespaces("one", "two")
     for name in ("one", "two"):
         await bench.create(f"in-{name}", namespace=name)
     await bench.start(event_source(**before))
