@@ -26,8 +26,8 @@ class Silence(Exception):
     """Nothing came for a while: perhaps the peer is gone. No error: the stream is closed and resumed."""
 
 
-class Api:
-    """Reads one resource of a cluster."""
+class ListWatch:
+    """Lists and watches one resource of a cluster."""
 
     def __init__(self, cluster: Cluster, resource: Resource, *, silence: float = SILENCE_SECONDS) -> None:
         self.cluster = cluster

@@ -23,7 +23,7 @@ async def only_line(kubecdc: Running) -> str:
     await kubecdc.until("cannot list resource")
     await asyncio.sleep(QUIET)
     (line,) = kubecdc.lines("cannot list resource")
-    return f"{line['event']} | {line['fix']}"
+    return f"{line['event']} | {line['hint']}"
 
 
 async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
@@ -35,7 +35,7 @@ async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
         await delivered(api, kubecdc, "a", "one")
     assert not kubecdc.lines("forbidden (403)")
     (remark,) = kubecdc.lines("the cluster's identity is not checked")
-    assert remark["fix"] == "grant get on the namespace kube-system"
+    assert remark["hint"] == "grant get on the namespace kube-system"
 
 
 async def all_namespaces_with_a_role_of_one(api: ApiServer, desk: Desk) -> None:

@@ -25,11 +25,11 @@ from kubecdc.storage.contracts import Bus, CheckpointStore, Publisher, Term, Tra
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher
 from kubecdc.storage.testing.fault_injection import Crash
-from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.relist import EXPIRED, relist
-from kubecdc.watcher.ongoing_problems import Notices
 from kubecdc.watcher.pipeline import Watch
+from kubecdc.watcher.session import Session
 from tests.storage.shelf import Hands, Shelf, settled
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
 
@@ -174,23 +174,24 @@ class Mortal:
             bus = cast(Bus, SimpleNamespace(checkpoints=store, publisher=self.commits(self.queue, store)))
             manifest = event_source(filter={"fields": [{"key": "spec.shown", "value": "true"}]}).spec.resource[NAME]
             entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
-            watch = Watch(entry, cast(Any, self.world), bus, term, cast(Any, None), Notices())
-            journal: Journal | None = None
+            session = Session(cast(Any, None), bus, term)
+            watch = Watch(session, entry, cast(Any, self.world))
+            writer: CheckpointWriter | None = None
 
             async def capture() -> None:
-                nonlocal journal
+                nonlocal writer
                 if fuse.blown is not None:
                     raise Crash
-                if journal is None:
-                    journal = await Journal.open(entry, bus, term, watch.notices, cluster="c")
-                reason = journal.state.listing
-                if not reason and int(journal.state.position) < self.world.forgotten:
+                if writer is None:
+                    writer = await CheckpointWriter.open(session, entry, cluster="c")
+                reason = writer.state.listing
+                if not reason and int(writer.state.position) < self.world.forgotten:
                     reason = EXPIRED
                 if reason:
-                    await relist(journal, cast(Any, self.world), reason, watch.notices)
-                changes = self.world.since(journal.state.position)
+                    await relist(writer, cast(Any, self.world), reason)
+                changes = self.world.since(writer.state.position)
                 for start in range(0, len(changes), BATCH):
-                    await journal.make(await watch.capture(journal, changes[start : start + BATCH]))
+                    await writer.commit_prepared(await watch.batcher.prepare(writer, changes[start : start + BATCH]))
 
             try:
                 yield Life(capture, store.flush)

@@ -18,15 +18,15 @@ from typing import Any
 import structlog
 
 from kubecdc.cluster.errors import ApiError, Malformed
+from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import CheckpointStore, Elector, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher.election.clock import Clock, SystemClock
-from kubecdc.watcher.election.lease import Lease, Leases, micro_time, written
-from kubecdc.watcher.election.observation import Observed
+from kubecdc.watcher.election.lease import Lease, LeaseClient, micro_time, written
+from kubecdc.watcher.election.observation import LeaseObservation
 from kubecdc.watcher.election.settings import JITTER, LeaseSettings
-from kubecdc.watcher.ongoing_problems import Notices
-from kubecdc.watcher.pipeline import first_of
+from kubecdc.watcher.ongoing_problems import OngoingProblems
 
 log = structlog.get_logger()
 LOST_RACE = frozenset({404, 409})
@@ -42,7 +42,7 @@ class LeaseElector:
 
     def __init__(
         self,
-        leases: Leases,
+        client: LeaseClient,
         checkpoints: CheckpointStore,
         settings: LeaseSettings,
         *,
@@ -52,16 +52,16 @@ class LeaseElector:
         rng: random.Random | None = None,
     ) -> None:
         self.identity = f"{holder}/{secrets.token_hex(4)}"
-        self._leases = leases
+        self._client = client
         self._checkpoints = checkpoints
         self._settings = settings
         self._inner = inner
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._name = f"{settings.namespace}/{settings.name}"
-        self._notices = Notices()
+        self._problems = OngoingProblems()
         self._renewal = asyncio.Lock()
-        self._observed = Observed(self.identity, settings.seconds, self._clock)
+        self._observation = LeaseObservation(self.identity, settings.seconds, self._clock)
         self._held: Lease | None = None  # our holding as last written
         self._asked = False  # whether the Lease may have us as its holder though we do not lead: an answer was lost
         self._sent = 0.0  # when that was sent
@@ -91,7 +91,7 @@ class LeaseElector:
                 if self._inner is not None:
                     term = await stack.enter_async_context(self._inner.lead())
                     await self._raise_epoch(term.number)
-                yield Term(self._observed.epoch, self.identity)
+                yield Term(self._observation.epoch, self.identity)
         finally:
             if self._lost is None:
                 await self._release()
@@ -104,25 +104,25 @@ class LeaseElector:
         while True:
             try:
                 if await self._try():
-                    self._notices.over(self._who)
+                    self._problems.resolve(self._who)
                     return
-                self._notices.over(self._who)
+                self._problems.resolve(self._who)
             except (Unavailable, Malformed) as e:
-                self._notices.trouble(self._who, e)
+                self._problems.report(self._who, e)
             wait = self._pause()
-            if self._observed.bar > 0:
-                wait = min(wait, self._observed.bar)
+            if self._observation.bar > 0:
+                wait = min(wait, self._observation.bar)
             await self._clock.sleep(wait)
 
     async def _try(self) -> bool:
         """Look at the Lease, and take it if nobody has it. Raises ApiError, Malformed, Unavailable."""
-        lease = await self._leases.get(seconds=self._settings.request_seconds)
-        self._observed.see(lease)
-        if self._observed.bar > 0:
-            if leader := self._observed.new_leader(lease):
+        lease = await self._client.get(seconds=self._settings.request_seconds)
+        self._observation.see(lease)
+        if self._observation.bar > 0:
+            if leader := self._observation.new_leader(lease):
                 log.info("standing by", leader=leader, lease=self._name, holder=self.identity)
             return False
-        epoch = 1 + max(self._observed.epoch, await self._highest_term())
+        epoch = 1 + max(self._observation.epoch, await self._highest_term())
         changed = lease is not None and lease.holder != self.identity
         transitions = (lease.transitions if lease else 0) + changed
         document = self._document(lease, acquired="", transitions=transitions, epoch=epoch)
@@ -134,11 +134,11 @@ class LeaseElector:
                 self._asked = False
                 return False
             raise
-        self._observed.see(held)
+        self._observation.see(held)
         if lease is None and await self._highest_term() >= epoch:
             return False  # a Lease came and went since we looked; ours is taken anew, which a change would prevent
         self._held, self._sent, self._asked = held, sent, False
-        self._observed.taken()
+        self._observation.taken()
         if not self.trusted:  # the reply took too long: it is ours, but not for long enough
             self._held = None
             return False
@@ -173,7 +173,7 @@ class LeaseElector:
 
     async def _keep(self, window: asyncio.Timeout) -> None:
         try:
-            await first_of(self._guard(), self._renew())
+            await run_until_first(self._guard(), self._renew())
         except Exception as e:  # a defect in here must end the lead too
             self._lost = e
         window.reschedule(asyncio.get_running_loop().time())
@@ -190,9 +190,9 @@ class LeaseElector:
             await self._clock.sleep(self._pause())
             try:
                 await self._renew_once()
-                self._notices.over(self._who)
+                self._problems.resolve(self._who)
             except (ApiError, Malformed) as e:
-                self._notices.trouble(self._who, e)
+                self._problems.report(self._who, e)
 
     async def _renew_once(self) -> None:
         """Raises ApiError, Malformed, and LeadershipLost if the Lease is not ours any more."""
@@ -202,8 +202,8 @@ class LeaseElector:
             except ApiError as e:
                 if e.status not in LOST_RACE:
                     raise
-                found = await self._leases.get(seconds=self._settings.request_seconds)
-                self._observed.see(found)
+                found = await self._client.get(seconds=self._settings.request_seconds)
+                self._observation.see(found)
                 if found is None or found.holder != self.identity:
                     whose = "was deleted" if found is None else f"is held by {found.holder or 'nobody'}"
                     raise LeadershipLost(f"the Lease {self._name} {whose}") from e
@@ -213,23 +213,23 @@ class LeaseElector:
     async def _renew_over(self, lease: Lease | None) -> None:
         assert lease is not None
         document = self._document(
-            lease, acquired=lease.acquired, transitions=lease.transitions, epoch=self._observed.epoch
+            lease, acquired=lease.acquired, transitions=lease.transitions, epoch=self._observation.epoch
         )
         sent = self._clock.now()
-        held = await self._leases.update(document, seconds=self._settings.request_seconds)
-        self._observed.see(held)
+        held = await self._client.update(document, seconds=self._settings.request_seconds)
+        self._observation.see(held)
         self._held, self._sent = held, sent
 
     async def _raise_epoch(self, number: int) -> None:
         """Have an epoch in the Lease that is not below the number. Raises LeadershipLost."""
-        if number > self._observed.epoch:
-            self._observed.epoch = number
+        if number > self._observation.epoch:
+            self._observation.epoch = number
             log.info("epoch raised", lease=self._name, term=number, holder=self.identity)
-        while self._held is not None and self._held.epoch < self._observed.epoch:
+        while self._held is not None and self._held.epoch < self._observation.epoch:
             try:
                 await self._renew_once()
             except (ApiError, Malformed) as e:
-                self._notices.trouble(self._who, e)
+                self._problems.report(self._who, e)
                 await self._clock.sleep(self._pause())
 
     # -- and after
@@ -239,7 +239,7 @@ class LeaseElector:
         try:
             async with asyncio.timeout(min(RELEASE_SECONDS, self._settings.request_seconds)):
                 if self._held is None or not await self._release_over(self._held):
-                    found = await self._leases.get(seconds=RELEASE_SECONDS)
+                    found = await self._client.get(seconds=RELEASE_SECONDS)
                     if found and found.holder == self.identity:
                         await self._release_over(found)
         except (ApiError, Malformed, TimeoutError) as e:
@@ -255,10 +255,10 @@ class LeaseElector:
             acquired=now,
             renewed=now,
             transitions=lease.transitions,
-            epoch=max(self._observed.epoch, lease.epoch),
+            epoch=max(self._observation.epoch, lease.epoch),
         )
         try:
-            self._observed.see(await self._leases.update(document, seconds=RELEASE_SECONDS))
+            self._observation.see(await self._client.update(document, seconds=RELEASE_SECONDS))
         except ApiError as e:
             if e.status not in LOST_RACE:
                 raise
@@ -295,5 +295,5 @@ class LeaseElector:
 
     async def _write(self, lease: Lease | None, document: dict[str, Any], seconds: float) -> Lease:
         if lease is None:
-            return await self._leases.create(document, seconds=seconds)
-        return await self._leases.update(document, seconds=seconds)
+            return await self._client.create(document, seconds=seconds)
+        return await self._client.update(document, seconds=seconds)

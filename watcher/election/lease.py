@@ -99,7 +99,7 @@ def written(
     }
 
 
-class Leases(Protocol):
+class LeaseClient(Protocol):
     """One Lease on a server with optimistic concurrency. No call takes longer than ``seconds``. All raise ApiError
     (409 where the Lease is not as it was read) and Malformed."""
 
@@ -114,7 +114,7 @@ class Leases(Protocol):
         ...
 
 
-class ClusterLeases:
+class ClusterLeaseClient:
     """The Lease of a name in a cluster."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:

@@ -6,7 +6,7 @@ from kubecdc.watcher.election.clock import Clock
 from kubecdc.watcher.election.lease import Lease
 
 
-class Observed:
+class LeaseObservation:
     """The record as last seen, by the local clock: times that stand in it decide nothing.
 
     ``identity`` is ours. ``seconds`` is how long a holding lasts whose record does not say.
