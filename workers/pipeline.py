@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -18,7 +19,6 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import retry
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.outcome import Outcome, Retry
-from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.settings import Settings
@@ -112,9 +112,9 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
         return DeadLetter(str(e))
     outcome = await retry.execute(partial(_execute, route, request), route.retry_strategy)
     if isinstance(outcome, Retry):
-        say = log.debug if outcome.reason == route.trouble else log.warning  # once, not for each event that waits
+        say = log.debug if outcome.reason == route.retry_reason else log.warning  # once, not for each event that waits
         say("the trigger failed", reason=outcome.reason, **_names(claim, route))
-    route.trouble = outcome.reason if isinstance(outcome, Retry) else ""
+    route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     return decide(outcome, claim.attempt, settings)
 
 
@@ -143,7 +143,7 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
     )
 
 
-async def _execute(route: Route, request: TriggerRequest) -> Outcome:
+async def _execute(route: Route, request: Any) -> Outcome:
     """One run of the trigger, measured."""
     begun = time.perf_counter()
     outcome: Outcome | None = None

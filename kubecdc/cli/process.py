@@ -20,7 +20,7 @@ from kubecdc.errors import Unavailable, first
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.manifest import EventBus
-from kubecdc.workers.triggers.log.lines import Render
+from kubecdc.workers.triggers.contract import Render
 
 if TYPE_CHECKING:
     from kubecdc.cli.election import Election
@@ -87,7 +87,7 @@ async def run(
                         manifest.spec.redelivery,
                         concurrency=concurrency,
                         stop=stop,
-                        log_event=log_event,
+                        render=log_event,
                         mounts=mounts,
                     )
                 )

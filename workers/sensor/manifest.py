@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.manifest import units
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
 from kubecdc.manifest.model import NOT_YET, Manifest, Model
 from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
-from kubecdc.workers.triggers.http.manifest import Http
-from kubecdc.workers.triggers.log.manifest import Log
+from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.sensor.template import TriggerTemplate
 
 DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as Argo
 
@@ -41,61 +41,6 @@ class Dependency(Model):
     name: Printable
     event_source_name: Printable
     event_name: Printable
-
-
-TRIGGER_TYPES = ("log", "http")
-OTHER_TYPES = (
-    "k8s", "argoWorkflow", "awsLambda", "custom", "kafka", "nats", "slack", "openWhisk", "azureEventHubs",
-    "azureServiceBus", "pulsar", "email",
-)  # fmt: skip
-
-
-class TriggerTemplate(Model):
-    """What a trigger does: exactly one of `TRIGGER_TYPES`."""
-
-    unsupported: ClassVar[Mapping[str, str]] = {
-        **{name: f"trigger type `{name}` is not supported" for name in OTHER_TYPES},
-        **not_yet("conditionsReset"),
-    }
-
-    name: Printable
-    conditions: str = ""
-    log: Log | None = None
-    http: Http | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_log(cls, raw: Any) -> Any:
-        return {**raw, "log": {}} if isinstance(raw, dict) and raw.get("log", ...) is None else raw
-
-    @model_validator(mode="after")
-    def _one_type(self) -> Self:
-        given = [name for name in TRIGGER_TYPES if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise invalid(f"has {len(given)} types: {', '.join(given)}", "make a trigger of each")
-        if not given:
-            raise invalid("has no trigger type", "add `log: {}` or `http: {url: …}`")
-        return self
-
-
-class StatusPolicy(Model):
-    """The HTTP statuses that are a success."""
-
-    allow: Items[Annotated[int, Field(ge=100, le=599)]]
-
-    @field_validator("allow")
-    @classmethod
-    def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value:
-            raise invalid("is empty: no answer would ever be a success")
-        return value
-
-
-class Policy(Model):
-    """When a trigger that ran counts as a success."""
-
-    status: StatusPolicy | None = None
-    k8s: Any = Field(None, alias="k8s")  # read only to refuse it
 
 
 class RetryStrategy(Model):
@@ -126,7 +71,8 @@ class Trigger(Model):
     @field_validator("policy")
     @classmethod
     def _fits(cls, value: Policy, info: ValidationInfo) -> Policy:
-        if "template" in info.data and value.k8s is not None:
+        template = info.data.get("template")
+        if template and value.k8s is not None and "k8s" not in template.trigger_type.policies:
             raise invalid("`k8s` is for triggers that make Kubernetes objects, which are not supported yet")
         return value
 
