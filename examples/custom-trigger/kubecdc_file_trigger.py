@@ -34,10 +34,10 @@ _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")  # inside a JSON string, line bre
 
 def _name(text: str) -> str:
     try:
-        found = {field for _, field, spec, conversion in Formatter().parse(text) if field is not None}
+        parts = {tuple(part[1:]) for part in Formatter().parse(text) if part[1] is not None}
     except ValueError as e:
         raise invalid(f"{text!r} is not a template: {e}") from e
-    if not found <= set(PLACEHOLDERS) or "/" in text or not text:
+    if not parts <= {(name, "", None) for name in PLACEHOLDERS} or "/" in text or not text:
         raise invalid(f"{text!r} is not a name", "the placeholders are {" + "}, {".join(PLACEHOLDERS) + "}")
     return text
 

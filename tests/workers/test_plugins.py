@@ -54,18 +54,18 @@ for text in json.load(sys.stdin):
     try:
         manifests = load(["-"], stdin=io.StringIO(text))
         template = next(iter(manifests.sensors.values())).spec.triggers[0].template
-        found.append([template.type, *manifests.notices[:-1]])
+        found.append([template.type, *manifests.notices[1:]])
     except ManifestErrors as e:
         found.append([str(problem).rpartition("Sensor/s: ")[2] for problem in e.problems])
 print(json.dumps(found))
 """
 
 
-def provide(folder: Path, name: str, **types: str) -> None:
+def provide(folder: Path, package: str, /, **types: str) -> None:
     """A package that provides types: field -> object."""
-    info = folder / f"{name}-1.dist-info"
+    info = folder / f"{package}-1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
     points = "\n".join(f"{field} = {value}" for field, value in types.items())
     (info / "entry_points.txt").write_text(f"[kubecdc.triggers]\n{points}\n")
 
