@@ -1,4 +1,4 @@
-"""Commits and the lead."""
+"""Commits and leadership."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def a_batch_that_was_sent_ahead_is_refused_if_another_was_made_before_it(h
     leader.number += 1
     second = leader.batch([event(2)], after=first.delta.token)
     leader.number -= 1
-    await leader.commit(event(3))  # by somebody else, who makes the number that `second` follows
+    await leader.commit(event(3))  # by another process: it makes the commit of the number that `second` follows
     for batch in (first, second):
         async with raises(CommitMismatch):
             await leader.send(batch)
@@ -205,9 +205,9 @@ async def a_reset_is_noticed_by_the_leader_and_starts_over(harness: Harness) -> 
     assert checkpoint.state is None
     assert await bus.checkpoints.inventory(KEY) == {}
     assert not await bus.checkpoints.reset(KEY)
-    again = await Leader.take(bus)
-    await again.commit(event(4))
-    assert (await bus.checkpoints.acquire(KEY, leader.term)).state == state(again.number)
+    restarted = await Leader.take(bus)
+    await restarted.commit(event(4))
+    assert (await bus.checkpoints.acquire(KEY, leader.term)).state == state(restarted.number)
 
 
 @collect(CASES)
@@ -231,7 +231,7 @@ async def a_full_subscription_refuses_commits_until_it_is_worked_on(harness: Har
     await bus.register([SUB, SubscriptionSpec("idle", SOURCE, "another-entry")])
     leader = await Leader.take(bus)
     await leader.commit(event(1))
-    await leader.commit(*events([2, 3, 4, 5]))  # from below the limit any batch goes in, or a large one never would
+    await leader.commit(*events([2, 3, 4, 5]))  # a batch may exceed the limit, or a large one would never be accepted
     refused = leader.batch([event(6)])
     try:
         await leader.send(refused)
