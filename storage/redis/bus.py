@@ -76,11 +76,11 @@ class RedisBus:
             if int(found[0]) > FORMAT:
                 raise UsageError(
                     f"bus {self._settings.name!r} has format {int(found[0])}, this kubecdc knows {FORMAT}",
-                    hint="run the version of kubecdc that created it, or a newer one",
+                    hint="run the version of kubecdc that made it, or a newer one",
                 )
             if int(found[1]) != wanted:
                 raise UsageError(
-                    f"bus {self._settings.name!r} was created with {int(found[1])} partitions, not {wanted}",
+                    f"bus {self._settings.name!r} was made with {int(found[1])} partitions, not {wanted}",
                     hint="set `partitions` back (another number would break the order), or give the bus another name",
                 )
         except BaseException:

@@ -6,7 +6,15 @@ checkpoints. Tests of the watcher and the workers use the wrappers of `storage.t
 
 from __future__ import annotations
 
-from kubecdc.storage.testing import checkpoints, commits, dead_letters_and_replay, deliveries, state, subscriptions
+from kubecdc.storage.testing import (
+    checkpoints,
+    commits,
+    dead_letters_and_replay,
+    deliveries,
+    leadership,
+    state,
+    subscriptions,
+)
 from kubecdc.storage.testing.case import Case, Harness
 from kubecdc.storage.testing.checkpoints import STORE_CASES, StoreCase, StoreHarness
 
@@ -14,6 +22,7 @@ __all__ = ["CASES", "STORE_CASES", "Case", "Harness", "StoreCase", "StoreHarness
 
 CASES: list[Case] = [
     *commits.CASES,
+    *leadership.CASES,
     *checkpoints.CASES,
     *deliveries.CASES,
     *subscriptions.CASES,

@@ -473,7 +473,7 @@ async def test_what_was_read_is_handed_out_while_more_is_read(
     held, reading, go, run = False, asyncio.Event(), asyncio.Event(), bus._connection.run
 
     async def slow(script: str, *args: Argument) -> Any:
-        if script == "read" and held:
+        if script == "deliveries/read" and held:
             reading.set()
             await go.wait()
         return await run(script, *args)
@@ -532,7 +532,7 @@ async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
 
     async def unheard(script: str, *args: Argument) -> Any:
         answer = await run(script, *args)
-        if script == "lead":
+        if script == "commits/lead":
             taken.set()
             await asyncio.Event().wait()
         return answer

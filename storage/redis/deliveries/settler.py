@@ -29,9 +29,7 @@ class Settler:
         self._connection = connection
         self._token = token
         self._ended = ended
-        self._queues: dict[
-            int, list[Settlement]
-        ] = {}  # by subscription id: one that was pruned may have been registered anew
+        self._queues: dict[int, list[Settlement]] = {}  # by subscription id: a pruned one may be registered anew
         self._task: asyncio.Task[None] | None = None
 
     async def settle(self, id_: int, entry: Entry, what: str, first: int = 0, second: int | str = "") -> None:

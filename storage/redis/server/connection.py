@@ -46,9 +46,7 @@ class Connection:
         self._prefix = settings.prefix
         self._ending = self._closed = False
         self._client = Client(settings)
-        self.full = (
-            asyncio.Event()
-        )  # set if a command was refused because memory is full; cleared by whoever makes room
+        self.full = asyncio.Event()  # a command was refused because memory is full; retention clears it
 
     @property
     def ending(self) -> bool:
