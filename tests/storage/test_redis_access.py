@@ -133,7 +133,7 @@ async def test_where_nobody_listens_nothing_is_said_of_tls() -> None:
     with pytest.raises(Unavailable) as error:
         async with opened(f"redis://127.0.0.1:{free_port()}/0"):
             pass
-    assert error.value.hint == "is it up, and the way to it open?"
+    assert error.value.hint == "is it up, and can this machine reach it?"
 
 
 @pytest.mark.parametrize(("url", "message", "hint"), BROKEN)

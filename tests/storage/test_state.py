@@ -25,7 +25,7 @@ async def test_what_has_expired_is_not_seen_and_leaves_the_file_with_the_next_sw
     assert await bus.state.get(SCOPE, "key-0") is not None
     clock.now += 0.1
     assert await bus.state.get(SCOPE, "key-0") is None
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await bus._reader.submit(lambda db: rows(db, "SELECT key FROM state")) == [("key-2",)]
     assert await bus.state.get(SCOPE, "key-2") is not None
 

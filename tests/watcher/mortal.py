@@ -197,11 +197,11 @@ class Mortal:
                 yield Life(capture, store.flush)
             finally:
                 fuse.end()  # what is not written by now is lost
-                if store._copy._timer:
-                    store._copy._timer.cancel()
+                if store._sync._timer:
+                    store._sync._timer.cancel()
                     with suppress(BaseException):
-                        await store._copy._timer
-                store._copy._waits = None
+                        await store._sync._timer
+                store._sync._pending_since = None
 
     async def live(self, script: Sequence[str], places: Sequence[int]) -> list[float]:
         """Go through the script and die after each number of places; whoever comes next goes on.
