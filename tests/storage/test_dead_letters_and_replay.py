@@ -1,4 +1,4 @@
-"""What is delivered once more leaves nothing behind, and meets what happens meanwhile."""
+"""Redriven and replayed events leave nothing behind, also if something happens meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process says of itself in the bus, and hears of it."""
+"""Heartbeats and notifications of a process."""
 
 from __future__ import annotations
 

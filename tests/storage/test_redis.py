@@ -1,4 +1,4 @@
-"""What is particular to Redis: a server that fails, workers that share partitions, leases that are lost."""
+"""What is special about Redis: a server that fails, workers that share partitions, leases that are lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SIZE = len(event(1).encode())
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One of its own, which writes everything to its disk before it answers."""
+    """A separate server, which writes everything to its disk before it answers."""
     redis_server.require()
     server = RedisServer(tmp_path, "--appendfsync", "always")
     server.start()
@@ -60,7 +60,7 @@ async def raw(bus: RedisBus, *command: str | int) -> Any:
 
 
 async def persist(call: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a call until the server is there, as the watcher does."""
+    """Repeat a call until the server answers, as the watcher does."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
@@ -354,7 +354,7 @@ async def test_backlogs_that_are_longer_than_what_may_wait_hold_up_their_partiti
 
 
 async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: RedisHarness) -> None:
-    """A script copies the bodies that it goes through, and nobody else is served meanwhile."""
+    """A script copies the bodies that it reads, and other commands wait meanwhile."""
     bus = await redis_harness.redis(replace(redis_harness.settings, name="large", partitions=1))
     await bus.register([SUB])
     for number in range(12):
@@ -412,6 +412,7 @@ async def test_a_worker_reads_where_a_notification_says_and_everywhere_after_one
     monkeypatch.setattr(Listener, "notify", noted)
     async with Receiver.of(bus, NAME, prefetch=10) as receiver:
         await until(began)
+        await receiver.nothing(0.5)  # the first read, of all partitions, is over
         heard.clear()
         await leader.commit(event(2, "b"), event(3, "c"), event(4, "b"))
         assert {(await receiver.next()).event.id for _ in range(2)} == {event(2, "b").id, event(3, "c").id}
@@ -549,7 +550,7 @@ async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
 async def test_an_ack_that_went_with_the_tail_of_redis_is_noticed_by_the_worker_itself(
     server: RedisServer, own: RedisHarness
 ) -> None:
-    """Redis is back before anybody's next word, and the worker, which takes the event for settled, reads on."""
+    """Redis is back before the next command. The worker considers the event settled and reads on."""
     bus = await own.redis()
     await bus.register([SUB])
     leader = await Leader.take(bus)

@@ -88,7 +88,7 @@ async def test_an_event_stays_until_its_last_subscription_has_settled_it(harness
     assert await bus._reader.submit(lambda db: row(db, "SELECT settled_bytes FROM meta")) == (0,)
 
 
-async def test_a_prune_that_was_interrupted_is_finished_by_a_sweep(harness: SqliteHarness) -> None:
+async def test_a_prune_that_was_interrupted_is_finished_by_retention(harness: SqliteHarness) -> None:
     bus, leader = await open_with(harness, Clock(), keep_bytes=0)
     await leader.commit(*(event(number, f"object-{number % 3}") for number in range(20)))
     assert await bus._writer.submit(lambda db: registrations.end(db, NAME))
@@ -122,7 +122,7 @@ async def test_the_file_is_bounded_and_shrinks_after_a_flood(harness: SqliteHarn
     assert (await bus._reader.submit(lambda db: row(db, "PRAGMA page_count")))[0] < SPARE_PAGES * 1.2
 
 
-async def test_whoever_leads_sweeps(harness: SqliteHarness) -> None:
+async def test_the_leader_enforces_retention(harness: SqliteHarness) -> None:
     bus, leader = await open_with(harness, Clock(), keep_bytes=0)
     await leader.commit(event(1))
     await ack(bus, 1)

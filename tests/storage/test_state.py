@@ -1,4 +1,4 @@
-"""State that workers share: its end by a clock that is moved, a server that is killed."""
+"""State that workers share: expiry by a clock that is set, a server that is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCOPE = "print/line"
 MINUTE = timedelta(minutes=1)
 
 
-async def test_what_has_expired_is_not_seen_and_leaves_the_file_with_the_next_sweep(harness: SqliteHarness) -> None:
+async def test_what_has_expired_is_not_seen_and_is_deleted_by_retention(harness: SqliteHarness) -> None:
     clock = Clock()
     bus = await harness.on(clock)
     for number in range(3):

@@ -30,7 +30,7 @@ from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.relist import EXPIRED, relist
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.session import Session
-from tests.storage.shelf import Hands, Shelf, settled
+from tests.storage.fake_config_map import FakeClock, FakeConfigMaps, settled
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
 
 BATCH = 2  # changes a commit
@@ -41,7 +41,7 @@ WORKFLOWS = Resource("argoproj.io", "v1alpha1", "workflows")
 class Fuse:
     """Burns down with each place passed; then nothing of this process goes on. ``blown`` is when that was."""
 
-    def __init__(self, hands: Hands, places: int = 1 << 30) -> None:
+    def __init__(self, hands: FakeClock, places: int = 1 << 30) -> None:
         self._hands = hands
         self._left = places
         self.blown: float | None = None
@@ -116,7 +116,7 @@ class World:
 class Queue:
     """A plain `Publisher` that may die with a part of it done. ``told`` is every event and when it came."""
 
-    hands: Hands
+    hands: FakeClock
     told: list[tuple[Event, float]] = field(default_factory=list)
     step: Callable[[], None] = lambda: None
 
@@ -155,8 +155,8 @@ class Mortal:
 
     def __init__(self, window: float, commits: Commits = SplitPublisher) -> None:
         self.world = World()
-        self.hands = Hands()
-        self.shelf = Shelf()
+        self.hands = FakeClock()
+        self.shelf = FakeConfigMaps()
         self.queue = Queue(self.hands)
         self.settings = ConfigMapSettings(window=timedelta(seconds=window))
         self.commits = commits
