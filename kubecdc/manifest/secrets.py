@@ -29,9 +29,9 @@ class KeyRef(Model):
 
 
 class Tls(Model):
-    """How the server is verified, and the client certificate.
+    """How the server is verified, and the certificate that is shown to it.
 
-    ``enabled`` alone means TLS with the system's authorities, which an https:// or rediss:// address has anyway.
+    ``enabled`` alone asks for TLS with the system's authorities, which an address with TLS has anyway.
     """
 
     ca_cert_secret: KeyRef | None = None
