@@ -90,7 +90,7 @@ class FileTrigger:
             async with asyncio.timeout(request.timeout), lock:
                 file = await _locked(request)
                 # A thread cannot be cancelled: it closes the file even if nobody waits for it any more.
-                await asyncio.shield(asyncio.to_thread(_append, file, request.line))
+                await asyncio.shield(asyncio.to_thread(_append, file, request.path.parent, request.line))
         except TimeoutError:
             return Retry(f"{request.path} was not written within {request.timeout:g} s")
         except OSError as e:
@@ -125,8 +125,8 @@ async def _locked(request: Append) -> int:
         raise
 
 
-def _append(file: int, line: bytes) -> None:
-    """Write the line after what is there, and close the file. A line that was cut off by a crash is ended first."""
+def _append(file: int, folder: Path, line: bytes) -> None:
+    """Append the line and close the file. An incomplete line, which a crash leaves, is ended first."""
     try:
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":
@@ -134,8 +134,19 @@ def _append(file: int, line: bytes) -> None:
         while line:
             line = line[os.write(file, line) :]
         os.fsync(file)
+        if not size:
+            _sync(folder)
     finally:
         os.close(file)
+
+
+def _sync(folder: Path) -> None:
+    """Make the name of a new file durable."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 class FileType(TriggerType[File]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
@@ -78,22 +79,19 @@ def printable(value: str) -> str:
     return value
 
 
-def read_path(value: str) -> str:
-    """Check a gjson path."""
-    try:
-        jsonpath.compile(value)
-    except ValueError as e:
-        raise invalid(str(e)) from e
-    return value
+def _compiles(compile_path: Callable[[str], object]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        try:
+            compile_path(value)
+        except ValueError as e:
+            raise invalid(str(e)) from e
+        return value
+
+    return check
 
 
-def write_path(value: str) -> str:
-    """Check an sjson path."""
-    try:
-        jsonpath.compile_target(value)
-    except ValueError as e:
-        raise invalid(str(e)) from e
-    return value
+read_path = _compiles(jsonpath.compile)  # checks a gjson path
+write_path = _compiles(jsonpath.compile_target)  # checks an sjson path
 
 
 def _bus_name(value: str) -> str:

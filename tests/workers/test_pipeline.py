@@ -76,7 +76,7 @@ async def hang(request: TriggerRequest[Any]) -> Outcome:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settlement, "_PATIENCE", Backoff(duration=0.001, cap=0.001))
+    monkeypatch.setattr(settlement, "_BACKOFF", Backoff(duration=0.001, cap=0.001))
 
 
 async def test_success_is_acked_after_the_attempt_was_started() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-TYPES = """
+TYPES = '''
 from kubecdc.cluster.resource import Resource
 from kubecdc.manifest.model import Model
 from kubecdc.workers.outcome import Success
@@ -45,7 +45,27 @@ class Good(TriggerType[Config]):
 class Abstract(TriggerType[Config]):
     model = Config
     example = "{}"
-"""
+
+
+class Built(Good):
+    """A type with a fault of its own."""
+
+
+class NoModel(Built):
+    model = dict
+
+
+class NoExample(Built):
+    example = None
+
+
+class Unfinished(Model):
+    field: "NoSuchName" = None
+
+
+class HalfModel(Built):
+    model = Unfinished
+'''
 LOAD = """
 import io, json, sys
 from kubecdc.cli.manifests.loading import ManifestErrors, load
@@ -138,6 +158,19 @@ def test_a_broken_type_is_refused_with_its_reason_and_harms_no_other(packages: P
     assert "extends kubecdc.workers.triggers.contract.TriggerType" in reasons[2]
     assert "abstract" in reasons[3]
     assert "several packages" in reasons[4]
+
+
+def test_a_type_whose_parts_are_wrong_harms_no_other(packages: Path) -> None:
+    provide(packages, "one", model="some_types:NoModel", example="some_types:NoExample", half="some_types:HalfModel")
+    provide(packages, "two", **{"name": "some_types:Good", "my-type": "some_types:Good", "json": "some_types:Good"})
+    names = ("model", "example", "half", "my-type", "json", "log")
+    *found, json_type, log = loaded(packages, *(sensor(json.dumps({name: {}})) for name in names))
+    assert (json_type, log) == (["json"], ["log"]), "a type may have the name of an attribute of every model"
+    reasons = [problems[0].partition("cannot be loaded: ")[2] for problems in found]
+    assert reasons[0] == "its `model` does not extend kubecdc.manifest.model.Model"
+    assert reasons[1] == "its `example` is not text"
+    assert reasons[2].startswith("its `model` is not complete: ")
+    assert reasons[3] == "a field of a template cannot have this name"
 
 
 def test_the_type_decides_about_policies_and_fixed_fields(packages: Path) -> None:

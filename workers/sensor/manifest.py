@@ -16,7 +16,7 @@ from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.sensor.template import TriggerTemplate
 
-DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as Argo
+DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as in Argo
 
 
 def _go_duration(value: object) -> object:
@@ -34,7 +34,7 @@ def _go_duration(value: object) -> object:
 
 
 class Dependency(Model):
-    """The event a Sensor waits for."""
+    """The events that a Sensor waits for."""
 
     unsupported: ClassVar[Mapping[str, str]] = not_yet("filters", "filtersLogicalOperator", "transform")
 
@@ -44,7 +44,7 @@ class Dependency(Model):
 
 
 class RetryStrategy(Model):
-    """Attempts in process: ``steps`` in all, ``duration * factor**i`` apart, up to ``jitter`` of it longer."""
+    """Tries within one delivery: ``steps`` in all, ``duration * factor**i`` apart, plus up to ``jitter`` of that."""
 
     steps: int = Field(DEFAULT_STEPS, ge=0)
     duration: Annotated[timedelta, BeforeValidator(_go_duration)] = timedelta(seconds=1)
@@ -58,7 +58,7 @@ class RetryStrategy(Model):
 
 
 class Trigger(Model):
-    """A trigger and how often it is tried. The ``dest`` of its ``parameters`` is relative to the template."""
+    """A trigger. The ``dest`` of its ``parameters`` is relative to the template."""
 
     unsupported: ClassVar[Mapping[str, str]] = not_yet("rateLimit", "dlqTrigger")
 
@@ -120,7 +120,7 @@ class Sensor(Manifest):
 
     @property
     def dependency(self) -> Dependency:
-        """The only one."""
+        """The dependency; there is exactly one."""
         return self.spec.dependencies[0]
 
     def subscription(self, trigger: Trigger) -> str:

@@ -124,12 +124,12 @@ def parameter(dest: str, data_key: str, *, use_raw_data: bool = False) -> Parame
 
 
 class Running:
-    """A trigger of the harness. ``parameters`` are those of the trigger, not those in its config."""
+    """A trigger and its config. ``parameters`` are those beside the template, not those in the config."""
 
-    def __init__(self, harness: Harness, config: Model, parameters: Sequence[Parameter] = ()) -> None:
+    def __init__(self, trigger: Trigger[Any], config: Model, parameters: Sequence[Parameter] = ()) -> None:
+        self.trigger = trigger
         self._config = config
         self._parameters = parameters
-        self.trigger: Trigger[Any] = harness.type.build(config, Policy(), harness.context)
 
     def prepare(self, event: Event) -> Any:
         """The trigger's own request, as the workers make it. Raises ParameterError."""
@@ -147,8 +147,8 @@ async def running(
     harness: Harness, config: Mapping[str, Any] | None = None, parameters: Sequence[Parameter] = ()
 ) -> AsyncIterator[Running]:
     """A trigger, which is closed at the end."""
-    given = harness.config if config is None else config
-    made = Running(harness, harness.type.model.model_validate(given), parameters)
+    valid = harness.type.model.model_validate(harness.config if config is None else config)
+    made = Running(harness.type.build(valid, Policy(), harness.context), valid, parameters)
     try:
         yield made
     finally:

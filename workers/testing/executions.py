@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import LONGEST_REASON, Failure, Outcome, Retry, Success
-from kubecdc.workers.testing.case import Case, Harness, collect, running
+from kubecdc.workers.testing.case import Case, Harness, Running, collect, running
 
 CASES: list[Case] = []
 MARGIN = 2.0  # seconds more than the deadline, for a slow machine
@@ -19,9 +20,16 @@ PROMPTLY = 1.0  # seconds for a cancelled execution to end
 NOWHERE = Path("/nowhere/at/all")
 
 
-def check_reason(outcome: Outcome) -> None:
+async def retried(made: Running, event: Event) -> Retry:
+    """Execute, and expect a Retry."""
+    outcome = await made.execute(event)
+    assert isinstance(outcome, Retry), outcome
+    check_reason(outcome)
+    return outcome
+
+
+def check_reason(outcome: Retry | Failure) -> None:
     """A reason is one line of bounded length."""
-    assert isinstance(outcome, Retry | Failure), outcome
     assert outcome.reason, "a reason is not empty"
     assert outcome.reason.isprintable(), f"a reason is one line: {outcome.reason!r}"
     assert len(outcome.reason) <= LONGEST_REASON, "a reason has a bounded length"
@@ -54,9 +62,7 @@ async def events_are_handled_at_the_same_time(harness: Harness) -> None:
 async def a_failure_that_may_pass_is_retried(harness: Harness) -> None:
     await harness.fail_for_now()
     async with running(harness) as made:
-        outcome = await made.execute(harness.event(1))
-        assert isinstance(outcome, Retry), outcome
-        check_reason(outcome)
+        outcome = await retried(made, harness.event(1))
         assert outcome.after is None or outcome.after >= 0, "`after` is in seconds"
         await harness.work()
         assert await made.execute(harness.event(1)) == Success()
@@ -78,10 +84,8 @@ async def a_peer_that_hangs_is_retried_within_the_deadline(harness: Harness) -> 
     async with running(harness) as made:
         begun = time.monotonic()
         async with asyncio.timeout(harness.deadline + MARGIN):
-            outcome = await made.execute(harness.event(1))
+            await retried(made, harness.event(1))
         assert time.monotonic() - begun <= harness.deadline + MARGIN, "it blocked the event loop"
-        assert isinstance(outcome, Retry), outcome
-        check_reason(outcome)
         await harness.work()
         assert await made.execute(harness.event(2)) == Success()
 
@@ -189,7 +193,5 @@ async def a_secret_that_is_not_mounted_is_retried(harness: Harness) -> None:
         return
     harness.context = replace(harness.context, mounts=Mounts(NOWHERE, NOWHERE))
     async with running(harness) as made:
-        outcome = await made.execute(harness.event(1))
-    assert isinstance(outcome, Retry), outcome
-    check_reason(outcome)
+        await retried(made, harness.event(1))
     assert list(await harness.arrived()) == []
