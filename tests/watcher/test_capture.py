@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kubecdc.storage.contracts import SubscriptionSpec
 from tests.apiserver import WORKFLOWS, LocalSimulator, WatchRules, objects, simulator
@@ -287,12 +288,14 @@ async def test_an_object_above_what_the_bus_carries_goes_with_metadata_only(benc
         def capabilities(self) -> object:
             return replace(self._bus.capabilities, max_event_bytes=2000)  # type: ignore[attr-defined]
 
+    counted = REGISTRY.get_sample_value("kubecdc_truncated_events_total", {"watch": KEY}) or 0.0
     bench.wrap = Small  # type: ignore[assignment]
     await bench.start()
     made = await bench.create("big", text="x" * 5000)
     await bench.create("small")
     big, small = await bench.events()
     assert (big.truncated, small.truncated) == (True, False)
+    assert REGISTRY.get_sample_value("kubecdc_truncated_events_total", {"watch": KEY}) == counted + 1
     assert data(big)["body"]["metadata"]["uid"] == made["metadata"]["uid"]
     assert "spec" not in data(big)["body"]
 

@@ -28,14 +28,13 @@ class Differs(Exception):
 
 
 class Auditor:
-    """The audits of one watch. ``passed`` is set once an audit found nothing, or a list repaired what it found."""
+    """The audits of one watch."""
 
     def __init__(self, entry: Entry) -> None:
         self._interval = entry.audit_seconds if entry.keeps_inventory else 0.0
         self._key = entry.key
         self._log = log.bind(watch=entry.key)
         self._next = 0.0
-        self.passed = asyncio.Event()
         self.schedule()
 
     def schedule(self) -> None:
@@ -45,7 +44,6 @@ class Auditor:
     def relisted(self) -> None:
         """A list has just been compared with the inventory: the next audit is a whole interval away."""
         self._next = time.monotonic() + self._interval
-        self.passed.set()
 
     async def run(self, writer: CheckpointWriter, list_watch: ListWatch) -> None:
         """Audit until cancelled, while the watch goes on. Raises Differs, RanBackwards, Unavailable."""
@@ -66,7 +64,6 @@ class Auditor:
                 self._report(found)
                 raise Differs
             self._log.debug("audited")
-            self.passed.set()
 
     def _report(self, found: list[Difference]) -> None:
         metrics.DIFFERENCES.labels(self._key).inc(len(found))
