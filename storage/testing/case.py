@@ -52,3 +52,8 @@ def collect(cases: list[Case], *requires: str) -> Callable[[Body], Body]:
         return body
 
     return add
+
+
+def in_order(harness: Harness, ids: list[str]) -> list[str]:
+    """The ids as received from a back end with order; sorted from one that promises none."""
+    return ids if harness.capabilities.order else sorted(ids)

@@ -18,7 +18,7 @@ from kubecdc.storage.testing.actors import (
     raises,
     state,
 )
-from kubecdc.storage.testing.case import Case, Harness, collect
+from kubecdc.storage.testing.case import Case, Harness, collect, in_order
 
 CASES: list[Case] = []
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
@@ -59,7 +59,7 @@ async def a_batch_that_was_prepared_is_committed_like_others(harness: Harness) -
     assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number
     assert await bus.checkpoints.inventory(KEY) == {"uid-a": KNOWN}
     async with Receiver.of(bus, "billing") as receiver:
-        assert await receiver.acked(3) == [event(number).id for number in range(3)]
+        assert in_order(harness, await receiver.acked(3)) == [event(number).id for number in range(3)]
 
 
 @collect(CASES, "atomic_commit")
@@ -143,7 +143,8 @@ async def commits_under_way_together_are_made_in_their_order(harness: Harness) -
     assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number
     async with Receiver.of(bus, "billing") as receiver:
         numbers = range(leader.number - 10 * bus.publisher.under_way, leader.number)
-        assert await receiver.acked(len(numbers)) == [event(number).id for number in numbers]
+        expected = [event(number).id for number in numbers]
+        assert in_order(harness, await receiver.acked(len(numbers))) == in_order(harness, expected)
 
 
 @collect(CASES)
@@ -214,4 +215,4 @@ async def publish_delivers_without_a_checkpoint(harness: Harness) -> None:
     await bus.register([SUB])
     await bus.publisher.publish(events([1, 2]))
     async with Receiver.of(bus, "billing") as receiver:
-        assert await receiver.acked(2) == [event(1).id, event(2).id]
+        assert in_order(harness, await receiver.acked(2)) == [event(1).id, event(2).id]

@@ -54,7 +54,7 @@ async def a_fenced_leader_learns_that_even_of_a_batch_that_was_done(harness: Har
         await old.send(batch)
 
 
-@collect(CASES)
+@collect(CASES, "elector")
 async def one_leads_and_the_next_takes_over_with_a_greater_term(harness: Harness) -> None:
     one, other = await harness.open("one"), await harness.open("other")
     leading = asyncio.Event()

@@ -21,7 +21,7 @@ def change(value: bytes, follows: str = "", ttl: timedelta = HOUR) -> StateChang
     return StateChange(value=value, ttl=ttl, follows=follows)
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def what_one_process_puts_another_gets(harness: Harness) -> None:
     one, other = (await harness.open("one")).state, (await harness.open("other")).state
     assert await one.get(SCOPE, "key") is None
@@ -35,7 +35,7 @@ async def what_one_process_puts_another_gets(harness: Harness) -> None:
     assert await other.get(SCOPE, "key") is None
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def scopes_and_keys_are_independent(harness: Harness) -> None:
     state = (await harness.open()).state
     one, two, three = change(b"1"), change(b"2"), change(b"3")
@@ -47,7 +47,7 @@ async def scopes_and_keys_are_independent(harness: Harness) -> None:
     assert await state.get(OTHER, "a") == StateEntry(b"3", three.token)
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def of_two_changes_of_one_version_one_wins(harness: Harness) -> None:
     one, other = (await harness.open("one")).state, (await harness.open("other")).state
     follows = ""
@@ -61,7 +61,7 @@ async def of_two_changes_of_one_version_one_wins(harness: Harness) -> None:
         follows = winner.token
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def writers_that_read_again_after_a_conflict_lose_nothing(harness: Harness) -> None:
     async def count(state: StateStore) -> None:
         done = 0
@@ -81,7 +81,7 @@ async def writers_that_read_again_after_a_conflict_lose_nothing(harness: Harness
     assert int(found.value) == 2 * COUNT
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def a_change_whose_reply_was_lost_is_repeated_without_effect(harness: Harness) -> None:
     state = (await harness.open()).state
     first = change(b"1")
@@ -97,7 +97,7 @@ async def a_change_whose_reply_was_lost_is_repeated_without_effect(harness: Harn
     await state.delete(SCOPE, "key", version=second.token)
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def what_follows_another_version_is_refused(harness: Harness) -> None:
     state = (await harness.open()).state
     async with raises(StateConflict):
@@ -117,7 +117,7 @@ async def what_follows_another_version_is_refused(harness: Harness) -> None:
     assert await state.get(SCOPE, "key") == StateEntry(b"1", anew.token)
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def a_value_expires_and_the_next_follows_nothing(harness: Harness) -> None:
     state = (await harness.open()).state
     short = change(b"1", ttl=INSTANT)
@@ -134,7 +134,7 @@ async def a_value_expires_and_the_next_follows_nothing(harness: Harness) -> None
     assert not await gone()
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def each_change_gives_the_value_its_time_anew(harness: Harness) -> None:
     state = (await harness.open()).state
     first = change(b"1", ttl=timedelta(seconds=5))
@@ -148,7 +148,7 @@ async def each_change_gives_the_value_its_time_anew(harness: Harness) -> None:
     await until(gone)
 
 
-@collect(CASES)
+@collect(CASES, "state")
 async def state_outlives_the_process_and_its_subscription(harness: Harness) -> None:
     bus = await harness.open()
     given = change(b"1")
