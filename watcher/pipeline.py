@@ -34,7 +34,7 @@ class Watch:
         self.session = session
         self.entry = entry
         self.list_watch = list_watch
-        self.suspicion = ""  # why history seems to be missing, where the checkpoint does not say so yet
+        self.suspicion = ""  # why history seems to be missing, if the checkpoint does not record it yet
         self.batcher = Batcher(entry, list_watch)
         self.recovery = Recovery(session, entry.key)
         self.stream = StreamCommitter(self.batcher, self.recovery)

@@ -11,7 +11,7 @@ from kubecdc.watcher.ongoing_problems import OngoingProblems
 
 @dataclass(frozen=True)
 class Session:
-    """One term as the leader: from the cluster, into the bus.
+    """One term as the leader: it captures from the cluster into the bus.
 
     ``timelines`` has the latest timeline of each watch that this process has seen, in this term or an earlier one. The
     watches update it.

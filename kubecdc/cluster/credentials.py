@@ -127,7 +127,7 @@ def _whole_client() -> _Client:
 def _partial_client() -> _Client:
     """Import the modules that read credentials, without the `__init__` modules of their packages.
 
-    Empty packages take the place of the real ones in `sys.modules` meanwhile. Afterwards all of it is removed from
+    Empty packages take the place of the real ones in `sys.modules` during the import. Afterwards, all are removed from
     there, so that a later `import kubernetes` by anybody gets the real, whole package. Raises ImportError,
     AttributeError if the layout is not as expected.
     """
