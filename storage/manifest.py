@@ -210,6 +210,8 @@ def _refused(plugins: Plugins[Any], what: str) -> dict[str, str]:
 def _models() -> tuple[type[_CheckpointPlace], type[_EventBusSpec]]:
     """With the fields of all types that are installed."""
     queues, stores = queue_types(), store_types()
+    own = {"checkpoint", *_EventBusSpec.field_types()}
+    queues = Plugins({name: found for name, found in queues.types.items() if name not in own}, queues.broken)
     _CheckpointPlace.stores = stores.types
     _CheckpointPlace.unsupported = _refused(stores, "checkpoint store")
     place = create_model("CheckpointPlace", __base__=_CheckpointPlace, **_fields(stores.types))

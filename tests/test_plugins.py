@@ -8,6 +8,9 @@ from importlib import metadata
 import pytest
 
 from kubecdc import plugins
+from kubecdc.manifest.model import Model
+from kubecdc.storage.contracts import Queue
+from kubecdc.storage.contracts.types import BusSettings, Opening, QueueType
 
 
 class Base:
@@ -16,6 +19,20 @@ class Base:
 
 class Good(Base):
     pass
+
+
+class Bare(QueueType[Model]):
+    """A queue that declares nothing."""
+
+    def place(self, spec: Model) -> str:
+        return ""
+
+    async def open(self, spec: Model, settings: BusSettings, opening: Opening) -> Queue:
+        raise NotImplementedError
+
+
+class Odd(Bare):
+    model = Model
 
 
 def point(name: str, value: str) -> metadata.EntryPoint:
@@ -47,3 +64,11 @@ def test_a_type_that_cannot_be_used_harms_no_other(found: list[metadata.EntryPoi
     assert "No module named 'no'" in loaded.broken["gone"]
     assert "not a class that extends" in loaded.broken["other"]
     assert "several packages" in loaded.broken["twice"]
+
+
+def test_a_queue_without_a_model_is_broken_by_itself(found: list[metadata.EntryPoint]) -> None:
+    found += [point("bare", "Bare"), point("odd", "Odd"), point("sqlite", "kubecdc.storage.sqlite.queue:SqliteQueue")]
+    loaded = plugins.load("kubecdc.test", QueueType)
+    assert list(loaded.types) == ["sqlite"]
+    assert "its `model` is not a class that extends kubecdc.manifest.model.Model" in loaded.broken["bare"]
+    assert "no `example`" in loaded.broken["odd"]

@@ -88,6 +88,15 @@ class Store(Protocol):
         ...
 
 
+def _require_model(found: type[QueueType[Any]] | type[StoreType[Any]]) -> None:
+    """Raise TypeError for what would break every manifest, so that only those that name the type are refused."""
+    model = getattr(found, "model", None)
+    if not (isinstance(model, type) and issubclass(model, Model)):
+        raise TypeError(f"its `model` is not a class that extends {Model.__module__}.{Model.__qualname__}")
+    if not isinstance(getattr(found, "example", None), str):
+        raise TypeError("it has no `example`")
+
+
 class QueueType(ABC, Generic[M]):
     """A type of EventBus."""
 
@@ -108,6 +117,9 @@ class QueueType(ABC, Generic[M]):
     """
     default: ClassVar[Mapping[str, Any] | None] = None
     """Its part of the manifest where no EventBus is declared at all. One of the installed types has it."""
+
+    def __init__(self) -> None:
+        _require_model(type(self))
 
     @abstractmethod
     def place(self, spec: M) -> str:
@@ -136,6 +148,9 @@ class StoreType(ABC, Generic[M]):
     field."""
     elects_alone: ClassVar[bool] = False
     """As `QueueType.elects_alone`, for buses whose checkpoint is here."""
+
+    def __init__(self) -> None:
+        _require_model(type(self))
 
     def incomplete(self, spec: M) -> str:
         """The name of the field without which the store cannot be opened; "" if nothing is missing."""

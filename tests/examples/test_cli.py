@@ -135,13 +135,21 @@ MANIFESTS = [
     ("  checkpoint: {redis: {url: x}}", "spec.checkpoint.redis.url: is not the URL of a Redis"),
     ("  sqlite: {path: x}", "spec: names two types of bus, `sqlite` and `spool`; leave one of them out"),
     ("  broken: {}", "spec.broken: EventBus type `broken` cannot be loaded: no.such:Thing: No module named 'no'"),
+    ("  abstract: {}", "spec.abstract: EventBus type `abstract` cannot be loaded: "),
+    ("  retention: x", "spec.retention: 'x' is not a duration"),
     ("  nats: {}", "spec.nats: EventBus type `nats` is not supported"),
 ]
 
 
 @pytest.mark.parametrize(("more", "line"), MANIFESTS)
 async def test_manifests_are_checked_as_of_any_type(desk: Desk, more: str, line: str) -> None:
-    provide(desk, spool="kubecdc_spool.queue_type:SpoolType", broken="no.such:Thing")
+    provide(
+        desk,
+        spool="kubecdc_spool.queue_type:SpoolType",
+        broken="no.such:Thing",
+        abstract="kubecdc.storage.contracts.types:QueueType",
+        retention="kubecdc_spool.queue_type:SpoolType",
+    )
     desk.write("bus.yaml", BUS.format(name="default", more=more))
     done = await desk.call("validate")
     assert done.code == 2

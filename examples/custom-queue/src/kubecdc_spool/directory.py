@@ -78,7 +78,8 @@ class Directory:
         if found is None or found[0] != spec:
             registered = found[1] if found else time.time()
             self._write(self._spec, json.dumps([spec.name, spec.source, spec.subject, registered]).encode())
-            sync(self.path)
+            for folder in (self.path, self.path.parent, self.path.parent.parent):
+                sync(folder)
 
     def spec(self) -> tuple[SubscriptionSpec, float] | None:
         """What it is registered for, and since when; None if it is not."""
