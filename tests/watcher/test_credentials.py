@@ -1,16 +1,14 @@
-"""Credentials from every kind of kubeconfig, and how much of the official client is loaded for them."""
+"""Credentials from every kind of kubeconfig."""
 
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -18,18 +16,9 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from kubecdc.cluster import credentials
 from kubecdc.cluster.credentials import authorization, load_configuration
 
 CERTIFICATE = base64.b64encode(b"a certificate").decode()
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """Each test loads the client for itself."""
-    credentials._official_client.cache_clear()
-    yield
-    credentials._official_client.cache_clear()
 
 
 def kubeconfig(folder: Path, user: dict[str, Any], **cluster: Any) -> str:
@@ -90,17 +79,8 @@ USERS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["the modules needed", "the whole client"])
 @pytest.mark.parametrize(("user", "expected"), USERS.values(), ids=USERS.keys())
-def test_every_kind_of_user_is_understood(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: Any, expected: str | None, whole: bool
-) -> None:
-    load = credentials._whole_client if whole else credentials._partial_client
-    if not whole:  # as in a new process
-        for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
-            monkeypatch.delitem(sys.modules, name)
-    client = load()
-    monkeypatch.setattr(credentials, "_official_client", lambda: client)
+def test_every_kind_of_user_is_understood(tmp_path: Path, user: Any, expected: str | None) -> None:
     path = kubeconfig(tmp_path, user(tmp_path), **{"certificate-authority-data": CERTIFICATE, "tls-server-name": "api"})
     found = load_configuration(path, None)
     assert (found.host, found.tls_server_name) == ("https://api.example.com:6443", "api")
@@ -118,60 +98,6 @@ def run(code: str, *arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
-
-
-def test_the_official_client_can_be_imported_whole_afterwards(tmp_path: Path) -> None:
-    code = """
-import sys
-from kubecdc.cluster.credentials import authorization, load_configuration
-found = load_configuration(sys.argv[1], None)
-assert authorization(found) == {"Authorization": "Bearer given"}
-assert not [name for name in sys.modules if name.startswith("kubernetes")], "nothing stays behind"
-import kubernetes
-assert kubernetes.__version__ and kubernetes.__file__ and kubernetes.client.__file__
-from kubernetes import client, config, watch
-config.load_kube_config(sys.argv[1])
-api = client.CoreV1Api()
-assert api.api_client.configuration.host == "https://api.example.com:6443"
-assert client.V1Pod(metadata=client.V1ObjectMeta(name="a")).metadata.name == "a"
-assert client.ApiClient is type(api.api_client) and watch.Watch
-assert authorization(found) == authorization(load_configuration(sys.argv[1], None))
-print("fine")
-"""
-    assert run(code, kubeconfig(tmp_path, {"token": "given"})) == "fine"
-
-
-def test_a_client_that_is_imported_already_is_used_and_left_alone(tmp_path: Path) -> None:
-    code = """
-import sys
-import kubernetes.config
-before = sys.modules["kubernetes.config.kube_config"]
-from kubecdc.cluster import credentials
-found = credentials.load_configuration(sys.argv[1], None)
-assert isinstance(found, kubernetes.client.Configuration)
-assert sys.modules["kubernetes.config.kube_config"] is before
-print("fine")
-"""
-    assert run(code, kubeconfig(tmp_path, {"token": "given"})) == "fine"
-
-
-def test_a_client_with_another_layout_is_imported_whole(tmp_path: Path) -> None:
-    code = """
-import importlib, sys
-from kubecdc.cluster import credentials
-real = importlib.import_module
-def refusing(name, package=None):
-    if name == "kubernetes.config.incluster_config":
-        raise ModuleNotFoundError(name)
-    return real(name, package)
-importlib.import_module = refusing
-found = credentials.load_configuration(sys.argv[1], None)
-assert credentials.authorization(found) == {"Authorization": "Bearer given"}
-import kubernetes
-assert isinstance(found, kubernetes.client.Configuration)
-print("fine")
-"""
-    assert run(code, kubeconfig(tmp_path, {"token": "given"})) == "fine"
 
 
 class Issuer(BaseHTTPRequestHandler):
@@ -229,4 +155,3 @@ print(authorization(load_configuration(sys.argv[1], None))["Authorization"])
 def test_the_command_line_loads_nothing_of_it() -> None:
     code = "import sys; import kubecdc.cli.main; print([m for m in sys.modules if m.startswith('kubernetes')])"
     assert run(code) == "[]"
-    assert importlib.util.find_spec("kubernetes") is not None
