@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter, as a value: the caller sleeps."""
+"""Exponential backoff with jitter. It computes delays; the caller sleeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Backoff:
-    """``duration * factor**n`` seconds, at most ``cap``, spread by ``jitter`` (a share of it, both ways)."""
+    """``duration * factor**n`` seconds, at most ``cap``, varied by up to ``jitter`` (a fraction) in both directions."""
 
     duration: float = 1.0
     factor: float = 2.0

@@ -1,13 +1,13 @@
-"""Errors, sorted by what the caller should do. Each may carry a hint: what the operator does about it.
+"""Errors, sorted by what the caller should do. Each may have a hint for the operator.
 
-Library errors are mapped to these at the edge where they arise, with ``raise ... from``.
+Errors of libraries are mapped to these where they occur, with ``raise ... from``.
 """
 
 from __future__ import annotations
 
 
 class KubecdcError(Exception):
-    """Base of everything kubecdc raises on purpose; ``hint`` tells the operator the way out."""
+    """Base of all errors of kubecdc. ``hint`` tells the operator what to do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -15,7 +15,7 @@ class KubecdcError(Exception):
 
 
 def first(error: BaseException) -> BaseException:
-    """The error to show of a group: one of ours if there is one; any other error as it is."""
+    """The error of a group to show: a KubecdcError if there is one. An error that is no group is returned unchanged."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [first(e) for e in error.exceptions]
@@ -23,12 +23,12 @@ def first(error: BaseException) -> BaseException:
 
 
 class UsageError(KubecdcError):
-    """The command line or a manifest is wrong: exit code 2, nothing was done."""
+    """The command line or a manifest is wrong. Nothing was done. Exit code 2."""
 
 
 class Refused(KubecdcError):
-    """Going on would lose or corrupt something, and only an operator can decide: exit code 1."""
+    """Going on would lose or corrupt data, and only an operator can decide. Exit code 1."""
 
 
 class Unavailable(KubecdcError):
-    """A peer or store did not do it now. Retry the same call: it either happened or it did not."""
+    """A server or store did not answer or refused for now. Retry the same call; it may have been done already."""

@@ -24,7 +24,7 @@ async def until_done(
 ) -> T:
     """The result of a call, which is repeated with growing pauses while it raises one of ``retried``.
 
-    ``report`` is told each error and the number of failures so far (1 = the first); if it raises, that ends the
+    ``report`` gets each error and the number of failures so far (1 = the first); an error that it raises ends the
     repetition. Repeating the call must be safe. Any other error is raised.
     """
     failures = 0

@@ -1,4 +1,4 @@
-"""Keeps a bus tidy, where its leader is."""
+"""Runs the retention of a bus periodically, where its leader is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ import structlog
 from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
-PAUSE = 10.0  # seconds between two sweeps
+PAUSE = 10.0  # seconds between two runs
 
 
-async def sweep_for_ever(sweep: Callable[[], Awaitable[None]], *, wanted: asyncio.Event | None = None) -> None:
-    """Sweep now and then, and as soon as it is ``wanted``. What cannot be done now is said and tried again."""
-    wanted = wanted or asyncio.Event()
+async def run_periodically(enforce: Callable[[], Awaitable[None]], *, requested: asyncio.Event | None = None) -> None:
+    """Enforce retention every `PAUSE` seconds, and at once when it is ``requested``. Never returns.
+
+    An error is logged, and retention is enforced again after the pause.
+    """
+    requested = requested or asyncio.Event()
     while True:
-        wanted.clear()
+        requested.clear()
         try:
-            await sweep()
+            await enforce()
         except KubecdcError as e:
-            log.warning("cannot forget old events", error=str(e), hint=e.hint)
+            log.warning("cannot delete old events", error=str(e), hint=e.hint)
         with suppress(TimeoutError):
             async with asyncio.timeout(PAUSE):
-                await wanted.wait()
+                await requested.wait()

@@ -21,8 +21,8 @@ BACK_ENDS = {
     "storage/configmap": re.compile(r"configMap(?!KeyRef)|configmap(?!s)|ConfigMap[A-Z]|config_map(?!_key_ref)"),
 }
 ALLOWED = {
-    ("watcher/manifest.py", "redis"),  # EventSource types of Argo Events that are refused
-    ("watcher/manifest.py", "redisStream"),
+    ("watcher/manifest/event_source.py", "redis"),  # EventSource types of Argo Events that are refused
+    ("watcher/manifest/event_source.py", "redisStream"),
 }
 
 

@@ -1,17 +1,17 @@
 """Whether the cluster has what the entries name, and lets us read it: asked before anything is watched.
 
-Resources come from discovery, rights from SelfSubjectAccessReviews, which every authenticated user may make. A server
-without them is asked for a real list and a real watch.
+Resources come from discovery, permissions from SelfSubjectAccessReviews.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
+from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews, grant, refused
 from kubecdc.cluster.changes import decode_page
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError, Malformed
@@ -24,21 +24,7 @@ from kubecdc.watcher.election.settings import LeaseSettings
 from kubecdc.watcher.manifest import Entry, EventSource
 
 VERBS = ("get", "list", "watch")
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 NAMESPACES = Resource("", "v1", "namespaces")
-NO_REVIEWS = frozenset({403, 404, 405, 501})
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What stands in the way of an entry: ``str()`` is its line."""
-
-    entry: str
-    message: str
-    fix: str
-
-    def __str__(self) -> str:
-        return f"{self.entry}: {self.message}; {self.fix}"
 
 
 class _Served(msgspec.Struct, rename="camel"):
@@ -55,35 +41,27 @@ class _ServedList(msgspec.Struct):
     resources: list[_Served] = []
 
 
-class _ReviewStatus(msgspec.Struct):
-    allowed: bool = False
-
-
-class _Review(msgspec.Struct):
-    status: _ReviewStatus
-
-
 async def check(
     cluster: Cluster, sources: Iterable[EventSource], leases: Mapping[str, LeaseSettings] | None = None
-) -> list[Problem]:
+) -> list[AccessProblem]:
     """Every problem of every entry, in the order of the manifests; then those of the Leases, by EventBus.
 
     Raises ApiError if the cluster cannot be reached or does not accept the credentials.
     """
     access = _Access(cluster)
-    problems: list[Problem] = []
+    problems: list[AccessProblem] = []
     for source in sources:
         for name, entry in source.spec.resource.items():
             where = f"EventSource {source.name}, spec.resource.{name}"
             try:
-                problems += [Problem(where, *problem) for problem in await access.problems(entry)]
+                problems += [AccessProblem(where, *problem) for problem in await access.problems(entry)]
             except (ApiError, Malformed) as e:
                 if isinstance(e, ApiError) and e.status in {0, 401}:
                     raise
                 hint = getattr(e, "hint", "") or "see the API server's log"
-                problems.append(Problem(where, str(e), hint))
+                problems.append(AccessProblem(where, str(e), hint))
     for bus, lease in (leases or {}).items():
-        problems += [Problem(f"EventBus {bus}, leader election", *p) for p in await access.lease_problems(lease)]
+        problems += [AccessProblem(f"EventBus {bus}, leader election", *p) for p in await access.lease_problems(lease)]
     return problems
 
 
@@ -93,7 +71,7 @@ class _Access:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._served: dict[str, list[_Served] | None] = {}
-        self._allowed: dict[tuple[Resource, str, str], bool] = {}
+        self._reviews = AccessReviews(cluster)
 
     async def problems(self, entry: Entry) -> list[tuple[str, str]]:
         """Message and fix of each problem of an entry. Raises ApiError, Malformed."""
@@ -124,7 +102,7 @@ class _Access:
         resource = lease_resource(lease.namespace)
         # A role may be for the one Lease by name; but what is not there yet has none.
         names = {verb: "" if verb == "create" else lease.name for verb in LEASE_VERBS}
-        denied = [verb for verb, name in names.items() if not await self._may(resource, verb, name)]
+        denied = [verb for verb, name in names.items() if not await self._reviews.allowed(resource, verb, name)]
         if not denied:
             return []
         what = f"not allowed to {', '.join(denied)} leases.coordination.k8s.io in namespace {lease.namespace}"
@@ -182,65 +160,11 @@ class _Access:
 
     async def _denied(self, resource: Resource, verbs: Iterable[str]) -> tuple[str, str] | None:
         """The verbs that are not allowed, and the commands that allow them."""
-        denied = [verb for verb in verbs if not await self._may(resource, verb)]
+        denied = await self._reviews.denied(resource, verbs)
         if not denied:
             return None
-        name = f"{resource.resource}.{resource.group}" if resource.group else resource.resource
-        place = f"in namespace {resource.namespace}" if resource.namespace else "in all namespaces"
         if resource == NAMESPACES:
-            place = "(for `namespaceSelector`)"
-        return f"not allowed to {', '.join(denied)} {name} {place}", grant(resource)
-
-    async def _may(self, resource: Resource, verb: str, name: str = "") -> bool:
-        question = (resource, verb, name)
-        if question not in self._allowed:
-            self._allowed[question] = await self._ask(*question)
-        return self._allowed[question]
-
-    async def _ask(self, resource: Resource, verb: str, name: str) -> bool:
-        attributes = {
-            "namespace": resource.namespace,
-            "verb": verb,
-            "group": resource.group,
-            "version": resource.version,
-            "resource": resource.resource,
-            "name": name,
-        }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        try:
-            answer = await self._cluster.post(REVIEWS, review)
-            return msgspec.json.decode(answer, type=_Review).status.allowed
-        except UNREADABLE as e:
-            raise Malformed(f"the API server's answer is no access review: {e}") from e
-        except ApiError as e:
-            if e.status not in NO_REVIEWS:
-                raise
-        return await self._try(resource, verb)
-
-    async def _try(self, resource: Resource, verb: str) -> bool:
-        """Do it once, where reviews are not to be had. What would need an object, or write, is taken for allowed."""
-        queries = {"list": {"limit": "1"}, "watch": {"watch": "true", "timeoutSeconds": "1"}}
-        if verb not in queries:
-            return True
-        try:
-            await self._cluster.get(resource.path, queries[verb])
-        except ApiError as e:
-            if e.status != 403:
-                raise
-            return False
-        return True
-
-
-def grant(resource: Resource) -> str:
-    """The kubectl commands that let a service account read a resource."""
-    name = f"kubecdc-{resource.resource}"
-    kind, place = ("role", f" -n {resource.namespace}") if resource.namespace else ("clusterrole", "")
-    of = f"{resource.resource}.{resource.group}" if resource.group else resource.resource
-    return (
-        f"`kubectl create {kind} {name}{place} --verb={','.join(VERBS)} --resource={of}` and "
-        f"`kubectl create {kind}binding {name}{place} --{kind}={name} --serviceaccount=NAMESPACE:NAME`, or --user"
-    )
+            what = f"not allowed to {', '.join(denied)} namespaces (for `namespaceSelector`)"
+        else:
+            what = refused(resource, denied)
+        return what, grant(resource, VERBS)

@@ -1,6 +1,7 @@
-"""Trouble that lasts, said once: one line when it begins or its reason changes, one when it is over.
+"""Problems that last: one log line when a problem begins or its reason changes, and one when it is resolved.
 
-Over is what has not come back for a moment: a bus that is full has room for one commit, again and again.
+A problem counts as resolved once it has stayed away for a moment. A full bus, for example, accepts a commit now and
+then: that is one problem, not many.
 """
 
 from __future__ import annotations
@@ -12,28 +13,31 @@ import structlog
 from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
-CALM = 1.0  # seconds
+CALM = 1.0  # seconds without the problem until it is resolved
 
 
-class Notices:
-    """What is wrong at the moment, by who suffers from it. Used from within one event loop."""
+class OngoingProblems:
+    """The problems of one process, by the watch (or other activity) that has them. Not thread-safe."""
 
     def __init__(self) -> None:
         self._active: dict[str, str] = {}
         self._ending: dict[str, asyncio.TimerHandle] = {}
-        self._remarks: set[str] = set()
+        self._reported_once: set[str] = set()
 
-    def trouble(self, who: str, error: KubecdcError) -> None:
-        """Say it, unless the same is already known (of anybody: one cluster that is away is one line)."""
+    def report(self, who: str, error: KubecdcError) -> None:
+        """Log the error, unless the same one is already active.
+
+        An error that several watches share, such as a cluster that cannot be reached, is logged once.
+        """
         if ending := self._ending.pop(who, None):
             ending.cancel()
         text = str(error)
         if text not in self._active.values():
-            log.warning(text, watch=who, fix=error.hint)
+            log.warning(text, watch=who, hint=error.hint)
         self._active[who] = text
 
-    def over(self, who: str) -> None:
-        """The trouble is over, if it does not come back at once; nothing is said if there was none."""
+    def resolve(self, who: str) -> None:
+        """Log a recovery if the problem does not come back within `CALM` seconds. No problem, no log line."""
         if who in self._active and who not in self._ending:
             self._ending[who] = asyncio.get_running_loop().call_later(CALM, self._end, who)
 
@@ -43,8 +47,8 @@ class Notices:
         if text not in self._active.values():
             log.info("recovered", watch=who, was=text)
 
-    def remark(self, text: str, **facts: object) -> None:
-        """Say a thing once in the life of the process."""
-        if text not in self._remarks:
-            self._remarks.add(text)
+    def report_once(self, text: str, **facts: object) -> None:
+        """Log a warning, the first time only."""
+        if text not in self._reported_once:
+            self._reported_once.add(text)
             log.warning(text, **facts)

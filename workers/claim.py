@@ -1,4 +1,4 @@
-"""The deliveries a consumer has in flight: kept claimed while they are worked on, returned at a stop."""
+"""The deliveries that a consumer has in flight. Their claims are extended; at a stop they are returned."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
 
-_CANCELLED = 0.2  # seconds for tasks that were cancelled to be gone
+_CANCELLED = 0.2  # seconds for cancelled tasks to end
 
 
 @dataclass(eq=False)
 class Claim:
-    """One delivery in flight. Before ``settling`` its task may be cancelled, and ``lost`` or ``returning`` says why."""
+    """One delivery in flight. Before ``settling`` its task may be cancelled: it is ``lost`` or ``returning``."""
 
     delivery: Delivery
     phase: Literal["received", "started", "settling"] = "received"
-    lost: bool = False  # somebody else has it, or will
-    returning: bool = False  # this process stops
+    lost: bool = False  # another worker has the delivery, or will have it
+    returning: bool = False  # this process is stopping
     attempt: int = field(init=False)
     task: asyncio.Task[None] = field(init=False, repr=False)
 
@@ -44,7 +44,7 @@ class Claim:
 
 
 class InFlight:
-    """The claims of one consumer. `begin` is synchronous: what the bus handed out is never between two chairs."""
+    """The claims of one consumer. `begin` is synchronous, so every delivery that the bus hands out is tracked."""
 
     def __init__(
         self, handle: Callable[[Claim], Coroutine[Any, Any, None]], settings: Settings, metrics: TriggerMetrics
@@ -52,7 +52,7 @@ class InFlight:
         self._handle = handle
         self._settings = settings
         self._claims: set[Claim] = set()
-        metrics.in_flight.set_function(lambda: len(self._claims))  # asked for, not counted
+        metrics.in_flight.set_function(lambda: len(self._claims))  # read when it is scraped
 
     def begin(self, delivery: Delivery) -> None:
         """Start to work on a delivery."""
@@ -65,10 +65,10 @@ class InFlight:
         self._claims.discard(claim)
         if not claim.task.cancelled() and (error := claim.task.exception()) is not None:
             known = {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}
-            log.error("a delivery could not be settled; it comes again when its claim lapses", **known)
+            log.error("a delivery could not be settled; it is delivered again when its claim lapses", **known)
 
     async def keep(self) -> None:
-        """Extend every claim each third of ackWait, for ever; sooner again after the bus was unavailable."""
+        """Extend every claim each third of ackWait, for ever; each twelfth while the bus is unavailable."""
         ack_wait = self._settings.ack_wait.total_seconds()
         pause = ack_wait / 3
         while True:
@@ -81,18 +81,18 @@ class InFlight:
             async with asyncio.timeout(deadline):
                 await claim.delivery.extend()
         except ClaimLost:
-            if claim.phase != "settling" and not claim.task.done():  # settling finds out by itself
+            if claim.phase != "settling" and not claim.task.done():  # a settlement notices it without help
                 claim.lost = True
                 claim.task.cancel()
-        except (Unavailable, Refused, TimeoutError):  # refused: the bus ends its consumers
+        except (Unavailable, Refused, TimeoutError):  # Refused also ends the subscription
             return False
-        except Exception:  # the keeper must outlive anything
+        except Exception:  # extending must go on
             log.exception("a claim could not be extended")
             return False
         return True
 
     async def drain(self) -> None:
-        """Let what runs finish within the grace, return the rest, and wait until the bus knows of it."""
+        """Let running triggers finish within the grace period, return the rest, and wait for the settlements."""
         try:
             for claim in self._claims:
                 claim.returning = True
@@ -102,7 +102,9 @@ class InFlight:
                     claim.task.cancel()
             await self._idle(self._settings.settle)
             if self._claims:
-                log.warning("stopped before the bus answered; deliveries come again", count=len(self._claims))
+                log.warning(
+                    "stopped before the bus answered; these deliveries are delivered again", count=len(self._claims)
+                )
         finally:  # also when the drain itself is cancelled
             for claim in self._claims:
                 claim.task.cancel()

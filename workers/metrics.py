@@ -1,4 +1,4 @@
-"""What the workers count. Labels are bound once per trigger: a bound counter costs 0.3 microseconds."""
+"""The metrics of the workers. Labels are bound once for each trigger, which makes counting cheap."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TriggerMetrics:
         self.claims_lost = _CLAIMS_LOST.labels(sensor, trigger)
 
     def executed(self, outcome: Outcome | None, seconds: float) -> None:
-        """One run of the trigger; None: it raised, or was cancelled."""
+        """Count one run of the trigger. Without an outcome it raised an error, or was cancelled."""
         match outcome:
             case Success():
                 result = "success"

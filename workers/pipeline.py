@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -18,21 +19,20 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import retry
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.outcome import Outcome, Retry
-from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import DeadLetter, Nack, Settlement, decide, persist, settle
 
 log = structlog.get_logger()
-OUTDATED_SECONDS = 2.0  # between two looks at an event that waits for a worker with another manifest
+OUTDATED_SECONDS = 2.0  # until an event that waits for a worker with another manifest is delivered again
 
 
 async def consume(subscription: Subscription, route: Route, settings: Settings, *, stop: asyncio.Event) -> None:
     """Work on a subscription until ``stop`` is set (or the caller cancels), then drain.
 
     The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
-    time, and of each partitionkey only what is next.
+    time, and only the next event of each partitionkey.
     """
     in_flight = InFlight(
         partial(_handle, subscription=subscription, route=route, settings=settings), settings, route.metrics
@@ -59,9 +59,9 @@ async def consume(subscription: Subscription, route: Route, settings: Settings, 
 
 
 async def _handle(claim: Claim, *, subscription: Subscription, route: Route, settings: Settings) -> None:
-    """One delivery, to its end."""
+    """Handle one delivery, from its claim to its settlement."""
     try:
-        settlement = await _outlive(claim, subscription, route, settings)
+        settlement = await _process_safely(claim, subscription, route, settings)
         claim.phase = "settling"
         await settle(claim.delivery, settlement)
     except ClaimLost:
@@ -73,8 +73,8 @@ async def _handle(claim: Claim, *, subscription: Subscription, route: Route, set
         log.error("dead letter", reason=settlement.reason, **_names(claim, route))
 
 
-async def _outlive(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
-    """`_process`, whatever happens on the way. Raises ClaimLost: not ours to settle; Refused: the bus is no more."""
+async def _process_safely(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
+    """`_process`, with a settlement for every error but ClaimLost and Refused, which are raised."""
     try:
         return await _process(claim, subscription, route, settings)
     except (ClaimLost, Refused):
@@ -91,7 +91,7 @@ async def _outlive(claim: Claim, subscription: Subscription, route: Route, setti
 
 
 async def _process(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
-    """What is to become of a delivery. Raises ClaimLost."""
+    """The settlement of a delivery. Raises ClaimLost."""
     try:
         event = claim.delivery.event
     except Undecodable as e:
@@ -112,26 +112,26 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
         return DeadLetter(str(e))
     outcome = await retry.execute(partial(_execute, route, request), route.retry_strategy)
     if isinstance(outcome, Retry):
-        say = log.debug if outcome.reason == route.trouble else log.warning  # once, not for each event that waits
-        say("the trigger failed", reason=outcome.reason, **_names(claim, route))
-    route.trouble = outcome.reason if isinstance(outcome, Retry) else ""
+        report = log.debug if outcome.reason == route.retry_reason else log.warning  # not for each event that waits
+        report("the trigger failed", reason=outcome.reason, **_names(claim, route))
+    route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     return decide(outcome, claim.attempt, settings)
 
 
 async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscription, route: Route) -> Settlement:
-    """An event that this trigger does not wait for is never acked: it waits for a worker that does, or is put aside.
+    """Settle an event that is not of the dependency, because that was changed. Such an event is never acked.
 
-    The dependency was changed. If the bus owes such events today, this worker has the older manifest; else they were
-    owed under the older one.
+    If the bus owes such events now, this worker has the older manifest: the event waits for a worker with the newer
+    one. Else the event was owed under an older dependency, and becomes a dead letter.
     """
     wants = await persist(subscription.registered)
     if wants is None or (event.source, event.subject) == (wants.source, wants.subject):
-        say = log.debug if route.outdated else log.warning
-        say(
+        report = log.debug if route.outdated else log.warning
+        report(
             "another process has registered another dependency: its events wait for a worker that has it",
             source=event.source,
             subject=event.subject,
-            hint="restart this worker with the manifest of today",
+            hint="restart this worker with the current manifest",
             **_names(claim, route),
         )
         route.outdated = True
@@ -143,8 +143,8 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
     )
 
 
-async def _execute(route: Route, request: TriggerRequest) -> Outcome:
-    """One run of the trigger, measured."""
+async def _execute(route: Route, request: Any) -> Outcome:
+    """Run the trigger once, and count and measure that."""
     begun = time.perf_counter()
     outcome: Outcome | None = None
     try:
@@ -155,5 +155,5 @@ async def _execute(route: Route, request: TriggerRequest) -> Outcome:
 
 
 def _names(claim: Claim, route: Route) -> dict[str, object]:
-    """What every log line of a delivery carries."""
+    """The fields of every log line about a delivery."""
     return {"sensor": route.sensor, "trigger": route.name, "event_id": claim.event_id, "attempt": claim.attempt}

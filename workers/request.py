@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers.sensor.manifest import TriggerTemplate
+from kubecdc.workers.sensor.parameters import Values
+
+Config = TypeVar("Config", bound=Model)
 
 
 @dataclass(frozen=True)
-class TriggerRequest:
-    """One event for one trigger, with every parameter applied.
+class TriggerRequest(Generic[Config]):
+    """One event for one trigger.
 
-    ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters made of the template.
-    ``payload`` is what the manifest's ``payload`` builds; None if it has none. ``headers`` are its ``dynamicHeaders``.
+    ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters make of the template.
+    ``config`` is the type's part of the template, with the ``parameters`` of the trigger applied; the type applies
+    those in the config, with ``values``.
     """
 
     sensor: str
     trigger: str
     dependency: str
     event: Event
-    template: TriggerTemplate
-    payload: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    config: Config
+    values: Values
 
     @property
     def idempotency_key(self) -> str:

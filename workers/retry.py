@@ -1,4 +1,4 @@
-"""Argo's retryStrategy: several tries of a trigger within one delivery, whose claim is kept meanwhile."""
+"""Argo's retryStrategy: several tries of a trigger within one delivery, whose claim is extended meanwhile."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import tenacity
 from kubecdc.workers.outcome import Outcome, Retry
 from kubecdc.workers.sensor.manifest import RetryStrategy
 
-LONGEST_WAIT = 30.0  # seconds: a peer that asks for more gets its time on the bus, where it holds no place in flight
-_DAY = 86_400.0  # a factor left to itself soon asks for longer than a timer can count
+LONGEST_WAIT = 30.0  # seconds; if a peer asks for more, the delivery is returned and does not count as in flight
+_DAY = 86_400.0  # seconds; with a large factor, the pause would soon be longer than a timer can count
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -37,9 +37,9 @@ async def execute(
     rng: random.Random | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> Outcome:
-    """Run until it is no Retry, or the steps are used up, or the peer wants more than `LONGEST_WAIT`: the last outcome.
+    """Run until the outcome is not a Retry, the steps are used up, or the peer asks for more than `LONGEST_WAIT`.
 
-    An exception of ``run`` ends it at once and is raised.
+    Returns the last outcome. An exception of ``run`` is raised at once.
     """
     if strategy is None or strategy.steps == 1:
         return await run()

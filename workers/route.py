@@ -1,33 +1,34 @@
-"""One trigger of one Sensor, made ready: which events are its own, and what each of them asks it to do."""
+"""One trigger of one Sensor: which events it handles, and what each of them asks it to do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
-
+from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.manifest import Sensor, TriggerTemplate
+from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
-from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, headers, payload
-from kubecdc.workers.triggers.registry import Trigger, type_of
+from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
+from kubecdc.workers.triggers.contract import Context, Render, Trigger
 
 
 class Route:
-    """The way from an event to a request. ``trigger`` acts on it, ``metrics`` counts."""
+    """From an event to a request. ``trigger`` acts on it, ``metrics`` counts."""
 
-    def __init__(self, sensor: Sensor, manifest: TriggerManifest, trigger: Trigger) -> None:
+    def __init__(self, sensor: Sensor, manifest: TriggerManifest, trigger: Trigger[Any]) -> None:
         self.sensor = sensor.name
         self.name = manifest.name
+        self.subscription = sensor.subscription(manifest)
         self.dependency = sensor.dependency
         self.retry_strategy = manifest.retry_strategy
         self.trigger = trigger
         self.metrics = TriggerMetrics(sensor.name, manifest.name)
-        self.trouble = ""  # why the last run has to be repeated
-        self.outdated = False  # whether it was said that another process has another dependency for it
-        self._type = type_of(manifest.template)
+        self.retry_reason = ""  # why the last run has to be repeated
+        self.outdated = False  # whether it was logged that another process has another dependency for it
+        self._type, self._config = manifest.template.type, manifest.template.config
         self._template = manifest.template
         self._parameters = manifest.parameters
 
@@ -35,42 +36,30 @@ class Route:
         """It is an event of the dependency."""
         return event.source == self.dependency.event_source_name and event.subject == self.dependency.event_name
 
-    def request(self, event: Event) -> TriggerRequest:
-        """What the event asks the trigger to do. Raises ParameterError: it can never be done for this event.
+    def request(self, event: Event) -> Any:
+        """What the event asks the trigger to do, as the trigger's own type of request.
 
-        First the trigger's own ``parameters`` rewrite the template, then those of its type rewrite what the type
-        says; the result is validated like a manifest. ``payload`` and ``dynamicHeaders`` come last.
+        First the ``parameters`` of the trigger rewrite the template, which is validated again. Then the trigger applies
+        those of its type. Raises ParameterError: the event can never be handled.
         """
         values = Values(event)
-        template = self._template
+        config = self._config
         if self._parameters:
-            template = _validated(apply(_document(template), self._parameters, values))
-            if type_of(template) != self._type:
+            template = rewrite(self._template, self._parameters, values)
+            if template.type != self._type:
                 raise ParameterError(f"the parameters turn a trigger of type {self._type} into another")
-        http = template.http
-        if http is not None and http.parameters:
-            document = _document(template)
-            document["http"] = apply(document["http"], http.parameters, values)
-            template = _validated(document)
-            http = template.http
-        return TriggerRequest(
-            sensor=self.sensor,
-            trigger=self.name,
-            dependency=self.dependency.name,
-            event=event,
-            template=template,
-            payload=payload(http.payload, values) if http is not None and http.payload else None,
-            headers=headers(http.dynamic_headers, values) if http is not None else {},
-        )
+            config = template.config
+        return self.trigger.prepare(TriggerRequest(self.sensor, self.name, self.dependency.name, event, config, values))
 
 
-def _document(template: TriggerTemplate) -> dict[str, Any]:
-    return template.model_dump(mode="json", by_alias=True, exclude_unset=True)
+def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:
+    """The trigger of a manifest."""
+    template = manifest.template
+    return template.trigger_type.build(template.config, manifest.policy, context)
 
 
-def _validated(document: object) -> TriggerTemplate:
-    try:
-        return TriggerTemplate.model_validate(document)
-    except ValidationError as e:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors(include_url=False))
-        raise ParameterError(f"the parameters make a template that is not valid: {problems}") from e
+def routes(sensor: Sensor, *, concurrency: int, render: Render, mounts: Mounts) -> Iterator[Route]:
+    """A route for each trigger of a Sensor, in the order of the manifest. The caller closes the triggers."""
+    context = Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts)
+    for trigger in sensor.spec.triggers:
+        yield Route(sensor, trigger, build(trigger, context))

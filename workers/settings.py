@@ -1,4 +1,4 @@
-"""How deliveries are worked on: the same for every trigger of a process."""
+"""Settings that are the same for every trigger of a process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Settings:
     """
 
     ack_wait: timedelta = timedelta(seconds=30)  # how long a claim holds without being extended
-    max_deliveries: int = 20  # attempts in all; the last failure is followed by the dead letter
+    max_deliveries: int = 20  # attempts in all; after the last one the event becomes a dead letter
     backoff: Backoff = field(default_factory=Backoff)  # before the second, third, ... attempt
     concurrency: int = 64  # deliveries in flight per trigger
-    grace: float = 3.0  # seconds for triggers that run when the stop comes
-    settle: float = 1.0  # seconds to tell the bus what became of them
+    grace: float = 3.0  # seconds for triggers that run at a stop
+    settle: float = 1.0  # seconds to settle their deliveries

@@ -1,8 +1,7 @@
-"""What becomes of a delivery, and telling the bus so until it knows."""
+"""Settlements: what becomes of a delivery, and how the bus is told."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import TypeVar
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.errors import Unavailable
+from kubecdc.errors import KubecdcError
+from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Delivery
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.settings import Settings
@@ -20,8 +20,8 @@ from kubecdc.workers.settings import Settings
 log = structlog.get_logger()
 T = TypeVar("T")
 
-_PATIENCE = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
-_SAY_AFTER = 5  # failures, about 3 s: the bus's own iterator has reported the outage by then, this names the delivery
+_BACKOFF = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
+_REPORTED_FAILURE = 5  # after about 3 s; the bus itself has reported the outage by then
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Ack:
 
 @dataclass(frozen=True)
 class Nack:
-    """Again after ``delay`` seconds."""
+    """Deliver it again after ``delay`` seconds."""
 
     delay: float
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """Never again by itself."""
+    """It is not delivered again, unless an operator redrives it."""
 
     reason: str
 
@@ -60,7 +60,7 @@ def decide(outcome: Outcome, attempt: int, settings: Settings, rng: random.Rando
 
 
 async def settle(delivery: Delivery, settlement: Settlement) -> None:
-    """Tell the bus, again and again while it is unavailable. Raises ClaimLost."""
+    """Tell the bus. The call is retried while the bus is unavailable. Raises ClaimLost."""
     match settlement:
         case Ack():
             await persist(delivery.ack)
@@ -70,17 +70,14 @@ async def settle(delivery: Delivery, settlement: Settlement) -> None:
             await persist(lambda: delivery.dead_letter(reason))
 
 
-async def persist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call of the bus until it works. Every other error than Unavailable is the caller's.
+def persist(call: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    """Repeat a call of the bus until it works. Every error but Unavailable is raised.
 
-    There is no deadline here: the bus has its own, and one more for each delivery is a tenth of what that costs.
+    There is no deadline here: the bus has its own, and another one for each delivery would cost a tenth of its time.
     """
-    failures = 0
-    while True:
-        try:
-            return await call()
-        except Unavailable as e:
-            failures += 1
-            if failures == _SAY_AFTER:
-                log.warning("the bus does not take what became of a delivery; trying on", error=str(e))
-            await asyncio.sleep(_PATIENCE.delay(failures))
+    return until_done(call, _BACKOFF, report=_report)
+
+
+def _report(error: KubecdcError, failures: int) -> None:
+    if failures == _REPORTED_FAILURE:
+        log.warning("the bus does not accept the settlement of a delivery; it is retried", error=str(error))

@@ -9,16 +9,14 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.workers.pipeline import consume
-from kubecdc.workers.route import Route
+from kubecdc.workers.route import Route, routes
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
-from kubecdc.workers.triggers.log.lines import Render
-from kubecdc.workers.triggers.log.trigger import json_line
-from kubecdc.workers.triggers.registry import Context, build
+from kubecdc.workers.triggers.contract import Render, json_line
 
 
 def subscriptions(sensors: Iterable[Sensor]) -> list[SubscriptionSpec]:
-    """What the bus owes the Sensors: a subscription ``<sensor>/<trigger>`` for each trigger."""
+    """The subscriptions of the Sensors: ``<sensor>/<trigger>`` for each trigger."""
     return [
         SubscriptionSpec(
             sensor.subscription(trigger), sensor.dependency.event_source_name, sensor.dependency.event_name
@@ -35,13 +33,13 @@ async def run(
     *,
     concurrency: int = 64,
     stop: asyncio.Event,
-    log_event: Render = json_line,
+    render: Render = json_line,
     mounts: Mounts | None = None,
 ) -> None:
-    """Deliver to every trigger until ``stop`` is set, then drain: all that was in flight is acked or returned.
+    """Deliver to every trigger until ``stop`` is set, then drain: all deliveries in flight are settled or returned.
 
-    The subscriptions are registered. An error of one consumer that is neither an outage nor a failed trigger drains
-    the others and is raised.
+    The subscriptions must be registered. ``render`` makes lines for standard output. An error of one consumer that is
+    neither an outage nor a failed trigger drains the others and is raised.
     """
     settings = Settings(
         ack_wait=bus.ack_wait,
@@ -51,15 +49,13 @@ async def run(
     )
     async with asyncio.TaskGroup() as consumers:
         for sensor in sensors:
-            fields = sensor.spec.logging_fields
-            context = Context(sensor.name, concurrency, fields, log_event, mounts or Mounts())
-            for manifest in sensor.spec.triggers:
-                route = Route(sensor, manifest, build(manifest, context))
-                consumers.create_task(_work(bus, sensor.subscription(manifest), route, settings, stop))
+            for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts()):
+                consumers.create_task(_work(bus, route, settings, stop))
 
 
-async def _work(bus: Bus, name: str, route: Route, settings: Settings, stop: asyncio.Event) -> None:
+async def _work(bus: Bus, route: Route, settings: Settings, stop: asyncio.Event) -> None:
     try:
-        await consume(bus.subscription(name, prefetch=settings.concurrency), route, settings, stop=stop)
+        subscription = bus.subscription(route.subscription, prefetch=settings.concurrency)
+        await consume(subscription, route, settings, stop=stop)
     finally:
         await route.trigger.close()

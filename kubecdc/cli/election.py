@@ -11,7 +11,7 @@ from kubecdc.manifest.fields import DEFAULT_BUS
 from kubecdc.storage.contracts import Bus, Elector, LeadTimes
 from kubecdc.storage.manifest import EventBus
 from kubecdc.watcher.election.elector import LeaseElector
-from kubecdc.watcher.election.lease import ClusterLeases
+from kubecdc.watcher.election.lease import ClusterLeaseClient
 from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
 
 
@@ -43,7 +43,7 @@ class Election:
             return bus.elector
         inner = bus.elector if bus.capabilities.elector else None
         lease = self.lease_of(manifest)
-        leases = ClusterLeases(cluster, lease.namespace, lease.name)
+        leases = ClusterLeaseClient(cluster, lease.namespace, lease.name)
         return LeaseElector(leases, bus.checkpoints, lease, holder=holder(), inner=inner)
 
 

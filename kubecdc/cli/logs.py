@@ -1,4 +1,4 @@
-"""Logging: structured lines on stderr, JSON or for people; the `log` trigger writes the same way to stdout."""
+"""Logging: structured lines on stderr, as JSON or as readable text. Triggers write to stdout in the same format."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from kubecdc.workers.triggers.log.lines import Render
-from kubecdc.workers.triggers.log.trigger import json_line
+from kubecdc.workers.triggers.contract import Render, json_line
 
 
 def configure(log_format: str | None, level: str) -> None:
-    """Set up structlog, and route what libraries log by `logging` into it from WARNING on."""
+    """Set up structlog. What libraries log with `logging` goes through it too, from WARNING on."""
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -35,7 +34,7 @@ def configure(log_format: str | None, level: str) -> None:
 
 
 def event_lines(log_format: str | None) -> Render:
-    """How `log` triggers write: one line an event on stdout, JSON or for people."""
+    """How triggers write a record to stdout: one line, as JSON or as readable text."""
     chosen = log_format or ("console" if sys.stdout.isatty() else "json")
     if chosen == "json":
         return json_line
@@ -48,10 +47,15 @@ def event_lines(log_format: str | None) -> Render:
 
 
 def _values(record: Mapping[str, object]) -> dict[str, object]:
+    """The record with parsed JSON in place of raw JSON."""
+    return {name: _parsed(value) if isinstance(value, msgspec.Raw) else value for name, value in record.items()}
+
+
+def _parsed(raw: msgspec.Raw) -> object:
     try:
-        return dict(record) | {"data": msgspec.json.decode(msgspec.json.encode(record["data"]))}
-    except (msgspec.DecodeError, RecursionError):  # JSON that Python has no values for: 1e999, or nested deep
-        return dict(record) | {"data": msgspec.json.encode(record["data"]).decode()}
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):  # JSON that Python has no values for, such as 1e999, or nested deep
+        return bytes(raw).decode()
 
 
 class _ToStructlog(logging.Handler):

@@ -79,4 +79,4 @@ def fail(text: str, code: int) -> None:
 
 def _lines(error: Exception) -> str:
     hint = getattr(error, "hint", "")
-    return f"{error}\n  fix: {hint}" if hint else str(error)
+    return f"{error}\n  hint: {hint}" if hint else str(error)

@@ -22,7 +22,7 @@ from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.opening import opened
-from kubecdc.workers.triggers.log.lines import Render
+from kubecdc.workers.triggers.contract import Render
 
 if TYPE_CHECKING:
     from kubecdc.cli.election import Election
@@ -90,7 +90,7 @@ async def run(
                         manifest.spec.redelivery,
                         concurrency=concurrency,
                         stop=stop,
-                        log_event=log_event,
+                        render=log_event,
                         mounts=opening.mounts,
                     )
                 )

@@ -1,1 +1,1 @@
-"""The Kubernetes API, for both sides: connection and credentials, requests, one named object, list and watch."""
+"""The Kubernetes API, for all of kubecdc: connection and credentials, requests, one named object, list and watch."""

@@ -1,6 +1,6 @@
-"""What the API server sends: watch lines and pages of a list, decoded no further than needed.
+"""The lines of a watch and the pages of a list, decoded no further than needed.
 
-Only ``type`` and ``metadata`` are read; the object's bytes are kept as they came.
+Only ``type`` and ``metadata`` are decoded; the object's bytes are kept unchanged.
 """
 
 from __future__ import annotations
@@ -51,17 +51,9 @@ class _List(msgspec.Struct, rename="camel"):
 
 
 _line = msgspec.json.Decoder(_Line)
-
-
 _list = msgspec.json.Decoder(_List)
-
-
 _changes = frozenset({"ADDED", "MODIFIED", "DELETED"})
-
-
 _known = _changes | {"BOOKMARK", "ERROR"}
-
-
 _usual_starts = [(type_, f'{{"type":"{type_}","object":'.encode()) for type_ in ("MODIFIED", "ADDED", "DELETED")]
 
 
@@ -74,10 +66,10 @@ def decode_line(line: bytes) -> Change:
         try:
             meta = object_decoder.decode(body).metadata
         except UNREADABLE:
-            type_, body = _parts(line)  # not as usual after all
+            type_, body = _parts(line)  # it only looked like the usual form
             meta = object_decoder.decode(body).metadata
     except UNREADABLE as e:
-        raise Malformed(f"a line of the watch is no change: {e}: {shown(line)}") from e
+        raise Malformed(f"a line of the watch is not a change: {e}: {shown(line)}") from e
     if type_ not in _known:
         raise Malformed(f"a line of the watch has the unknown type {type_!r}")
     if not meta.resource_version or (type_ in _changes and not (meta.uid and meta.name)):
@@ -86,9 +78,9 @@ def decode_line(line: bytes) -> Change:
 
 
 def _usual(line: bytes) -> tuple[str, bytes] | None:
-    """Type and object of a line as API servers write it, found without reading the object; None if it is another.
+    """Type and object of a line in the usual form, found without reading the object; None for any other form.
 
-    Whether the object is one is up to who decodes it.
+    The caller finds out whether the object is valid when it decodes it.
     """
     for type_, start in _usual_starts:
         if line.startswith(start):
@@ -97,21 +89,21 @@ def _usual(line: bytes) -> tuple[str, bytes] | None:
 
 
 def _parts(line: bytes) -> tuple[str, bytes]:
-    """Type and object of any line. Raises what decoding raises."""
+    """Type and object of any line. Raises one of `UNREADABLE`."""
     decoded = _line.decode(line)
     return decoded.type, bytes(decoded.object)
 
 
 def decode_page(text: bytes) -> Page:
-    """The answer to a list request. Raises Malformed."""
+    """The response to a list request. Raises Malformed."""
     try:
         page = _list.decode(text)
         kind = page.kind.removesuffix("List")
         items = [_item(bytes(raw), kind, page.api_version) for raw in page.items or ()]
     except UNREADABLE as e:
-        raise Malformed(f"the answer to a list is no list: {e}: {shown(text)}") from e
+        raise Malformed(f"the response to a list request is not a list: {e}: {shown(text)}") from e
     if page.metadata.resource_version in {"", "0"}:
-        raise Malformed(f"the API server gives its {page.kind} no resourceVersion: it cannot be captured")
+        raise Malformed(f"the API server gives its {page.kind} no resourceVersion, so it cannot be captured")
     return Page(kind, page.metadata.resource_version, page.metadata.continue_, items, len(text))
 
 
@@ -121,7 +113,7 @@ def _item(body: bytes, kind: str, api_version: str) -> Change:
     if not (meta.resource_version and meta.uid and meta.name):
         raise Malformed(f"a listed object has no resourceVersion, uid or name: {shown(body)}")
     if not decoded.kind:
-        # Items of built-in lists leave out what their list says; a watch line of the same object has it.
+        # Items of built-in lists omit kind and apiVersion, which a watch line of the same object has.
         head = msgspec.json.encode({"kind": kind, "apiVersion": decoded.api_version or api_version})
         body = head[:-1] + b"," + body.lstrip()[1:]
     return Change("ADDED", meta, body)

@@ -1,4 +1,4 @@
-"""Errors of the API server, and of what is between."""
+"""Errors of the API server, and of the network or a proxy in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from kubecdc.errors import KubecdcError, Unavailable
 
 
 class ApiError(Unavailable):
-    """The API server could not be reached (status 0) or said no. ``retry_after`` in seconds, 0 if it gave none."""
+    """The API server could not be reached (status 0) or refused a request.
+
+    ``retry_after``: seconds that the server asks to wait, 0 if it does not.
+    """
 
     def __init__(self, message: str, *, status: int = 0, hint: str = "", retry_after: float = 0.0) -> None:
         super().__init__(message, hint=hint)
@@ -15,32 +18,32 @@ class ApiError(Unavailable):
 
 
 class Expired(ApiError):
-    """410: the API server has no history, or no page, from where we stand."""
+    """410: the API server no longer has the history, or the page of a list, that was asked for."""
 
 
 class Malformed(KubecdcError):
-    """The API server, or something between, sent what is not a change. Nothing of it is used."""
+    """The API server, or a proxy in between, sent data that cannot be used. None of it is used."""
 
 
 def refusal(code: int, text: str, path: str, retry_after: float = 0.0) -> ApiError:
-    """The error for a status code, from HTTP or from inside a watch stream, with the way out."""
+    """The error for a status code, from HTTP or from inside a watch stream, with a hint for the operator."""
     if code == 410:
         return Expired(text, status=code)
     if code == 401:
         return ApiError(
             "the API server does not accept the credentials (401)",
             status=code,
-            hint="the token or certificate has expired or is wrong: renew it in the kubeconfig, it is read again",
+            hint="the token or certificate has expired or is wrong: renew it in the kubeconfig; it is read again",
         )
     if code == 403:
         hint = "grant this user get, list and watch on it by RBAC"
         if "at the cluster scope" in text:
-            hint += ", in all namespaces (ClusterRole); or name in the entry the `namespaces` that it may read"
+            hint += ", in all namespaces (ClusterRole); or list in the entry the `namespaces` that it may read"
         return ApiError(f"forbidden (403): {text}", status=code, hint=hint)
     if code == 404:
         return ApiError(
             f"the API server does not know {path} (404)",
             status=code,
-            hint="install the CRD, or correct group, version and resource; it is asked again until it is there",
+            hint="install the CRD, or correct group, version and resource; the request is repeated until it succeeds",
         )
     return ApiError(f"the API server answered {code}: {text}", status=code, retry_after=retry_after)

@@ -15,19 +15,19 @@ from kubecdc.cluster.errors import ApiError, Malformed, refusal
 from kubecdc.cluster.objects import Meta, Status, decode_object, decode_status
 from kubecdc.cluster.resource import Resource
 
-MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; this is no object at all
-SILENCE_SECONDS = 90.0  # bookmarks come each minute; a healthy idle server was seen silent for 120 s
+MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; no object is this large
+SILENCE_SECONDS = 90.0  # bookmarks come about once a minute, but a healthy idle server may be silent for 120 s
 WATCH_SECONDS = (300.0, 600.0)  # as client-go
-LATE_SECONDS = 5.0  # how long after its time a watch may end
+LATE_SECONDS = 5.0  # how long after its timeout a watch may end
 READ_INLINE_BYTES = 256 << 10
 
 
 class Silence(Exception):
-    """Nothing came for a while: perhaps the peer is gone. No error: the stream is closed and resumed."""
+    """Nothing arrived for a while, so the server may be gone. This is no error: the watch is closed and resumed."""
 
 
-class Api:
-    """Reads one resource of a cluster."""
+class ListWatch:
+    """Lists and watches one resource of a cluster."""
 
     def __init__(self, cluster: Cluster, resource: Resource, *, silence: float = SILENCE_SECONDS) -> None:
         self.cluster = cluster
@@ -39,12 +39,12 @@ class Api:
         query = self.resource.query(limit=str(limit), **({"continue": after} if after else {}))
         text = await self.cluster.get(self.resource.path, query)
         if len(text) > READ_INLINE_BYTES:
-            # Decoding a large page would hold up every other watch.
+            # Decoding a large page here would delay every other watch.
             return await asyncio.to_thread(decode_page, text)
         return decode_page(text)
 
     async def find(self, namespace: str, name: str) -> Meta | None:
-        """The object of that name if it is in the selection now. Raises ApiError, Malformed."""
+        """The object of that name, if it is in the selection now. Raises ApiError, Malformed."""
         place = replace(self.resource, namespace=namespace)
         text = await self.cluster.get(place.path, place.query(fieldSelector=f"metadata.name={name}"))
         items = decode_page(text).items
@@ -61,10 +61,10 @@ class Api:
             return ""
 
     async def watch(self, version: str, seconds: tuple[float, float] | None = None) -> AsyncGenerator[list[Change]]:
-        """Changes after `version`, as many as came together; first nothing, once the stream is open.
+        """Changes after `version`, in chunks as they arrive. The first chunk is empty: the stream is open.
 
-        Ends when the server closes the stream, after so many `seconds` (least, most; WATCH_SECONDS if not given) where
-        nothing else happens. A last line that was cut is dropped: it comes again.
+        The server closes the stream after a random time between the two `seconds` (default: WATCH_SECONDS), if not
+        earlier. An incomplete last line is dropped; the next watch gets it again.
         Raises ApiError, Expired, Malformed, Silence.
         """
         lasts = int(random.uniform(*(seconds or WATCH_SECONDS)))
@@ -90,7 +90,7 @@ class Api:
 
 
 async def _lines(stream: aiohttp.StreamReader, silence: float) -> AsyncIterator[list[bytes]]:
-    rest: list[bytes] = []  # pieces of a line that is not complete; joined once, whatever its length
+    rest: list[bytes] = []  # pieces of an incomplete line, joined only once
     size = 0
     while True:
         try:

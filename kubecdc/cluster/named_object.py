@@ -1,4 +1,4 @@
-"""One object of a name, read and written with optimistic concurrency: a Lease, a ConfigMap."""
+"""One named object, such as a Lease or a ConfigMap, read and written with optimistic concurrency."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ VERBS = ("get", "create", "update")
 
 
 class NamedObject:
-    """The object of a name in the namespace of ``resource``. All raise ApiError, with the way out.
+    """The object of that name in the namespace of ``resource``. All calls raise ApiError, with a hint.
 
-    ``what`` it is and where else it might be are for people, ``role`` is the name of the RBAC role that they are told.
+    For messages: ``what`` is the kind, ``role`` the name of the RBAC role in the hint, ``elsewhere`` the alternative to
+    creating the namespace.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class NamedObject:
             raise await self._explained(e, seconds) from e
 
     async def create(self, document: dict[str, Any], *, seconds: float) -> bytes:
-        """Make it; 409 if there is one."""
+        """Create it; 409 if it exists."""
         metadata = {**document["metadata"], "name": self._name, "namespace": self._resource.namespace}
         try:
             return await self._cluster.post(self._resource.path, {**document, "metadata": metadata}, seconds=seconds)
@@ -52,16 +53,16 @@ class NamedObject:
             raise await self._explained(e, seconds) from e
 
     async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
-        """Write it, if its uid and resourceVersion still are the document's; 404 or 409 if not."""
+        """Replace it if its uid and resourceVersion are still those of the document; 404 or 409 if not."""
         try:
             return await self._cluster.put(self._path, document, seconds=seconds)
         except ApiError as e:
             raise await self._explained(e, seconds) from e
 
     async def _explained(self, error: ApiError, seconds: float) -> ApiError:
-        """The error with the way out; after a 401, the credentials have been read again."""
+        """The error with a hint. After a 401, the credentials have been read again."""
         if error.status == 401:
-            with suppress(ApiError):  # the next request says so itself
+            with suppress(ApiError):  # the next request fails with the same error
                 await self._cluster.refresh(seconds=seconds)
         if error.status == 403:
             return ApiError(str(error), status=403, hint=grant(self._resource, self._role))
@@ -75,7 +76,7 @@ class NamedObject:
 
 
 def grant(resource: Resource, role: str) -> str:
-    """The kubectl commands that let a service account have the objects of a namespace."""
+    """The kubectl commands that grant a service account access to the objects of a namespace."""
     namespace, kind = resource.namespace, f"{resource.resource}.{resource.group}".rstrip(".")
     return (
         f"`kubectl create role {role} -n {namespace} --verb={','.join(VERBS)} --resource={kind}` and `kubectl create "

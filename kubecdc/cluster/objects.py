@@ -1,4 +1,4 @@
-"""What every object and every error of the API server has, decoded no further than needed."""
+"""The common parts of objects and errors of the API server, decoded no further than needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The API server's error object."""
+    """The API server's error object (meta/v1 Status)."""
 
     message: str = ""
     reason: str = ""
@@ -29,7 +29,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Object(msgspec.Struct, rename="camel"):
-    """An object's head."""
+    """An object without its spec and status."""
 
     metadata: Meta
     kind: str = ""
@@ -45,11 +45,11 @@ def decode_object(text: bytes) -> Meta:
     try:
         return object_decoder.decode(text).metadata
     except UNREADABLE as e:
-        raise Malformed(f"the answer is no Kubernetes object: {e}: {shown(text)}") from e
+        raise Malformed(f"the response is not a Kubernetes object: {e}: {shown(text)}") from e
 
 
 def decode_status(body: bytes) -> Status:
-    """A Status object; an empty one if it is not."""
+    """A Status object. If the body is not one, a Status with the start of the body as its message."""
     try:
         return _status.decode(body)
     except UNREADABLE:
@@ -57,5 +57,5 @@ def decode_status(body: bytes) -> Status:
 
 
 def shown(text: bytes, limit: int = 120) -> str:
-    """The start of a text, for messages."""
+    """The first ``limit`` bytes of a text, for messages."""
     return repr(text[:limit].decode("utf-8", "replace")) + ("..." if len(text) > limit else "")

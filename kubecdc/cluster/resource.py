@@ -1,4 +1,4 @@
-"""A resource of the API, and its path."""
+"""A resource of the API: its path and its selector."""
 
 from __future__ import annotations
 

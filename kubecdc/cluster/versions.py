@@ -13,12 +13,12 @@ def well_formed(version: str) -> bool:
 
 
 def older(version: str, than: str) -> bool:
-    """Whether `version` came before `than`. False where either is opaque: then nothing can be said."""
+    """Whether `version` came before `than`. False if either is opaque, because then they cannot be compared."""
     if not (well_formed(version) and well_formed(than)):
         return False
     return (len(version), version) < (len(than), than)
 
 
 def before(version: str) -> str:
-    """A version just below, so that something can be put in front; an opaque one as it is."""
+    """The version just below, which orders an event in front of this one. An opaque version is returned unchanged."""
     return str(int(version) - 1) if well_formed(version) else version

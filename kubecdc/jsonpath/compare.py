@@ -24,7 +24,7 @@ _FALSE = {"0", "f", "false"}
 
 
 def pattern(glob: str) -> Callable[[str], bool]:
-    """A matcher of whole texts: ``*`` any text, ``?`` any character, ``\\`` takes the next as it is. Linear in time."""
+    """A matcher of whole texts: ``*`` is any text, ``?`` any character, ``\\`` escapes the next one. Linear in time."""
     parts = []
     characters = iter(glob)
     for character in characters:
@@ -37,7 +37,7 @@ def pattern(glob: str) -> Callable[[str], bool]:
 
 
 def condition(op: str, wanted: str) -> Callable[[Any], bool]:
-    """What a query asks of the value it found. ``op`` "" asks whether it is there."""
+    """The condition of a query. With ``op`` "", it is that there is a value."""
     op = "=" if op == "==" else op
     if wanted.startswith("~"):
         return _loosely(op, wanted[1:])
@@ -80,7 +80,7 @@ def _truth(found: Any) -> bool | None:
 
 
 def _bool(op: str, found: bool, wanted: str) -> bool:
-    """False is below true, and a text that is neither equals neither."""
+    """False is less than true. A text that is neither equals neither."""
     match op:
         case "=":
             return wanted == str(found).lower()
@@ -98,7 +98,7 @@ def _bool(op: str, found: bool, wanted: str) -> bool:
 
 
 def _number(text: str) -> float:
-    """The text as a number, 0 if it is none, as gjson takes it."""
+    """The text as a number, 0 if it is none, as in gjson."""
     try:
         return float(text)
     except ValueError:

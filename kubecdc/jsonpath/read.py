@@ -13,7 +13,7 @@ Json: TypeAlias = Any  # what a JSON decoder returns
 
 
 class Missing(enum.Enum):
-    """There is nothing at the path; `None` is a JSON null that is there."""
+    """The result if there is nothing at the path. `None` is a JSON null."""
 
     MISSING = enum.auto()
 
@@ -129,7 +129,7 @@ class QueryAll:
 
 @dataclass(frozen=True)
 class Modifier:
-    """``@name:argument``. Applied to nothing it gives nothing."""
+    """``@name:argument``. The result is missing if its input is."""
 
     apply: Callable[[Json], Json]
 
@@ -139,7 +139,7 @@ class Modifier:
 
 @dataclass(frozen=True)
 class Literal:
-    """``!json``: a value of the path's own."""
+    """``!json``: a value that stands in the path itself."""
 
     value: Json
 
@@ -149,7 +149,7 @@ class Literal:
 
 @dataclass(frozen=True)
 class Multipath:
-    """``[a,b]`` or ``{"x":a,b}``: a new document of what the paths find. Of nothing it makes nothing."""
+    """``[a,b]`` or ``{"x":a,b}``: a new document of what the paths find. Missing if its input is."""
 
     names: tuple[str, ...] | None  # None for an array
     paths: tuple[Path, ...]
@@ -165,7 +165,7 @@ class Multipath:
 
 @dataclass(frozen=True)
 class Path:
-    """A compiled path. Each stage, set apart by ``|``, works on the whole result of the one before."""
+    """A compiled path. Stages are separated by ``|``; each works on the whole result of the previous one."""
 
     source: str
     stages: tuple[tuple[Step, ...], ...]

@@ -1,4 +1,4 @@
-"""Setting a value at an sjson path. Documents are not changed: what differs is made anew."""
+"""Setting a value at an sjson path. A document is not changed in place: the result is a new one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Part:
 
     @property
     def index(self) -> int | None:
-        """The number as which it addresses an element that is there."""
+        """The index of the existing element that it addresses."""
         return int(self.key) if self.key.isascii() and self.key.isdigit() else None
 
     @property
     def is_index(self) -> bool:
-        """Whether it makes an array where there is nothing."""
+        """Whether it creates an array if there is nothing."""
         return self.index is not None and not self.forced
 
     @property
@@ -39,14 +39,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Target:
-    """A compiled destination: a plain path, or one that replaces every match and adds nothing."""
+    """A compiled destination: a plain path, or a path that replaces every match and adds nothing."""
 
     source: str
     parts: tuple[Part, ...]
     steps: tuple[Step, ...]
 
     def set(self, document: Any, value: Any) -> Any:
-        """The document with the value put in. Raises ValueError for a key where an array is."""
+        """The document with the value. Raises ValueError for a key in an array."""
         if not self.steps:
             return _put(document, self.parts, value)
         for location in list(_locations(document, self.steps)):
@@ -134,7 +134,7 @@ def _new(part: Part, rest: tuple[Part, ...], value: Any) -> Any:
 
 
 def _locations(value: Any, steps: tuple[Step, ...], at: Location = ()) -> Iterator[Location]:
-    """Where the steps lead."""
+    """The locations to which the steps lead."""
     if not steps:
         yield at
         return

@@ -1,1 +1,1 @@
-"""What manifests of all three kinds have in common: base models, field types, units, mounted Secrets."""
+"""What the manifests of all three kinds share: base models, field types, units, mounted Secrets."""

@@ -1,12 +1,13 @@
-"""Field types that manifests share, each with its own check."""
+"""Types of fields that several manifests have, each with its check."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict
 from pydantic_core import PydanticCustomError
 
 from kubecdc import jsonpath
@@ -28,7 +29,7 @@ _DNS_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 def invalid(message: str, hint: str = "") -> PydanticCustomError:
-    """The error a validator raises: what is wrong, and the way out."""
+    """The error that a validator raises: what is wrong, and a hint."""
     return PydanticCustomError("invalid", "{message}", {"message": message, "hint": hint})
 
 
@@ -70,7 +71,7 @@ def dns_subdomain(value: str) -> str:
 
 
 def printable(value: str) -> str:
-    """Check a name that is free in form: it ends up in log lines, subjects and keys."""
+    """Check a name of any form. It is used in log lines, subjects and keys."""
     if not value:
         raise invalid("must not be empty")
     if not value.isprintable() or value != value.strip():
@@ -78,22 +79,19 @@ def printable(value: str) -> str:
     return value
 
 
-def read_path(value: str) -> str:
-    """Check a gjson path."""
-    try:
-        jsonpath.compile(value)
-    except ValueError as e:
-        raise invalid(str(e)) from e
-    return value
+def _compiles(compile_path: Callable[[str], object]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        try:
+            compile_path(value)
+        except ValueError as e:
+            raise invalid(str(e)) from e
+        return value
+
+    return check
 
 
-def write_path(value: str) -> str:
-    """Check an sjson path."""
-    try:
-        jsonpath.compile_target(value)
-    except ValueError as e:
-        raise invalid(str(e)) from e
-    return value
+read_path = _compiles(jsonpath.compile)  # checks a gjson path
+write_path = _compiles(jsonpath.compile_target)  # checks an sjson path
 
 
 def _bus_name(value: str) -> str:
@@ -103,7 +101,7 @@ def _bus_name(value: str) -> str:
 Items = Annotated[tuple[T, ...], Strict(False)]  # a YAML sequence, though the models are strict otherwise
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(units.duration_text, when_used="json")]
 
 
 Quantity = Annotated[int, BeforeValidator(_quantity)]

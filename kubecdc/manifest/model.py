@@ -1,7 +1,7 @@
-"""The base of every model of a manifest, and the envelope of the three kinds.
+"""The base of every model of a manifest, and of the three kinds.
 
-The models are strict: an unknown field, or a number where text belongs, is an error. The command line reports errors
-with the help of the tables that each model carries: ``unsupported``, ``renamed``, ``hints``, ``ignored``.
+The models are strict: an unknown field, or a number instead of text, is an error. The command line makes its messages
+with the tables of each model: ``unsupported``, ``renamed``, ``hints``, ``ignored``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel)
 
-    unsupported: ClassVar[Mapping[str, str]] = {}  # known fields that are refused, and the sentence that says so
-    renamed: ClassVar[Mapping[str, str]] = {}  # what a field is taken for, and the field
-    hints: ClassVar[Mapping[str, str]] = {}  # fields that do not exist but are written, and what to write instead
-    ignored: ClassVar[frozenset[str]] = frozenset()  # fields that are taken and have no effect
+    unsupported: ClassVar[Mapping[str, str]] = {}  # known fields that are refused, each with the message
+    renamed: ClassVar[Mapping[str, str]] = {}  # other names of fields, each with the field that is meant
+    hints: ClassVar[Mapping[str, str]] = {}  # fields that do not exist, each with what to write instead
+    ignored: ClassVar[frozenset[str]] = frozenset()  # fields that are accepted and have no effect
 
     @model_validator(mode="before")
     @classmethod
@@ -51,7 +51,7 @@ class Model(BaseModel):
 
 
 class Metadata(Model):
-    """What names the manifest. Fields that the API server adds are taken and ignored."""
+    """The name of the manifest, and labels. Fields that the API server adds are ignored."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({
         "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "ownerReferences",
@@ -66,7 +66,7 @@ class Metadata(Model):
 
 
 class Manifest(Model):
-    """The envelope of each kind."""
+    """The base of each kind."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"status"})
 

@@ -1,7 +1,7 @@
 """Secrets and ConfigMaps, read from where a pod has them mounted.
 
-The places are those of Argo Events (pkg/shared/util, GetSecretFromVolume), a folder for each object and a file for each
-key. Nothing is kept: a mounted Secret is rotated under a running process.
+The paths are those of Argo Events (pkg/shared/util, GetSecretFromVolume): a folder for each object, a file for each
+key. Nothing is cached, because a mounted Secret may be rotated at any time.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ CONFIGS = Path("/argo-events/config")
 
 
 class Unreadable(Unavailable):
-    """A key cannot be had now, and may be later. The text says which, where it was sought and what to do."""
+    """A key cannot be read now. The message has its name, its path and what to do."""
 
 
 @dataclass(frozen=True)
 class Mounts:
-    """Where the folders of Secrets and of ConfigMaps are."""
+    """The folders in which Secrets and ConfigMaps are mounted."""
 
     secrets: Path = SECRETS
     configs: Path = CONFIGS
@@ -32,7 +32,7 @@ class Mounts:
         return _text(self.secret_bytes(ref), _name("Secret", ref))
 
     def secret_bytes(self, ref: KeyRef) -> bytes:
-        """A Secret's key as it is. Raises Unreadable."""
+        """The bytes of a Secret's key. Raises Unreadable."""
         return _read(self.secret_path(ref), _name("Secret", ref), "--secrets-dir")
 
     def secret_path(self, ref: KeyRef) -> Path:
@@ -53,14 +53,14 @@ def _read(path: Path, name: str, option: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as e:
-        fix = "add the key" if path.parent.is_dir() else f"mount it at {path.parent}, or give its place with {option}"
-        raise Unreadable(f"{name} is not mounted: there is no file {path}; {fix}") from e
+        hint = "add the key" if path.parent.is_dir() else f"mount it at {path.parent}, or give its place with {option}"
+        raise Unreadable(f"{name} is not mounted: there is no file {path}; {hint}") from e
     except OSError as e:
         raise Unreadable(f"{name} cannot be read from {path}: {e.strerror}") from e
 
 
 def _text(content: bytes, name: str) -> str:
-    """Without the line end that an editor leaves, as in Argo."""
+    """The text without a line break at its end, as in Argo."""
     try:
         return content.decode().removesuffix("\n")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Keys of Secrets and ConfigMaps, and TLS made of them, as manifests name them."""
+"""References to keys of Secrets and ConfigMaps, and TLS settings made of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _key(key: str) -> str:
 
 
 class KeyRef(Model):
-    """A key of a Secret or ConfigMap; it is read from where that is mounted."""
+    """A key of a Secret or ConfigMap, which must be mounted."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"optional"})  # as in Argo, what is named must be there
+    ignored: ClassVar[frozenset[str]] = frozenset({"optional"})  # as in Argo, the key is required in any case
 
     name: DnsSubdomain
     key: Annotated[str, AfterValidator(_key)]

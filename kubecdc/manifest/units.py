@@ -38,6 +38,11 @@ def duration(text: str) -> timedelta:
     return nanoseconds(-int(total) if match[1] == "-" else int(total))
 
 
+def duration_text(length: timedelta) -> str:
+    """A duration as `duration` reads it."""
+    return f"{length // timedelta(microseconds=1)}us"
+
+
 def nanoseconds(count: int) -> timedelta:
     """A duration given in nanoseconds, to the microsecond. Raises ValueError where Go would overflow."""
     if abs(count) > _LARGEST_DURATION:

@@ -1,4 +1,4 @@
-"""What the store needs of the Kubernetes API: one ConfigMap."""
+"""The part of the Kubernetes API that the store needs: one ConfigMap."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from kubecdc.storage.installed import store_types
 
 
 class Conflict(Unavailable):
-    """The ConfigMap is not as it was read: somebody else has written it, made it or deleted it."""
+    """The ConfigMap is not as it was read: another process has written, created or deleted it."""
 
 
 class ConfigMaps(Protocol):
-    """The ConfigMap of a name on a server with optimistic concurrency. No call takes longer than ``seconds``.
+    """One ConfigMap on a server with optimistic concurrency. No call takes longer than ``seconds``.
 
-    Answers are the object's JSON. All raise Unavailable, with the way out (403: the RBAC rule that lacks).
+    Answers are the JSON of the object. All calls raise Unavailable; for a 403, its hint has the missing RBAC rule.
     """
 
     @property
     def place(self) -> str:
-        """``<namespace>/<name>``, for people."""
+        """``<namespace>/<name>``, for messages."""
         ...
 
     async def get(self, *, seconds: float) -> bytes | None:
@@ -28,11 +28,11 @@ class ConfigMaps(Protocol):
         ...
 
     async def create(self, document: dict[str, Any], *, seconds: float) -> bytes:
-        """Make it; name and namespace are filled in. Raises Conflict if there is one, Refused if it is too large."""
+        """Create it, with name and namespace filled in. Raises Conflict if it exists, Refused if it is too large."""
         ...
 
     async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
-        """Write it, if its uid and resourceVersion still are the document's. Raises Conflict if not, Refused."""
+        """Write it if its uid and resourceVersion are those of the document. Raises Conflict if not, Refused."""
         ...
 
 

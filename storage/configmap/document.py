@@ -1,4 +1,4 @@
-"""The ConfigMap as it is written: a table of checkpoints that people can read, and their inventories, compressed."""
+"""The content of the ConfigMap: a readable table of checkpoints, and their compressed inventories."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any
 import msgspec
 
 from kubecdc.errors import Refused, UsageError
-from kubecdc.storage.configmap.record import Held, Stamp
+from kubecdc.storage.configmap.record import CheckpointRecord, Stamp
 from kubecdc.storage.contracts import Gap, Inventoried, State
 
 FORMAT = 1
 TABLE = "checkpoints"
 EPOCH = "kubecdc.io/epoch"
-LEVEL = 1  # of compression: the best takes five times as long, each second, and gains a thirtieth
+LEVEL = 1  # of compression: the highest takes five times as long and saves a thirtieth
 PASSED, INTENDED = 1, 2
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class Row(msgspec.Struct, omit_defaults=True):
-    """A checkpoint, without what is compressed."""
+    """A checkpoint without its compressed parts."""
 
     key: str
     number: int
     term: int
     token: str
-    objects: int  # for people
+    objects: int  # how many, for readers of the table
     state: State | None = None
     gaps: list[Gap] = []
 
 
 class _Table(msgspec.Struct):
     format: int
-    write: str  # the token of the very write that made it
+    write: str  # the token of the write
     checkpoints: list[Row]
 
 
@@ -55,32 +55,32 @@ class _ConfigMap(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True)
 class Found:
-    """A ConfigMap as the server has it. ``metadata`` is all of it: what is not ours is written back as it was."""
+    """A ConfigMap as the server has it. ``metadata`` is complete: what is not ours is written back unchanged."""
 
     metadata: Mapping[str, Any]
     write: str
-    checkpoints: Mapping[str, Held]
+    checkpoints: Mapping[str, CheckpointRecord]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What is to be written, of one moment."""
+    """All checkpoints of one moment, ready to be written."""
 
     rows: list[Row]
     parts: Mapping[str, bytes]
 
     @property
     def size(self) -> int:
-        """What Kubernetes counts: the bytes of all values."""
+        """The bytes of all values, as Kubernetes counts them."""
         return len(msgspec.json.encode(self.rows)) + sum(map(len, self.parts.values()))
 
     @property
     def objects(self) -> int:
-        """In all inventories."""
+        """How many objects there are in all inventories."""
         return sum(row.objects for row in self.rows)
 
     def document(self, metadata: Mapping[str, Any], write: str) -> dict[str, Any]:
-        """The object to send."""
+        """The ConfigMap to send."""
         epoch = max((row.term for row in self.rows), default=0)
         annotations = {**(metadata.get("annotations") or {}), EPOCH: str(epoch)}
         table = msgspec.json.encode(_Table(FORMAT, write, self.rows))
@@ -93,14 +93,14 @@ class Packed:
         }
 
 
-def row(held: Held) -> Row:
-    """A checkpoint as people see it."""
-    stamp = held.stamp
-    return Row(held.key, stamp.number, stamp.term, stamp.token, len(held.inventory), held.state, held.gaps)
+def row(record: CheckpointRecord) -> Row:
+    """The row of a checkpoint in the table."""
+    stamp = record.stamp
+    return Row(record.key, stamp.number, stamp.term, stamp.token, len(record.inventory), record.state, record.gaps)
 
 
 def pack(key: str, inventory: Mapping[str, Inventoried], bodies: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What is compressed of a checkpoint. Takes its time with many objects."""
+    """Compress inventory and bodies of a checkpoint. This is slow if there are many objects."""
     parts = {}
     if inventory:
         parts[_part("inventory", key)] = zlib.compress(_encoder.encode(_columns(inventory)), LEVEL)
@@ -110,41 +110,41 @@ def pack(key: str, inventory: Mapping[str, Inventoried], bodies: Mapping[str, by
 
 
 def read(text: bytes, place: str) -> Found:
-    """What is in an answer. Raises Refused if it is no ConfigMap of ours, UsageError if it is a newer one."""
+    """Decode an answer. Raises Refused if it is no ConfigMap of ours, UsageError if its format is newer."""
     try:
         found = msgspec.json.decode(text, type=_ConfigMap)
         metadata = msgspec.json.decode(text)["metadata"]
         if not found.data and not found.binary_data:
-            return Found(metadata, "", {})  # made beforehand, empty
+            return Found(metadata, "", {})  # created in advance, empty
         texts, parts = found.data or {}, found.binary_data or {}
         version = msgspec.json.decode(texts[TABLE], type=dict[str, Any])["format"]
         if version > FORMAT:
             raise UsageError(
                 f"the ConfigMap {place} has format {version}, this kubecdc knows {FORMAT}",
-                hint="run the kubecdc that made it, or newer",
+                hint="run the version of kubecdc that wrote it, or a newer one",
             )
         table = msgspec.json.decode(texts[TABLE], type=_Table)
-        checkpoints = {row.key: _held(row, parts) for row in table.checkpoints}
+        checkpoints = {row.key: _record(row, parts) for row in table.checkpoints}
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, zlib.error) as e:
         raise Refused(
             f"the ConfigMap {place} does not hold checkpoints, or is damaged: {e!r}",
-            hint="name another one; or delete it, to list everything anew",
+            hint="name another one; or delete it, then everything is listed anew",
         ) from e
     return Found(metadata, table.write, checkpoints)
 
 
-def _held(row: Row, parts: Mapping[str, str]) -> Held:
+def _record(row: Row, parts: Mapping[str, str]) -> CheckpointRecord:
     stamp = Stamp(row.number, row.term, row.token)
-    held = Held(row.key, stamp, row.state, list(row.gaps))
+    record = CheckpointRecord(row.key, stamp, row.state, list(row.gaps))
     if row.objects:
-        held.inventory = _inventory(_columns_decoder.decode(_unpacked(parts[_part("inventory", row.key)])))
+        record.inventory = _inventory(_columns_decoder.decode(_unpacked(parts[_part("inventory", row.key)])))
     if bodies := parts.get(_part("objects", row.key)):
-        held.bodies = _bodies_decoder.decode(_unpacked(bodies))
-    return held
+        record.bodies = _bodies_decoder.decode(_unpacked(bodies))
+    return record
 
 
 def _part(kind: str, key: str) -> str:
-    """The name of a value; keys of checkpoints have characters that those must not have."""
+    """The name of a value. Keys of checkpoints have characters that such names must not have."""
     return f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
@@ -153,10 +153,10 @@ def _unpacked(part: str) -> bytes:
 
 
 class _Columns(msgspec.Struct, array_like=True):
-    """An inventory, column by column: so it compresses best."""
+    """An inventory, column by column, because that compresses best."""
 
-    uids: bytes  # 16 of each of the first objects
-    others: list[str]  # and of the rest, whose uids are no UUIDs
+    uids: bytes  # 16 bytes for each object whose uid is a UUID; these come first
+    others: list[str]  # the uids of the other objects
     versions: list[str]
     namespaces: list[str]
     names: list[str]

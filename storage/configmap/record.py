@@ -1,4 +1,4 @@
-"""One checkpoint in memory, and what a step makes of it."""
+"""One checkpoint in memory, and the effect of each step on it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 
-GAPS = 10  # kept of a checkpoint; older ones are dropped, for a ConfigMap must not grow for ever
+GAPS = 10  # kept of a checkpoint; older ones are dropped, because a ConfigMap must not grow without end
 _revisions = itertools.count(1)
-ROW = 8  # bytes of an object in the inventory, beside its texts
+ROW = 8  # bytes of an object in the inventory, besides its texts
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Which step of which term a checkpoint stands at; ``token`` tells apart two of one number."""
+    """The last step of a checkpoint, and its term. ``token`` tells apart two steps of the same number."""
 
     number: int = 0
     term: int = 0
@@ -25,8 +25,8 @@ class Stamp:
 
 
 @dataclass
-class Held:
-    """A checkpoint. ``ours``: this process has taken it. ``lost``: it was, and then somebody else has moved it."""
+class CheckpointRecord:
+    """A checkpoint. ``ours``: this process has acquired it. ``lost``: it was ours until another process changed it."""
 
     key: str
     stamp: Stamp = Stamp()
@@ -36,31 +36,28 @@ class Held:
     bodies: dict[str, bytes] = field(default_factory=dict)
     ours: bool = False
     lost: bool = False
-    revision: int = field(default_factory=lambda: next(_revisions))  # another with each change of inventory or bodies
+    revision: int = field(default_factory=lambda: next(_revisions))  # changes with each change of inventory or bodies
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """As the contract has it."""
+        """As `storage.contracts` has it."""
         return Checkpoint(self.key, self.stamp.number, self.stamp.term, self.state)
 
     def is_next(self, delta: CheckpointDelta, term: Term) -> bool:
         """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
-        self.require(term)
+        self.require_term(term)
         if self.lost:
-            raise CommitMismatch(f"checkpoint {self.key!r} was moved by somebody else")
+            raise CommitMismatch.changed(self.key, self.stamp.number)
         return delta.is_next(self.key, self.stamp.number, self.stamp.token)
 
-    def require(self, term: Term) -> None:
+    def require_term(self, term: Term) -> None:
         """Raise LeadershipLost if a newer term has it."""
-        if self.stamp.term > term.number:
-            raise LeadershipLost(
-                f"checkpoint {self.key!r} belongs to term {self.stamp.term}, ours is {term.number} ({term.holder})"
-            )
+        LeadershipLost.require(self.key, self.stamp.term, term)
 
-    def urgent(self, delta: CheckpointDelta) -> bool:
-        """Whether the step may not wait: all but the position and the inventory must be there before what follows.
+    def is_urgent(self, delta: CheckpointDelta) -> bool:
+        """Whether the step must be written at once, because it changes more than position and inventory.
 
-        The mark `listing`, a timeline (or ids would come again for other content), when the first start was, a gap.
+        This may be `listing`, a timeline (or ids would be used again for other content), the first start, or a gap.
         """
         return (
             delta.gap is not None
@@ -68,7 +65,7 @@ class Held:
             or msgspec.structs.replace(self.state, position=delta.state.position) != delta.state
         )
 
-    def take(self, delta: CheckpointDelta, term: Term) -> None:
+    def apply(self, delta: CheckpointDelta, term: Term) -> None:
         """Make the step."""
         self.revision = next(_revisions)
         self.stamp = Stamp(delta.follows + 1, term.number, delta.token)
@@ -84,7 +81,7 @@ class Held:
             self.gaps = [*self.gaps, delta.gap][-GAPS:]
 
     def intend(self, delta: CheckpointDelta) -> None:
-        """What comes before a step whose events are published elsewhere."""
+        """Record the objects of a step whose events are published elsewhere."""
         self.revision = next(_revisions)
         for uid, new in delta.upserts.items():
             known = self.inventory.get(uid)
@@ -94,7 +91,7 @@ class Held:
                 self.inventory[uid] = known._replace(passed=True)
 
     def reset(self) -> bool:
-        """Forget state and inventory. False: there was no state."""
+        """Delete state and inventory. False if there was no state."""
         self.revision = next(_revisions)
         self.inventory, self.bodies = {}, {}
         if self.state is None:
@@ -105,6 +102,6 @@ class Held:
 
 
 def size(delta: CheckpointDelta) -> int:
-    """Bytes that the objects of a step take at most."""
+    """The bytes that the objects of a step take at most."""
     rows = sum(ROW + len(uid) + sum(map(len, known[:3])) for uid, known in delta.upserts.items())
     return rows + sum(map(len, delta.bodies.values()))

@@ -1,4 +1,4 @@
-"""The ConfigMap on the server: what is known of it, and who wrote it."""
+"""The ConfigMap on the server: reading, writing, and recognizing our own writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kubecdc.storage.configmap.document import Found, Packed, read
 from kubecdc.storage.configmap.record import Stamp
 
 DEADLINE = 10.0  # seconds for a request
-ATTEMPTS = 100  # writes without a reply that are remembered
+ATTEMPTS = 100  # number of writes without a reply that are remembered
 
 Stamps = Mapping[str, Stamp]
 
@@ -24,16 +24,16 @@ class _Answer(msgspec.Struct):
 
 
 class Remote:
-    """``stamps`` is where each checkpoint stood there when it was last read or written, by key."""
+    """``stamps`` has the stamp of each checkpoint when the ConfigMap was last read or written, by key."""
 
     def __init__(self, api: ConfigMaps) -> None:
         self._api = api
-        self._metadata: Mapping[str, Any] | None = None  # as last read or written; None: there is none
-        self._attempts: dict[str, Stamps] = {}  # writes whose reply did not come, by token
+        self._metadata: Mapping[str, Any] | None = None  # as last read or written; None if there is no ConfigMap
+        self._attempts: dict[str, Stamps] = {}  # writes whose reply was lost, by token
         self.stamps: Stamps = {}
 
     async def fetch(self) -> Found | None:
-        """What is there; a write of ours whose reply was lost is known again. Raises Unavailable, Refused."""
+        """Read the ConfigMap; a write of ours whose reply was lost is recognized. Raises Unavailable, Refused."""
         text = await self._api.get(seconds=DEADLINE)
         found = read(text, self._api.place) if text is not None else None
         self._metadata = found.metadata if found else None
@@ -41,12 +41,12 @@ class Remote:
             self.stamps = self._attempts[found.write]
         return found
 
-    def settle(self, found: Found | None) -> None:
-        """What was fetched has been looked at."""
-        self.stamps = {key: held.stamp for key, held in found.checkpoints.items()} if found else {}
+    def accept(self, found: Found | None) -> None:
+        """What was fetched has been compared with memory."""
+        self.stamps = {key: record.stamp for key, record in found.checkpoints.items()} if found else {}
 
     async def write(self, packed: Packed) -> None:
-        """Make it so, if nobody else has written since. Raises Conflict, Unavailable, Refused."""
+        """Write the ConfigMap. Raises Conflict if another process has written since, Unavailable, Refused."""
         stamps = {row.key: Stamp(row.number, row.term, row.token) for row in packed.rows}
         token = secrets.token_hex(8)
         if len(self._attempts) == ATTEMPTS:
@@ -57,6 +57,6 @@ class Remote:
         try:
             self._metadata = msgspec.json.decode(await send(document, seconds=DEADLINE), type=_Answer).metadata
         except msgspec.MsgspecError as e:
-            raise Unavailable(f"the API server's answer is no ConfigMap: {e}") from e
+            raise Unavailable(f"the answer of the API server is no ConfigMap: {e}") from e
         self.stamps = stamps
         self._attempts.clear()

@@ -1,9 +1,10 @@
-"""Checkpoints in one ConfigMap. The leader has them in memory, and writes them about once a second.
+"""Checkpoints in one ConfigMap. The leader keeps them in memory, and writes them about once a second.
 
-Whatever is there is a moment of the past, whole: a crash loses the steps of the write window, as if they had not been
-made. Only the position and the inventory may wait like that (`Held.urgent`). A write names the version that it follows;
-one that is refused is looked into: another leader, an operator, an own write whose reply was lost, or a ConfigMap that
-came back older than it was, or is gone. The last two do not move the leader, who writes again what it knows.
+The ConfigMap always has a consistent state of the past. A crash loses the steps of the write window, as if they had not
+been made; only changes of position and inventory may wait like that (`CheckpointRecord.is_urgent`). A write names the
+version that it follows. If it is refused, the store reads the ConfigMap to find the cause: another leader, an operator,
+a write of its own whose reply was lost, or a ConfigMap that was restored from a backup or deleted. In the last two
+cases the leader writes what it has in memory.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from datetime import timedelta
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.configmap.config_map import ConfigMaps
-from kubecdc.storage.configmap.record import Held
-from kubecdc.storage.configmap.size_budget import Room
-from kubecdc.storage.configmap.sync import TRIES, Copy
+from kubecdc.storage.configmap.record import CheckpointRecord
+from kubecdc.storage.configmap.size_budget import SizeBudget
+from kubecdc.storage.configmap.sync import ATTEMPTS, ConfigMapSync
 from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, Term
 from kubecdc.storage.contracts.errors import CommitMismatch
 
-LOOK = 4  # windows for which the leader does not look whether somebody else has written
+REFRESH = 4  # write windows after which the leader reads whether another process has written
 
 
 @dataclass(frozen=True)
 class ConfigMapSettings:
-    """``window`` is for how long steps may wait to be written together, ``limit`` the bytes that all values may take.
+    """``window`` is how long steps may wait to be written together, ``limit`` how many bytes all values may take.
 
-    Kubernetes promises to take 1 MiB.
+    Kubernetes accepts 1 MiB.
     """
 
     window: timedelta = timedelta(seconds=1)
@@ -46,62 +47,63 @@ class ConfigMapCheckpoints:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._window = settings.window.total_seconds()
-        self._room = Room(api.place, settings.limit)
-        self._copy = Copy(api, self._room, window=self._window, now=now, sleep=sleep)
+        self._budget = SizeBudget(api.place, settings.limit)
+        self._sync = ConfigMapSync(api, self._budget, window=self._window, now=now, sleep=sleep)
 
     async def acquire(self, key: str, term: Term) -> Checkpoint:
-        await self._copy.look()
-        held = self._copy.held.setdefault(key, Held(key))
-        held.require(term)
-        held.lost = False
-        if not held.ours or held.stamp.term != term.number or not self._copy.written(key):
-            held.ours = True
-            held.stamp = replace(held.stamp, term=term.number)
-            self._copy.touch()
-            await self._copy.flush()
-            held = self._at(key)
-            held.require(term)
-            held.lost = False
-        return held.checkpoint
+        await self._sync.refresh()
+        record = self._sync.records.setdefault(key, CheckpointRecord(key))
+        record.require_term(term)
+        record.lost = False
+        if not record.ours or record.stamp.term != term.number or not self._sync.is_stored(key):
+            record.ours = True
+            record.stamp = replace(record.stamp, term=term.number)
+            self._sync.mark_changed()
+            await self._sync.flush()
+            record = self._at(key)
+            record.require_term(term)
+            record.lost = False
+        return record.checkpoint
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
-        await self._copy.known()
-        held = self._at(key)
-        urgent = not held.ours
-        if held.is_next(delta, term):
-            await self._room.require(self._copy.held, held, delta)
-            held = self._next(key, delta, term)
-            urgent = urgent or held.urgent(delta)
-            held.take(delta, term)
-            self._changed(held)
-        elif not self._copy.waits:
-            await self._copy.look()
-        await self._copy.settle(urgent=urgent)
+        await self._sync.ensure_loaded()
+        record = self._at(key)
+        urgent = not record.ours
+        if record.is_next(delta, term):
+            await self._budget.require_room(self._sync.records, record, delta)
+            record = self._next(key, delta, term)
+            urgent = urgent or record.is_urgent(delta)
+            record.apply(delta, term)
+            self._changed(record)
+        elif not self._sync.pending:
+            await self._sync.refresh()
+        await self._sync.flush_if_due(urgent=urgent)
         self._require_made(key, delta, term)
 
     async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
-        """What does not fit is refused here, before anything is published.
+        """Refuses what does not fit, before its events are published.
 
-        On a checkpoint that was quiet it is written at once, so that a leader that slept learns before it publishes.
+        If the ConfigMap was not read or written lately, it is written at once: a leader that was suspended finds out
+        before it publishes.
         """
-        await self._copy.settle()
-        await self._copy.known()
-        held = self._at(key)
-        if not held.is_next(delta, term):
-            if not self._copy.waits:
-                await self._copy.look()
+        await self._sync.flush_if_due()
+        await self._sync.ensure_loaded()
+        record = self._at(key)
+        if not record.is_next(delta, term):
+            if not self._sync.pending:
+                await self._sync.refresh()
             self._require_made(key, delta, term)
             return False
-        await self._room.require(self._copy.held, held, delta)
-        held = self._next(key, delta, term)
-        held.intend(delta)
-        self._changed(held)
-        await self._copy.settle(urgent=not (held.ours and self._copy.fresh(self._window)))
+        await self._budget.require_room(self._sync.records, record, delta)
+        record = self._next(key, delta, term)
+        record.intend(delta)
+        self._changed(record)
+        await self._sync.flush_if_due(urgent=not (record.ours and self._sync.fresh(self._window)))
         self._next(key, delta, term)
         return True
 
     async def flush(self) -> None:
-        await self._copy.flush()
+        await self._sync.flush()
 
     async def inventory(self, key: str) -> dict[str, Inventoried]:
         return dict((await self._seen(key)).inventory)
@@ -111,61 +113,61 @@ class ConfigMapCheckpoints:
         return {uid: bodies[uid] for uid in uids if uid in bodies}
 
     async def gaps(self, key: str) -> list[Gap]:
-        """The last ten."""
+        """The last ten gaps."""
         return list((await self._seen(key)).gaps)
 
     async def checkpoint(self, key: str) -> Checkpoint | None:
-        """The leader looks now and then whether somebody else has moved it."""
-        if not (self._at(key).ours and self._copy.fresh(LOOK * self._window)):
-            await self._copy.look()
-        held = self._copy.held.get(key)
-        return held.checkpoint if held else None
+        """The leader reads now and then whether another process has changed it."""
+        if not (self._at(key).ours and self._sync.fresh(REFRESH * self._window)):
+            await self._sync.refresh()
+        record = self._sync.records.get(key)
+        return record.checkpoint if record else None
 
     async def checkpoints(self) -> list[Checkpoint]:
-        await self._copy.look()
-        return [held.checkpoint for _, held in sorted(self._copy.held.items())]
+        await self._sync.refresh()
+        return [record.checkpoint for _, record in sorted(self._sync.records.items())]
 
     async def reset(self, key: str) -> bool:
-        for _ in range(TRIES):
-            await self._copy.look()
-            held = self._copy.held.get(key)
-            if held is None:
+        for _ in range(ATTEMPTS):
+            await self._sync.refresh()
+            record = self._sync.records.get(key)
+            if record is None:
                 return False
-            found = held.reset()
-            stamp = held.stamp
-            self._copy.touch()
-            await self._copy.flush()
+            found = record.reset()
+            stamp = record.stamp
+            self._sync.mark_changed()
+            await self._sync.flush()
             if self._at(key).stamp == stamp:
                 return found
-        raise Unavailable(f"checkpoint {key!r} is moved by somebody else all the time", hint="stop its watcher first")
+        raise Unavailable(f"another process keeps changing checkpoint {key!r}", hint="stop its watcher first")
 
     async def close(self) -> None:
-        """Write what waits. If that fails, those steps count as not made."""
-        await self._copy.close()
+        """Write what is pending. If that fails, those steps count as not made."""
+        await self._sync.close()
 
-    def _at(self, key: str) -> Held:
-        return self._copy.held.get(key) or Held(key)
+    def _at(self, key: str) -> CheckpointRecord:
+        return self._sync.records.get(key) or CheckpointRecord(key)
 
-    async def _seen(self, key: str) -> Held:
-        """The checkpoint: a leader's own is in memory, of another's the last write counts."""
+    async def _seen(self, key: str) -> CheckpointRecord:
+        """The checkpoint: our own from memory, another one as it was last written."""
         if not self._at(key).ours:
-            await self._copy.look()
+            await self._sync.refresh()
         return self._at(key)
 
-    def _next(self, key: str, delta: CheckpointDelta, term: Term) -> Held:
-        """The checkpoint that the step follows, after we waited. Raises LeadershipLost, CommitMismatch."""
-        held = self._at(key)
-        if not held.is_next(delta, term):
-            raise CommitMismatch(f"checkpoint {key!r} was moved to commit {held.stamp.number} by somebody else")
-        return held
+    def _next(self, key: str, delta: CheckpointDelta, term: Term) -> CheckpointRecord:
+        """The checkpoint that the step follows, after waiting. Raises LeadershipLost, CommitMismatch."""
+        record = self._at(key)
+        if not record.is_next(delta, term):
+            raise CommitMismatch.changed(key, record.stamp.number)
+        return record
 
-    def _changed(self, held: Held) -> None:
-        self._copy.held[held.key] = held
-        self._copy.touch()
+    def _changed(self, record: CheckpointRecord) -> None:
+        self._sync.records[record.key] = record
+        self._sync.mark_changed()
 
     def _require_made(self, key: str, delta: CheckpointDelta, term: Term) -> None:
-        """Raise LeadershipLost, CommitMismatch if the step is not the last one."""
-        held = self._at(key)
-        if held.lost or (held.stamp.number, held.stamp.token) != (delta.follows + 1, delta.token):
-            held.require(term)
-            raise CommitMismatch(f"checkpoint {key!r} was moved to commit {held.stamp.number} by somebody else")
+        """Raise LeadershipLost or CommitMismatch if the step is not the last one."""
+        record = self._at(key)
+        if record.lost or (record.stamp.number, record.stamp.token) != (delta.follows + 1, delta.token):
+            record.require_term(term)
+            raise CommitMismatch.changed(key, record.stamp.number)

@@ -1,4 +1,4 @@
-"""Memory and ConfigMap, kept alike: what waits to be written, when it is, and who is right where they differ."""
+"""Keeps memory and ConfigMap in sync: when to write, and which one is right where they differ."""
 
 from __future__ import annotations
 
@@ -13,103 +13,106 @@ from kubecdc.backoff import Backoff
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.configmap.config_map import ConfigMaps, Conflict
 from kubecdc.storage.configmap.document import Found
-from kubecdc.storage.configmap.record import Held
+from kubecdc.storage.configmap.record import CheckpointRecord
 from kubecdc.storage.configmap.remote import Remote
-from kubecdc.storage.configmap.size_budget import Room
+from kubecdc.storage.configmap.size_budget import SizeBudget
 
 log = structlog.get_logger()
-TRIES = 5
+ATTEMPTS = 5  # writes, each after a conflict
 RETRY = Backoff(duration=0.5, cap=5.0)
 
 
-class Copy:
-    """``held`` is the memory, by key. Whoever changes it says so by `touch`, and then waits for `settle`."""
+class ConfigMapSync:
+    """``records`` is the memory, by key. After a change, call `mark_changed` and await `flush_if_due`."""
 
     def __init__(
         self,
         api: ConfigMaps,
-        room: Room,
+        budget: SizeBudget,
         *,
         window: float,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self.held: dict[str, Held] = {}
+        self.records: dict[str, CheckpointRecord] = {}
         self._place = api.place
-        self._room = room
+        self._budget = budget
         self._window = window
         self._now = now
         self._sleep = sleep
         self._remote = Remote(api)
-        self._exchange = asyncio.Lock()  # with the server
-        self._alike: float | None = None  # when server and memory were last compared, or written
-        self._waits: float | None = None  # since when something waits to be written
+        self._exchange = asyncio.Lock()  # one exchange with the server at a time
+        self._synced: float | None = None  # when the ConfigMap was last read or written
+        self._pending_since: float | None = None  # since when a change waits to be written
         self._timer: asyncio.Task[None] | None = None
-        self._failure: KubecdcError | None = None  # of a write that nobody awaited
+        self._failure: KubecdcError | None = None  # of a write in the background
 
     @property
-    def waits(self) -> bool:
-        """Something is not written yet."""
-        return self._waits is not None
+    def pending(self) -> bool:
+        """A change is not written yet."""
+        return self._pending_since is not None
 
     def fresh(self, seconds: float) -> bool:
-        """Whether so little time has passed since the server was as we know it."""
-        return self._alike is not None and self._now() - self._alike < seconds
+        """Whether the ConfigMap was read or written in the last so many seconds."""
+        return self._synced is not None and self._now() - self._synced < seconds
 
-    def written(self, key: str) -> bool:
-        """Whether the server knows the checkpoint."""
+    def is_stored(self, key: str) -> bool:
+        """Whether the ConfigMap has the checkpoint."""
         return key in self._remote.stamps
 
-    async def look(self) -> None:
-        """Read what is there, and bring memory in line. Raises Unavailable, Refused."""
+    async def refresh(self) -> None:
+        """Read the ConfigMap and update memory. Raises Unavailable, Refused."""
         async with self._exchange:
             await self._reload()
 
-    async def known(self) -> None:
-        """See that it was read once. Raises what `look` does, and what became of a write that nobody awaited."""
+    async def ensure_loaded(self) -> None:
+        """Read the ConfigMap if it was not read before.
+
+        Raises as `refresh`, and the error of a write in the background.
+        """
         if self._failure:
             raise self._failure
-        if self._alike is None:
-            await self.look()
+        if self._synced is None:
+            await self.refresh()
 
-    def touch(self) -> None:
-        """Something waits from now on."""
-        if self._waits is None:
-            self._waits = self._now()
+    def mark_changed(self) -> None:
+        """A record has changed: write it within the window."""
+        if self._pending_since is None:
+            self._pending_since = self._now()
         if self._window and (self._timer is None or self._timer.done()):
-            self._timer = asyncio.create_task(self._later())
+            self._timer = asyncio.create_task(self._flush_later())
 
-    async def settle(self, *, urgent: bool = False) -> None:
-        """Write if it is time: what has waited for the window must not wait longer than this call."""
-        if urgent or (self._waits is not None and self._now() - self._waits >= self._window):
+    async def flush_if_due(self, *, urgent: bool = False) -> None:
+        """Write if a change has waited for the window, or if it is ``urgent``. Raises as `flush`."""
+        if urgent or (self._pending_since is not None and self._now() - self._pending_since >= self._window):
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what waits. Raises Unavailable, Refused."""
-        for _ in range(TRIES):
+        """Write what is pending. Raises Unavailable, Refused."""
+        for _ in range(ATTEMPTS):
             async with self._exchange:
                 if self._failure:
                     raise self._failure
-                if self._waits is None:
+                if self._pending_since is None:
                     return
-                since, self._waits = self._waits, None
+                since, self._pending_since = self._pending_since, None
                 try:
-                    await self._remote.write(await self._room.pack(self.held))
-                    self._alike = self._now()
+                    await self._remote.write(await self._budget.pack(self.records))
+                    self._synced = self._now()
                 except Conflict:
-                    self._waits = since
+                    self._pending_since = since
                     await self._reload()
                 except BaseException:
-                    self._waits = since
+                    self._pending_since = since
                     raise
-        if self._waits is not None:
+        if self._pending_since is not None:
             raise Unavailable(
-                f"the ConfigMap {self._place} is changed by somebody else all the time",
-                hint="see who: its managedFields",
+                f"another process keeps changing the ConfigMap {self._place}",
+                hint="its managedFields say which one",
             )
 
     async def close(self) -> None:
-        """Write what waits. If that fails, those steps count as not made."""
+        """Write what is pending. If that fails, those steps count as not made."""
         if self._timer:
             self._timer.cancel()
             with suppress(asyncio.CancelledError):
@@ -119,11 +122,11 @@ class Copy:
         except KubecdcError as e:
             log.warning("the checkpoint could not be written at the end", error=str(e), hint=e.hint)
 
-    async def _later(self) -> None:
-        """Write what waits when it is time and nothing else comes that would."""
+    async def _flush_later(self) -> None:
+        """Write what is pending after the window, unless another call has done it."""
         failures = 0
-        while self._waits is not None:
-            left = self._waits + self._window - self._now()
+        while self._pending_since is not None:
+            left = self._pending_since + self._window - self._now()
             if left > 0:
                 await self._sleep(left)
                 continue
@@ -141,24 +144,24 @@ class Copy:
 
     async def _reload(self) -> None:
         found = await self._remote.fetch()
-        self._alike = self._now()
-        keys = {*self.held, *(found.checkpoints if found else {})}
-        kept = [key for key in keys if not self._judge(key, found)]
-        self._remote.settle(found)
+        self._synced = self._now()
+        keys = {*self.records, *(found.checkpoints if found else {})}
+        kept = [key for key in keys if not self._reconcile(key, found)]
+        self._remote.accept(found)
         if kept:
             what = "is gone" if found is None else "is older than it was"
-            log.warning(f"the ConfigMap {what}: what this leader knows is written again", configmap=self._place)
-            self.touch()
+            log.warning(f"the ConfigMap {what}: this leader writes again what it has in memory", configmap=self._place)
+            self.mark_changed()
 
-    def _judge(self, key: str, found: Found | None) -> bool:
-        """Decide whether memory or server is right. False: the server is to be brought in line with memory."""
-        mine, theirs = self.held.get(key), found.checkpoints.get(key) if found else None
+    def _reconcile(self, key: str, found: Found | None) -> bool:
+        """Update one record from the server, or keep it. False if the server must be updated from memory."""
+        mine, theirs = self.records.get(key), found.checkpoints.get(key) if found else None
         written = self._remote.stamps.get(key)
         if mine is None or not mine.ours:
             if theirs is None:
-                self.held.pop(key, None)
+                self.records.pop(key, None)
             else:
-                self.held[key] = theirs
+                self.records[key] = theirs
             return True
         if theirs is None:
             return written is None
@@ -166,6 +169,6 @@ class Copy:
             return True
         newer = theirs.stamp.number >= (written.number if written else 0)
         if theirs.stamp.term > mine.stamp.term or (theirs.stamp.term == mine.stamp.term and newer):
-            self.held[key] = replace(theirs, ours=True, lost=True)
+            self.records[key] = replace(theirs, ours=True, lost=True)
             return True
         return False

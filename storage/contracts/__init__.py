@@ -1,9 +1,9 @@
-"""What the watcher, the workers and the commands may expect of a bus, whatever the back end.
+"""What the watcher, the workers and the commands may expect of a bus, whatever its back end.
 
 A file for each user: `publishing`, `checkpoints` and `leadership` for the watcher; `deliveries` and `state` for the
-workers; `administration` for the commands; `bus` has all of it; `types` is what a package provides to add a type of
-queue or store. `kubecdc.storage.testing` is the same as a test suite; every back end runs it. Times are wall-clock
-seconds since the epoch, durations are `timedelta`.
+workers; `administration` for the commands. `bus` puts them together. `types` is what a package extends to add a type of
+queue or store. `kubecdc.storage.testing` has the same rules as a test suite, which every back end runs. Times are
+wall-clock seconds since the epoch, durations are `timedelta`.
 """
 
 from kubecdc.storage.contracts.administration import (
@@ -50,6 +50,7 @@ from kubecdc.storage.contracts.leadership import (
 )
 from kubecdc.storage.contracts.publishing import (
     Batch,
+    PreparedBatch,
     Publisher,
     TransactionalPublisher,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "LeadershipLost",
     "NoSubscription",
     "ObjectName",
+    "PreparedBatch",
     "Publisher",
     "Queue",
     "Replay",

@@ -1,7 +1,7 @@
 """Administration: what an operator sees of a bus, and may do with it.
 
-Redriven dead letters and replayed events come behind what is pending of their object, as fresh deliveries without
-attempts. So ``sequence`` falls there: it is a repetition on purpose, under the same event id.
+Redriven dead letters and replayed events are delivered after what is pending of their object, as new deliveries without
+attempts. They repeat an event on purpose, under the same event id; a consumer sees ``sequence`` go back there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Worker:
     """A process that has a subscription open."""
 
     holder: str
-    seen: float  # when it last said so
+    seen: float  # time of its last heartbeat
 
 
 @dataclass(frozen=True)
@@ -35,55 +35,63 @@ class SubscriptionStatus:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """An event that was given up on. It outlives the subscription it was for, and retention.
+    """An event that a worker gave up on. Neither retention nor the end of its subscription deletes it.
 
-    ``attempts`` is how many triggers were started for it, ``first`` when it was committed, ``last`` when it was
-    given up.
+    ``attempts`` is how many triggers were started for it, ``first`` when it was committed, ``last`` when the worker
+    gave up.
     """
 
-    id: str  # the back end's own
+    id: str  # assigned by the back end
     subscription: str
-    event: str  # its id, "" if it cannot be read
-    partitionkey: str  # likewise
+    event: str  # id of the event, "" if the event cannot be read
+    partitionkey: str  # "" if the event cannot be read
     reason: str
     attempts: int
     first: float
     last: float
 
 
+NO_SUCH_LETTER = "there is no such dead letter"  # why `DeadLetters.redrive` left it
+
+
+def subscription_ended(name: str) -> str:
+    """Why `DeadLetters.redrive` left a dead letter whose subscription was pruned."""
+    return f"its subscription {name!r} was ended (`kubecdc bus prune`); a worker that has it registers it again"
+
+
 class DeadLetters(Protocol):
     """The dead letters of a bus (Capabilities.dead_letter_browse)."""
 
     async def page(self, subscription: str | None = None, *, after: str = "", limit: int = 100) -> list[DeadLetter]:
-        """Of one subscription or of all, oldest first; ``after`` is the id that the page before ended with."""
+        """Dead letters of one subscription or of all, oldest first. ``after`` is the last id of the page before."""
         ...
 
     async def letter(self, id_: str) -> tuple[DeadLetter, bytes] | None:
-        """One of them, with the event as it was stored."""
+        """One dead letter, with the event as it was stored. None if there is none of that id."""
         ...
 
     async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
-        """Owe each to the subscription it was for, oldest first, and take it away from here, in one step.
+        """Deliver them again to the subscription they were for, oldest first, and delete them here, in one step.
 
-        Returns why, by id, for those that stay. Raises BusFull, Unavailable: then nothing was done.
+        Returns the reason, by id, for each one that stays. Raises BusFull, Unavailable: then nothing was done.
         """
         ...
 
     async def purge(self, ids: Sequence[str]) -> int:
-        """Forget them for ever. Returns how many there were."""
+        """Delete them. Returns how many there were."""
         ...
 
 
 @dataclass(frozen=True)
 class ObjectName:
-    """An object, by name. ``resource`` is its plural, with or without ``.<group>``, "" for any."""
+    """The name of an object. ``resource`` is the plural, with or without ``.<group>``; "" matches any."""
 
     namespace: str
     name: str
     resource: str = ""
 
     def matches(self, partitionkey: str) -> bool:
-        """Whether events of that partitionkey are of this object."""
+        """Whether events of that partitionkey are about this object."""
         resource, _, place = partitionkey.partition("/")
         if place != f"{self.namespace}/{self.name}":
             return False
@@ -92,10 +100,9 @@ class ObjectName:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Which retained events a subscription is to be owed again: all that it wants today and that meet every condition.
+    """Which retained events to deliver to a subscription again: those that it wants today and that meet all conditions.
 
-    ``since`` is when they were committed, at the earliest; ``first`` is the id of the event to begin with, in the
-    order of commits.
+    ``since`` is the earliest time of commit. ``first`` is the id of the event to begin with, in the order of commits.
     """
 
     subscription: str
@@ -106,9 +113,10 @@ class Replay:
 
 @dataclass(frozen=True)
 class Replayable:
-    """What a replay would do: how many events, and how far back it could reach.
+    """What a replay would do: how many events, and how far back it can reach.
 
-    What was committed up to ``forgotten`` is not replayed, for the bus may not have all of it. None: it has everything.
+    Events committed up to ``forgotten`` are not replayed, because the bus may not have all of them. None if the bus has
+    every event.
     """
 
     events: int

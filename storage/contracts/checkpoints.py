@@ -1,4 +1,4 @@
-"""Checkpoints: where a watch stands, and the store that the watcher keeps them in."""
+"""Checkpoints: the position of a watch, and the store that keeps it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kubecdc.storage.contracts.leadership import Term
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint was made for. Another cluster is refused; any other difference is a gap."""
+    """What a checkpoint was made for. Another cluster is refused; any other difference is recorded as a gap."""
 
-    cluster: str  # uid of the kube-system namespace, "" where it may not be read
+    cluster: str  # uid of the kube-system namespace, "" if reading it is forbidden
     group: str
     version: str
     resource: str
@@ -26,40 +26,42 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """The small part of a checkpoint, written whole with each commit."""
+    """The small part of a checkpoint. Each commit writes all of it."""
 
     position: str  # resourceVersion up to which everything is durable in the queue; "" before the first list
-    listing: str = ""  # why a list is under way; while it is, `position` must not be resumed from
+    listing: str = ""  # why a list is under way; until it ends, a watch must not resume from `position`
     selection: Selection
-    started: str  # RFC 3339, the entry's first start ever (afterStart counts from here)
+    started: str  # RFC 3339: when the entry was started for the first time (afterStart counts from here)
     timeline: int = 0
 
 
 class Inventoried(NamedTuple):
-    """What is remembered of an object, under its uid."""
+    """What the inventory keeps of an object. Its key is the uid."""
 
     resource_version: str
     namespace: str
     name: str
     passed: bool  # its last body passed the filters
-    intended: bool = False  # known only from `CheckpointStore.intend`: it may have been announced, or not
+    intended: bool = False  # known from `CheckpointStore.intend` only: its event may or may not have been published
 
 
 @dataclass(frozen=True)
 class Gap:
-    """History that was missed and repaired by a diff: versions in (`since`, `until`] may be collapsed."""
+    """History that was missed. A diff made up for it: versions in (`since`, `until`] may be collapsed."""
 
     reason: str
     since: str
     until: str
     time: str
-    synthetic: int  # events the repair made
+    synthetic: int  # number of events that the diff made
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a watch stands. ``number`` counts its commits and its resets; ``state`` is None before the first commit
-    and after a reset."""
+    """The position of a watch.
+
+    ``number`` counts commits and resets. ``state`` is None before the first commit and after a reset.
+    """
 
     key: str
     number: int
@@ -71,11 +73,12 @@ class Checkpoint:
 class CheckpointDelta:
     """One step of a checkpoint: the whole new `State`, and what changed in the inventory.
 
-    An object in ``upserts`` and ``removals`` came and went within the step: it may have been announced on the way.
-    ``bodies`` are of objects in ``upserts``, for entries whose inventory keeps them: an upsert without one keeps none.
-    ``follows`` is the number of the commit it builds on, and ``after`` that one's token where it is known: somebody
-    else's commit may have the same number. ``token`` names this very delta: a store that already stands one further
-    under the same token has done it, and only the reply was lost.
+    An object in both ``upserts`` and ``removals`` came and went within the step; events of it may have been published.
+    ``bodies`` are for entries whose inventory keeps bodies: they belong to objects in ``upserts``, and an upsert
+    without a body drops the one that was kept. ``follows`` is the number of the commit that the step builds on, and
+    ``after`` the token of that commit if it is known, because another process may have made a commit of the same
+    number. ``token`` identifies this delta: a store that is one commit further under the same token has already made
+    the step, and only the reply was lost.
     """
 
     follows: int
@@ -92,9 +95,9 @@ class CheckpointDelta:
             raise ValueError("a body can be kept only of an object in `upserts`")
 
     def is_next(self, key: str, number: int, token: str) -> bool:
-        """Whether it is the next step of a checkpoint that stands there; False if it is the last one.
+        """Whether this is the next step of a checkpoint at ``number`` and ``token``; False if it was the last step.
 
-        Raises CommitMismatch.
+        Raises CommitMismatch if it is neither.
         """
         if number == self.follows + 1 and token == self.token:
             return False
@@ -104,42 +107,49 @@ class CheckpointDelta:
 
 
 class CheckpointStore(Protocol):
-    async def acquire(self, key: str, term: Term) -> Checkpoint:
-        """Fence every older term and return the checkpoint: the next commit follows its ``number``.
+    """The checkpoints of a bus, each with its inventory, by key."""
 
-        Raises LeadershipLost if a newer term has it, Unavailable.
+    async def acquire(self, key: str, term: Term) -> Checkpoint:
+        """Fence every older term and return the checkpoint. The next commit follows its ``number``.
+
+        Raises LeadershipLost if a newer term has the checkpoint, Unavailable.
         """
         ...
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
-        """`commit` without events. Same errors.
+        """Like `TransactionalPublisher.commit`, but without events. Raises the same errors.
 
-        Durable on return, or within the store's write window, if it has one, counted from the oldest step that is not.
+        The step is durable on return. In a store with a write window, it is durable once the window has passed, counted
+        from the oldest step that is not durable yet.
         """
         ...
 
     async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
-        """Events of the delta are about to be published elsewhere: remember its objects, before anybody hears of them.
+        """Record the objects of a delta before its events are published in another system.
 
-        Those in ``upserts`` that are not known are from now on, as ``intended``; one that is known has ``passed`` if
-        either has. Number and state stay; `save` of the delta does the rest. False: that was done before. Same errors.
+        Unknown objects in ``upserts`` are added to the inventory as ``intended``. A known object has ``passed`` if the
+        old or the new entry has. Number and state stay the same; `save` of the same delta makes the step. Returns False
+        if that step was already made. Raises the same errors as `save`.
         """
         ...
 
     async def flush(self) -> None:
-        """Have everything durable that was saved: the lead is handed over, or the process ends. Same errors."""
+        """Make everything durable that was saved. Called before the lead is handed over and before the process ends.
+
+        Raises the same errors as `save`.
+        """
         ...
 
     async def inventory(self, key: str) -> dict[str, Inventoried]:
-        """Every object known under the key, by uid, without the bodies."""
+        """All objects known under the key, by uid, without their bodies."""
         ...
 
     async def bodies(self, key: str, uids: Sequence[str]) -> dict[str, bytes]:
-        """The last bodies of these objects, by uid; those that are not kept are not in it."""
+        """The last bodies of these objects, by uid. Objects whose body is not kept are left out."""
         ...
 
     async def checkpoint(self, key: str) -> Checkpoint | None:
-        """The checkpoint as it stands, without taking it."""
+        """The checkpoint as it is, without acquiring it. None if there is none."""
         ...
 
     async def checkpoints(self) -> list[Checkpoint]:
@@ -151,9 +161,10 @@ class CheckpointStore(Protocol):
         ...
 
     async def reset(self, key: str) -> bool:
-        """Forget the state and the inventory: the next start lists as if it were the first. False: nothing was there.
+        """Delete the state and the inventory: the next start lists as if it were the first. False if there was no
+        state.
 
-        The number moves on and the recorded gaps stay. A leader at work notices at its next commit (CommitMismatch)
-        and starts over.
+        The number grows and the recorded gaps stay. A leader at work notices at its next commit (CommitMismatch) and
+        starts over.
         """
         ...

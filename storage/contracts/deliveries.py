@@ -1,4 +1,4 @@
-"""Deliveries: what a worker takes off a bus, and how it settles each event."""
+"""Deliveries: how a worker receives events from a bus and settles each of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kubecdc.storage.contracts.event import Event
 
 @dataclass(frozen=True)
 class SubscriptionSpec:
-    """Who wants what: one per (Sensor, trigger), or an entry of the EventBus's ``subscriptions``."""
+    """Which events a subscription wants. There is one per (Sensor, trigger) and per entry of ``subscriptions``."""
 
     name: str
     source: str  # eventSourceName
@@ -20,9 +20,10 @@ class SubscriptionSpec:
 
 
 class Delivery(Protocol):
-    """An event and its settlement. After ack, nack or dead_letter returned it is over; before, it is repeated.
+    """An event and its settlement. Until ack, nack or dead_letter has returned, the event may be delivered again.
 
-    Each call ends within the back end's own deadline, about 10 s: with Unavailable if there was no answer.
+    Settling it again by the same method is a no-op, by another one it raises ClaimLost. Each call ends within the back
+    end's own deadline, about 10 seconds; it raises Unavailable if there was no answer.
     """
 
     @property
@@ -41,39 +42,44 @@ class Delivery(Protocol):
         ...
 
     async def start(self) -> None:
-        """A trigger is about to run: this is an attempt. From the second reception on it is recorded before return.
+        """Count an attempt: a trigger is about to run. From the second delivery on, it is recorded before this returns.
 
         Raises ClaimLost, Unavailable.
         """
         ...
 
     async def ack(self) -> None:
-        """Done. Raises ClaimLost, Unavailable; may be repeated."""
+        """The event is done. Raises ClaimLost, Unavailable; may be repeated."""
         ...
 
     async def nack(self, delay: timedelta) -> None:
-        """Hand it back, to be delivered again after the delay. Counts as an attempt only if `start` was called."""
+        """Deliver the event again after the delay. It counts as an attempt only if `start` was called."""
         ...
 
     async def extend(self) -> None:
-        """Keep the claim for another ackWait from now. Raises ClaimLost, Unavailable."""
+        """Keep the claim for another ackWait, counted from now. Raises ClaimLost, Unavailable."""
         ...
 
     async def dead_letter(self, reason: str) -> None:
-        """Give up on it: keep it aside with reason and attempts, and go on with the next of its partitionkey."""
+        """Give up: keep the event as a dead letter with reason and attempts, and go on with the next of its lane."""
         ...
 
 
 class Subscription(Protocol):
-    def deliveries(self) -> AsyncIterator[Delivery]:
-        """What is due, for ever, at most ``prefetch`` unsettled at a time; waits while there is nothing.
+    """A registered subscription, opened by a worker."""
 
-        With Capabilities.order, no event is handed out, by any worker, while an earlier one of its partitionkey is not
-        settled. Closing the iterator hands nothing back: settle what was received.
-        Unavailable is not raised: the iterator retries, and says so once.
+    def deliveries(self) -> AsyncIterator[Delivery]:
+        """Events that are due, without end, at most ``prefetch`` unsettled at a time. Waits while there are none.
+
+        With Capabilities.order, no worker receives an event while an earlier one of its partitionkey is unsettled.
+        Closing the iterator settles nothing: settle what was received. Unavailable is not raised: the iterator retries,
+        and logs the problem once.
         """
         ...
 
     async def registered(self) -> SubscriptionSpec | None:
-        """What it is registered for now, by the process that did so last; None if it was ended. Raises Unavailable."""
+        """The spec that was registered last, by whichever process; None if the subscription was ended.
+
+        Raises Unavailable.
+        """
         ...

@@ -1,7 +1,7 @@
 """The event: a CloudEvents 1.0 structured-mode JSON object (https://github.com/cloudevents/spec).
 
-The same change has the same ``id`` for ever, so a consumer can be idempotent. The object's bytes travel inside
-``data.body`` as the API server sent them: they are never parsed and written again.
+The same change always has the same ``id``, so that consumers can be idempotent. ``data.body`` holds the object's bytes
+as the API server sent them; they are never parsed and encoded again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def event_id(subject: str, uid: str, resource_version: str, action: Action, time
 
 
 def partition_key(resource: str, group: str, namespace: str, name: str) -> str:
-    """The lane of an object. By name, not uid: a deleted object and its successor stay in order."""
+    """The key that orders the events of an object. It has the name, not the uid, so that a deleted object and its
+    successor stay in order."""
     return f"{resource}.{group}/{namespace}/{name}"
 
 

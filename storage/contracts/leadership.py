@@ -1,4 +1,4 @@
-"""Leadership: which process watches for a bus."""
+"""Leadership: the one process that watches for a bus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Term:
-    """One holding of the lead. ``number`` is the epoch and only grows; ``holder`` is for people."""
+    """A period of leadership. ``number`` is the epoch, which only grows; ``holder`` names the process in logs."""
 
     number: int
     holder: str
@@ -27,9 +27,11 @@ class LeadTimes:
 
 
 class Elector(Protocol):
-    def lead(self) -> AbstractAsyncContextManager[Term]:
-        """Wait until this process leads; leave to hand over. The term is above every earlier one.
+    """Elects the leader."""
 
-        An elector that can lose the lead cancels the block when it does, and raises LeadershipLost.
+    def lead(self) -> AbstractAsyncContextManager[Term]:
+        """Wait until this process leads; leave the block to hand over. The term is newer than every earlier one.
+
+        An elector that can lose the lead cancels the block when that happens, and raises LeadershipLost.
         """
         ...

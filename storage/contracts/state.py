@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class StateEntry:
-    """A value of a `StateStore`. ``version`` is the token of the change that made it, so it never comes again."""
+    """A value of a `StateStore`. ``version`` is the token of the change that wrote it, so it is never reused."""
 
     value: bytes
     version: str
@@ -18,9 +18,9 @@ class StateEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class StateChange:
-    """What to put: ``follows`` is the version it was made from, "" if there was none. After ``ttl`` it is gone.
+    """A value to put. ``follows`` is the version that it was made from, "" if there was none. It expires after ``ttl``.
 
-    ``token`` names this very change: one that is repeated because its reply was lost is done, and no conflict.
+    ``token`` identifies this change: repeating it, because its reply was lost, is not a conflict.
     """
 
     value: bytes
@@ -30,31 +30,31 @@ class StateChange:
 
     def __post_init__(self) -> None:
         if self.ttl < timedelta(milliseconds=1):
-            raise ValueError("a state lives for a millisecond at least")
+            raise ValueError("the ttl of a state must be a millisecond or more")
 
 
 class StateStore(Protocol):
-    """Small values that the workers of a trigger share, by compare-and-set.
+    """Small values that the workers of a trigger share, changed by compare-and-set.
 
-    ``scope`` is the name of the trigger's subscription, and has no line breaks; keys of different scopes do not meet.
-    What is put stays until its time is over, also when the subscription ends.
+    ``scope`` is the name of the trigger's subscription, without line breaks. Each scope has keys of its own. A value
+    stays until it expires, even if the subscription ends.
     """
 
     async def get(self, scope: str, key: str) -> StateEntry | None:
-        """The value as it is, None if there is none, or its time is over. Raises Unavailable."""
+        """The value; None if there is none or it has expired. Raises Unavailable."""
         ...
 
     async def put(self, scope: str, key: str, change: StateChange) -> None:
-        """Put the value if what is there still is what the change follows; its version is then the change's token.
+        """Put the value if the current version is the one that the change follows. The token becomes the new version.
 
-        Raises StateConflict: read again. Raises Unavailable: it happened or not, repeat the same change.
+        Raises StateConflict: read the value again. Raises Unavailable: it may have been done, repeat the same change.
         """
         ...
 
     async def delete(self, scope: str, key: str, *, version: str) -> None:
-        """Forget the value of that version. Nothing happens if there is none. Raises StateConflict, Unavailable.
+        """Delete the value of that version. A no-op if there is none. Raises StateConflict, Unavailable.
 
-        A first put (that follows nothing) whose reply was lost may be repeated after this, and be there again. Where
-        that matters put an empty value instead.
+        A first put, which follows nothing, may be repeated after this because its reply was lost, and restore the
+        value. Where that matters, put an empty value instead.
         """
         ...

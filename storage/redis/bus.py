@@ -1,4 +1,4 @@
-"""The bus on Redis Streams, put together."""
+"""The bus on Redis Streams, with all its parts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from kubecdc.storage.redis.administration.retention import Retention
 from kubecdc.storage.redis.commits.checkpoints import RedisCheckpoints
 from kubecdc.storage.redis.commits.elector import RedisElector
 from kubecdc.storage.redis.commits.publisher import RedisPublisher
-from kubecdc.storage.redis.deliveries.notifier import Bell
-from kubecdc.storage.redis.deliveries.partition_leases import Leases
+from kubecdc.storage.redis.deliveries.notifier import Notifier
+from kubecdc.storage.redis.deliveries.partition_leases import PartitionLeases
+from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis.deliveries.state import RedisState
 from kubecdc.storage.redis.deliveries.subscription import RedisSubscription
 from kubecdc.storage.redis.server.connection import Connection
@@ -47,8 +48,8 @@ class RedisBus:
         self._rng = rng
         self._now = now or time.monotonic
         self._connection = connection = Connection(settings)
-        self._bell = Bell(connection)
-        self._opened: set[Leases] = set()
+        self._notifier = Notifier(connection)
+        self._opened: set[PartitionLeases] = set()
         partitions, max_pending = settings.partitions, settings.max_pending
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
@@ -61,7 +62,7 @@ class RedisBus:
         self.elector = RedisElector(connection, self.retention, settings.lead, holder, self._now)
 
     async def open(self, *, create: bool) -> None:
-        """Find or make the bus. Raises UsageError, Refused, Unavailable."""
+        """Find the bus, or create it. Raises UsageError, Refused, Unavailable."""
         try:
             await self._connection.check()
             await self._connection.require_rights()
@@ -75,12 +76,12 @@ class RedisBus:
             if int(found[0]) > FORMAT:
                 raise UsageError(
                     f"bus {self._settings.name!r} has format {int(found[0])}, this kubecdc knows {FORMAT}",
-                    hint="run the kubecdc that made it, or newer",
+                    hint="run the version of kubecdc that made it, or a newer one",
                 )
             if int(found[1]) != wanted:
                 raise UsageError(
                     f"bus {self._settings.name!r} was made with {int(found[1])} partitions, not {wanted}",
-                    hint="set `partitions` back (others would break the order), or give the bus another name",
+                    hint="set `partitions` back (another number would break the order), or give the bus another name",
                 )
         except BaseException:
             await self._connection.close()
@@ -96,38 +97,34 @@ class RedisBus:
         return await registry.prune(self._connection, name, self._settings.partitions)
 
     def subscription(self, name: str, *, prefetch: int) -> RedisSubscription:
-        return RedisSubscription(
-            name,
-            self._connection,
-            self._bell,
-            self._registrations,
+        settings = SubscriptionSettings(
+            name=name,
             prefetch=prefetch,
             holder=self._holder,
             partitions=self._settings.partitions,
             ack_wait=self.ack_wait.total_seconds(),
             now=self._now,
             rng=self._rng,
-            opened=self._opened,
         )
+        return RedisSubscription(settings, self._connection, self._registrations, self._notifier, self._opened)
 
     async def replayable(self, replay: Replay) -> Replayable:
-        found = await replays.find(self._connection, replay, self._settings.partitions)
-        return Replayable(found.events, found.forgotten or None)
+        return (await replays.find(self._connection, replay, self._settings.partitions)).replayable
 
     async def replay(self, replay: Replay) -> int:
-        """In steps of whole objects, so that what is committed meanwhile comes after its object's older events."""
-        found = await replays.find(self._connection, replay, self._settings.partitions)
-        found.require_room(self._settings.max_pending)
+        """Copies whole objects at a time, so that what is committed meanwhile comes after its object's older events."""
+        plan = await replays.find(self._connection, replay, self._settings.partitions)
+        plan.require_room(self._settings.max_pending)
         done = 0
-        for part in found.parts:
-            for step in part.steps():
-                done += await replays.owe(self._connection, found, part, step)
+        for partition in plan.partitions:
+            for step in partition.steps():
+                done += await replays.copy(self._connection, plan, partition, step)
         return done
 
     async def close(self) -> None:
-        """Open `deliveries` end; what they have not handed out is free for others."""
+        """Open `deliveries` end. Other workers can have what they have not handed out."""
         self._connection.end()
-        self._bell.ring()
-        await self._bell.close()
+        self._notifier.notify()
+        await self._notifier.close()
         await asyncio.gather(*(leases.leave() for leases in self._opened))
         await self._connection.close()

@@ -1,4 +1,4 @@
-"""The bus on SQLite, put together."""
+"""The bus on SQLite, with all its parts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from kubecdc.storage.sqlite.administration.retention import STEP, Retention
 from kubecdc.storage.sqlite.commits.checkpoints import SqliteCheckpoints
 from kubecdc.storage.sqlite.commits.elector import SqliteElector
 from kubecdc.storage.sqlite.commits.publisher import SqlitePublisher
-from kubecdc.storage.sqlite.deliveries.notifier import Bell
+from kubecdc.storage.sqlite.deliveries.notifier import Notifier
 from kubecdc.storage.sqlite.deliveries.presence import Presence
+from kubecdc.storage.sqlite.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.sqlite.deliveries.state import SqliteState
 from kubecdc.storage.sqlite.deliveries.subscription import SqliteSubscription
 from kubecdc.storage.sqlite.file.reader import Reader
@@ -44,24 +45,24 @@ class SqliteBus:
         self._holder = holder
         self._clock = clock
         self._rng = rng
-        self._bell = Bell()
+        self._notifier = Notifier()
         condition = Condition()
         self._writer = Writer(settings, rng, condition)
-        self._reader = Reader(settings, rng, condition, self._bell.ring)
+        self._reader = Reader(settings, rng, condition, self._notifier.notify)
         self._presence = Presence(self._writer, holder, clock)
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
-        self.publisher = SqlitePublisher(self._writer, self._bell, max_pending=settings.max_pending, clock=clock)
+        self.publisher = SqlitePublisher(self._writer, self._notifier, max_pending=settings.max_pending, clock=clock)
         self.checkpoints = SqliteCheckpoints(self._writer, self._reader)
         self.state = SqliteState(self._writer, self._reader, clock)
         self.dead_letters = SqliteDeadLetters(
-            self._writer, self._reader, self._bell, max_pending=settings.max_pending, clock=clock
+            self._writer, self._reader, self._notifier, max_pending=settings.max_pending, clock=clock
         )
         self.retention = Retention(settings, self._writer, clock)
         self.elector = SqliteElector(settings, self._writer, self.retention, holder)
 
     async def open(self) -> None:
-        """Open or make the file. Raises UsageError, Refused, Unavailable."""
+        """Open or create the file. Raises UsageError, Refused, Unavailable."""
         await self._writer.open()
         try:
             await self._reader.open()
@@ -78,38 +79,34 @@ class SqliteBus:
         return await self._reader.submit(lambda db: registrations.statuses(db, now))
 
     async def prune(self, name: str) -> bool:
-        """In small steps; if it is interrupted, the leader's next sweep does the rest."""
+        """Works in small steps. If it is interrupted, the leader's retention does the rest."""
         found = await self._writer.submit(lambda db: registrations.end(db, name))
         while found and await self._writer.submit(lambda db: registrations.drop_backlog(db, STEP)):
             pass
         return found
 
     def subscription(self, name: str, *, prefetch: int) -> SqliteSubscription:
-        return SqliteSubscription(
-            name,
-            self._writer,
-            self._reader,
-            self._bell,
-            self._presence,
+        settings = SubscriptionSettings(
+            name=name,
             prefetch=prefetch,
             holder=self._holder,
             ack_wait=self.ack_wait,
             clock=self._clock,
             rng=self._rng,
         )
+        return SqliteSubscription(settings, self._writer, self._reader, self._notifier, self._presence)
 
     async def replayable(self, replay: Replay) -> Replayable:
-        found = await self._reader.submit(lambda db: replays.find(db, replay))
-        return Replayable(found.events, found.forgotten or None)
+        return (await self._reader.submit(lambda db: replays.find(db, replay))).replayable
 
     async def replay(self, replay: Replay) -> int:
-        """In steps of whole objects, so that what is committed meanwhile comes after its object's older events."""
-        found = await self._reader.submit(lambda db: replays.find(db, replay))
-        found.require_room(self._settings.max_pending)
+        """Copies whole objects at a time, so that what is committed meanwhile comes after its object's older events."""
+        plan = await self._reader.submit(lambda db: replays.find(db, replay))
+        plan.require_room(self._settings.max_pending)
         done, now = 0, self._clock()
-        for step in found.steps(STEP):
-            done += await self._writer.submit(partial(replays.owe, found=found, step=step, now=now))
-            self._bell.ring()
+        for step in plan.steps(STEP):
+            done += await self._writer.submit(partial(replays.copy, plan=plan, step=step, now=now))
+            self._notifier.notify()
         return done
 
     async def close(self) -> None:
@@ -117,4 +114,4 @@ class SqliteBus:
         await self._presence.close()
         await self._reader.close()
         await self._writer.close()
-        self._bell.ring()
+        self._notifier.notify()

@@ -1,4 +1,4 @@
-"""Who acts in the cases: a leader that commits, a receiver that takes deliveries."""
+"""The actors of the cases: a keeper of checkpoints, a leader that commits, a receiver of deliveries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kubecdc.storage.contracts import (
 )
 from kubecdc.storage.contracts.event import Event, event_id, partition_key, sequence
 
-DEADLINE = 20.0  # seconds for what must happen
+DEADLINE = 20.0  # seconds for anything that must happen
 SOURCE, SUBJECT = "workflows", "changed"
 KEY = "default/workflows/changed"
 
@@ -51,7 +51,7 @@ def events(numbers: Sequence[int], name: str = "a") -> list[Event]:
 
 
 def state(position: int, *, listing: str = "") -> State:
-    """A checkpoint's state at a position."""
+    """The state of a checkpoint at a position."""
     selection = Selection(
         cluster="c", group="argoproj.io", version="v1", resource="workflows", namespace="", labels="", filters=""
     )
@@ -67,7 +67,7 @@ def step(
     gap: Gap | None = None,
     after: str = "",
 ) -> CheckpointDelta:
-    """The next step of a checkpoint that stands at a number; its position is its own number."""
+    """The next step of a checkpoint that is at commit ``follows``. Its position is its own number."""
     return CheckpointDelta(
         follows=follows,
         state=state(follows + 1),
@@ -80,7 +80,7 @@ def step(
 
 
 class Keeper:
-    """A watcher as far as a checkpoint store sees it: one checkpoint, one term, steps in a row."""
+    """Stands for a watcher that uses a checkpoint store: one checkpoint, one term, consecutive steps."""
 
     def __init__(self, store: CheckpointStore, number: int, *, term: int = 1, key: str = KEY) -> None:
         self.store = store
@@ -90,20 +90,20 @@ class Keeper:
 
     @classmethod
     async def take(cls, store: CheckpointStore, *, term: int = 1, key: str = KEY) -> Keeper:
-        """Fence older terms and stand where the checkpoint stands."""
+        """Fence older terms, and start from the current number of the checkpoint."""
         checkpoint = await store.acquire(key, Term(term, f"keeper-{term}"))
         return cls(store, checkpoint.number, term=term, key=key)
 
     async def send(self, delta: CheckpointDelta) -> None:
-        """Save that step, without moving on."""
+        """Save that step, without advancing."""
         await self.store.save(self.key, delta, term=self.term)
 
     async def intend(self, delta: CheckpointDelta) -> bool:
-        """Say that the events of that step are about to be published."""
+        """Record that the events of that step are about to be published."""
         return await self.store.intend(self.key, delta, term=self.term)
 
     async def save(self, **what: Any) -> CheckpointDelta:
-        """Save the next step and move on."""
+        """Save the next step and advance."""
         delta = step(self.number, **what)
         await self.send(delta)
         self.number += 1
@@ -111,7 +111,7 @@ class Keeper:
 
 
 class Leader:
-    """A watcher as far as the bus sees it: one checkpoint, one term, commits in a row."""
+    """Stands for a watcher that uses a bus: one checkpoint, one term, consecutive commits."""
 
     def __init__(self, bus: Bus, number: int, *, term: int = 1, key: str = KEY) -> None:
         self.bus = bus
@@ -121,7 +121,7 @@ class Leader:
 
     @classmethod
     async def take(cls, bus: Bus, *, term: int = 1, key: str = KEY) -> Leader:
-        """Fence older terms and stand where the checkpoint stands."""
+        """Fence older terms, and start from the current number of the checkpoint."""
         checkpoint = await bus.checkpoints.acquire(key, Term(term, f"leader-{term}"))
         return cls(bus, checkpoint.number, term=term, key=key)
 
@@ -140,17 +140,17 @@ class Leader:
         return Batch(self.key, events, delta)
 
     async def send(self, batch: Batch) -> None:
-        """Commit that batch, without moving on."""
+        """Commit that batch, without advancing."""
         await self.bus.publisher.commit(batch, term=self.term)
 
     async def commit(self, *events: Event, upserts: Mapping[str, Inventoried] | None = None) -> None:
-        """Commit the events and move on."""
+        """Commit the events and advance."""
         await self.send(self.batch(events, upserts=upserts))
         self.number += 1
 
 
 class Receiver:
-    """Takes deliveries of one subscription."""
+    """Receives the deliveries of one subscription."""
 
     def __init__(self) -> None:
         self._taken: asyncio.Queue[Delivery] = asyncio.Queue()
@@ -158,7 +158,7 @@ class Receiver:
     @classmethod
     @asynccontextmanager
     async def of(cls, bus: Bus, name: str, *, prefetch: int = 1) -> AsyncIterator[Receiver]:
-        """Receive during the block. Leaving it settles nothing, as if the process had died after what it was given."""
+        """Receive during the block. Leaving it settles nothing, as if the process had died."""
         receiver = cls()
         pump = asyncio.create_task(receiver._pump(bus, name, prefetch))
         try:
@@ -178,7 +178,7 @@ class Receiver:
             return await self._taken.get()
 
     async def acked(self, count: int) -> list[str]:
-        """Start and ack that many; their event ids in the order received."""
+        """Start and ack that many deliveries. Returns their event ids in the order received."""
         ids = []
         for _ in range(count):
             delivery = await self.next()
@@ -188,7 +188,7 @@ class Receiver:
         return ids
 
     async def nothing(self, seconds: float = 0.15) -> None:
-        """Nothing comes for that long."""
+        """Check that no delivery comes for that many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 delivery = await self._taken.get()
@@ -197,7 +197,7 @@ class Receiver:
 
 @asynccontextmanager
 async def raises(error: type[BaseException]) -> AsyncIterator[None]:
-    """The block must raise exactly this kind of error (the suite does not need pytest)."""
+    """Check that the block raises an error of this class. The suite does not need pytest."""
     try:
         yield
     except error:
@@ -206,12 +206,12 @@ async def raises(error: type[BaseException]) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what must come true. Raises TimeoutError if it does not."""
+    """Wait until the condition is true. Raises TimeoutError if it does not become true in time."""
     async with asyncio.timeout(DEADLINE):
-        while not await condition():  # noqa: ASYNC110 (no bus tells)
+        while not await condition():  # noqa: ASYNC110 (a bus has no event for it)
             await asyncio.sleep(0.005)
 
 
 async def pending(bus: Bus, name: str) -> int:
-    """The backlog of a subscription. Raises KeyError if it is not there."""
+    """The backlog of a subscription. Raises KeyError if there is none of that name."""
     return {status.spec.name: status.pending for status in await bus.subscriptions()}[name]

@@ -1,4 +1,4 @@
-"""A case of the suite, and what it needs of the back end under test."""
+"""A case of the suite, and the harness that it needs for the back end under test."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from kubecdc.storage.contracts import Bus, Capabilities
 
 
 class Harness(Protocol):
-    """One fresh, empty bus of the back end."""
+    """A new, empty bus of the back end."""
 
     @property
     def capabilities(self) -> Capabilities: ...
 
     @property
     def short(self) -> timedelta:
-        """An ackWait that a case can wait for, twice."""
+        """An ackWait that is so short that a case can wait for it twice."""
         ...
 
     async def open(
         self, holder: str = "one", *, ack_wait: timedelta = timedelta(seconds=30), max_pending: int = 1_000_000
     ) -> Bus:
-        """Open it once more, as another process would. The harness closes what was opened."""
+        """Open the bus as another process would. The harness closes it."""
         ...
 
 
@@ -33,19 +33,19 @@ Body = Callable[[Harness], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Case:
-    """A rule that holds for every back end that has the capabilities named in ``requires``."""
+    """A rule for every back end that has the capabilities named in ``requires``."""
 
     name: str
     requires: tuple[str, ...]
     run: Body
 
     def excuse(self, capabilities: Capabilities) -> str:
-        """The capability that excuses the back end from this case, or ""."""
+        """The missing capability that excuses the back end from this case, or ""."""
         return next((name for name in self.requires if not getattr(capabilities, name)), "")
 
 
 def collect(cases: list[Case], *requires: str) -> Callable[[Body], Body]:
-    """Decorator: a case named as its function."""
+    """Decorator: add a case with the name of its function."""
 
     def add(body: Body) -> Body:
         cases.append(Case(getattr(body, "__name__", repr(body)), requires, body))

@@ -1,4 +1,4 @@
-"""Checkpoints, in the bus or in a store of their own beside it."""
+"""Checkpoints, in the bus or in a separate store."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ UNSEEN = Inventoried("7", "default", "a", False)
 
 
 class StoreHarness(Protocol):
-    """One fresh, empty checkpoint store; without a write window, or with one of 0."""
+    """A new, empty checkpoint store, without a write window or with one of 0 seconds."""
 
     async def store(self, holder: str = "one") -> CheckpointStore:
-        """Open it once more, as another process would. The harness closes what was opened."""
+        """Open the store as another process would. The harness closes it."""
         ...
 
 
 @dataclass(frozen=True)
 class StoreCase:
-    """A rule that holds for every checkpoint store."""
+    """A rule for every checkpoint store."""
 
     name: str
     run: Callable[[StoreHarness], Awaitable[None]]
@@ -34,7 +34,7 @@ class StoreCase:
 
 @dataclass(frozen=True)
 class OfBus:
-    """The checkpoints that a bus holds itself."""
+    """The checkpoints that are kept in the bus."""
 
     harness: Harness
 
@@ -43,11 +43,11 @@ class OfBus:
 
 
 STORE_CASES: list[StoreCase] = []
-CASES: list[Case] = []  # the same, of a bus
+CASES: list[Case] = []  # the same cases, for a bus
 
 
 def collect(body: Callable[[StoreHarness], Awaitable[None]]) -> Callable[[StoreHarness], Awaitable[None]]:
-    """Decorator: a case named as its function, for stores and for buses."""
+    """Decorator: add a case with the name of its function, for stores and for buses."""
     case = StoreCase(getattr(body, "__name__", repr(body)), body)
     STORE_CASES.append(case)
     CASES.append(Case(case.name, (), partial(_on_bus, case)))
@@ -117,7 +117,7 @@ async def a_newer_term_fences_the_older_ones(harness: StoreHarness) -> None:
 
 
 @collect
-async def checkpoints_of_different_keys_do_not_meet(harness: StoreHarness) -> None:
+async def checkpoints_of_different_keys_are_independent(harness: StoreHarness) -> None:
     store = await harness.store()
     one, two = await Keeper.take(store, key="one"), await Keeper.take(store, key="two/ü b", term=5)
     await one.save(upserts={"uid-a": KNOWN})
@@ -131,7 +131,7 @@ async def checkpoints_of_different_keys_do_not_meet(harness: StoreHarness) -> No
 @collect
 async def the_inventory_is_what_the_deltas_made_it(harness: StoreHarness) -> None:
     keeper = await Keeper.take(await harness.store())
-    uid = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"  # as Kubernetes makes them, and as others may
+    uid = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"  # a uid as Kubernetes makes it; other writers may use others
     kept, changed = Inventoried("1", "default", "kept", False), Inventoried("2", "", "cluster-wide", True)
     await keeper.save(upserts={uid: kept, "c": KNOWN, "gone": KNOWN, uid.upper(): KNOWN})
     await keeper.save(upserts={"c": changed}, removals=frozenset({"gone", "never-was", uid.upper()}))
@@ -196,13 +196,13 @@ async def a_reset_is_noticed_by_the_leader_and_starts_over(harness: StoreHarness
     found = await store.acquire(KEY, keeper.term)
     assert (found.state, await store.inventory(KEY)) == (None, {})
     assert not await other.reset(KEY)
-    again = await Keeper.take(store)
-    await again.save()
-    assert (await store.acquire(KEY, keeper.term)).state == state(again.number)
+    restarted = await Keeper.take(store)
+    await restarted.save()
+    assert (await store.acquire(KEY, keeper.term)).state == state(restarted.number)
 
 
 @collect
-async def what_somebody_else_saves_under_the_same_term_is_noticed(harness: StoreHarness) -> None:
+async def what_another_process_saves_under_the_same_term_is_noticed(harness: StoreHarness) -> None:
     store, operator = await harness.store("one"), await harness.store("operator")
     keeper = await Keeper.take(store)
     await keeper.save(upserts={"uid-a": KNOWN})
@@ -234,10 +234,10 @@ async def what_is_intended_is_known_until_the_step_is_made(harness: StoreHarness
     assert await other.inventory(KEY) == {**known, "new": new._replace(intended=True)}
     assert await other.bodies(KEY, ["old", "new"]) == {"old": b"{}"}
 
-    again = step(found.number, upserts={"new": new._replace(resource_version="10")})
-    assert await found.intend(again)
-    await found.send(again)
-    assert not await found.intend(again)
+    repeated = step(found.number, upserts={"new": new._replace(resource_version="10")})
+    assert await found.intend(repeated)
+    await found.send(repeated)
+    assert not await found.intend(repeated)
     found.number += 1
     await found.save(removals=frozenset({"new"}))
     assert await other.inventory(KEY) == known

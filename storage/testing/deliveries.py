@@ -19,7 +19,7 @@ NOW = timedelta(0)
 
 
 async def bus_with(harness: Harness, *numbers: int, ack_wait: timedelta = timedelta(seconds=30)) -> Bus:
-    """A bus that owes a subscription these versions of one object."""
+    """A bus with a subscription that has these versions of one object pending."""
     bus = await harness.open(ack_wait=ack_wait)
     await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
     await (await Leader.take(bus)).commit(*events(numbers))
@@ -39,7 +39,7 @@ async def events_of_an_object_arrive_in_order_whoever_works(harness: Harness) ->
 
     async def handle(delivery: Delivery) -> None:
         key = delivery.event.partitionkey
-        assert key not in active, "two of one object at a time"
+        assert key not in active, "two events of one object at a time"
         active.add(key)
         await asyncio.sleep(0)
         seen[key].append(delivery.event.sequence)
@@ -84,10 +84,10 @@ async def a_nacked_event_returns_after_its_delay(harness: Harness) -> None:
         delivery = await receiver.next()
         begin = clock()
         await delivery.nack(SOON)
-        again = await receiver.next()
-        assert again.event.id == event(1).id
+        repeated = await receiver.next()
+        assert repeated.event.id == event(1).id
         assert clock() - begin >= SOON.total_seconds() * 0.95
-        await again.ack()
+        await repeated.ack()
     assert await pending(bus, NAME) == 0
 
 
@@ -135,7 +135,7 @@ async def an_attempt_that_killed_its_worker_counts_from_the_second_reception(har
 
 
 @collect(CASES)
-async def a_claim_that_lapsed_goes_to_somebody_else(harness: Harness) -> None:
+async def a_claim_that_lapsed_goes_to_another_worker(harness: Harness) -> None:
     bus, other = await bus_with(harness, 1, ack_wait=harness.short), await harness.open("other")
     async with Receiver.of(bus, NAME) as receiver:
         mine = await receiver.next()
@@ -152,7 +152,7 @@ async def a_claim_that_lapsed_goes_to_somebody_else(harness: Harness) -> None:
 
 @collect(CASES)
 async def a_claim_that_is_extended_stays(harness: Harness) -> None:
-    wait = 4 * harness.short  # a busy machine is late by more than a short one
+    wait = 4 * harness.short  # a busy machine may be late by more than the short one
     bus = await bus_with(harness, 1, ack_wait=wait)
     other = await harness.open("other", ack_wait=wait)
     async with Receiver.of(bus, NAME) as receiver, Receiver.of(other, NAME) as second:

@@ -1,7 +1,7 @@
-"""Faults behind the contracts: a publisher and deliveries that crash, lose replies, are slow or do things twice.
+"""Fault injection behind the contracts: calls that crash, lose their reply, are slow or are made twice.
 
-A fault is a function of the call that it spoils. `FaultyPublisher` and `FaultyBus` take one fault per call from a
-script; None, and the end of the script, is no fault.
+A fault is a function that makes the call, or does not. `FaultyPublisher` and `FaultyBus` take one fault for each call
+from a script; None, and the end of the script, stand for no fault.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ Fault = Callable[[Call], Awaitable[None]]
 
 
 class Crash(BaseException):
-    """The process died here: nothing handles it, so it ends the code under test as a kill would."""
+    """The process dies here. Nothing handles this error, so it ends the code under test as a kill would."""
 
 
 async def crash_before(call: Call) -> None:
-    """Die before anything was done."""
+    """Die before the call."""
     raise Crash
 
 
 async def crash_after(call: Call) -> None:
-    """Die after it was done, before anybody heard of it."""
+    """Die after the call, before its reply."""
     await call()
     raise Crash
 
 
 async def refused(call: Call) -> None:
-    """Unavailable, and nothing was done."""
+    """Raise Unavailable without making the call."""
     raise Unavailable("a fault made for the test")
 
 
 async def lost_reply(call: Call) -> None:
-    """It was done, and looks as if it were not."""
+    """Make the call, and raise Unavailable."""
     await call()
     raise Unavailable("a reply lost for the test")
 
 
 async def duplicate(call: Call) -> None:
-    """It arrives twice."""
+    """Make the call twice."""
     await call()
     await call()
 
 
 def slow(seconds: float) -> Fault:
-    """It takes its time."""
+    """Make the call after a pause."""
 
     async def fault(call: Call) -> None:
         await asyncio.sleep(seconds)
@@ -61,13 +61,13 @@ def slow(seconds: float) -> Fault:
 
 
 class Script:
-    """The faults to come, one per call."""
+    """Faults for the next calls, one for each."""
 
     def __init__(self, faults: Iterable[Fault | None] = ()) -> None:
         self._faults = iter(faults)
 
     async def run(self, call: Call) -> None:
-        """Make the call, spoilt by the next fault."""
+        """Make the call with the next fault."""
         fault = next(self._faults, None)
         await (fault(call) if fault else call())
 
@@ -141,7 +141,7 @@ class FaultySubscription:
 
 
 class FaultyBus:
-    """A bus with faults; all that is not spoilt is the inner bus's own."""
+    """A bus with faults in commits and settlements. All else is that of the inner bus."""
 
     def __init__(self, inner: Bus, *, commits: Script | None = None, settlements: Script | None = None) -> None:
         self._inner = inner

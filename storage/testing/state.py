@@ -1,4 +1,4 @@
-"""State that workers share: compare-and-set, and an end."""
+"""State that workers share: compare-and-set, and expiry."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def what_one_process_puts_another_gets(harness: Harness) -> None:
 
 
 @collect(CASES, "state")
-async def scopes_and_keys_do_not_meet(harness: Harness) -> None:
+async def scopes_and_keys_are_independent(harness: Harness) -> None:
     state = (await harness.open()).state
     one, two, three = change(b"1"), change(b"2"), change(b"3")
     for scope, key, given in ((SCOPE, "a", one), (SCOPE, "b", two), (OTHER, "a", three)):
@@ -112,13 +112,13 @@ async def what_follows_another_version_is_refused(harness: Harness) -> None:
     await state.delete(SCOPE, "key", version=first.token)
     anew = change(b"1")
     await state.put(SCOPE, "key", anew)
-    async with raises(StateConflict):  # as many puts as before, and yet another version
+    async with raises(StateConflict):  # as many puts as before, but another version
         await state.put(SCOPE, "key", change(b"2", first.token))
     assert await state.get(SCOPE, "key") == StateEntry(b"1", anew.token)
 
 
 @collect(CASES, "state")
-async def a_value_ends_with_its_time_and_the_next_follows_nothing(harness: Harness) -> None:
+async def a_value_expires_and_the_next_follows_nothing(harness: Harness) -> None:
     state = (await harness.open()).state
     short = change(b"1", ttl=INSTANT)
     await state.put(SCOPE, "key", short)

@@ -1,4 +1,4 @@
-"""The life of a subscription."""
+"""The life cycle of a subscription."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kubeconfig", type=Path, help="where to write a kubeconfig")
     parser.add_argument("--crd", action="append", default=[], metavar="PLURAL.GROUP/VERSION:KIND")
     parser.add_argument("--no-workflows", action="store_true", help="do not serve workflows.argoproj.io from the start")
+    parser.add_argument("--namespace", action="append", default=[], help="a namespace that is there from the start")
     parser.add_argument("--data", type=Path, help="keep objects and counter in this file")
     parser.add_argument("--token", action="append", help="let in this bearer token (and no one without one)")
     parser.add_argument("--user", action="append", default=[], metavar="TOKEN=USER[=GROUP,GROUP]", type=parse_user)
@@ -53,6 +54,7 @@ async def serve(args: argparse.Namespace) -> None:
     restarted = bool(args.data and args.data.exists())
     simulator = Simulator(
         definitions=definitions,
+        namespaces=args.namespace,
         tokens=args.token and [*args.token, *dict(args.user)],
         users=dict(args.user),
         rbac=args.rbac,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from tests.apiserver.schema import check
 from tests.apiserver.selectors import label_fault, value_fault
 
 Body = dict[str, Any]
+CONFIGMAP_LIMIT = 1_048_576
+"""Bytes of all values of a ConfigMap together."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NAME_RULE = (
@@ -88,6 +91,30 @@ def _metadata_fault(metadata: Body) -> str:
     return ""
 
 
+def _job_faults(body: Body) -> list[Cause]:
+    """What nearly every Job that a test makes up lacks."""
+    spec, causes = (body.get("spec") or {}).get("template", {}).get("spec") or {}, []
+    if not spec.get("containers"):
+        causes.append(Cause.required("spec.template.spec.containers"))
+    if spec.get("restartPolicy") not in {"OnFailure", "Never"}:
+        causes.append(Cause.required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
+    return causes
+
+
+def _configmap_faults(body: Body) -> list[Cause]:
+    size = sum(len(str(v).encode()) for field in ("data", "binaryData") for v in (body.get(field) or {}).values())
+    if size <= CONFIGMAP_LIMIT:
+        return []
+    return [Cause("FieldValueTooLong", "[]", f"Too long: may not be more than {CONFIGMAP_LIMIT} bytes")]
+
+
+_FAULTS: dict[tuple[str, str], Callable[[Body], list[Cause]]] = {
+    ("", "configmaps"): _configmap_faults,
+    ("batch", "jobs"): _job_faults,
+}
+"""The rules of built-in kinds, as far as a test can run into them."""
+
+
 def validate(kind: Kind, body: Body, before: Body | None = None) -> None:
     """Raise ApiError where the object may not be stored; ``before`` is the metadata of the state it replaces."""
     metadata = body["metadata"]
@@ -115,5 +142,7 @@ def validate(kind: Kind, body: Body, before: Body | None = None) -> None:
             causes += [Cause.forbidden("metadata.finalizers", why)] * 2
     if kind.schema is not None:
         causes += check(body, kind.schema)
+    if faults := _FAULTS.get((kind.group, kind.plural)):
+        causes += faults(body)
     if causes:
         raise errors.invalid_object(kind, name, causes)

@@ -124,6 +124,16 @@ class Client:
         page: Body = await self.ask("GET", self._path(group, version, resource, namespace), **query)
         return page
 
+    async def make_namespaces(self, *names: str) -> None:
+        """Make those that are not there."""
+        for name in names:
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            try:
+                await self.create(*NAMESPACES, "", body)
+            except RequestFailed as e:
+                if e.code != 409:
+                    raise
+
     async def write_past(self, version: str) -> None:
         """Write until the counter has passed a version: a ConfigMap in kube-public is changed again and again."""
         body: Body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"past-{version}"}}
@@ -180,6 +190,9 @@ class ApiServer(Protocol):
 
     async def kubeconfig_of(self, path: Path, user: str, *groups: str) -> Path:
         """Write a kubeconfig of a user, to whom RBAC applies (on a simulator with ``rbac``)."""
+
+    async def make_namespaces(self, *names: str) -> None:
+        """Make the namespaces that are not there: whoever writes into one needs it."""
 
     async def write_past(self, version: str) -> None:
         """Write until the counter has passed a version."""

@@ -10,11 +10,15 @@ _VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "updat
 _VERSION = {
     "major": "1",
     "minor": "34",
+    "emulationMajor": "1",
+    "emulationMinor": "34",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "33",
     "gitVersion": "v1.34.2",
-    "gitCommit": "",
+    "gitCommit": "$Format:%H$",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",
-    "goVersion": "",
+    "goVersion": "go1.24.0",
     "compiler": "gc",
     "platform": "linux/amd64",
 }
@@ -51,7 +55,7 @@ def _openapi(path: str) -> dict[str, Any] | None:
     kinds = [k for k in BUILT_IN if k != CRD and k.path().rpartition("/")[0] == path]
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths = {
-        k.path(name="{name}"): {
+        k.path(namespace="{namespace}", name="{name}"): {
             "patch": {
                 "x-kubernetes-group-version-kind": {"group": k.group, "version": k.version, "kind": k.kind},
                 "parameters": [parameter],
@@ -60,7 +64,7 @@ def _openapi(path: str) -> dict[str, Any] | None:
         }
         for k in kinds
     }
-    info = {"title": "Kubernetes", "version": _VERSION["gitVersion"]}
+    info = {"title": "Kubernetes", "version": f"{_VERSION['major']}.{_VERSION['minor']}"}
     return {"openapi": "3.0.0", "info": info, "paths": paths} if kinds else None
 
 
@@ -103,7 +107,7 @@ def _resource(kind: Kind) -> list[dict[str, Any]]:
         "singularName": singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _VERBS,
+        "verbs": sorted(_VERBS) if kind in BUILT_IN else _VERBS,
     }
     if kind.short_names:
         resource["shortNames"] = list(kind.short_names)

@@ -99,16 +99,18 @@ def page_not_found() -> ApiError:
     return ApiError(404, "", "404 page not found\n")
 
 
-def _details(kind: Kind, name: str) -> dict[str, Any]:
-    return {"name": name, "group": kind.group, "kind": kind.plural}
+def details_of(kind: Kind, name: str, shown: str = "") -> dict[str, Any]:
+    """What a Status says of an object: its resource, unless something else is to be ``shown``."""
+    group = {"group": kind.group} if kind.group else {}
+    return {**({"name": name} if name else {}), **group, "kind": shown or kind.plural}
 
 
 def not_found(kind: Kind, name: str) -> ApiError:
-    return ApiError(404, "NotFound", f'{kind.qualified} "{name}" not found', details=_details(kind, name))
+    return ApiError(404, "NotFound", f'{kind.qualified} "{name}" not found', details=details_of(kind, name))
 
 
 def already_exists(kind: Kind, name: str) -> ApiError:
-    return ApiError(409, "AlreadyExists", f'{kind.qualified} "{name}" already exists', details=_details(kind, name))
+    return ApiError(409, "AlreadyExists", f'{kind.qualified} "{name}" already exists', details=details_of(kind, name))
 
 
 def conflict(
@@ -117,7 +119,7 @@ def conflict(
     why: str = "the object has been modified; please apply your changes to the latest version and try again",
 ) -> ApiError:
     message = f'Operation cannot be fulfilled on {kind.qualified} "{name}": {why}'
-    return ApiError(409, "Conflict", message, details=_details(kind, name))
+    return ApiError(409, "Conflict", message, details=details_of(kind, name))
 
 
 def delete_precondition(kind: Kind, name: str, field: str, wanted: str, found: str) -> ApiError:
@@ -128,7 +130,7 @@ def delete_precondition(kind: Kind, name: str, field: str, wanted: str, found: s
         f"the {field} in record ({found}). The object might have been "
         + ("deleted and then recreated" if field == "UID" else "modified")
     )
-    return ApiError(409, "Conflict", message, details={"name": name, "group": kind.group, "kind": kind.kind})
+    return ApiError(409, "Conflict", message, details=details_of(kind, name, kind.kind))
 
 
 def invalid(shown: str, details: Mapping[str, Any], causes: Sequence[Cause]) -> ApiError:
@@ -140,15 +142,13 @@ def invalid(shown: str, details: Mapping[str, Any], causes: Sequence[Cause]) -> 
 
 
 def invalid_object(kind: Kind, name: str, causes: Sequence[Cause], *, kind_name: str = "") -> ApiError:
-    details: dict[str, Any] = {"name": name} if name else {}
-    details |= {"group": kind.group, "kind": kind_name or kind.kind}
     shown = (kind_name or kind.kind) + (f".{kind.group}" if kind.group else "")
-    return invalid(f'{shown} "{name}"', details, causes)
+    return invalid(f'{shown} "{name}"', details_of(kind, name, kind_name or kind.kind), causes)
 
 
 def invalid_update(kind: Kind, name: str) -> ApiError:
     cause = Cause.invalid("metadata.resourceVersion", "0", "must be specified for an update")
-    return invalid(f'{kind.qualified} "{name}"', _details(kind, name), [cause])
+    return invalid(f'{kind.qualified} "{name}"', details_of(kind, name), [cause])
 
 
 def invalid_options(causes: Sequence[Cause]) -> ApiError:

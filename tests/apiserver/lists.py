@@ -11,12 +11,13 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.apiserver import errors
 from tests.apiserver.bodies import json_fault
 from tests.apiserver.changes import Stored, encode
 from tests.apiserver.errors import ApiError, Cause, NotSimulated, bad_request
-from tests.apiserver.resources import Target
+from tests.apiserver.resources import BUILT_IN, Target
 from tests.apiserver.selectors import Selector
 from tests.apiserver.store import Collection, Store
 
@@ -234,8 +235,17 @@ def _page(
 def encode_list(
     collection: Collection, page: Sequence[Stored], version: int, token: str = "", remaining: int = 0
 ) -> bytes:
-    """A list of objects whose bytes are taken as they are."""
+    """A list of objects whose bytes are taken as they are. Items of a built-in kind do not say their kind, and the
+    last page has no empty token."""
     kind = collection.kind
+    if kind in BUILT_IN:
+        more: dict[str, Any] = {"continue": token, **({"remainingItemCount": remaining} if remaining else {})}
+        items = [o.body() for o in page]
+        for item in items:
+            del item["apiVersion"], item["kind"]
+        metadata = {"resourceVersion": str(version), **(more if token else {})}
+        head = {"apiVersion": kind.api_version, "kind": f"{kind.kind}List"}
+        return encode({**head, "items": items, "metadata": metadata}) + b"\n"
     rest = b'"remainingItemCount":%d,' % remaining if token and remaining else b""
     return (
         b'{"apiVersion":"%s","items":[%s],"kind":"%sList","metadata":{"continue":"%s",%s"resourceVersion":"%d"}}\n'

@@ -119,6 +119,11 @@ def managed_after_update(old: Body | None, new: Body, manager: Manager) -> list[
     return _sorted([*kept, *_entry(new["apiVersion"], manager, own, stamp)])
 
 
+def without_structs(entries: list[Entry]) -> list[Entry]:
+    """The entries of a built-in kind: its spec and status are there always, so nobody owns them as such."""
+    return [e for entry in entries for e in _with(entry, _owned(entry) - {("f:spec",), ("f:status",)})]
+
+
 def _untracked(live: Body, now: str) -> list[Entry]:
     """Of an object that nobody kept track of, everything belongs to a manager made up for it."""
     before = Manager("before-first-apply", now)

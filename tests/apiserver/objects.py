@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tests.apiserver import errors
+from tests.apiserver import errors, namespaces
 from tests.apiserver.apply import APPLY, check_declared, decode_config, refused
 from tests.apiserver.bodies import Body, decode, json_fault, loads, validate
 from tests.apiserver.changes import Stored
 from tests.apiserver.errors import ApiError, Cause, bad_request
-from tests.apiserver.managed import Entry, FieldsConflict, Manager, applied, managed_after_update
+from tests.apiserver.managed import Entry, FieldsConflict, Manager, applied, managed_after_update, without_structs
 from tests.apiserver.patches import apply_json_patch, merge, refuse_directives, refuse_unknown
-from tests.apiserver.resources import BUILT_IN, CRD, Kind, Target
+from tests.apiserver.resources import BUILT_IN, CRD, NAMESPACE, Kind, Target
 from tests.apiserver.schema import prune
 from tests.apiserver.selectors import Selector
 from tests.apiserver.store import Collection, Store
@@ -25,6 +25,7 @@ ETCD_LIMIT = 1_572_864
 """Bytes of one etcd request (its default --max-request-bytes)."""
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # the alphabet of generateName: k8s.io/apimachinery util/rand
+_GO_TYPES = {(kind.api_version, kind.kind) for kind in BUILT_IN}
 _MERGE, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 
@@ -65,6 +66,7 @@ class Registry:
             metadata.pop("namespace", None)
         if metadata.get("resourceVersion"):
             raise errors.internal("resourceVersion should not be set on objects to be created")
+        namespaces.check_creation(self.store, kind, target.namespace, metadata.get("name") or "")
         warnings = self._prune(kind, body, writer)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + "".join(random.choices(_SUFFIX, k=5))
@@ -79,17 +81,22 @@ class Registry:
             metadata.pop(server_side, None)
         if kind.status_subresource:
             body.pop("status", None)
-        metadata.update(uid=str(uuid.uuid4()), creationTimestamp=now(), generation=1)
+        metadata.pop("generation", None)
+        metadata.update(uid=str(uuid.uuid4()), creationTimestamp=now(), **({"generation": 1} if kind.counted else {}))
         if kind == CRD:
             established(body)
+        if kind == NAMESPACE:
+            namespaces.named(body)
         self._manage(None, body, writer, managed=managed)
+        if kind == NAMESPACE:
+            namespaces.active(body)
         return self._put(kind, body)
 
     def put_as_is(self, kind: Kind, body: Body) -> Stored:
         """An object that the server itself makes, with the given uid if it has one."""
         metadata = body["metadata"]
         metadata.setdefault("uid", str(uuid.uuid4()))
-        metadata.update(creationTimestamp=now(), generation=1)
+        metadata.update(creationTimestamp=now(), **({"generation": 1} if kind.counted else {}))
         self._manage(None, body, Writer("kube-apiserver"))
         return self.store.put(kind, body)
 
@@ -158,6 +165,8 @@ class Registry:
         if stored is None and uid:
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise errors.conflict(kind, target.name, why)
+        if stored is None:
+            namespaces.check_creation(self.store, kind, target.namespace, target.name)
         check_declared(kind, config)
         if target.subresource:
             config.pop("spec", None)
@@ -205,7 +214,9 @@ class Registry:
         warnings = self._prune(kind, body, writer)
         validate(kind, body, before)
         skipped = {"metadata", "status"} if kind.status_subresource else {"metadata"}
-        if any(old.get(key) != body.get(key) for key in old.keys() | body.keys() if key not in skipped):
+        if kind.counted and any(
+            old.get(key) != body.get(key) for key in old.keys() | body.keys() if key not in skipped
+        ):
             metadata["generation"] = before.get("generation", 0) + 1
         for empty in ("labels", "annotations", "finalizers", "ownerReferences"):
             if not metadata.get(empty):
@@ -214,7 +225,7 @@ class Registry:
         if _without_times(body) == _without_times(old):
             return old, warnings
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
-            self.store.remove(kind, stored)
+            self._remove(kind, stored)
             return body, warnings
         return self._put(kind, body).body(), warnings
 
@@ -234,15 +245,42 @@ class Registry:
             raise errors.delete_precondition(kind, target.name, "ResourceVersion", version, str(stored.version))
         body = stored.body()
         metadata = body["metadata"]
+        if kind == NAMESPACE:
+            return self._terminate(stored, writer)
         if not metadata.get("finalizers"):
-            self.store.remove(kind, stored)
-            details = {"name": stored.name, "group": kind.group, "kind": kind.plural, "uid": stored.uid}
+            self._remove(kind, stored)
+            details = {**errors.details_of(kind, stored.name), "uid": stored.uid}
             return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         if "deletionTimestamp" in metadata:
             return stored
         metadata.update(deletionTimestamp=now(), deletionGracePeriodSeconds=0)
-        metadata["generation"] = metadata.get("generation", 0) + 1
+        if kind.counted:
+            metadata["generation"] = metadata.get("generation", 0) + 1
         return self.store.put(kind, body)
+
+    def _terminate(self, stored: Stored, writer: Writer) -> Stored:
+        """Delete a namespace and what is in it. It is gone at once, unless finalizers hold some of that."""
+        namespaces.check_deletion(stored.name)
+        if stored.deleting:
+            return stored
+        body = stored.body()
+        namespaces.terminating(body, now())
+        stored = self.store.put(NAMESPACE, body)
+        for kind, inside in namespaces.content(self.store, stored.name):
+            self.delete(Target(kind, inside.namespace, inside.name), {}, writer)
+        self._end(stored)
+        return stored
+
+    def _remove(self, kind: Kind, stored: Stored) -> None:
+        """An object goes; if it was what held its namespace, so does that."""
+        self.store.remove(kind, stored)
+        place = self.store.get(NAMESPACE, stored.namespace) if kind.namespaced else None
+        if place and place.deleting:
+            self._end(place)
+
+    def _end(self, place: Stored) -> None:
+        if self.store.get(NAMESPACE, place.name) and not namespaces.content(self.store, place.name):
+            self.store.remove(NAMESPACE, place)
 
     def delete_all(self, collection: Collection, selector: Selector, options: Body, writer: Writer) -> list[Stored]:
         """deletecollection: what was there and matched."""
@@ -308,6 +346,8 @@ class Registry:
         if managed is None:
             manager = Manager(writer.manager, now(), "Update", subresource)
             managed = managed_after_update(old, body, manager)
+        if (body["apiVersion"], body["kind"]) in _GO_TYPES:
+            managed = without_structs(managed)
         if managed:
             body["metadata"]["managedFields"] = managed
         else:

@@ -13,10 +13,11 @@ from tests.apiserver.connection import Request
 from tests.apiserver.errors import ApiError
 from tests.apiserver.resources import BUILT_IN
 from tests.apiserver.store import Store
-from tests.apiserver.users import AUTHENTICATED, MASTERS, User
+from tests.apiserver.users import ANONYMOUS, AUTHENTICATED, MASTERS, User
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_OPEN = ("/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz")
+_PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
+_OPEN = (*_PUBLIC, "/api", "/apis", "/openapi")
 _REVIEWS = ("authorization.k8s.io", "selfsubjectaccessreviews")
 _KINDS = {kind.plural: kind for kind in BUILT_IN if kind.group == "rbac.authorization.k8s.io"}
 
@@ -104,8 +105,10 @@ class Authorizer:
         if MASTERS in user.groups:
             return True
         if not asked.resource:
-            return any(asked.path == p or asked.path.startswith(f"{p}/") for p in _OPEN)
-        if (asked.group, asked.resource, asked.verb) == (*_REVIEWS, "create"):
+            return any(
+                asked.path == p or asked.path.startswith(f"{p}/") for p in (_PUBLIC if user == ANONYMOUS else _OPEN)
+            )
+        if user != ANONYMOUS and (asked.group, asked.resource, asked.verb) == (*_REVIEWS, "create"):
             return True
         return any(_grants(rule, asked) for rule in self._rules(user, asked.namespace))
 
@@ -131,7 +134,7 @@ def _binds(subject: Mapping[str, Any], user: User, namespace: str) -> bool:
         case "User":
             return bool(name == user.name)
         case "Group":
-            return name in (*user.groups, AUTHENTICATED)
+            return name in user.groups or (name == AUTHENTICATED and user != ANONYMOUS)
         case "ServiceAccount":
             return user.name == f"system:serviceaccount:{subject.get('namespace') or namespace}:{name}"
     return False

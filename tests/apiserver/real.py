@@ -1,4 +1,4 @@
-"""A real API server: etcd and kube-apiserver from KUBEBUILDER_ASSETS (the convention of envtest)."""
+"""A real API server: etcd, kube-apiserver and its controllers from KUBEBUILDER_ASSETS (the convention of envtest)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from tests.apiserver.client import CRDS, WORKFLOWS, Client, RequestFailed, write_kubeconfig
+from tests.apiserver.client import CRDS, NAMESPACES, WORKFLOWS, Client, RequestFailed, path_of, write_kubeconfig
 from tests.apiserver.resources import WORKFLOW_DEFINITION
 from tests.ports import free_port
 
@@ -25,8 +25,15 @@ READY_WITHIN = 40.0
 """Seconds that the server may take to start, and to serve a resource afterwards."""
 
 ATTEMPTS = 3
-"""Starts before it counts as broken: the server picks the port of its inner half first and binds it later, and where
-another took it in between, that half is gone and the other waits for it for a minute."""
+"""Starts before it counts as broken: another may take the port between the choice and the start."""
+
+GRACE = 2.0
+"""Seconds for a process to end. kube-apiserver ends streams and stops listening at once, but may then wait for a minute
+for the connections of its controllers."""
+
+CONTROLLERS = "kube-controller-manager"
+FROM_THE_START = ("kube-system", "kube-public", "default")
+"""Namespaces that the server makes by itself, a moment after it says that it is ready."""
 
 
 def assets() -> Path | None:
@@ -50,7 +57,9 @@ def require_assets() -> Path:
 class RealApiServer(Client):
     """An ApiServer over real etcd, with the Workflow kind. Logs, data and certificates lie in ``directory``.
 
-    ``token`` is a bearer token of an administrator, beside the client certificate of the kubeconfig.
+    The controllers run beside it where KUBEBUILDER_ASSETS holds them. They are clients like any other: they live on
+    when the server restarts, and are started anew, as one does, when etcd's data were exchanged. ``token`` is a bearer
+    token of an administrator, beside the client certificate of the kubeconfig.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -63,17 +72,18 @@ class RealApiServer(Client):
         self._port = self._snapshots = self._users = 0
         self._etcd: subprocess.Popen[bytes] | None = None
         self._apiserver: subprocess.Popen[bytes] | None = None
+        self._controllers: subprocess.Popen[bytes] | None = None
 
     # -- life
 
     async def start(self) -> None:
-        """Start both, install the Workflow kind, return when it is served. AssertionError with the log if it is not."""
+        """Start all, install the Workflow kind, return when it is served. AssertionError with the log if it is not."""
         require_assets()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._issue()
         client, peer, self._port = (free_port() for _ in range(3))
         self._etcd_url, self._peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
         self.url = f"https://127.0.0.1:{self._port}"
+        self._issue()
         try:
             self._start_etcd()
             await self._start_apiserver()
@@ -91,10 +101,10 @@ class RealApiServer(Client):
         await self._served()
 
     async def stop(self) -> None:
-        """End both."""
+        """End all, at once: nobody needs the data any more."""
         await self.close()
-        await self._end(self._apiserver, signal.SIGTERM)
-        await self._end(self._etcd, signal.SIGTERM)
+        for process in (self._controllers, self._apiserver, self._etcd):
+            await self._end(process, signal.SIGKILL)
 
     async def restart(self) -> None:
         """kube-apiserver alone: its watch caches forget."""
@@ -131,16 +141,17 @@ class RealApiServer(Client):
         return copy
 
     async def restore(self, snapshot: Path) -> None:
-        """Stop both, put the copy in the place of etcd's data, start both."""
+        """Stop all, put the copy in the place of etcd's data, start all."""
         await self._exchange(lambda: shutil.copytree(snapshot, self._file("etcd")))
         await self._served()
 
     async def replace_cluster(self) -> None:
-        """Stop both, remove etcd's data, start both."""
+        """Stop all, remove etcd's data, start all."""
         await self._exchange(lambda: None)
         await self._install()
 
     async def _exchange(self, put: Callable[[], object]) -> None:
+        await self._end(self._controllers, signal.SIGKILL)
         await self._end(self._apiserver, signal.SIGTERM)
         await self._end(self._etcd, signal.SIGKILL)
         await asyncio.to_thread(shutil.rmtree, self._file("etcd"))
@@ -207,6 +218,8 @@ class RealApiServer(Client):
         if not self._file("admin.crt").exists():
             authority.issue("server", "kube-apiserver")
             authority.issue("admin", "admin", "system:masters")
+            authority.issue(CONTROLLERS, "system:kube-controller-manager")
+            self._write_kubeconfig(self._file(f"{CONTROLLERS}.kubeconfig"), CONTROLLERS)
             authority.key_pair("service-accounts")
         self._file("tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
         self.ssl = ssl.create_default_context(cafile=str(self._file("ca.crt")))
@@ -228,8 +241,11 @@ class RealApiServer(Client):
     async def _start_apiserver(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             self._run_apiserver()
+            self._run_controllers()
             try:
                 await self.until_served("/readyz")
+                for namespace in FROM_THE_START:
+                    await self.until_served(path_of(*NAMESPACES, "", namespace))
             except AssertionError as e:
                 await self._end(self._apiserver, signal.SIGKILL)
                 if attempt == ATTEMPTS:
@@ -239,10 +255,11 @@ class RealApiServer(Client):
                 return
 
     def _run_apiserver(self) -> None:
-        # The service account flags are for a full kube-apiserver, which does not start without them.
         self._apiserver = self._run(
             "kube-apiserver",
             f"--etcd-servers={self._etcd_url}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
             f"--secure-port={self._port}",
             f"--cert-dir={self._file('certificates')}",
             f"--client-ca-file={self._file('ca.crt')}",
@@ -250,11 +267,28 @@ class RealApiServer(Client):
             f"--tls-private-key-file={self._file('server.key')}",
             f"--token-auth-file={self._file('tokens.csv')}",
             "--authorization-mode=RBAC",
+            "--endpoint-reconciler-type=none",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--disable-admission-plugins=ServiceAccount",
-            f"--service-account-issuer={self.url}/",
+            "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self._file('service-accounts.pub')}",
             f"--service-account-signing-key-file={self._file('service-accounts.key')}",
+        )
+
+    def _run_controllers(self) -> None:
+        """Start them unless they run. They wait for the server, but not for long."""
+        missing = not (require_assets() / CONTROLLERS).is_file()
+        if missing or (self._controllers is not None and self._controllers.poll() is None):
+            return
+        self._controllers = self._run(
+            CONTROLLERS,
+            f"--kubeconfig={self._file(f'{CONTROLLERS}.kubeconfig')}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--use-service-account-credentials",
+            f"--service-account-private-key-file={self._file('service-accounts.key')}",
+            f"--root-ca-file={self._file('ca.crt')}",
+            "--controllers=*,-nodeipam,-cloud-node-lifecycle",
         )
 
     def _run(self, program: str, *args: str) -> subprocess.Popen[bytes]:
@@ -266,16 +300,15 @@ class RealApiServer(Client):
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
             try:
-                await asyncio.to_thread(process.wait, 20)
+                await asyncio.to_thread(process.wait, GRACE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 await asyncio.to_thread(process.wait)
 
     async def _served(self) -> None:
-        group, version, resource = WORKFLOWS
-        await self.until_served(f"/apis/{group}/{version}/{resource}")
+        await self.until_served(path_of(*WORKFLOWS))
         # A list is answered from etcd before the watch cache is filled; a list from the cache is not.
-        await self.until_served(f"/apis/{group}/{version}/{resource}?resourceVersion=0")
+        await self.until_served(f"{path_of(*WORKFLOWS)}?resourceVersion=0")
 
     async def until_served(self, path: str) -> None:
         """Wait until the path is answered."""

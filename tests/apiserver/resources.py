@@ -12,7 +12,8 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A resource type. ``selectable`` are the paths of field selectors besides metadata.name and metadata.namespace;
-    ``schema`` is an openAPIV3Schema, None where anything goes."""
+    ``schema`` is an openAPIV3Schema, None where anything goes; ``counted`` says whether its objects have a
+    ``generation``."""
 
     group: str
     version: str
@@ -24,6 +25,7 @@ class Kind:
     singular: str = ""
     selectable: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = field(default=None, compare=False)
+    counted: bool = True
 
     @property
     def api_version(self) -> str:
@@ -51,14 +53,17 @@ class Kind:
 
 
 CRD = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False, True)
-NAMESPACE = Kind("", "v1", "namespaces", "Namespace", False, False, ("ns",), selectable=("status.phase",))
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", counted=False)
+NAMESPACE = Kind(
+    "", "v1", "namespaces", "Namespace", False, False, ("ns",), selectable=("status.phase",), counted=False
+)
 
 BUILT_IN: tuple[Kind, ...] = (
     NAMESPACE,
-    Kind("", "v1", "configmaps", "ConfigMap", short_names=("cm",)),
-    Kind("", "v1", "secrets", "Secret", selectable=("type",)),
-    Kind("", "v1", "services", "Service", True, True, ("svc",), selectable=("spec.type",)),
-    Kind("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",)),
+    Kind("", "v1", "configmaps", "ConfigMap", short_names=("cm",), counted=False),
+    Kind("", "v1", "secrets", "Secret", selectable=("type",), counted=False),
+    Kind("", "v1", "services", "Service", True, True, ("svc",), selectable=("spec.type",), counted=False),
+    Kind("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",), counted=False),
     Kind(
         "",
         "v1",
@@ -75,19 +80,26 @@ BUILT_IN: tuple[Kind, ...] = (
             "status.podIP",
         ),
     ),
-    Kind("", "v1", "events", "Event", selectable=("reason", "type", "involvedObject.name", "involvedObject.kind")),
+    Kind(
+        "",
+        "v1",
+        "events",
+        "Event",
+        selectable=("reason", "type", "involvedObject.name", "involvedObject.kind"),
+        counted=False,
+    ),
     Kind("batch", "v1", "jobs", "Job", True, True),
     Kind("batch", "v1", "cronjobs", "CronJob", True, True, ("cj",)),
     Kind("apps", "v1", "deployments", "Deployment", True, True, ("deploy",)),
     Kind("networking.k8s.io", "v1", "ingresses", "Ingress", True, True, ("ing",)),
     Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short_names=("netpol",)),
     Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", True, True, ("pdb",)),
-    Kind("coordination.k8s.io", "v1", "leases", "Lease"),
-    Kind("events.k8s.io", "v1", "events", "Event"),
-    Kind("rbac.authorization.k8s.io", "v1", "roles", "Role"),
-    Kind("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding"),
-    Kind("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False),
-    Kind("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", False),
+    LEASE,
+    Kind("events.k8s.io", "v1", "events", "Event", counted=False),
+    Kind("rbac.authorization.k8s.io", "v1", "roles", "Role", counted=False),
+    Kind("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", counted=False),
+    Kind("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False, counted=False),
+    Kind("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", False, counted=False),
     CRD,
 )
 

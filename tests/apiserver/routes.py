@@ -75,6 +75,8 @@ class Routes:
             raise errors.page_not_found()
         if request.method not in {"GET", "HEAD"}:
             raise errors.method_not_allowed()
+        if request.path.rstrip("/") == "/openapi/v3":
+            return Response(body=encode(document) + b"\n", content_type="text/plain; charset=utf-8")
         return Response(body=encode(document) + b"\n")
 
     def _subresource(self, target: Target) -> None:
@@ -183,9 +185,13 @@ def _writable(request: Request) -> None:
         raise errors.unsupported_media(["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"])
 
 
+def manager_of(request: Request) -> str:
+    """Whom managedFields name."""
+    return request.query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0] or "unknown"
+
+
 def _writer(request: Request) -> Writer:
-    manager = request.query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0]
-    return Writer(manager or "unknown", request.query.get("fieldValidation") or "Warn")
+    return Writer(manager_of(request), request.query.get("fieldValidation") or "Warn")
 
 
 def _delete_options(query: dict[str, str]) -> Body:

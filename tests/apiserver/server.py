@@ -21,11 +21,11 @@ from tests.apiserver.faults import Faults
 from tests.apiserver.rbac import Attributes, Authorizer, forbidden
 from tests.apiserver.resources import WORKFLOW_DEFINITION, Target
 from tests.apiserver.reviews import REVIEWS, review
-from tests.apiserver.routes import Routes, acceptable, failure
+from tests.apiserver.routes import Routes, acceptable, failure, manager_of
 from tests.apiserver.snapshot import Snapshot
 from tests.apiserver.state import State
 from tests.apiserver.store import Store
-from tests.apiserver.users import ADMINISTRATOR, User
+from tests.apiserver.users import ADMINISTRATOR, ANONYMOUS, User
 from tests.apiserver.watch import Watch, WatchRules
 
 GZIP_FROM = 128 * 1024
@@ -34,16 +34,18 @@ GZIP_FROM = 128 * 1024
 class Simulator:
     """A Kubernetes API server in this process.
 
-    ``definitions`` are CustomResourceDefinitions that exist at the start; ``tokens`` the bearer tokens that are let in
-    (None: everybody is); ``users`` says who stands behind a token, and behind all others is an administrator; ``rbac``
-    lets the Roles and bindings that are stored decide who may do what; ``cluster`` the uid of kube-system; ``data`` a
-    file that keeps objects and counter; ``window`` the least and most changes a watch can go back.
+    ``definitions`` are CustomResourceDefinitions that exist at the start, ``namespaces`` are there beside those
+    that every cluster has; ``tokens`` the bearer tokens that are let in (None: everybody is); ``users`` says who stands
+    behind a token, and behind all others is an administrator; ``rbac`` lets the Roles and bindings that are stored
+    decide who may do what; ``cluster`` the uid of kube-system; ``data`` a file that keeps objects and counter;
+    ``window`` the least and most changes a watch can go back.
     """
 
     def __init__(
         self,
         *,
         definitions: Iterable[Body] = (WORKFLOW_DEFINITION,),
+        namespaces: Iterable[str] = (),
         tokens: Iterable[str] | None = None,
         users: Mapping[str, User] | None = None,
         rbac: bool = False,
@@ -59,7 +61,14 @@ class Simulator:
         self.tokens = set(tokens) if tokens is not None else None
         self.faults = Faults()
         self.store = Store(fresh=75 * self.rules.scale, window=window, keep=300 * self.rules.scale)
-        self._state = State(self.store, definitions=definitions, uid=cluster, data=data, managed_fields=managed_fields)
+        self._state = State(
+            self.store,
+            definitions=definitions,
+            namespaces=namespaces,
+            uid=cluster,
+            data=data,
+            managed_fields=managed_fields,
+        )
         self.kinds, self.ledger = self._state.kinds, self._state.ledger
         self.routes = Routes(self._state.registry, self.kinds)
         self.users = dict(users or {})
@@ -124,15 +133,16 @@ class Simulator:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """As a restart of kube-apiserver alone: streams end cleanly, connections close, watch caches forget, objects
-        stay; for ``initializing`` seconds watches get 429. ``seconds`` is how long it is down. ``meanwhile`` is done to
-        the stored objects while nobody is connected."""
+        stay. The server writes something of its own when it comes back, so every version that it told before is too
+        old to watch from. For ``initializing`` seconds watches get 429. ``seconds`` is how long it is down.
+        ``meanwhile`` is done to the stored objects while nobody is connected."""
         await self._close_listener()
         for watch in list(self._watches):
             watch.end()
         for connection in list(self._live):
             connection.cut()
         meanwhile()
-        self.store.forget_watches()
+        self._state.started()
         await asyncio.sleep(seconds)
         self.faults.initialize(self._initializing if initializing is None else initializing)
         await self.start(self.port)
@@ -266,18 +276,22 @@ class Simulator:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if request.path in {"/healthz", "/livez", "/readyz"}:
             return ADMINISTRATOR
+        if self.tokens is not None and not scheme:
+            return ANONYMOUS
         if self.tokens is not None and (scheme.lower() != "bearer" or token not in self.tokens):
             raise errors.unauthorized()
         return self.users.get(token, ADMINISTRATOR)
 
     def _authorize(self, request: Request, user: User) -> None:
         asked = Attributes.of(request)
-        if self.rbac and not self._authorizer.allowed(user, asked):
+        if (self.rbac or user == ANONYMOUS) and not self._authorizer.allowed(user, asked):
             raise forbidden(asked, user.name)
 
     def _review(self, request: Request, user: User) -> Response:
         """May the user who asks do that? The answer is the question with a status."""
-        return review(request, lambda asked: not self.rbac or self._authorizer.allowed(user, asked))
+        return review(
+            request, lambda asked: not self.rbac or self._authorizer.allowed(user, asked), manager_of(request)
+        )
 
     def _watch(self, request: Request, target: Target, connection: Connection) -> bool:
         if "watch" not in request.query:

@@ -11,26 +11,35 @@ from tests.apiserver.bodies import Body
 from tests.apiserver.changes import Change, Stored
 from tests.apiserver.journal import Journal, Record, read_journal
 from tests.apiserver.ledger import Ledger
+from tests.apiserver.namespaces import FROM_THE_START, active, named, namespace
 from tests.apiserver.objects import Registry, established
-from tests.apiserver.resources import BUILT_IN, CRD, NAMESPACE, Kinds, kind_of
+from tests.apiserver.resources import BUILT_IN, CRD, LEASE, NAMESPACE, Kinds, kind_of
 from tests.apiserver.snapshot import Snapshot, put_back, take
 from tests.apiserver.store import Store
 
-_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_HOLDER = "apiserver-simulated"
+"""The name of the server's own Lease."""
 
 
 class State:
-    """A cluster as etcd has it. ``definitions`` exist from the start; ``uid`` is that of kube-system; ``data`` a file
-    that keeps everything."""
+    """A cluster as etcd has it. ``definitions`` and ``namespaces`` exist from the start; ``uid`` is that of
+    kube-system; ``data`` a file that keeps everything."""
 
     def __init__(
-        self, store: Store, *, definitions: Iterable[Body], uid: str | None, data: Path | None, managed_fields: bool
+        self,
+        store: Store,
+        *,
+        definitions: Iterable[Body],
+        namespaces: Iterable[str],
+        uid: str | None,
+        data: Path | None,
+        managed_fields: bool,
     ) -> None:
         self.store = store
         self.kinds = Kinds(BUILT_IN)
         self.ledger = Ledger()
         self.registry = Registry(store, managed_fields=managed_fields)
-        self._definitions = list(definitions)
+        self._definitions, self._namespaces = list(definitions), list(namespaces)
         self._journal: Journal | None = None
         store.applied += [self.ledger.add, self._definition_changed]
         for kind in BUILT_IN:
@@ -41,13 +50,30 @@ class State:
             self._journal = store.journal = Journal(data)
         if store.version == 1:
             self._populate(uid or str(uuid.uuid4()))
-        store.forget_watches()
+            store.forget_watches()
+        else:
+            self.started()
 
     @property
     def uid(self) -> str:
         """The uid of kube-system: the identity of the cluster."""
         stored = self.store.get(NAMESPACE, "kube-system")
         return stored.uid if stored else ""
+
+    def started(self) -> None:
+        """The server has been started on what is stored: it renews its Lease, and its watch caches begin then."""
+        held = self.store.get(LEASE, f"kube-system/{_HOLDER}")
+        metadata = {"name": _HOLDER, "namespace": "kube-system", **({"uid": held.uid} if held else {})}
+        self.registry.put_as_is(
+            LEASE,
+            {
+                "apiVersion": LEASE.api_version,
+                "kind": LEASE.kind,
+                "metadata": metadata,
+                "spec": {"holderIdentity": f"{_HOLDER}_{uuid.uuid4()}", "leaseDurationSeconds": 3600},
+            },
+        )
+        self.store.forget_watches()
 
     def close(self) -> None:
         if self._journal:
@@ -71,8 +97,11 @@ class State:
 
     def _populate(self, uid: str) -> None:
         """What every cluster has, and the definitions."""
-        for name in _NAMESPACES:
-            self.registry.put_as_is(NAMESPACE, _namespace(name, uid if name == "kube-system" else None))
+        for name in (*FROM_THE_START, *self._namespaces):
+            body = namespace(name, **({"uid": uid} if name == "kube-system" else {}))
+            named(body)
+            active(body)
+            self.registry.put_as_is(NAMESPACE, body)
         for crd in self._definitions:
             body = copy.deepcopy(crd)
             established(body)
@@ -104,17 +133,3 @@ class State:
         """Become another cluster: empty, with a counter and an identity of its own."""
         self.put_back(Snapshot(1, 0, []))
         self._populate(uid or str(uuid.uuid4()))
-        self.store.forget_watches()
-
-
-def _namespace(name: str, uid: str | None) -> Body:
-    body: Body = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-        "spec": {"finalizers": ["kubernetes"]},
-        "status": {"phase": "Active"},
-    }
-    if uid:
-        body["metadata"]["uid"] = uid
-    return body

@@ -19,17 +19,22 @@ from tests.apiserver.comparison import Comparison, Difference
 
 W = "/apis/argoproj.io/v1alpha1/namespaces/default/workflows"
 J = "/apis/batch/v1/namespaces/default/jobs"
+C = "/api/v1/namespaces/default/configmaps"
+NOWHERE = "/api/v1/namespaces/nowhere/configmaps"
 T = "/apis/example.com/v1/namespaces/default/things"
 G = "/apis/example.org/v1/namespaces/default/gadgets"
 L = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 MERGE = "application/merge-patch+json"
 NO_UID = "00000000-0000-0000-0000-000000000000"
-OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": NO_UID}
+OWNER = {"apiVersion": "nosuch.io/v1", "kind": "Owner", "name": "p", "uid": NO_UID}
+"""Of a kind that nobody serves: what names an owner that is known to be gone is removed by the garbage collector."""
 KIND = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow"}
 THING = {"apiVersion": "example.com/v1", "kind": "Thing"}
 GADGET = {"apiVersion": "example.org/v1", "kind": "Gadget"}
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 JOB = {"apiVersion": "batch/v1", "kind": "Job"}
+CONFIGMAP = {"apiVersion": "v1", "kind": "ConfigMap"}
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace"}
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -129,13 +134,41 @@ REQUESTS: list[Request] = [
     get(f"{W}/f"),
     delete(f"{W}/none"),
     # the status subresource
-    post(J, {**JOB, "metadata": {"name": "j"}, "spec": {"a": 1}, "status": {"x": 1}}),
-    patch(f"{J}/j/status", {"spec": {"a": 2}, "status": {"x": 2}}),
-    patch(f"{J}/j", {"metadata": {"labels": {"l": "2"}}, "status": {"x": 3}}),
-    patch(f"{J}/j", {"spec": {"a": 3}}),
-    get(f"{J}/j/status"),
+    post(G, {**GADGET, "metadata": {"name": "g"}, "spec": {"a": 1}, "status": {"x": 1}}),
+    patch(f"{G}/g/status", {"spec": {"a": 2}, "status": {"x": 2}}),
+    patch(f"{G}/g", {"metadata": {"labels": {"l": "2"}}, "status": {"x": 3}}),
+    patch(f"{G}/g", {"spec": {"a": 3}}),
+    get(f"{G}/g/status"),
     get(f"{W}/a/nope"),
     get(f"{W}/a/status"),
+    # built-in kinds
+    post(J, {**JOB, "metadata": {"name": "j"}}),
+    post(J, {**JOB, "metadata": {"name": "j"}, "spec": {"template": {"spec": {"restartPolicy": "Always"}}}}),
+    post(C, {**CONFIGMAP, "metadata": {"name": "c", "labels": {"l": "1"}}, "data": {"a": "1"}}),
+    post(C, {**CONFIGMAP, "metadata": {"name": "c"}}),
+    post(C, {**CONFIGMAP, "metadata": {"name": "C_"}}),
+    post(C, {**CONFIGMAP, "metadata": {"name": "big"}, "data": {"a": "x" * 1_048_577}}),
+    patch(f"{C}/c", {"data": {"b": "2"}}),
+    get(f"{C}?labelSelector=l%3D1"),
+    get(f"{C}?labelSelector=l%3D2"),
+    get(f"{C}/none"),
+    delete(f"{C}/c", {"preconditions": {"uid": NO_UID}}),
+    # namespaces
+    post("/api/v1/namespaces", {**NAMESPACE, "metadata": {"name": "new", "labels": {"l": "1"}}}),
+    post("/api/v1/namespaces", {**NAMESPACE, "metadata": {"name": "new"}}),
+    get("/api/v1/namespaces?fieldSelector=metadata.name%3Dnew"),
+    post("/apis/argoproj.io/v1alpha1/namespaces/new/workflows", made("in-new")),
+    get(NOWHERE),
+    get(f"{NOWHERE}/x"),
+    post(NOWHERE, {**CONFIGMAP, "metadata": {"name": "x"}}),
+    post(NOWHERE, {**CONFIGMAP, "metadata": {"name": "X_"}}),
+    post(NOWHERE, "{"),
+    post("/apis/argoproj.io/v1alpha1/namespaces/nowhere/workflows", made("x")),
+    patch(f"{NOWHERE}/x", {}),
+    patch(f"{NOWHERE}/x?fieldManager=a", {**CONFIGMAP, "metadata": {"name": "x"}}, "application/apply-patch+yaml"),
+    delete(NOWHERE),
+    delete("/api/v1/namespaces/default"),
+    delete("/api/v1/namespaces/nowhere"),
     # schemas
     post(T, {**THING, "metadata": {"name": "t"}, "spec": {"size": 1, "ratio": 1, "port": "p", "names": [], "no": 1}}),
     post(T, {**THING, "metadata": {"name": "u"}, "spec": {"size": "1"}}),
@@ -167,6 +200,7 @@ REQUESTS: list[Request] = [
     get("/apis/none.io"),
     get("/api/v1/namespaces/none"),
     get("/apis/batch/v1/jobs?fieldSelector=metadata.name%3Dj"),
+    get("/version"),
     # watches
     get(f"{W}?watch=1&timeoutSeconds=x"),
     get(f"{W}?watch=1&timeoutSeconds=1&resourceVersionMatch=NotOlderThan"),
@@ -228,7 +262,7 @@ APPLIED: list[Request] = [
     patch(f"{G}/s/status", {"status": {"x": 3}}),
     apply(f"{G}/s/status?fieldManager=b", {"name": "s"}, **GADGET, status={"x": 2, "y": 1}),
     apply(f"{G}/none/status?fieldManager=b", {"name": "none"}, **GADGET, status={"x": 2}),
-    patch(f"{J}/j", {"spec": {"n": 2}}, "application/strategic-merge-patch+json"),
+    patch(f"{C}/c", {"data": {"b": None, "c": "3"}}, "application/strategic-merge-patch+json"),
     apply(f"{T}/s?fieldManager=a", {"name": "s"}, {"size": 1, "names": ["a"]}, **THING, junk=1),
     apply(f"{T}/s?fieldManager=a", {"name": "s"}, {"size": 1, "no": 1}, **THING),
     post(f"{T}?fieldValidation=Strict", {**THING, "metadata": {"name": "v"}, "spec": {"size": 1, "no": 1}}),
@@ -241,9 +275,6 @@ APPLIED: list[Request] = [
     put(f"{L}/l", {**LEASE, "metadata": {"name": "l"}, "spec": {"holderIdentity": "b"}}),
     patch(f"{L}/l", {"spec": {"holderIdentity": "c"}}),
     apply(f"{L}/l?fieldManager=a", {"name": "l"}, {"holderIdentity": "d"}, **LEASE),
-    get("/openapi/v3"),
-    get("/openapi/v3/api/v1"),
-    get("/openapi/v3/apis/batch/v1"),
     post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
          {"kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}}),
     post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
@@ -287,6 +318,26 @@ async def answer(session: aiohttp.ClientSession, server: Client, request: Reques
         return reply.status, dict(reply.headers), raw
 
 
+def _document(text: Any) -> Any:
+    """An OpenAPI document, without what tells its state."""
+    found = json.loads(text) if isinstance(text, str) else text
+    for where in found["paths"].values():
+        if "serverRelativeURL" in where:
+            where["serverRelativeURL"] = where["serverRelativeURL"].partition("?")[0]
+    return found
+
+
+def is_part(part: Any, whole: Any) -> bool:
+    """Whether all that is said is said in the whole too: fields, and entries of lists."""
+    match part, whole:
+        case dict(), dict():
+            return all(key in whole and is_part(value, whole[key]) for key, value in part.items())
+        case list(), list():
+            return all(any(is_part(entry, other) for other in whole) for entry in part)
+        case _:
+            return bool(part == whole)
+
+
 async def test_the_simulator_answers_as_a_real_server_does(tmp_path: Path) -> None:
     require_assets()
     real, simulated = RealApiServer(tmp_path), LocalSimulator(rules=WatchRules())
@@ -312,6 +363,12 @@ async def test_the_simulator_answers_as_a_real_server_does(tmp_path: Path) -> No
                     comparison.compare(body, replayed, where)
                 except Difference as e:
                     differences.append(str(e))
+            for path in ("/openapi/v3", "/openapi/v3/api/v1", "/openapi/v3/apis/batch/v1"):
+                status, headers, body = await answer(session, real, get(path))
+                now, found, replayed = await answer(session, simulated, get(path))
+                heads = (status, headers["Content-Type"]), (now, found["Content-Type"])
+                if heads[0] != heads[1] or not is_part(_document(replayed), _document(body)):
+                    differences.append(f"{path}: {replayed} is no part of what the real server says")
     finally:
         await simulated.stop()
         await real.stop()

@@ -161,7 +161,7 @@ async def test_latency_delays_every_request() -> None:
 
 async def test_a_token_that_is_taken_away_no_longer_lets_in() -> None:
     async with simulator(tokens=["first"]) as api, aiohttp.ClientSession(api.url) as session:
-        assert (await get(session, PATH))[0] == 401
+        assert (await get(session, PATH))[0] == 403  # of nobody
         first = {"Authorization": "Bearer first"}
         assert (await get(session, PATH, headers=first))[0] == 200
         await api.ask("POST", "/_sim/tokens", {"tokens": ["second"]})

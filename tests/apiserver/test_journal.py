@@ -38,13 +38,14 @@ async def test_a_killed_simulator_comes_back_with_objects_counter_cluster_and_le
         await server.kill()
         await server.start()
         assert server.port == port
-        assert await server.list(*WORKFLOWS) == before
+        assert (await server.list(*WORKFLOWS))["items"] == before["items"]
         assert [i["spec"] for i in before["items"]] == [{"n": 2}]
         assert await server.get(*NAMESPACES, "", "kube-system") == cluster
-        assert await server.log() == log
+        assert (await server.log())[: len(log)] == log
         assert (await server.get("example.com", "v1", "things", "default", "kept"))["metadata"]["name"] == "kept"
         made = await server.create(*WORKFLOWS, "default", workflow("after"))
-        assert int(made["metadata"]["resourceVersion"]) == int(before["metadata"]["resourceVersion"]) + 1
+        own = 1  # what the server writes when it starts
+        assert int(made["metadata"]["resourceVersion"]) == int(before["metadata"]["resourceVersion"]) + own + 1
         watch = f"{server.url}{path_of(*WORKFLOWS)}?watch=true&resourceVersion=2"
         async with aiohttp.ClientSession() as session, session.get(watch) as stream:
             assert json.loads(await stream.content.readline())["object"]["code"] == 410
@@ -78,9 +79,9 @@ async def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
         version = api.version
     with data.open("ab") as file:
         file.write(b'{"kind":["argoproj.io","v1alpha1","workfl')
-    for _ in range(2):
+    for starts in (1, 2):
         async with simulator(data=data) as api:
-            assert api.version == version
+            assert api.version == version + starts  # at each the server writes once
             assert [i["metadata"]["name"] for i in (await api.list(*WORKFLOWS))["items"]] == ["whole"]
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests.apiserver import RealApiServer, WatchRules, require_assets, simulator
 from tests.apiserver.comparison import Difference, Versions
 from tests.apiserver.replay import TRANSCRIPTS, WORKFLOWS, Replay, workflow
+from tests.apiserver.resources import BUILT_IN
 
 ALL_WORKFLOWS = "/apis/argoproj.io/v1alpha1/workflows"
 SCALE = 0.1
@@ -42,8 +43,17 @@ Script = Callable[[Replay, Server], Awaitable[None]]
 
 
 async def discovery(r: Replay, server: Server) -> None:
-    for path in ("/version", "/api", "/apis", "/apis/argoproj.io/v1alpha1", "/apis/coordination.k8s.io/v1"):
-        await r.ask("GET", path)
+    served = {kind.group for kind in BUILT_IN} | {"argoproj.io"}
+
+    def groups(body: dict[str, Any]) -> dict[str, Any]:
+        """Of the groups, those that the simulator has kinds of."""
+        return {**body, "groups": {g["name"]: g for g in body["groups"] if g["name"] in served}}
+
+    await r.ask("GET", "/version")
+    await r.ask("GET", "/api")
+    await r.ask("GET", "/apis", of_it=groups)
+    await r.ask("GET", "/apis/argoproj.io/v1alpha1")
+    await r.ask("GET", "/apis/coordination.k8s.io/v1")
 
 
 async def create_read_delete(r: Replay, server: Server) -> None:
@@ -90,7 +100,7 @@ async def update_conflict(r: Replay, server: Server) -> None:
 
 async def first_objects(r: Replay) -> None:
     """What the recorded server had by the time of the lists."""
-    await r.make("gen-x9dc8", n=0)
+    await r.make("gen-sx47w", n=0)
     for i in range(5):
         await r.make(f"p{i}", labels={"half": str(i % 2)}, n=i)
 
@@ -154,7 +164,7 @@ async def watch_selector(r: Replay, server: Server) -> None:
 
 
 async def watch_bookmarks(r: Replay, server: Server) -> None:
-    await r.quiet("POST", WORKFLOWS, {**workflow("gen-x9dc8"), "spec": {}})
+    await r.quiet("POST", WORKFLOWS, {**workflow("gen-sx47w"), "spec": {}})
     for i in range(5):
         await r.make(f"p{i}", labels={"half": str(i % 2)}, n=i)
     await r.make("p9")

@@ -9,12 +9,14 @@ AUTHENTICATED = "system:authenticated"
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user and the groups it is in, besides ``system:authenticated``."""
+    """A user and the groups it is in, besides ``system:authenticated`` (or, of ``ANONYMOUS``, instead)."""
 
     name: str
     groups: tuple[str, ...] = ()
 
 
+UNAUTHENTICATED = "system:unauthenticated"
+ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
 ADMINISTRATOR = User("admin", (MASTERS,))
 
 

@@ -87,6 +87,7 @@ async def test_every_right_that_lacks_is_one_line_with_the_command_that_grants_i
 
 
 async def test_a_role_of_one_namespace_is_enough_for_that_namespace_only(api: LocalSimulator, alice: Desk) -> None:
+    await api.make_namespaces("one", "two", "three")
     await bind(api, ALICE, READ, namespace="one")
     alice.entry(namespace="one")
     assert (await validate(alice)).code == 0

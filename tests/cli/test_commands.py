@@ -117,7 +117,7 @@ async def test_no_cluster_is_one_line_and_is_waited_for(desk: Desk) -> None:
         await kubecdc.until("cannot be reached")
         await asyncio.sleep(2.5)  # long enough for two more tries, which must not be said
         assert len(kubecdc.lines("cannot be reached")) == 1
-        assert kubecdc.lines("cannot be reached")[0]["fix"]
+        assert kubecdc.lines("cannot be reached")[0]["hint"]
         await desk.api.simulator.start(port)
         await kubecdc.until("recovered")
         await desk.create("a")
@@ -199,7 +199,7 @@ async def test_a_forbidden_list_is_one_line_that_names_the_right(desk: Desk) -> 
         (line,) = kubecdc.lines("forbidden")
         assert "cannot list resource" in str(line["event"])
         assert "workflows" in str(line["event"])
-        assert "get, list and watch" in str(line["fix"])
+        assert "get, list and watch" in str(line["hint"])
         desk.api.faults.clear()
         await desk.create("a")
         await kubecdc.until('"name":"a"', out=True)

@@ -101,7 +101,7 @@ async def test_a_file_that_is_damaged_under_way_ends_the_process_with_one_clear_
     last = [line for line in kubecdc.err.splitlines() if not line.startswith("{")]
     assert len(last) == 2, last
     assert last[0].startswith(f"kubecdc: {path} is damaged: ")
-    assert last[1].startswith("  fix: ")
+    assert last[1].startswith("  hint: ")
     assert path.stat().st_size == size
     assert b"\xa5" * 100 in path.read_bytes()[4096:8192], "it was not made anew"
 

@@ -73,7 +73,7 @@ async def test_a_redis_without_memory_blocks_the_watcher_and_not_the_workers(des
             await delivered(work, names)
         await recovered(watch, "is full")
     full = watch.lines("is full")
-    assert all("raise maxmemory" in str(line["fix"]) for line in full)
+    assert all("raise maxmemory" in str(line["hint"]) for line in full)
     assert len(full) == len(watch.lines("recovered")), "said once each time"
 
 
@@ -90,7 +90,7 @@ async def test_a_full_backlog_blocks_the_watcher_and_names_who_holds_it(desk: De
             await delivered(work, names)
         await recovered(watch, "the bus is full")
     full = watch.lines("the bus is full")
-    assert all("maxPending" in str(line["fix"]) for line in full)
+    assert all("maxPending" in str(line["hint"]) for line in full)
     assert len(full) == len(watch.lines("recovered")), "said once each time"
 
 

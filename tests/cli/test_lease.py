@@ -103,6 +103,7 @@ async def test_the_help_says_the_durations_of_client_go(desk: Desk) -> None:
 
 
 async def test_the_lease_is_where_the_options_say(desk: Desk) -> None:
+    await desk.api.make_namespaces("ops", "none")
     desk.environment |= {"KUBECDC_LEADER_ELECTION": "true", "KUBECDC_LEASE_NAME": "cdc"}
     async with desk.running("run", "--lease-namespace", "ops") as one:
         await one.until('"leading"')

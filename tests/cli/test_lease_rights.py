@@ -79,7 +79,7 @@ async def test_who_watches_without_the_right_says_it_once_and_leads_once_it_is_g
         await one.until("forbidden")
         await asyncio.sleep(QUIET)
         (line,) = one.lines("forbidden")
-        assert "kubectl create role kubecdc-leases -n default --verb=get,create,update" in str(line["fix"])
+        assert "kubectl create role kubecdc-leases -n default --verb=get,create,update" in str(line["hint"])
         await bind(api, ALICE, [{**GROUP, "verbs": ["get", "create", "update"]}], namespace="default")
         await one.until("recovered")
         await one.until('"listed"')
@@ -92,7 +92,7 @@ async def test_an_api_server_that_is_away_at_the_start_is_waited_for(desk: Desk)
         assert not one.lines("lease taken")
         desk.api.silence(False)
         await one.until('"listed"')
-        assert one.err.count('"watch":"lease default/kubecdc","fix"') == 1
+        assert one.err.count('"watch":"lease default/kubecdc","hint"') == 1
 
 
 async def test_a_namespace_that_is_not_there_is_said_once_and_waited_for(desk: Desk) -> None:
@@ -101,7 +101,7 @@ async def test_a_namespace_that_is_not_there_is_said_once_and_waited_for(desk: D
         await one.until("cannot be written [(]404[)]")
         await one.until('"listed"')
         (line,) = one.lines("cannot be written (404)")
-        assert line["fix"] == "create the namespace default, or name another one with --lease-namespace"
+        assert line["hint"] == "create the namespace default, or name another one with --lease-namespace"
     assert [item["metadata"]["name"] for item in (await desk.api.list(*LEASES, "default"))["items"]] == ["kubecdc"]
 
 

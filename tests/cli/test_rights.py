@@ -23,22 +23,24 @@ async def only_line(kubecdc: Running) -> str:
     await kubecdc.until("cannot list resource")
     await asyncio.sleep(QUIET)
     (line,) = kubecdc.lines("cannot list resource")
-    return f"{line['event']} | {line['fix']}"
+    return f"{line['event']} | {line['hint']}"
 
 
 async def test_a_role_of_one_namespace_is_enough_for_an_entry_of_that_namespace(
     api: LocalSimulator, alice: Desk
 ) -> None:
+    await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")
     alice.entry(namespace="one")
     async with alice.running("run") as kubecdc:
         await delivered(api, kubecdc, "a", "one")
     assert not kubecdc.lines("forbidden (403)")
     (remark,) = kubecdc.lines("the cluster's identity is not checked")
-    assert remark["fix"] == "grant get on the namespace kube-system"
+    assert remark["hint"] == "grant get on the namespace kube-system"
 
 
 async def all_namespaces_with_a_role_of_one(api: ApiServer, desk: Desk) -> None:
+    await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")
     async with desk.running("run") as kubecdc:
         line = await only_line(kubecdc)
@@ -69,6 +71,7 @@ async def test_a_real_server_is_as_strict_and_as_soon_mended(tmp_path: Path) -> 
 
 
 async def test_a_forbidden_namespace_is_named_and_the_others_go_on(api: LocalSimulator, alice: Desk) -> None:
+    await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")
     alice.entry(namespaces=["one", "two"])
     async with alice.running("run") as kubecdc:

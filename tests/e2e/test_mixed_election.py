@@ -20,7 +20,7 @@ from kubecdc.cluster.errors import ApiError
 from kubecdc.storage.contracts import CheckpointStore
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher.election.elector import LeaseElector
-from kubecdc.watcher.election.lease import ClusterLeases, Lease
+from kubecdc.watcher.election.lease import ClusterLeaseClient, Lease
 from kubecdc.watcher.election.settings import LeaseSettings
 from tests.apiserver import LEASES, RealApiServer, require_assets
 from tests.harness.processes import Process, Processes, until
@@ -41,7 +41,7 @@ class NoCheckpoints:
         return []
 
 
-class Severed(ClusterLeases):
+class Severed(ClusterLeaseClient):
     """A connection that can be cut."""
 
     cut = False

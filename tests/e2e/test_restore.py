@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.api import WORKFLOWS, Api
 from tests.harness.ledger import Receipt, Report
-from tests.harness.load import Load
+from tests.harness.load import SENTINEL, Load
 from tests.harness.processes import Processes, until
 from tests.harness.servers import Server, crash
 from tests.harness.stack import Stack
@@ -24,6 +24,7 @@ from tests.harness.writer import Writer
 
 WATCHER = "watcher-1"
 NAMESPACE = "default"
+UNDONE = 500
 
 
 @dataclass
@@ -130,10 +131,12 @@ async def test_what_a_restore_undid_is_announced_under_the_next_timeline(
     """The versions stay below the watcher's position, or have grown past it when the watcher looks: then no version
     tells, and the audit finds it."""
     async with scene(server, tmp_path, auditInterval="2s") as s:
-        await s.make("same", "changed", "deleted", "remade", "changed-both")
+        await s.make("same", "changed", "deleted", "remade", "changed-both", SENTINEL)
         copy = await s.writer.copy(server)
         await s.change("changed", "changed-both")
         await s.delete("deleted", "remade")
+        if not past:  # a real control plane writes by itself, and outgrows a few versions within seconds
+            await server.write_past(str(s.writer.version + UNDONE))
         await s.make("made", "remade", "made-both", "zz-before")
         await s.caught_up()
         ahead = s.writer.version
@@ -165,7 +168,7 @@ async def test_objects_made_anew_after_a_restore_that_only_the_audit_finds(serve
     """Versions have grown past, and nothing in the list is older than the inventory has it: each undone object is gone,
     or is another by its uid."""
     async with scene(server, tmp_path, auditInterval="2s") as s:
-        await s.make("same", "deleted")
+        await s.make("same", "deleted", SENTINEL)
         copy = await s.writer.copy(server)
         await s.make("made", "made-both")
         await s.delete("deleted")

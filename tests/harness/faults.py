@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubecdc.storage.redis.deliveries.partition_leases import BEAT
+from kubecdc.storage.redis.deliveries.partition_leases import HEARTBEAT
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
 from tests.harness.buses import LEASE_SECONDS, RedisStreams
@@ -282,4 +282,4 @@ async def _trouble(stack: Stack, fault: Fault) -> None:
     stack.absences.append(Absence(began, back, cause))
     if cause == TAIL:
         # Signs of life went with it: others may take what a worker delivers from, until its next one.
-        stack.absences.append(Absence(back, back + BEAT, TAKEN))
+        stack.absences.append(Absence(back, back + HEARTBEAT, TAKEN))

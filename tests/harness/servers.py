@@ -10,15 +10,20 @@ from tests.apiserver import LocalSimulator
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
 
+NAMESPACES = ("team-a", "team-b", "team-c")
+"""What loads and the demo write into, beside ``default``."""
+
 Server = SimulatorProcess | RealApiServer | LocalSimulator
 
 
 @asynccontextmanager
 async def open_server(kind: str, directory: Path) -> AsyncIterator[SimulatorProcess | RealApiServer]:
-    """A fresh API server that knows Argo's Workflow: ``simulator`` or ``real`` (of KUBEBUILDER_ASSETS)."""
+    """A fresh API server that knows Argo's Workflow and has the namespaces that are written into: ``simulator`` or
+    ``real`` (of KUBEBUILDER_ASSETS)."""
     server = RealApiServer(directory) if kind == "real" else SimulatorProcess(directory)
     await server.start()
     try:
+        await server.make_namespaces(*NAMESPACES)
         yield server
     finally:
         await server.stop()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from kubecdc.cli.manifests.loading import ManifestErrors, load
+from kubecdc.workers.triggers.http.manifest import Http
+from kubecdc.workers.triggers.log.manifest import Log
 
 DATA = Path(__file__).parents[1] / "data" / "argo"
 SOURCE = str(DATA / "event-source-resource.yaml")
@@ -51,12 +53,12 @@ def test_a_sensor_with_every_field_built_here_loads() -> None:
     down, everything, call, again = sensor.spec.triggers
     assert sensor.spec.logging_fields == {"team": "platform"}
     assert sensor.subscription(call) == "notify/call"
-    assert down.template.log is not None
-    assert down.template.log.interval_seconds == 20
-    assert everything.template.log is not None, "`log: ~` is a log trigger"
-    assert everything.template.log.interval_seconds == 0
-    http = call.template.http
-    assert http is not None
+    assert isinstance(down.template.config, Log)
+    assert down.template.config.interval_seconds == 20
+    assert isinstance(everything.template.config, Log), "`log: ~` is a log trigger"
+    assert everything.template.config.interval_seconds == 0
+    http = call.template.config
+    assert isinstance(http, Http)
     assert (http.method, http.timeout, http.headers) == ("POST", 30, {"X-Origin": "argo"})
     assert [p.dest for p in http.payload] == ["name", "status", "labels.-1"]
     assert http.payload[1].src.use_raw_data
@@ -72,14 +74,14 @@ def test_a_sensor_with_every_field_built_here_loads() -> None:
     assert again.retry_strategy is not None
     assert (again.retry_strategy.steps, again.retry_strategy.duration) == (5, timedelta(milliseconds=500))
     assert (again.retry_strategy.factor, again.retry_strategy.jitter) == (1.0, 1.0)
-    assert again.template.http is not None
-    assert again.template.http.timeout == 60
+    assert isinstance(again.template.config, Http)
+    assert again.template.config.timeout == 60
 
 
 def test_an_http_trigger_with_every_field_loads() -> None:
     manifests = load([SOURCE, str(DATA / "sensor-http-secure.yaml")], stdin=io.StringIO())
-    http = manifests.sensors["secure"].spec.triggers[0].template.http
-    assert http is not None
+    http = manifests.sensors["secure"].spec.triggers[0].template.config
+    assert isinstance(http, Http)
     assert http.host == "receiver.example.com"
     assert [h.dest for h in http.dynamic_headers] == ["X-Name", "X-Id"]
     token, tenant = (h.value_from for h in http.secure_headers)

@@ -324,7 +324,7 @@ def test_null_is_the_same_as_left_out() -> None:
         source("filter: null, namespace: ~, metadata: null"), sensor("log: null, http: null", "policy: null")
     )
     assert manifests.sources["pods"].spec.resource["changed"].filter.labels == ()
-    assert manifests.sensors["notify"].spec.triggers[0].template.log is not None
+    assert manifests.sensors["notify"].spec.triggers[0].template.type == "log"
 
 
 def test_a_field_that_is_not_there_is_refused_also_when_it_is_null() -> None:

@@ -45,3 +45,8 @@ def test_a_quantity_is_read_as_kubernetes_does(text: str, number: int) -> None:
 def test_what_is_no_whole_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not"):
         units.quantity(text)
+
+
+@pytest.mark.parametrize("text", ["0", "300ms", "1us", "1h30m", "-2.5s"])
+def test_a_duration_that_is_written_is_read_again(text: str) -> None:
+    assert units.duration(units.duration_text(units.duration(text))) == units.duration(text)

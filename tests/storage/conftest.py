@@ -31,7 +31,7 @@ from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, runn
 
 @dataclass
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets."""
 
     now: float = 1_000_000.0
 
@@ -41,7 +41,7 @@ class Clock:
 
 @dataclass
 class SqliteHarness:
-    """A file of its own per test; what was opened is closed after it."""
+    """A file for each test. What was opened is closed after the test."""
 
     path: Path
     capabilities: Capabilities = CAPABILITIES
@@ -68,7 +68,7 @@ ON_EACH_LOOP = {"test_wire.py", "test_redis_access.py"}  # that depend on how a 
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The commands run on uvloop, consumers of one's own on any."""
+    """The commands run on uvloop, other consumers on any event loop."""
     usual = {"asyncio": asyncio.new_event_loop}
     return usual | {"uvloop": uvloop.new_event_loop} if item.path.name in ON_EACH_LOOP else usual
 
@@ -83,7 +83,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[SqliteHarness]:
 
 @dataclass
 class RedisHarness:
-    """A bus of its own per test, in the server that all share or in one of its own."""
+    """A bus for each test, in the shared server or in a server of its own."""
 
     settings: RedisSettings
     capabilities: Capabilities = redis_bus.CAPABILITIES
@@ -129,12 +129,12 @@ class FakeWires:
         return await connection.read_response()
 
     def given_up(self) -> None:
-        """Nothing is open."""
+        """A no-op: nothing is open."""
 
     close = given_up
 
     async def wait_closed(self) -> None:
-        """Nothing is open."""
+        """A no-op: nothing is open."""
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def valkey_harness(valkey: RedisServer, request: pytest.FixtureRequest) ->
 
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    """Three primaries, for tests that leave them alone."""
+    """Three primaries, for tests that do not stop them."""
     redis_server.require()
     with running(RedisCluster(tmp_path_factory.mktemp("cluster"), primaries=3)) as cluster:
         yield cluster
@@ -179,7 +179,7 @@ async def cluster_harness(shared_cluster: RedisCluster, request: pytest.FixtureR
 
 @pytest.fixture(scope="session")
 def shared_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisWithSentinel]:
-    """For tests that leave the servers alone."""
+    """For tests that do not stop the servers."""
     redis_server.require()
     with running(RedisWithSentinel(tmp_path_factory.mktemp("sentinel"))) as servers:
         yield servers

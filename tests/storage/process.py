@@ -1,4 +1,4 @@
-"""A process of its own on a bus, a line per step: `python -m tests.storage.process ROLE PATH HOLDER ACKWAIT`."""
+"""A process on a bus that prints a line for each step: `python -m tests.storage.process ROLE PATH HOLDER ACKWAIT`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def say(*words: object) -> None:
 
 
 async def commit(bus: SqliteBus) -> None:
-    """Batch after batch, for ever: each brings BATCH events and as many objects into the inventory."""
+    """Commit batches without end, each with BATCH events and as many objects of the inventory."""
     async with bus.elector.lead() as term:
         leader = await Leader.take(bus, term=term.number)
         while True:
@@ -39,7 +39,7 @@ async def commit(bus: SqliteBus) -> None:
 
 
 async def work(bus: SqliteBus) -> None:
-    """Ack what comes, for ever; say when it was received and when the ack was on its way."""
+    """Ack deliveries without end. Prints each when it is received and before it is acked."""
 
     async for delivery in bus.subscription(NAME, prefetch=4).deliveries():
         received = time.monotonic()

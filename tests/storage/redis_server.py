@@ -1,4 +1,4 @@
-"""A redis-server of its own, on a free port, with a folder of its own."""
+"""A separate redis-server, on a free port, with a directory of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = 10.0  # seconds
 
 
 class RedisServer:
-    """Started, killed and started again by its process id; what it holds is in its append-only file."""
+    """Can be killed and restarted. Its data is in its append-only file."""
 
     def __init__(self, folder: Path, *options: str, program: str = "redis-server") -> None:
         self.program = program
@@ -37,12 +37,12 @@ class RedisServer:
 
     @property
     def argv(self) -> list[str]:
-        """The command that starts it, for who minds the process himself."""
+        """The command that starts it, for callers that manage the process."""
         command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         return [*command, "--appendonly", "yes", "--save", "", "--daemonize", "no", *self.options]
 
     def start(self) -> None:
-        """Start it, or start it again on what it had. Returns once it answers."""
+        """Start it, or restart it with its data. Returns once it answers."""
         self._process = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
@@ -52,7 +52,7 @@ class RedisServer:
         raise AssertionError("redis-server does not answer")
 
     def answers(self) -> bool:
-        """Whether it is there, and has read what it holds."""
+        """Whether it runs and has loaded its data."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
@@ -62,7 +62,10 @@ class RedisServer:
 
     @property
     def file(self) -> Path:
-        """What it appends to; since Redis 7 the increment. Cut while it is down, it is what a power failure leaves."""
+        """The append-only file; since Redis 7 its increment.
+
+        Truncated while the server is down, it is as after a power failure.
+        """
         found = sorted(self.folder.glob("appendonlydir/*.incr.aof")) or [self.folder / "appendonly.aof"]
         return found[-1]
 
@@ -71,7 +74,7 @@ class RedisServer:
         os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL: the append-only file is what is left."""
+        """SIGKILL: only the append-only file is left."""
         if self._process:
             self._process.kill()
             self._process.wait()

@@ -24,13 +24,13 @@ PRIMARY = "events"
 
 
 def call(server: RedisServer, *command: str | int) -> Any:
-    """What the server says to one command."""
+    """The answer of the server to one command."""
     with Redis(port=server.port, decode_responses=True, protocol=2) as client:
         return client.execute_command(*command)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what must come true; servers that do not answer yet are part of it."""
+    """Wait until the condition is true. Servers may not answer yet."""
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         try:
@@ -43,7 +43,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def follows(replica: RedisServer) -> bool:
-    """Whether a replica has all that its primary had, and gets what comes."""
+    """Whether a replica is in sync with its primary and follows it."""
     return bool(call(replica, "INFO", "replication").get("master_link_status") == "up")
 
 
@@ -54,7 +54,7 @@ def catch_up(replica: RedisServer, primary: RedisServer) -> None:
 
 
 class Startable(Protocol):
-    """What is started and killed as one."""
+    """Processes that are started and killed together."""
 
     def start(self) -> None: ...
 
@@ -66,7 +66,7 @@ Servers = TypeVar("Servers", bound=Startable)
 
 @contextmanager
 def running(servers: Servers) -> Iterator[Servers]:
-    """Started for the block; a start that fails leaves no process behind either."""
+    """Started for the block. If the start fails, no process is left behind."""
     try:
         servers.start()
         yield servers
@@ -115,11 +115,11 @@ class RedisCluster:
             node.kill()
 
     def works(self, node: RedisServer) -> bool:
-        """Whether a node takes commands."""
+        """Whether a node accepts commands."""
         return "cluster_state:ok" in str(call(node, "CLUSTER", "INFO"))
 
     def owner(self, tag: str) -> RedisServer:
-        """The primary that has the slot of a hash tag, as the nodes that are there say."""
+        """The primary that has the slot of a hash tag, according to the nodes that answer."""
         slot = key_slot(tag.encode())
         for node in self.nodes:
             try:
@@ -131,7 +131,7 @@ class RedisCluster:
         raise AssertionError("no node answers")
 
     def id(self, node: RedisServer) -> str:
-        """Of a node, as nodes know each other."""
+        """The id of a node in the cluster."""
         return f"{self.nodes.index(node) + 1:040x}"
 
     def _line(self, number: int, *, of: int) -> str:
@@ -147,7 +147,7 @@ class RedisCluster:
 
 
 class Sentinel(RedisServer):
-    """Watches one primary, alone."""
+    """A single Sentinel that watches one primary."""
 
     def __init__(self, folder: Path, primary: Address, *options: str) -> None:
         super().__init__(folder)
@@ -170,8 +170,9 @@ class Sentinel(RedisServer):
 
 
 class RedisWithSentinel:
-    """A primary, a replica that follows it, and who replaces the one by the other. ``announced`` is what Sentinels and
-    clients shall use for the primary."""
+    """A primary, its replica, and the Sentinels that promote it. ``announced`` is the address of the primary for
+    Sentinels and clients.
+    """
 
     def __init__(self, folder: Path, *, announced: Address | None = None, sentinel: Sequence[str] = ()) -> None:
         for name in ("primary", "replica"):

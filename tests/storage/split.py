@@ -1,4 +1,4 @@
-"""A bus whose checkpoint is elsewhere, made of one that could hold its own."""
+"""A bus whose checkpoint is in another store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SplitBus(FaultyBus):
 
 
 def split(capabilities: Capabilities) -> Capabilities:
-    """What is left of them."""
+    """The capabilities without those that a split bus lacks."""
     return replace(capabilities, atomic_commit=False, exactly_once_publish=False)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint stores of their own, one harness each."""
+"""Harnesses of the checkpoint stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims as time passes, on a clock that the test moves."""
+"""Claims as time passes, on a clock that the test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to a ConfigMap: it is written late, has a size, and may go or come back older than it was."""
+"""What is special about a ConfigMap: delayed writes, its size, and that it may be deleted or restored."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inv
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.testing.actors import KEY, Keeper, state, step
 from tests.apiserver import CONFIGMAPS, LocalSimulator, RealApiServer, simulator
-from tests.storage.shelf import Hands, Shelf
+from tests.storage.fake_config_map import FakeClock, FakeConfigMaps
 from tests.storage.stores import ConfigMapStores
 
 KNOWN = Inventoried("7", "default", "a", True)
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def server() -> FakeConfigMaps:
+    return FakeConfigMaps()
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-async def store(shelf: Shelf, hands: Hands) -> AsyncIterator[ConfigMapCheckpoints]:
-    async with opened_checkpoints(shelf, now=hands.now, sleep=hands.sleep) as opened:
+async def store(server: FakeConfigMaps, clock: FakeClock) -> AsyncIterator[ConfigMapCheckpoints]:
+    async with opened_checkpoints(server, now=clock.now, sleep=clock.sleep) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def another(shelf: Shelf, hands: Hands) -> AsyncIterator[ConfigMapCheckpoints]:
+async def another(server: FakeConfigMaps, clock: FakeClock) -> AsyncIterator[ConfigMapCheckpoints]:
     """Another process on the same ConfigMap."""
-    async with opened_checkpoints(shelf, now=hands.now, sleep=hands.sleep) as opened:
+    async with opened_checkpoints(server, now=clock.now, sleep=clock.sleep) as opened:
         yield opened
 
 
@@ -56,29 +56,29 @@ async def started(store: CheckpointStore) -> Keeper:
     return keeper
 
 
-async def number(shelf: Shelf, hands: Hands) -> int:
-    """Of the last commit that is there for others to see."""
-    async with another(shelf, hands) as other:
+async def number(server: FakeConfigMaps, clock: FakeClock) -> int:
+    """The number of the last commit that other processes can see."""
+    async with another(server, clock) as other:
         found = await other.checkpoint(KEY)
     assert found is not None
     return found.number
 
 
 async def test_steps_are_written_once_a_second_and_the_last_one_too(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
-    before = shelf.writes
+    before = server.writes
     for _ in range(300):
         await keeper.save()
-        await hands.move(0.01)
-    assert shelf.writes - before in {2, 3}
-    assert await number(shelf, hands) < keeper.number
-    await hands.move(1.0)
-    assert shelf.writes - before in {3, 4}
-    assert await number(shelf, hands) == keeper.number
-    await hands.move(1000.0)
-    assert shelf.writes - before in {3, 4}, "nothing is written while nothing changes"
+        await clock.move(0.01)
+    assert server.writes - before in {2, 3}
+    assert await number(server, clock) < keeper.number
+    await clock.move(1.0)
+    assert server.writes - before in {3, 4}
+    assert await number(server, clock) == keeper.number
+    await clock.move(1000.0)
+    assert server.writes - before in {3, 4}, "nothing is written while nothing changes"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_steps_are_written_once_a_second_and_the_last_one_too(
     ],
 )
 async def test_what_must_be_there_before_what_follows_is_written_at_once(
-    changed: object, store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    changed: object, store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await Keeper.take(store)
     delta = step(keeper.number)
@@ -100,7 +100,7 @@ async def test_what_must_be_there_before_what_follows_is_written_at_once(
         await keeper.save()
         delta = with_state(step(keeper.number), changed)
     await keeper.send(delta)
-    assert await number(shelf, hands) == delta.follows + 1
+    assert await number(server, clock) == delta.follows + 1
 
 
 def with_state(delta: CheckpointDelta, changed: object) -> CheckpointDelta:
@@ -109,95 +109,97 @@ def with_state(delta: CheckpointDelta, changed: object) -> CheckpointDelta:
 
 
 async def test_a_gap_is_written_at_once_and_the_last_ten_are_kept(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
     gaps = [Gap("history expired", str(at), str(at + 1), "2026-01-01T00:00:00Z", at) for at in range(15)]
     for gap in gaps:
         await keeper.save(gap=gap)
-    async with another(shelf, hands) as other:
+    async with another(server, clock) as other:
         assert await other.gaps(KEY) == gaps[-10:]
 
 
-async def test_a_hand_over_writes_what_waits(store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands) -> None:
+async def test_a_hand_over_writes_what_waits(
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
+) -> None:
     keeper = await started(store)
     await keeper.save(upserts={"uid-a": KNOWN})
-    assert await number(shelf, hands) < keeper.number
+    assert await number(server, clock) < keeper.number
     await store.flush()
-    async with another(shelf, hands) as other:
+    async with another(server, clock) as other:
         assert (await Keeper.take(other, term=2)).number == keeper.number
         assert await other.inventory(KEY) == {"uid-a": KNOWN}
-    writes = shelf.writes
+    writes = server.writes
     await store.close()
-    assert shelf.writes == writes
+    assert server.writes == writes
 
 
 async def test_an_operator_sees_the_leaders_checkpoint_and_the_end_of_the_process_writes(
-    shelf: Shelf, hands: Hands
+    server: FakeConfigMaps, clock: FakeClock
 ) -> None:
-    async with another(shelf, hands) as store:
+    async with another(server, clock) as store:
         keeper = await started(store)
         await keeper.save()
-    assert await number(shelf, hands) == keeper.number
+    assert await number(server, clock) == keeper.number
 
 
 async def test_while_the_api_is_away_nothing_goes_on_for_longer_than_the_window(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
-    with away(shelf):
+    with away(server):
         await keeper.intend(step(keeper.number, upserts={"uid-a": KNOWN}))
         delta = await keeper.save(upserts={"uid-a": KNOWN})
-        await hands.move(1.0)
+        await clock.move(1.0)
         following = step(keeper.number, upserts={"uid-b": KNOWN})
         for attempt in (lambda: keeper.send(delta), lambda: keeper.intend(following), lambda: keeper.send(following)):
             with pytest.raises(Unavailable):
                 await attempt()
-        await hands.move(60.0)
+        await clock.move(60.0)
     await keeper.send(following)
     keeper.number += 1
-    await hands.move(10.0)
-    assert await number(shelf, hands) == keeper.number
+    await clock.move(10.0)
+    assert await number(server, clock) == keeper.number
     await keeper.save()
 
 
 @contextmanager
-def away(shelf: Shelf) -> Iterator[None]:
-    """No request gets through."""
+def away(server: FakeConfigMaps) -> Iterator[None]:
+    """All requests fail."""
 
     def refuse() -> None:
         raise Unavailable("no answer in time")
 
-    shelf.before = refuse
+    server.before = refuse
     yield
-    shelf.before = lambda: None
+    server.before = lambda: None
 
 
 async def test_an_own_write_whose_reply_was_lost_is_no_other_leader(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
 
     def lose() -> None:
-        shelf.after = lambda: None
+        server.after = lambda: None
         raise Unavailable("no answer in time")
 
     for _ in range(3):
         await keeper.save(upserts={"uid-a": KNOWN})
-        shelf.after = lose
+        server.after = lose
         with pytest.raises(Unavailable):
             await store.flush()
         await keeper.save()
         await store.flush()
-    assert await number(shelf, hands) == keeper.number
+    assert await number(server, clock) == keeper.number
 
 
 async def test_a_leader_that_slept_finds_out_before_it_publishes(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     old = await started(store)
-    await hands.move(30.0)
-    async with another(shelf, hands) as other:
+    await clock.move(30.0)
+    async with another(server, clock) as other:
         new = await Keeper.take(other, term=2)
         assert new.number == old.number
         with pytest.raises(LeadershipLost):
@@ -209,16 +211,16 @@ async def test_a_leader_that_slept_finds_out_before_it_publishes(
 
 
 async def test_what_an_operator_moves_is_not_written_over(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
     await keeper.save(upserts={"uid-a": KNOWN})  # waits
-    async with another(shelf, hands) as operator:
+    async with another(server, clock) as operator:
         (found,) = await operator.checkpoints()
         moved = CheckpointDelta(follows=found.number, state=state(77))
         await operator.save(KEY, moved, term=Term(found.term, "operator"))
     assert found.number + 1 == keeper.number, "the same number, and another step"
-    await hands.move(1.0)
+    await clock.move(1.0)
     with pytest.raises(CommitMismatch):
         await keeper.save()
     again = await Keeper.take(store)
@@ -227,23 +229,25 @@ async def test_what_an_operator_moves_is_not_written_over(
 
 
 async def test_an_operator_is_told_when_the_leader_was_faster(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
-    async with another(shelf, hands) as operator:
+    async with another(server, clock) as operator:
         (found,) = await operator.checkpoints()
         await keeper.save()
         await store.flush()
         with pytest.raises(CommitMismatch):
             await operator.save(KEY, step(found.number), term=Term(found.term, "operator"))
-    assert await number(shelf, hands) == keeper.number
+    assert await number(server, clock) == keeper.number
 
 
-async def test_what_does_not_fit_is_refused_before_anything_is_published(shelf: Shelf, hands: Hands) -> None:
+async def test_what_does_not_fit_is_refused_before_anything_is_published(
+    server: FakeConfigMaps, clock: FakeClock
+) -> None:
     settings = ConfigMapSettings(limit=20 << 10)
     rng = random.Random(1)
     with structlog.testing.capture_logs() as logs:
-        async with opened_checkpoints(shelf, settings, now=hands.now, sleep=hands.sleep) as store:
+        async with opened_checkpoints(server, settings, now=clock.now, sleep=clock.sleep) as store:
             keeper, other = await started(store), await Keeper.take(store, key="small")
             with pytest.raises(Refused, match=r"the checkpoints of \d{3} objects take 2\d KiB") as refused:
                 while True:
@@ -260,8 +264,8 @@ async def test_what_does_not_fit_is_refused_before_anything_is_published(shelf: 
             await keeper.save(removals=frozenset(list(known)[:100]))
             await keeper.send(step(keeper.number, upserts=objects(rng, 20)))
     assert [line["event"] for line in logs] == ["the checkpoints will soon not fit into their ConfigMap"]
-    assert shelf.document is not None
-    assert len(msgspec.json.encode(shelf.document)) < (20 << 10) * 4 / 3 + 2000
+    assert server.document is not None
+    assert len(msgspec.json.encode(server.document)) < (20 << 10) * 4 / 3 + 2000
 
 
 def objects(rng: random.Random, count: int) -> dict[str, Inventoried]:
@@ -280,13 +284,13 @@ def test_the_documented_number_of_objects_fits() -> None:
 
 
 async def test_a_large_inventory_is_compressed_beside_the_event_loop(
-    store: ConfigMapCheckpoints, shelf: Shelf, hands: Hands
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     keeper = await started(store)
     known = objects(random.Random(1), 5000)
     await keeper.save(upserts=known)
     await store.flush()
-    async with another(shelf, hands) as other:
+    async with another(server, clock) as other:
         assert await other.inventory(KEY) == known
 
 
@@ -299,29 +303,29 @@ async def test_a_large_inventory_is_compressed_beside_the_event_loop(
     ],
 )
 async def test_a_configmap_that_is_not_ours_is_left_alone(
-    data: dict[str, str], error: type[Exception], match: str, store: ConfigMapCheckpoints, shelf: Shelf
+    data: dict[str, str], error: type[Exception], match: str, store: ConfigMapCheckpoints, server: FakeConfigMaps
 ) -> None:
-    shelf.document = {"metadata": {"name": "x", "resourceVersion": "1"}, "data": data}
+    server.document = {"metadata": {"name": "x", "resourceVersion": "1"}, "data": data}
     for attempt in (store.checkpoints, lambda: Keeper.take(store), lambda: store.reset(KEY)):
         with pytest.raises(error, match=match):
             await attempt()
-    assert shelf.writes == 0
+    assert server.writes == 0
 
 
 async def test_one_that_was_made_beforehand_is_used_and_keeps_its_labels(
-    store: ConfigMapCheckpoints, shelf: Shelf
+    store: ConfigMapCheckpoints, server: FakeConfigMaps
 ) -> None:
-    shelf.document = {"metadata": {"name": "x", "resourceVersion": "1", "labels": {"team": "a"}}}
+    server.document = {"metadata": {"name": "x", "resourceVersion": "1", "labels": {"team": "a"}}}
     await Keeper.take(store, term=3)
-    metadata = shelf.document["metadata"]
+    metadata = server.document["metadata"]
     assert (metadata["labels"], metadata["annotations"]) == ({"team": "a"}, {"kubecdc.io/epoch": "3"})
 
 
-async def test_many_watches_start_together(store: ConfigMapCheckpoints, shelf: Shelf) -> None:
+async def test_many_watches_start_together(store: ConfigMapCheckpoints, server: FakeConfigMaps) -> None:
     keepers = await asyncio.gather(*(Keeper.take(store, key=f"entry/{at}") for at in range(100)))
     await asyncio.gather(*(keeper.save(upserts={"uid-a": KNOWN}) for keeper in keepers))
     assert len(await store.checkpoints()) == 100
-    assert shelf.writes < 20
+    assert server.writes < 20
 
 
 # -- on an API server
@@ -367,7 +371,7 @@ async def test_one_that_comes_back_older_does_not_move_the_leader(tmp_path: Path
     with structlog.testing.capture_logs() as logs:
         assert (await Keeper.take(store)).number == keeper.number
         await store.flush()
-    assert "is older than it was: what this leader knows is written again" in logs[0]["event"]
+    assert "is older than it was: this leader writes again what it has in memory" in logs[0]["event"]
     other = await stores.store("other")
     assert (await Keeper.take(other, term=2)).number == keeper.number
     assert set(await other.inventory(KEY)) == {"uid-a", "uid-b"}

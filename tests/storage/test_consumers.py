@@ -1,4 +1,4 @@
-"""A consumer in another language: the SQL of the GUIDE does what it says."""
+"""A consumer in another language: the SQL of docs/consumers.md works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bus whose file is taken away under it stops: nothing is told to be durable that is not."""
+"""A bus stops when its file is removed: nothing is reported as durable that is not."""
 
 from __future__ import annotations
 

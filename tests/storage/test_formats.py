@@ -1,4 +1,4 @@
-"""A file of each earlier format is opened, whole, and works."""
+"""Files of earlier formats are migrated completely, and work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATER = 1_790_000_000.0  # after the claims of the files have lapsed
 
 
 def restore(number: int, path: Path) -> None:
-    """Make the file as a program of that format left it."""
+    """Write the file as a program of that format would."""
     db = apsw.Connection(str(path))
     db.execute((DATA / f"format-{number}.sql").read_text())
     db.pragma("journal_mode", "wal")
@@ -30,7 +30,7 @@ def restore(number: int, path: Path) -> None:
 
 
 def structure(path: Path) -> list[tuple[str, ...]]:
-    """Tables, indexes and triggers, whatever the white space in them."""
+    """Tables, indexes and triggers, without their white space."""
     db = apsw.Connection(str(path))
     try:
         found = rows(db, "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")

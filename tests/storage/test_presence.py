@@ -1,4 +1,4 @@
-"""What a process says of itself in the bus, and hears of it."""
+"""Heartbeats and notifications of a process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def seen(bus: SqliteBus) -> dict[str, float]:
 
 
 async def test_a_worker_is_seen_as_long_as_it_says_so(harness: SqliteHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "BEAT", 0.01)
+    monkeypatch.setattr(presence, "HEARTBEAT", 0.01)
     clock = Clock()
     bus = await harness.on(clock)
     await bus.register([SUB])

@@ -1,4 +1,4 @@
-"""Several processes on one file, and what is left when they are killed."""
+"""Several processes on one file, and the state of the file after they are killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUB = SubscriptionSpec(NAME, SOURCE, SUBJECT)
 async def process(
     harness: SqliteHarness, role: str, holder: str = "child", ack_wait: int = 30
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process of that role; killed at the end at the latest."""
+    """A process of that role. It is killed at the end of the block."""
     command = [sys.executable, "-m", "tests.storage.process", role, str(harness.path), holder, str(ack_wait)]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
@@ -35,7 +35,7 @@ async def process(
 
 
 async def kill(child: asyncio.subprocess.Process) -> list[str]:
-    """SIGKILL; what it said and nobody has read yet."""
+    """SIGKILL. Returns its output that was not read yet."""
     if child.returncode is None:
         child.send_signal(signal.SIGKILL)
     assert child.stdout

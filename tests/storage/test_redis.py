@@ -1,4 +1,4 @@
-"""What is particular to Redis: a server that fails, workers that share partitions, leases that are lost."""
+"""What is special about Redis: a server that fails, workers that share partitions, leases that are lost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from typing import Any
 import pytest
 
 from kubecdc.errors import KubecdcError, Refused, Unavailable, UsageError
-from kubecdc.storage.contracts import Bus, Delivery, LeadTimes, Replay, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, Delivery, LeadTimes, PreparedBatch, Replay, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost, LeadershipLost
-from kubecdc.storage.prepared import Prepared
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.commits.publisher import partition
-from kubecdc.storage.redis.deliveries import subscription
+from kubecdc.storage.redis.deliveries import dispatcher, reader
 from kubecdc.storage.redis.deliveries.notifier import Listener
 from kubecdc.storage.redis.server import client
 from kubecdc.storage.redis.server.connection import Argument
@@ -40,7 +39,7 @@ SIZE = len(event(1).encode())
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One of its own, which writes everything to its disk before it answers."""
+    """A separate server, which writes everything to its disk before it answers."""
     redis_server.require()
     server = RedisServer(tmp_path, "--appendfsync", "always")
     server.start()
@@ -61,7 +60,7 @@ async def raw(bus: RedisBus, *command: str | int) -> Any:
 
 
 async def persist(call: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a call until the server is there, as the watcher does."""
+    """Repeat a call until the server answers, as the watcher does."""
     async with asyncio.timeout(DEADLINE):
         while True:
             try:
@@ -138,7 +137,7 @@ async def test_a_full_redis_blocks_commits_says_so_and_goes_on_with_work(own: Re
         await first.nack(timedelta(0))
         await asyncio.sleep(1.3)  # leases are renewed all the same
         assert len(set(await receiver.acked(20))) == 20
-        await bus.retention.sweep()
+        await bus.retention.enforce()
         with pytest.raises(Unavailable, match="is full"):
             await leader.send(batch)
         await raw(bus, "CONFIG", "SET", "maxmemory", "0")
@@ -332,8 +331,8 @@ async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_har
 async def test_backlogs_that_are_longer_than_what_may_wait_hold_up_their_partitions_only(
     redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscription, "READ_AHEAD", 400)
-    monkeypatch.setattr(subscription, "READ", 10)
+    monkeypatch.setattr(reader, "READ_AHEAD", 400)
+    monkeypatch.setattr(reader, "READ", 10)
     bus = await redis_harness.redis()
     await bus.register([SUB])
     leader = await Leader.take(bus)
@@ -355,7 +354,7 @@ async def test_backlogs_that_are_longer_than_what_may_wait_hold_up_their_partiti
 
 
 async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: RedisHarness) -> None:
-    """A script copies the bodies that it goes through, and nobody else is served meanwhile."""
+    """A script copies the bodies that it reads, and other commands wait meanwhile."""
     bus = await redis_harness.redis(replace(redis_harness.settings, name="large", partitions=1))
     await bus.register([SUB])
     for number in range(12):
@@ -371,7 +370,7 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
         await receiver.acked(5)
     assert len(await bus.dead_letters.page(NAME)) == 6
     found = await replays.find(bus._connection, Replay(subscription=NAME), 1)
-    assert [len(step) for step in found.parts[0].steps()] == [3, 3, 3, 3]
+    assert [len(step) for step in found.partitions[0].steps()] == [3, 3, 3, 3]
     assert await bus.replay(Replay(subscription=NAME)) == 12
     (status,) = await bus.subscriptions()
     assert status.pending == 12
@@ -382,8 +381,8 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
 async def test_partitions_that_had_no_room_in_a_read_are_the_next_in_turn(
     redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscription, "READ", 4)
-    monkeypatch.setattr(subscription, "BODIES_BYTES", 1)  # so that each read has room for one partition
+    monkeypatch.setattr(reader, "READ", 4)
+    monkeypatch.setattr(reader, "BODIES_BYTES", 1)  # so that each read has room for one partition
     bus = await redis_harness.redis(replace(redis_harness.settings, name="turns", partitions=3))
     await bus.register([SUB])
     leader = await Leader.take(bus)
@@ -393,26 +392,27 @@ async def test_partitions_that_had_no_room_in_a_read_are_the_next_in_turn(
     assert {partition(delivery.event.partitionkey, 3) for delivery in first} == {0, 1, 2}
 
 
-async def test_a_worker_looks_where_the_bell_says_and_everywhere_after_a_ring_that_it_missed(
+async def test_a_worker_reads_where_a_notification_says_and_everywhere_after_one_that_it_missed(
     redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscription, "LOOK", 3600.0)
+    monkeypatch.setattr(dispatcher, "CHECK", 3600.0)
     bus = await redis_harness.redis(replace(redis_harness.settings, name="rings", partitions=16))
     await bus.register([SUB])
     leader = await Leader.take(bus)
     heard: list[set[int] | None] = []
-    hear = Listener.hear
+    notify = Listener.notify
 
     def noted(self: Listener, partitions: set[int] | None) -> None:
         heard.append(partitions)
-        hear(self, partitions)
+        notify(self, partitions)
 
     async def began() -> bool:
         return bool(heard)
 
-    monkeypatch.setattr(Listener, "hear", noted)
+    monkeypatch.setattr(Listener, "notify", noted)
     async with Receiver.of(bus, NAME, prefetch=10) as receiver:
         await until(began)
+        await receiver.nothing(0.5)  # the first read, of all partitions, is over
         heard.clear()
         await leader.commit(event(2, "b"), event(3, "c"), event(4, "b"))
         assert {(await receiver.next()).event.id for _ in range(2)} == {event(2, "b").id, event(3, "c").id}
@@ -435,18 +435,18 @@ async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_ha
 
     async with Receiver.of(bus, NAME) as receiver:
         await receiver.acked(8)
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept() == 8
     async with Receiver.of(bus, "slow") as receiver:
         await receiver.acked(6)
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept() == 5
     await bus.prune("slow")
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept() == 3
     old = await redis_harness.redis(replace(redis_harness.settings, retention=timedelta(0)))
     await asyncio.sleep(0.01)
-    await old.retention.sweep()
+    await old.retention.enforce()
     assert await kept() == 0
 
 
@@ -455,7 +455,7 @@ async def test_a_batch_that_was_prepared_goes_to_a_server_that_forgot_its_script
     await bus.register([SUB])
     leader = await Leader.take(bus)
     batch = bus.publisher.prepare(leader.batch([event(1)]), term=leader.term)
-    assert isinstance(batch.events, Prepared) and batch.events.form.packed
+    assert isinstance(batch, PreparedBatch) and batch.form.packed
     await raw(bus, "SCRIPT", "FLUSH")
     await leader.send(batch)
     await leader.send(batch)
@@ -474,7 +474,7 @@ async def test_what_was_read_is_handed_out_while_more_is_read(
     held, reading, go, run = False, asyncio.Event(), asyncio.Event(), bus._connection.run
 
     async def slow(script: str, *args: Argument) -> Any:
-        if script == "read" and held:
+        if script == "deliveries/read" and held:
             reading.set()
             await go.wait()
         return await run(script, *args)
@@ -533,7 +533,7 @@ async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
 
     async def unheard(script: str, *args: Argument) -> Any:
         answer = await run(script, *args)
-        if script == "lead":
+        if script == "commits/lead":
             taken.set()
             await asyncio.Event().wait()
         return answer
@@ -550,7 +550,7 @@ async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
 async def test_an_ack_that_went_with_the_tail_of_redis_is_noticed_by_the_worker_itself(
     server: RedisServer, own: RedisHarness
 ) -> None:
-    """Redis is back before anybody's next word, and the worker, which takes the event for settled, reads on."""
+    """Redis is back before the next command. The worker considers the event settled and reads on."""
     bus = await own.redis()
     await bus.register([SUB])
     leader = await Leader.take(bus)

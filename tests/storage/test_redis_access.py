@@ -1,4 +1,4 @@
-"""Who is let in, and by which way: TLS, ACL users, unix sockets."""
+"""Access to Redis: TLS, ACL users, unix sockets."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tls(certificates: Path, port: int) -> tuple[str, ...]:
-    """Options of a server that speaks TLS on that port, and asks for a certificate."""
+    """Options of a server that speaks TLS on that port and requires a certificate."""
     names = {"cert": "server.crt", "key": "server.key", "ca-cert": "ca.crt"}
     files = [part for name, file in names.items() for part in (f"--tls-{name}-file", str(certificates / file))]
     return ("--tls-port", str(port), "--tls-auth-clients", "yes", *files)
 
 
 class TlsServer(RedisServer):
-    """One that speaks TLS on another port besides."""
+    """A server that also speaks TLS, on another port."""
 
     def __init__(self, folder: Path, certificates: Path) -> None:
         self.tls_port = free_port()
@@ -133,7 +133,7 @@ async def test_where_nobody_listens_nothing_is_said_of_tls() -> None:
     with pytest.raises(Unavailable) as error:
         async with opened(f"redis://127.0.0.1:{free_port()}/0"):
             pass
-    assert error.value.hint == "is it up, and the way to it open?"
+    assert error.value.hint == "is it up, and can this machine reach it?"
 
 
 @pytest.mark.parametrize(("url", "message", "hint"), BROKEN)

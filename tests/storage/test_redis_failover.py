@@ -1,4 +1,4 @@
-"""What becomes of a bus when the server that has it is another."""
+"""A bus whose server is replaced by another."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
 
 
 async def capture(leader: Leader, count: int) -> None:
-    """Commit one event after the other up to that number, as a watcher does: each again until it is done."""
+    """Commit events one after the other, up to that number. Repeats each until it is done, as a watcher does."""
     async with asyncio.timeout(2 * DEADLINE):
         batch, astray = None, False
         while leader.number < count:
@@ -84,7 +84,7 @@ async def persist(settle: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def working(bus: RedisBus) -> AsyncIterator[list[str]]:
-    """The ids of what a worker was given, and settles."""
+    """The ids of the events that a worker received and settles."""
     got: list[str] = []
 
     async def work() -> None:
@@ -102,7 +102,7 @@ async def working(bus: RedisBus) -> AsyncIterator[list[str]]:
 
 
 async def all_delivered(bus: RedisBus, got: list[str], count: int) -> None:
-    """Each event, and those of an object in their order; then nothing is pending."""
+    """Every event was delivered, those of an object in order, and nothing is pending."""
 
     async def settled() -> bool:
         with suppress(Unavailable):
@@ -184,7 +184,7 @@ async def test_a_bus_that_was_emptied_is_made_again_and_what_was_pruned_stays_aw
 
 
 async def test_a_primary_that_hangs_is_a_pause(servers: RedisWithSentinel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connections stay open, so only deadlines tell; when it goes on, it is not the primary any more."""
+    """Its connections stay open, so that only deadlines end them. When it goes on, it is not the primary any more."""
     monkeypatch.setattr(client, "DEADLINE", 3.0)  # seconds, above what a blocking read waits
     async with opened(servers.url) as bus:
         await bus.register([SUB])
@@ -234,7 +234,7 @@ async def test_a_primary_of_a_cluster_that_dies_is_a_pause(cluster: RedisCluster
 
 
 async def test_a_slot_that_moves_to_another_node_is_a_pause(shared_cluster: RedisCluster) -> None:
-    """The bus must not be used at both ends: what a script does not find at the one may be at the other."""
+    """The bus must not be used on both nodes: what a script does not find on one may be on the other."""
     tag = "kubecdc:moving"
     source, target = shared_cluster.owner(tag), shared_cluster.nodes[0]
     slot = call(source, "CLUSTER", "KEYSLOT", tag)
@@ -258,7 +258,7 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(shared_cluster: Redi
                 await leader.send(batch)
         for node in (target, source, *shared_cluster.nodes):
             call(node, "CLUSTER", "SETSLOT", slot, "NODE", shared_cluster.id(target))
-        await leader.send(batch)
+        await persist(lambda: leader.send(batch))  # the connection to the old node may be closed under it
         leader.number += 1
         await capture(leader, 20)
         await all_delivered(bus, got, 20)
@@ -269,7 +269,7 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(shared_cluster: Redi
 
 @asynccontextmanager
 async def behind(kind: str, folder: Path, proxy: Proxy) -> AsyncIterator[tuple[RedisServer, str]]:
-    """A Redis that is reached through the proxy, whoever says where it is; and the URL for it."""
+    """A Redis behind the proxy in each topology, and its URL."""
     servers: RedisServer | RedisWithSentinel | RedisCluster
     match kind:
         case "server":
@@ -317,7 +317,7 @@ async def test_a_reply_that_is_lost_runs_no_script_twice_unseen(kind: str, tmp_p
 
 
 async def test_a_name_that_leads_to_another_primary_is_followed(tmp_path: Path) -> None:
-    """As behind a Service: connections stay with the old one, which is a replica now, until they are closed."""
+    """As behind a Service: connections stay with the old server, now a replica, until they are closed."""
     redis_server.require()
     servers = RedisWithSentinel(tmp_path)
     try:
@@ -345,7 +345,7 @@ async def test_a_name_that_leads_to_another_primary_is_followed(tmp_path: Path) 
 async def test_a_connection_that_hangs_is_left_once_somebody_gives_up(
     redis_harness: RedisHarness, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever renews a lead, or asks on its way to it, has less time than a command has by itself."""
+    """Renewing a lead and finding a server have shorter deadlines than a command."""
     monkeypatch.setattr(wire, "SILENCE", 0.05)
     async with Proxy(shared_redis.port) as proxy:
         settings = replace(redis_harness.settings, url=f"redis://127.0.0.1:{proxy.port}/0")
@@ -365,7 +365,7 @@ async def test_a_connection_that_hangs_is_left_once_somebody_gives_up(
 
 
 def _runs(stats: dict[str, dict[str, int]]) -> int:
-    """Scripts that ran."""
+    """The number of scripts that ran."""
     return sum(int(stats[name]["calls"]) for name in ("cmdstat_evalsha", "cmdstat_eval") if name in stats)
 
 

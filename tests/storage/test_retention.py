@@ -48,13 +48,13 @@ async def test_settled_events_go_when_they_are_old(harness: SqliteHarness) -> No
     await leader.commit(event(3), event(4))
     await ack(bus, 3)
     clock.now += 1799
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [1, 2, 3, 4]
     clock.now += 2
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [3, 4]
     clock.now += 1_000_000
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [4], "what is owed stays, however old"
 
 
@@ -62,10 +62,10 @@ async def test_settled_events_go_when_together_they_are_large(harness: SqliteHar
     bus, leader = await open_with(harness, Clock(), keep_bytes=3 * SIZE)
     await leader.commit(*(event(number) for number in range(1, 9)))
     await ack(bus, 6)
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [4, 5, 6, 7, 8]
     await ack(bus, 1)
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [5, 6, 7, 8]
 
 
@@ -74,28 +74,28 @@ async def test_an_event_stays_until_its_last_subscription_has_settled_it(harness
     await bus.register([SubscriptionSpec("second", SOURCE, SUBJECT)])
     await leader.commit(event(1), event(2))
     await ack(bus, 2)
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [1, 2]
     async with Receiver.of(bus, "second") as receiver:
         await (await receiver.next()).dead_letter("broken")
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == [2]
     (letter,) = await bus.dead_letters.page()
     assert await bus.dead_letters.letter(letter.id) == (letter, event(1).encode()), "a copy of its own"
     await bus.prune("second")
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == []
     assert await bus._reader.submit(lambda db: row(db, "SELECT settled_bytes FROM meta")) == (0,)
 
 
-async def test_a_prune_that_was_interrupted_is_finished_by_a_sweep(harness: SqliteHarness) -> None:
+async def test_a_prune_that_was_interrupted_is_finished_by_retention(harness: SqliteHarness) -> None:
     bus, leader = await open_with(harness, Clock(), keep_bytes=0)
     await leader.commit(*(event(number, f"object-{number % 3}") for number in range(20)))
     assert await bus._writer.submit(lambda db: registrations.end(db, NAME))
     assert await bus._writer.submit(lambda db: registrations.drop_backlog(db, 7))
     assert len(await kept(bus)) == 20
     assert await bus.subscriptions() == []
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await kept(bus) == []
     assert await bus._reader.submit(lambda db: row(db, "SELECT count(*) FROM subscriptions")) == (0,)
 
@@ -113,16 +113,16 @@ async def test_the_file_is_bounded_and_shrinks_after_a_flood(harness: SqliteHarn
 
     high = await flood(1600)
     assert high > 3 * SPARE_PAGES
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     low = (await bus._reader.submit(lambda db: row(db, "PRAGMA page_count")))[0]
     assert low < SPARE_PAGES * 1.2
     for _ in range(3):
         await flood(200)
-        await bus.retention.sweep()
+        await bus.retention.enforce()
     assert (await bus._reader.submit(lambda db: row(db, "PRAGMA page_count")))[0] < SPARE_PAGES * 1.2
 
 
-async def test_whoever_leads_sweeps(harness: SqliteHarness) -> None:
+async def test_the_leader_enforces_retention(harness: SqliteHarness) -> None:
     bus, leader = await open_with(harness, Clock(), keep_bytes=0)
     await leader.commit(event(1))
     await ack(bus, 1)

@@ -1,4 +1,4 @@
-"""State that workers share: its end by a clock that is moved, a server that is killed."""
+"""State that workers share: expiry by a clock that is set, a server that is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCOPE = "print/line"
 MINUTE = timedelta(minutes=1)
 
 
-async def test_what_has_expired_is_not_seen_and_leaves_the_file_with_the_next_sweep(harness: SqliteHarness) -> None:
+async def test_what_has_expired_is_not_seen_and_is_deleted_by_retention(harness: SqliteHarness) -> None:
     clock = Clock()
     bus = await harness.on(clock)
     for number in range(3):
@@ -25,7 +25,7 @@ async def test_what_has_expired_is_not_seen_and_leaves_the_file_with_the_next_sw
     assert await bus.state.get(SCOPE, "key-0") is not None
     clock.now += 0.1
     assert await bus.state.get(SCOPE, "key-0") is None
-    await bus.retention.sweep()
+    await bus.retention.enforce()
     assert await bus._reader.submit(lambda db: rows(db, "SELECT key FROM state")) == [("key-2",)]
     assert await bus.state.get(SCOPE, "key-2") is not None
 

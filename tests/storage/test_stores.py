@@ -1,4 +1,4 @@
-"""Checkpoints beside the bus: every store by itself, and under a bus that keeps its events elsewhere."""
+"""Checkpoint stores: each one alone, and with a bus that keeps its events in another system."""
 
 from __future__ import annotations
 

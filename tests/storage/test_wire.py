@@ -1,4 +1,4 @@
-"""The connections to one server: many commands on one, each with its own answer, whatever goes wrong on the way."""
+"""Connections to one server: many commands share one, and each gets its own answer, whatever fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sender:
         return b"blocked_clients:1\r\n" in await self.send("INFO", "clients")
 
     async def ids(self, *, waits: bool = False) -> set[int]:
-        """Of the connections that three commands at a time use."""
+        """The ids of the connections that three concurrent commands use."""
         return set(await asyncio.gather(*(self.send("CLIENT", "ID", waits=waits) for _ in range(3))))
 
 

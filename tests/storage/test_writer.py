@@ -1,4 +1,4 @@
-"""Group commit: what shares a transaction, and what does not share a fate."""
+"""Group commit: operations share a transaction, but not their errors."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
 from kubecdc.storage.contracts import Bus, Term
 from kubecdc.watcher.election.elector import LeaseElector
-from kubecdc.watcher.election.lease import ClusterLeases, Lease, Leases
+from kubecdc.watcher.election.lease import ClusterLeaseClient, Lease, LeaseClient
 from kubecdc.watcher.election.settings import LeaseSettings
 from tests.apiserver import LEASES, LocalSimulator, RequestFailed
 
@@ -35,8 +35,8 @@ class Booth:
     async def candidate(self, holder: str, **more: Any) -> AsyncIterator[LeaseElector]:
         async with Cluster(str(self.kubeconfig)) as cluster:
             settings = more.pop("settings", QUICK)
-            leases = ClusterLeases(cluster, settings.namespace, settings.name)
-            yield LeaseElector(leases, self.bus.checkpoints, settings, holder=holder, **more)
+            client = ClusterLeaseClient(cluster, settings.namespace, settings.name)
+            yield LeaseElector(client, self.bus.checkpoints, settings, holder=holder, **more)
 
     async def lease(self) -> dict[str, Any]:
         return await self.api.get(*LEASES, "default", "kubecdc")
@@ -67,9 +67,9 @@ async def put(booth: Booth, holder: str, *, duration: int, stamp: str, transitio
 
 
 class Cut:
-    """`watcher.leases.Leases` that can be cut off: ``fault`` is how, "" for not."""
+    """`watcher.election.lease.LeaseClient` that can be cut off: ``fault`` is how, "" for not."""
 
-    def __init__(self, inner: Leases) -> None:
+    def __init__(self, inner: LeaseClient) -> None:
         self.inner = inner
         self.fault: Cutting = ""
 

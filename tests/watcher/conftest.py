@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kubecdc.backoff import Backoff
-from kubecdc.watcher import pipeline
+from kubecdc.watcher import recovery
 from kubecdc.watcher.capture import checkpoint_writer, relist
 from tests.apiserver import LocalSimulator, simulator
 from tests.watcher.rig import Rig, rig
@@ -27,7 +27,7 @@ async def bench(api: LocalSimulator, tmp_path: Path) -> AsyncIterator[Rig]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits, and pages of two objects, so that a list is many commits."""
-    monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(relist, "PAGE_OBJECTS", (2, 2))
     monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)

@@ -25,12 +25,12 @@ from kubecdc.storage.contracts import Bus, CheckpointStore, Publisher, Term, Tra
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher
 from kubecdc.storage.testing.fault_injection import Crash
-from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.relist import EXPIRED, relist
-from kubecdc.watcher.ongoing_problems import Notices
 from kubecdc.watcher.pipeline import Watch
-from tests.storage.shelf import Hands, Shelf, settled
+from kubecdc.watcher.session import Session
+from tests.storage.fake_config_map import FakeClock, FakeConfigMaps, settled
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
 
 BATCH = 2  # changes a commit
@@ -41,7 +41,7 @@ WORKFLOWS = Resource("argoproj.io", "v1alpha1", "workflows")
 class Fuse:
     """Burns down with each place passed; then nothing of this process goes on. ``blown`` is when that was."""
 
-    def __init__(self, hands: Hands, places: int = 1 << 30) -> None:
+    def __init__(self, hands: FakeClock, places: int = 1 << 30) -> None:
         self._hands = hands
         self._left = places
         self.blown: float | None = None
@@ -116,7 +116,7 @@ class World:
 class Queue:
     """A plain `Publisher` that may die with a part of it done. ``told`` is every event and when it came."""
 
-    hands: Hands
+    hands: FakeClock
     told: list[tuple[Event, float]] = field(default_factory=list)
     step: Callable[[], None] = lambda: None
 
@@ -155,8 +155,8 @@ class Mortal:
 
     def __init__(self, window: float, commits: Commits = SplitPublisher) -> None:
         self.world = World()
-        self.hands = Hands()
-        self.shelf = Shelf()
+        self.hands = FakeClock()
+        self.shelf = FakeConfigMaps()
         self.queue = Queue(self.hands)
         self.settings = ConfigMapSettings(window=timedelta(seconds=window))
         self.commits = commits
@@ -174,33 +174,34 @@ class Mortal:
             bus = cast(Bus, SimpleNamespace(checkpoints=store, publisher=self.commits(self.queue, store)))
             manifest = event_source(filter={"fields": [{"key": "spec.shown", "value": "true"}]}).spec.resource[NAME]
             entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
-            watch = Watch(entry, cast(Any, self.world), bus, term, cast(Any, None), Notices())
-            journal: Journal | None = None
+            session = Session(cast(Any, None), bus, term)
+            watch = Watch(session, entry, cast(Any, self.world))
+            writer: CheckpointWriter | None = None
 
             async def capture() -> None:
-                nonlocal journal
+                nonlocal writer
                 if fuse.blown is not None:
                     raise Crash
-                if journal is None:
-                    journal = await Journal.open(entry, bus, term, watch.notices, cluster="c")
-                reason = journal.state.listing
-                if not reason and int(journal.state.position) < self.world.forgotten:
+                if writer is None:
+                    writer = await CheckpointWriter.open(session, entry, cluster="c")
+                reason = writer.state.listing
+                if not reason and int(writer.state.position) < self.world.forgotten:
                     reason = EXPIRED
                 if reason:
-                    await relist(journal, cast(Any, self.world), reason, watch.notices)
-                changes = self.world.since(journal.state.position)
+                    await relist(writer, cast(Any, self.world), reason)
+                changes = self.world.since(writer.state.position)
                 for start in range(0, len(changes), BATCH):
-                    await journal.make(await watch.capture(journal, changes[start : start + BATCH]))
+                    await writer.commit_prepared(await watch.batcher.prepare(writer, changes[start : start + BATCH]))
 
             try:
                 yield Life(capture, store.flush)
             finally:
                 fuse.end()  # what is not written by now is lost
-                if store._copy._timer:
-                    store._copy._timer.cancel()
+                if store._sync._timer:
+                    store._sync._timer.cancel()
                     with suppress(BaseException):
-                        await store._copy._timer
-                store._copy._waits = None
+                        await store._sync._timer
+                store._sync._pending_since = None
 
     async def live(self, script: Sequence[str], places: Sequence[int]) -> list[float]:
         """Go through the script and die after each number of places; whoever comes next goes on.

@@ -11,8 +11,8 @@ import pytest
 from kubecdc.backoff import Backoff
 from kubecdc.cluster import list_watch
 from kubecdc.cluster.changes import Page
-from kubecdc.cluster.list_watch import Api
-from kubecdc.watcher import pipeline
+from kubecdc.cluster.list_watch import ListWatch
+from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
 from kubecdc.watcher.capture import relist
 from tests.apiserver import WORKFLOWS, WatchRules, simulator
@@ -22,7 +22,7 @@ from tests.watcher.rig import KEY, Rig, event_source, rig, told
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditor, "SOON_SECONDS", 0.0)
-    monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(relist, "PAGE_OBJECTS", (2, 2))
 
 
@@ -93,10 +93,10 @@ async def test_an_object_deleted_while_the_audit_lists_is_not_raised_from_the_de
     bench: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stopped_with(bench, "a", "b", "c")
-    real = Api.page
+    real = ListWatch.page
     done: list[str] = []
 
-    async def page(self: Api, limit: int, after: str = "") -> Page:
+    async def page(self: ListWatch, limit: int, after: str = "") -> Page:
         if limit > 1 and not done:
             # Between the reading of the inventory and the list: in the list, not in the inventory.
             await bench.create("aa")
@@ -108,7 +108,7 @@ async def test_an_object_deleted_while_the_audit_lists_is_not_raised_from_the_de
             return found
         return await real(self, limit, after)
 
-    monkeypatch.setattr(Api, "page", page)
+    monkeypatch.setattr(ListWatch, "page", page)
     await bench.start()
 
     async def listed() -> bool:
@@ -127,10 +127,10 @@ async def test_an_object_that_left_the_selector_meanwhile_is_no_difference(
     await bench.start(source)
     await bench.events({"k": "x"})
     await bench.kill()
-    real = Api.page
+    real = ListWatch.page
     done: list[str] = []
 
-    async def page(self: Api, limit: int, after: str = "") -> Page:
+    async def page(self: ListWatch, limit: int, after: str = "") -> Page:
         found = await real(self, limit, after)
         if limit > 1 and not done:
             await bench.create("b", labels={"k": "x"})
@@ -139,7 +139,7 @@ async def test_an_object_that_left_the_selector_meanwhile_is_no_difference(
             done.append("listed")
         return found
 
-    monkeypatch.setattr(Api, "page", page)
+    monkeypatch.setattr(ListWatch, "page", page)
     await bench.start(source)
 
     async def listed() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kubecdc.storage.contracts import SubscriptionSpec
 from tests.apiserver import WORKFLOWS, LocalSimulator, WatchRules, objects, simulator
@@ -22,6 +23,7 @@ async def test_what_exists_is_added_then_every_change_follows_in_order(bench: Ri
 
 
 async def test_an_event_is_a_cloudevent_with_the_object_as_the_server_sent_it(bench: Rig) -> None:
+    await bench.api.make_namespaces("prod")
     await bench.start(event_source(metadata={"team": "ml"}))
     made = await bench.create("a", namespace="prod", labels={"x": "y"})
     (event,) = await bench.events()
@@ -102,6 +104,7 @@ async def test_initial_list_skip_announces_changes_only(bench: Rig) -> None:
 
 
 async def test_one_namespace_or_several_each_with_a_checkpoint_of_its_own(bench: Rig) -> None:
+    await bench.api.make_namespaces("a", "b", "c")
     for namespace in ("a", "b", "c"):
         await bench.create(f"in-{namespace}", namespace=namespace)
     await bench.start(event_source(namespaces=["a", "b"]))
@@ -285,12 +288,14 @@ async def test_an_object_above_what_the_bus_carries_goes_with_metadata_only(benc
         def capabilities(self) -> object:
             return replace(self._bus.capabilities, max_event_bytes=2000)  # type: ignore[attr-defined]
 
+    counted = REGISTRY.get_sample_value("kubecdc_truncated_events_total", {"watch": KEY}) or 0.0
     bench.wrap = Small  # type: ignore[assignment]
     await bench.start()
     made = await bench.create("big", text="x" * 5000)
     await bench.create("small")
     big, small = await bench.events()
     assert (big.truncated, small.truncated) == (True, False)
+    assert REGISTRY.get_sample_value("kubecdc_truncated_events_total", {"watch": KEY}) == counted + 1
     assert data(big)["body"]["metadata"]["uid"] == made["metadata"]["uid"]
     assert "spec" not in data(big)["body"]
 

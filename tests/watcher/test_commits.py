@@ -81,6 +81,7 @@ async def test_killed_in_the_middle_of_a_repair_with_objects_deleted_before_the_
 async def test_killed_on_the_way_to_another_namespace_still_tells_deselected_from_deleted(
     bench: Rig, commits: int
 ) -> None:
+    await bench.api.make_namespaces("one", "two")
     for name in "abc":
         await bench.create(name, namespace="one")
     await bench.start(event_source(namespace="one"))

@@ -149,9 +149,9 @@ async def test_pages_that_outlive_the_history_make_the_list_start_anew(
 ) -> None:
     for name in "abcdefg":
         await bench.create(name)
-    real, calls = watcher_api.Api.page, 0
+    real, calls = watcher_api.ListWatch.page, 0
 
-    async def page(self: watcher_api.Api, limit: int, after: str = "") -> object:
+    async def page(self: watcher_api.ListWatch, limit: int, after: str = "") -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
@@ -160,7 +160,7 @@ async def test_pages_that_outlive_the_history_make_the_list_start_anew(
             await bench.api.expire_history()
         return await real(self, limit, after)
 
-    monkeypatch.setattr(watcher_api.Api, "page", page)
+    monkeypatch.setattr(watcher_api.ListWatch, "page", page)
     await bench.start()
     events = await bench.events()
     await believed(bench, events)

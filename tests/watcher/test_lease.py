@@ -18,7 +18,7 @@ from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Checkpoint, CheckpointStore, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import watcher
-from kubecdc.watcher.election.clock import SystemClock
+from kubecdc.watcher.election.clock import SystemClock, Timing
 from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import EPOCH
 from kubecdc.watcher.election.settings import LeaseSettings
@@ -106,7 +106,9 @@ async def test_a_time_of_day_that_jumps_has_no_effect(booth: Booth) -> None:
             return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=Jumping.days)
 
     async with AsyncExitStack() as stack:
-        one, other = [await stack.enter_async_context(booth.candidate(h, clock=Jumping())) for h in ("one", "other")]
+        one, other = [
+            await stack.enter_async_context(booth.candidate(h, timing=Timing(Jumping()))) for h in ("one", "other")
+        ]
         await stack.enter_async_context(one.lead())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(3), other.lead():
@@ -129,7 +131,7 @@ async def test_the_work_is_cancelled_inside_the_trust_window_and_another_leads_o
             cancelled.append(time.monotonic())
 
     async with booth.candidate("one") as one, booth.candidate("other") as other:
-        wire = one._leases = Cut(one._leases)
+        wire = one._lease.client = Cut(one._lease.client)
 
         async def follow() -> None:
             async with other.lead():
@@ -193,7 +195,7 @@ async def test_who_is_cancelled_while_leading_releases_the_lease(booth: Booth) -
 
 async def test_who_is_cancelled_before_it_hears_that_it_leads_releases_the_lease(booth: Booth) -> None:
     async with booth.candidate("one") as one:
-        wire = one._leases = Cut(one._leases)
+        wire = one._lease.client = Cut(one._lease.client)
         wire.fault = "loses replies to writes"
         waiting = asyncio.create_task(one.lead().__aenter__())
 
@@ -211,7 +213,7 @@ async def test_who_is_cancelled_before_it_hears_that_it_leads_releases_the_lease
 
 async def test_who_lost_the_lead_and_goes_while_it_stands_by_releases_the_lease(booth: Booth) -> None:
     async with booth.candidate("one") as one:
-        wire = one._leases = Cut(one._leases)
+        wire = one._lease.client = Cut(one._lease.client)
         with pytest.raises(LeadershipLost, match="could not be renewed"):
             async with one.lead():
                 wire.fault = "fails"
@@ -239,7 +241,7 @@ async def test_a_lease_that_somebody_annotates_is_renewed_over_what_they_wrote(b
 
 async def test_a_renewal_whose_reply_was_lost_does_not_end_the_lead(booth: Booth) -> None:
     async with booth.candidate("one") as one:
-        wire = one._leases = Cut(one._leases)
+        wire = one._lease.client = Cut(one._lease.client)
         async with one.lead():
             wire.fault = "loses replies to writes"
             await asyncio.sleep(0.5)
@@ -250,7 +252,7 @@ async def test_a_renewal_whose_reply_was_lost_does_not_end_the_lead(booth: Booth
 
 async def test_a_take_whose_reply_was_lost_is_found_to_be_ours(booth: Booth) -> None:
     async with booth.candidate("one") as one:
-        wire = one._leases = Cut(one._leases)
+        wire = one._lease.client = Cut(one._lease.client)
         wire.fault = "loses replies to writes"
         waiting = asyncio.create_task(one.lead().__aenter__())
         await asyncio.sleep(0.5)
@@ -381,7 +383,7 @@ async def test_a_right_that_lacks_is_one_line_with_the_commands_that_grant_it(tm
                     pass
     (line,) = logs
     assert line["event"].startswith("forbidden (403)")
-    assert "--verb=get,create,update --resource=leases.coordination.k8s.io" in line["fix"]
+    assert "--verb=get,create,update --resource=leases.coordination.k8s.io" in line["hint"]
 
 
 async def test_a_namespace_that_is_not_there_is_named(booth: Booth) -> None:
@@ -392,13 +394,13 @@ async def test_a_namespace_that_is_not_there_is_named(booth: Booth) -> None:
                 pass
     (line,) = logs
     assert line["event"] == "the Lease default/kubecdc cannot be written (404)"
-    assert "--lease-namespace" in line["fix"]
+    assert "--lease-namespace" in line["hint"]
 
 
 async def test_the_watcher_stands_by_when_the_lead_is_lost_and_loses_no_change(booth: Booth, bench: Rig) -> None:
     await booth.bus.register([SPEC])
     async with booth.candidate("one", inner=booth.bus.elector) as one, Cluster(str(bench.kubeconfig)) as cluster:
-        wire = one._leases = Cut(one._leases)
+        wire = one._lease.client = Cut(one._lease.client)
         bench.task = asyncio.create_task(watcher.run(booth.bus, [event_source()], cluster, one))
         await bench.create("a")
         assert told(await bench.events()) == ["ADD a"]

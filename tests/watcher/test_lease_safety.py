@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kubecdc.storage.contracts import Checkpoint, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.watcher.election.clock import Timing
 from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import Lease
 from kubecdc.watcher.election.settings import LeaseSettings
@@ -157,7 +158,7 @@ async def election(world: World, weather: Weather) -> Trial:
         wire = Wire(server, machine, rng, weather.slowness)
         world.call_at(calm, setattr, wire, "slowness", 0.0)
         store = cast(Any, trial.store)
-        elector = LeaseElector(wire, store, SETTINGS, holder=f"candidate-{n}", clock=machine, rng=rng)
+        elector = LeaseElector(wire, store, SETTINGS, holder=f"candidate-{n}", timing=Timing(machine, rng))
         trial.candidates.append(Candidate(elector, machine, rng))
     for moment in weather.deleted:
         world.call_at(moment, trial.delete, server)
@@ -216,7 +217,7 @@ def test_the_trust_counts_from_when_the_renewal_was_sent() -> None:
     async def scenario(world: World) -> None:
         machine, store = Machine(world), Store()
         wire = Slow(Server(), machine)
-        elector = LeaseElector(wire, cast(Any, store), SETTINGS, holder="one", clock=machine)
+        elector = LeaseElector(wire, cast(Any, store), SETTINGS, holder="one", timing=Timing(machine))
         wire.there, wire.back = 0.5, 3.5
         for wait in (0.0, 7.0):  # the trust of the take itself, and of the renewal whose reply came a second ago
             with pytest.raises(LeadershipLost, match=r"the Lease default/kubecdc could not be renewed for 10 s"):
@@ -236,7 +237,9 @@ def test_a_candidate_that_has_seen_the_holder_waits_when_the_lease_is_deleted() 
         server, store = Server(), Store()
         one, other = (Machine(world, parted=[]) for _ in range(2))
         electors = [
-            LeaseElector(Wire(server, m, random.Random(n), 0.0), cast(Any, store), SETTINGS, holder=str(n), clock=m)
+            LeaseElector(
+                Wire(server, m, random.Random(n), 0.0), cast(Any, store), SETTINGS, holder=str(n), timing=Timing(m)
+            )
             for n, m in enumerate((one, other))
         ]
         began: list[float] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,9 +13,10 @@ from kubecdc.backoff import Backoff
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
-from kubecdc.watcher import ending, namespaces, pipeline
-from kubecdc.watcher.capture import checkpoint_writer, relist
-from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher import recovery
+from kubecdc.watcher.capture import checkpoint_writer, relist, stream
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.namespaces import ending, selected, watches
 from kubecdc.watcher.pipeline import Watch
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator
 from tests.apiserver.watch import WatchRules
@@ -33,11 +35,9 @@ async def api() -> AsyncIterator[LocalSimulator]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(namespaces, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(ending, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(namespaces, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
 
 
@@ -111,7 +111,6 @@ async def test_a_namespace_that_is_deleted_ends_its_objects(bench: Rig) -> None:
     await bench.start(PROD)
     await keys(bench, f"{KEY}/one", f"{KEY}/two")
     await bench.events(namespace="two")
-    await bench.delete("a", namespace="one")
     await bench.api.delete(*NAMESPACES, "", "one")
     await keys(bench, f"{KEY}/two")
     (event,) = await bench.events(namespace="two")
@@ -131,6 +130,7 @@ async def test_a_namespace_that_is_deleted_ends_its_objects(bench: Rig) -> None:
 async def test_a_manifest_that_names_other_namespaces_ends_what_is_left(
     bench: Rig, before: dict[str, Any], after: dict[str, Any], expected: list[str]
 ) -> None:
+    await bench.api.make_namespaces("one", "two")
     for name in ("one", "two"):
         await bench.create(f"in-{name}", namespace=name)
     await bench.start(event_source(**before))
@@ -208,10 +208,10 @@ class Held:
         self._end = ending.end
         monkeypatch.setattr(ending, "end", self._held)
 
-    async def _held(self, watch: Watch, journal: Journal) -> None:
+    async def _held(self, watch: Watch, writer: CheckpointWriter) -> None:
         self.begun.append(watch.entry.key)
         await self.may.wait()
-        await self._end(watch, journal)
+        await self._end(watch, writer)
 
     async def begins(self, bench: Rig, count: int = 1) -> None:
         async def begun() -> bool:
@@ -410,7 +410,7 @@ async def test_a_namespace_that_is_selected_again_while_it_is_left_begins_after_
 
 
 async def test_many_namespaces_that_are_left_delay_no_new_one(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "ENDS", 4)
+    monkeypatch.setattr(watches, "ENDS", 4)
     held = Held(monkeypatch)
     names = [f"old-{n}" for n in range(6)]
     for name in names:
@@ -441,7 +441,7 @@ async def test_many_namespaces_that_are_left_delay_no_new_one(bench: Rig, monkey
 async def test_killed_while_a_namespace_is_read_to_its_end_nothing_is_lost_or_told_twice(
     bench: Rig, monkeypatch: pytest.MonkeyPatch, commits: int, fault: Any
 ) -> None:
-    monkeypatch.setattr(pipeline, "BATCH", 1)
+    monkeypatch.setattr(stream, "BATCH", 1)
     await left_with_changes(bench)
     # Three changes, the bookmark, the mark, one end; and whatever the other namespace commits.
     bench.wrap = lambda bus: FaultyBus(bus, commits=Script([*[None] * commits, fault]))
@@ -463,7 +463,7 @@ async def test_the_lead_that_is_lost_while_namespaces_are_left_ends_all_of_it(
     await bench.start(PROD)
     await held.begins(bench)
     await bench.kill()
-    assert [t for t in asyncio.all_tasks() if "leave" in repr(t.get_coro())] == []
+    assert [t for t in asyncio.all_tasks() if re.search("leave|Limit", repr(t.get_coro()))] == []
     held.may.set()
     await bench.start(PROD)
     await keys(bench, f"{KEY}/two")

@@ -14,10 +14,11 @@ from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.objects import Meta
 from kubecdc.storage.contracts import Term
 from kubecdc.storage.contracts.errors import LeadershipLost
-from kubecdc.watcher.capture.checkpoint_writer import Journal
-from kubecdc.watcher.capture.entry import Entry
-from kubecdc.watcher.ongoing_problems import Notices
-from kubecdc.watcher.pipeline import Watch, evenly
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.entry import Entry, Origin
+from kubecdc.watcher.capture.stream import even_chunks
+from kubecdc.watcher.pipeline import Watch
+from kubecdc.watcher.session import Session
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
 
 
@@ -30,7 +31,7 @@ class Stream:
         self.changes = changes
         self.read = 0
 
-    async def watch(self, position: str) -> AsyncGenerator[list[Change]]:
+    async def watch(self, position: str, seconds: object) -> AsyncGenerator[list[Change]]:
         yield []
         for number in range(1, self.changes + 1):
             self.read = number
@@ -40,15 +41,20 @@ class Stream:
 
 
 class Commits:
-    """A journal's commits, each as long as the test likes."""
+    """A writer's commits, each as long as the test likes."""
 
     def __init__(self, under_way: int = 1) -> None:
         self.under_way = under_way
+        self.entry = an_entry()
+        self.session = SimpleNamespace(problems=None)
         self.state = SimpleNamespace(position="0", started="2026-01-01T00:00:00Z", timeline=0)
         self.begun: list[str] = []
         self.done: list[str] = []
         self.may = asyncio.Semaphore(0)
         self.error: Exception | None = None
+
+    def origin(self) -> Origin:
+        return Origin(epoch=1, timeline=0, time="2026-01-01T00:00:00Z")
 
     async def bodies(self, uids: list[str]) -> dict[str, bytes]:
         return {}
@@ -56,7 +62,7 @@ class Commits:
     def prepare(self, events: object, *, position: str, **_: object) -> str:
         return position
 
-    async def make(self, position: str) -> None:
+    async def commit_prepared(self, position: str) -> None:
         self.begun.append(position)
         await self.may.acquire()
         if self.error:
@@ -64,10 +70,14 @@ class Commits:
         self.done.append(position)
 
 
-def watch_of(stream: Stream) -> Watch:
+def an_entry() -> Entry:
     manifest = event_source().spec.resource[NAME]
-    entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
-    return Watch(entry, cast(Any, stream), cast(Any, None), Term(1, "test"), cast(Any, None), Notices())
+    return Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
+
+
+def watch_of(stream: Stream) -> Watch:
+    session = Session(cast(Any, None), cast(Any, None), Term(1, "test"))
+    return Watch(session, an_entry(), cast(Any, stream))
 
 
 async def quiet(stream: Stream) -> None:
@@ -84,7 +94,7 @@ async def test_a_commit_that_takes_long_lets_little_be_read_and_what_was_read_is
     under_way: int,
 ) -> None:
     stream, commits = Stream(50), Commits(under_way)
-    following = asyncio.create_task(watch_of(stream).follow(cast(Journal, commits)))
+    following = asyncio.create_task(watch_of(stream).follow(cast(CheckpointWriter, commits)))
     await quiet(stream)
     assert commits.begun == ["1", "2"][:under_way] and stream.read <= under_way + 2
     for _ in range(50):
@@ -97,7 +107,7 @@ async def test_a_commit_that_takes_long_lets_little_be_read_and_what_was_read_is
 @pytest.mark.parametrize(("lines", "commits"), [(0, []), (1, [1]), (100, [100]), (101, [51, 50]), (250, [84, 84, 82])])
 def test_what_came_together_is_cut_evenly(lines: int, commits: list[int]) -> None:
     changes = [Change("ADDED", Meta(), b"%d" % number) for number in range(lines)]
-    pieces = list(evenly(changes, 100))
+    pieces = list(even_chunks(changes, 100))
     assert [len(piece) for piece in pieces] == commits
     assert [change for piece in pieces for change in piece] == changes
 
@@ -107,5 +117,5 @@ async def test_a_leader_that_is_fenced_ends_the_watch_at_once() -> None:
     commits.error = LeadershipLost("fenced")
     commits.may.release()
     with pytest.raises(LeadershipLost):
-        await watch_of(stream).follow(cast(Journal, commits))
+        await watch_of(stream).follow(cast(CheckpointWriter, commits))
     assert commits.done == []

@@ -9,7 +9,7 @@ import pytest
 
 from kubecdc.backoff import Backoff
 from kubecdc.cluster.connection import Cluster
-from kubecdc.watcher import pipeline
+from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
 from kubecdc.watcher.capture.relist import BACKWARDS, DIFFERS
 from tests.apiserver import WatchRules, simulator
@@ -19,7 +19,7 @@ from tests.watcher.rig import KEY, Rig, event_source, rig, told
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditor, "SOON_SECONDS", 0.0)
-    monkeypatch.setattr(pipeline, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
 
 
 @pytest.fixture

@@ -6,20 +6,22 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from kubecdc.backoff import Backoff
+from kubecdc.concurrency import run_until_first
 from kubecdc.storage.contracts import Bus, SubscriptionSpec, Term
 from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.testing import fault_injection
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Receiver, event, pending, until
-from kubecdc.watcher import pipeline
-from kubecdc.watcher.capture import checkpoint_writer as journals
-from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture import checkpoint_writer
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
-from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.capture.stream import Commits, commit_all
+from kubecdc.watcher.session import Session
 from tests.storage.redis_server import RedisServer
 from tests.watcher.rig import KEY, NAME, event_source
 
@@ -30,7 +32,7 @@ COMMITS = 12
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "BLOCKED", Backoff(duration=0.001, cap=0.001))
+    monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(duration=0.001, cap=0.001))
 
 
 @pytest.fixture
@@ -46,15 +48,15 @@ async def bus(settings: RedisSettings) -> AsyncIterator[Bus]:
     await bus.close()
 
 
-async def opened(bus: Bus) -> Journal:
+async def opened(bus: Bus) -> CheckpointWriter:
     entry = Entry(SOURCE, NAME, event_source().spec.resource[NAME], namespace="", key=KEY, max_event_bytes=1 << 20)
-    return await Journal.open(entry, bus, TERM, Notices(), cluster="c")
+    return await CheckpointWriter.open(Session(cast(Any, None), bus, TERM), entry, cluster="c")
 
 
-async def ready(journal: Journal, numbers: Iterable[int], commits: pipeline.Commits) -> None:
+async def ready(writer: CheckpointWriter, numbers: Iterable[int], commits: Commits) -> None:
     """Prepare a commit of one event each, and wait until all are made."""
     for number in numbers:
-        await commits.put(journal.prepare([event(number)], position=str(number)))
+        await commits.put(writer.prepare([event(number)], position=str(number)))
     await commits.join()
 
 
@@ -63,15 +65,15 @@ async def capture(bus: Bus, last: int) -> int:
     begun = 0
     while True:
         begun += 1
-        journal = await opened(bus)
-        numbers = range(int(journal.state.position or 0) + 1, last + 1)
-        commits: pipeline.Commits = asyncio.Queue(maxsize=1)
-        makers = [pipeline.make(journal, commits) for _ in range(journal.under_way)]
+        writer = await opened(bus)
+        numbers = range(int(writer.state.position or 0) + 1, last + 1)
+        commits: Commits = asyncio.Queue(maxsize=1)
+        makers = [commit_all(writer, commits) for _ in range(writer.under_way)]
         try:
-            await pipeline.first_of(ready(journal, numbers, commits), *makers)
+            await run_until_first(ready(writer, numbers, commits), *makers)
         except CommitMismatch:
             continue
-        assert (journal.number, journal.state.position) == ((await opened(bus)).number, str(last))
+        assert (writer.number, writer.state.position) == ((await opened(bus)).number, str(last))
         return begun
 
 
@@ -117,13 +119,13 @@ async def test_one_that_is_repeated_after_the_next_was_made_is_found_in_the_chec
 
 async def test_one_that_somebody_else_forestalled_takes_the_next_with_it(bus: Bus) -> None:
     """Both were sent when the number that the second follows became somebody else's."""
-    journal = await opened(bus)
-    await journal.commit([event(1)], position="1", listing="")
-    first, second = journal.prepare([event(2)], position="2"), journal.prepare([event(3)], position="3")
+    writer = await opened(bus)
+    await writer.commit([event(1)], position="1", listing="")
+    first, second = writer.prepare([event(2)], position="2"), writer.prepare([event(3)], position="3")
     other = await opened(bus)
     await other.commit(position="0")  # `kubecdc checkpoint set`, say
     with pytest.raises(CommitMismatch):
-        await asyncio.gather(journal.make(first), journal.make(second))
+        await asyncio.gather(writer.commit_prepared(first), writer.commit_prepared(second))
     again = await opened(bus)
     assert (again.number, again.state.position) == (other.number, "0")
     assert await pending(bus, BILLING) == 1

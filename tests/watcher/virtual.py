@@ -58,7 +58,7 @@ def run(scenario: Callable[[World], Coroutine[Any, Any, T]]) -> T:
 
 @dataclass
 class Machine:
-    """A `watcher.clock.Clock`. While it is paused time passes and nothing runs, as after SIGSTOP."""
+    """A `watcher.election.clock.Clock`. While it is paused time passes and nothing runs, as after SIGSTOP."""
 
     world: World
     rate: float = 1.0  # seconds of its clock in a second of the world
@@ -145,8 +145,10 @@ def _read(document: dict[str, Any]) -> Lease:
 
 
 class Wire:
-    """`watcher.leases.Leases` of one machine, over a network that takes its time. What was sent may arrive long after
-    the sender has given up."""
+    """`watcher.election.lease.LeaseClient` of one machine, over a network that takes its time.
+
+    What was sent may arrive long after the sender has given up.
+    """
 
     def __init__(self, server: Server, machine: Machine, rng: random.Random, slowness: float) -> None:
         self._server = server

@@ -10,8 +10,8 @@ from typing import Any
 
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.workers.outcome import Outcome
-from kubecdc.workers.route import Route
-from kubecdc.workers.triggers.registry import Context, build
+from kubecdc.workers.route import Route, build
+from kubecdc.workers.triggers.contract import Context
 from tests.workers.support import event, http_trigger, sensor
 
 

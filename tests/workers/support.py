@@ -21,7 +21,7 @@ from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
-from kubecdc.workers.triggers.log.lines import Render
+from kubecdc.workers.triggers.contract import Render
 
 DATA = {
     "type": "ADD",
@@ -90,7 +90,7 @@ def settings(**given: Any) -> Settings:
     )
 
 
-Behaviour = Callable[[TriggerRequest], Awaitable[Outcome]]
+Behaviour = Callable[[TriggerRequest[Any]], Awaitable[Outcome]]
 
 
 @dataclass
@@ -98,11 +98,14 @@ class FakeTrigger:
     """Does what it is told, and remembers what it was asked."""
 
     behaviour: Behaviour | None = None
-    requests: list[TriggerRequest] = field(default_factory=list)
-    finished: list[TriggerRequest] = field(default_factory=list)
+    requests: list[TriggerRequest[Any]] = field(default_factory=list)
+    finished: list[TriggerRequest[Any]] = field(default_factory=list)
     closed: bool = False
 
-    async def execute(self, request: TriggerRequest) -> Outcome:
+    def prepare(self, request: TriggerRequest[Any]) -> TriggerRequest[Any]:
+        return request
+
+    async def execute(self, request: TriggerRequest[Any]) -> Outcome:
         self.requests.append(request)
         outcome = await self.behaviour(request) if self.behaviour else Success()
         self.finished.append(request)

@@ -65,7 +65,7 @@ class Processes:
         lines: list[Mapping[str, object]] = []
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(bus, [made], Redelivery(), stop=stop, log_event=into(lines)))
+            group.create_task(worker.run(bus, [made], Redelivery(), stop=stop, render=into(lines)))
             try:
                 yield
             finally:

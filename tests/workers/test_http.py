@@ -15,9 +15,10 @@ from aiohttp import web
 
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.route import build
+from kubecdc.workers.triggers.contract import Context
 from kubecdc.workers.triggers.http.answer import judge, retry_after
 from kubecdc.workers.triggers.http.trigger import ANSWER_BYTES, HttpTrigger
-from kubecdc.workers.triggers.registry import Context, build
 from tests.workers.peer import saying, serving
 from tests.workers.support import event, http_trigger, route, sensor
 

@@ -13,8 +13,9 @@ import pytest
 
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import Failure, Retry, Success
+from kubecdc.workers.triggers.contract import json_line
 from kubecdc.workers.triggers.log import lines
-from kubecdc.workers.triggers.log.trigger import LogTrigger, json_line
+from kubecdc.workers.triggers.log.trigger import LogTrigger
 from tests.workers.support import DATA, event, into, log_trigger, route
 
 

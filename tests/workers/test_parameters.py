@@ -16,6 +16,8 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter
 from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, payload, resolve
+from kubecdc.workers.triggers.http.request import HttpRequest
+from kubecdc.workers.triggers.http.trigger import HttpTrigger
 from tests.workers.support import DATA, FakeTrigger, event, http_trigger, log_trigger, route
 
 
@@ -175,50 +177,54 @@ def test_data_is_parsed_once_and_only_if_asked(monkeypatch: pytest.MonkeyPatch) 
         return json.loads(bytes(data))
 
     monkeypatch.setattr("kubecdc.workers.sensor.parameters.msgspec.json.decode", decode)
-    ready = route(FakeTrigger(), http_trigger("http://x", {"payload": [parameter("a", contextKey="id")]}))
+    ready = route(HttpTrigger(), http_trigger("http://x", {"payload": [parameter("a", contextKey="id")]}))
     ready.request(event())
     assert decoded == []
     entries = [parameter("a", dataKey="type"), parameter("b", dataKey="body.n")]
     ready = route(
-        FakeTrigger(),
+        HttpTrigger(),
         http_trigger("http://x", {"payload": entries, "parameters": [parameter("url", value="http://y")]}),
     )
     ready.request(event())
     assert len(decoded) == 1
 
 
-def request(manifest: Mapping[str, Any]) -> TriggerRequest:
-    return route(FakeTrigger(), manifest).request(event())
+def request(manifest: Mapping[str, Any]) -> TriggerRequest[Any]:
+    made: TriggerRequest[Any] = route(FakeTrigger(), manifest).request(event())
+    return made
+
+
+def prepared(manifest: Mapping[str, Any]) -> HttpRequest:
+    made: HttpRequest = route(HttpTrigger(), manifest).request(event())
+    return made
 
 
 def test_parameters_of_the_trigger_rewrite_the_template_and_those_of_the_type_come_after() -> None:
-    made = request(
+    made = prepared(
         http_trigger(
             "http://x",
             {"parameters": [parameter("url", "append", value="/b")]},
             parameters=[parameter("http.url", "append", value="/a"), parameter("http.headers.X", dataKey="type")],
         )
     )
-    http = made.template.http
-    assert http is not None
+    http = made.config
     assert (http.url, http.headers) == ("http://x/a/b", {"X": "ADD"})
 
 
 def test_parameters_of_the_trigger_may_rewrite_the_parameters_of_the_type() -> None:
-    made = request(
+    made = prepared(
         http_trigger(
             "http://x",
             {"parameters": [parameter("url", value="?")]},
             parameters=[parameter("http.parameters.0.src.value", value="http://y")],
         )
     )
-    assert made.template.http is not None
-    assert made.template.http.url == "http://y"
+    assert made.config.url == "http://y"
 
 
 def test_names_stay_those_of_the_manifest() -> None:
     made = request(log_trigger(parameters=[parameter("name", value="other")]))
-    assert (made.trigger, made.template.name) == ("t", "other")
+    assert made.trigger == "t"
 
 
 @pytest.mark.parametrize(
@@ -241,5 +247,4 @@ def test_a_template_that_parameters_make_invalid_is_an_error(made: Mapping[str, 
 
 def test_raw_data_may_set_a_number() -> None:
     made = request(http_trigger("http://x", parameters=[parameter("http.timeout", dataKey="body.n", useRawData=True)]))
-    assert made.template.http is not None
-    assert made.template.http.timeout == 100
+    assert made.config.timeout == 100

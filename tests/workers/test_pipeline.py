@@ -63,20 +63,20 @@ async def consuming(
 def answering(*outcomes: Outcome) -> Behaviour:
     left = list(outcomes)
 
-    async def behaviour(request: TriggerRequest) -> Outcome:
+    async def behaviour(request: TriggerRequest[Any]) -> Outcome:
         return left.pop(0)
 
     return behaviour
 
 
-async def hang(request: TriggerRequest) -> Outcome:
+async def hang(request: TriggerRequest[Any]) -> Outcome:
     await asyncio.Event().wait()
     raise AssertionError
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settlement, "_PATIENCE", Backoff(duration=0.001, cap=0.001))
+    monkeypatch.setattr(settlement, "_BACKOFF", Backoff(duration=0.001, cap=0.001))
 
 
 async def test_success_is_acked_after_the_attempt_was_started() -> None:
@@ -171,8 +171,8 @@ async def test_an_event_of_a_dependency_that_a_newer_process_registered_waits_fo
 
 
 async def test_a_broken_parameter_is_a_dead_letter_with_the_reason() -> None:
-    parameter = {"src": {"dependencyName": "dep", "dataKey": "body.nothing"}, "dest": "a"}
-    async with consuming(manifest=http_trigger("http://x", {"payload": [parameter]})) as c:
+    parameter = {"src": {"dependencyName": "dep", "dataKey": "body.nothing"}, "dest": "http.url"}
+    async with consuming(manifest=http_trigger("http://x", parameters=[parameter])) as c:
         delivery = c.subscription.give(event())
         await c.settle(delivery)
     assert delivery.last == "dead_letter"
@@ -181,7 +181,7 @@ async def test_a_broken_parameter_is_a_dead_letter_with_the_reason() -> None:
 
 
 async def test_an_unexpected_error_is_logged_once_and_counts_as_a_failed_attempt() -> None:
-    async def broken(request: TriggerRequest) -> Outcome:
+    async def broken(request: TriggerRequest[Any]) -> Outcome:
         raise LookupError("a bug")
 
     with capture_logs() as logs:
@@ -198,7 +198,7 @@ async def test_an_unexpected_error_is_logged_once_and_counts_as_a_failed_attempt
 
 
 async def test_a_cancellation_that_nobody_asked_for_counts_as_a_failed_attempt() -> None:
-    async def broken(request: TriggerRequest) -> Outcome:
+    async def broken(request: TriggerRequest[Any]) -> Outcome:
         raise asyncio.CancelledError
 
     async with consuming(broken) as c:
@@ -265,7 +265,7 @@ async def test_a_lost_claim_is_left_alone(call: str) -> None:
 async def test_claims_are_extended_while_a_trigger_runs() -> None:
     release = asyncio.Event()
 
-    async def slow(request: TriggerRequest) -> Outcome:
+    async def slow(request: TriggerRequest[Any]) -> Outcome:
         await release.wait()
         return Success()
 
@@ -292,7 +292,7 @@ async def test_a_claim_lost_while_a_trigger_runs_ends_it_unsettled() -> None:
 async def test_at_a_stop_what_runs_may_finish() -> None:
     release = asyncio.Event()
 
-    async def slow(request: TriggerRequest) -> Outcome:
+    async def slow(request: TriggerRequest[Any]) -> Outcome:
         await release.wait()
         return Success()
 

@@ -110,7 +110,7 @@ async def test_every_trigger_gets_every_event(house: House) -> None:
     async with serving(answer) as peer:
         made = sensor(log_trigger(), {"template": {"name": "h", "http": {"url": peer.url}}}, loggingFields={"a": "b"})
         bus = await filled(house, made, *(event(n, key=str(n % 7)) for n in range(50)))
-        async with working(bus, made, log_event=into(lines)):
+        async with working(bus, made, render=into(lines)):
             await settled(bus)
     assert len(lines) == len(peer.received) == 50
     assert {line["a"] for line in lines} == {"b"}
@@ -170,7 +170,7 @@ async def test_what_a_crashed_worker_had_is_delivered_again(house: House) -> Non
     house.ahead = 31
     lines: list[Mapping[str, object]] = []
     other = await house.bus()
-    async with working(other, made, log_event=into(lines)):
+    async with working(other, made, render=into(lines)):
         await settled(other)
     assert len(lines) == 1
 
@@ -184,7 +184,7 @@ async def test_an_event_that_crashes_every_worker_ends_as_a_dead_letter(house: H
         house.ahead += 31
     lines: list[Mapping[str, object]] = []
     other = await house.bus()
-    async with working(other, made, log_event=into(lines), redelivery=redelivery(maxDeliveries=2)):
+    async with working(other, made, render=into(lines), redelivery=redelivery(maxDeliveries=2)):
         await settled(other)
     [dead] = await other.dead_letters.page()
     assert (dead.attempts, dead.event) == (2, event(1).id)
@@ -226,7 +226,7 @@ async def test_a_settlement_whose_reply_was_lost_is_not_another_run(house: House
     bus = await filled(house, made, event(1), event(2), event(3))
     outcomes: list[Outcome] = [Success(), Retry("503"), Success(), Success()]
 
-    async def behaviour(request: TriggerRequest) -> Outcome:
+    async def behaviour(request: TriggerRequest[Any]) -> Outcome:
         return outcomes.pop(0)
 
     trigger, stop = FakeTrigger(behaviour), asyncio.Event()
@@ -263,7 +263,7 @@ async def test_at_a_stop_everything_is_acked_or_at_once_there_for_the_next_worke
     other = await house.bus()
     logs = sensor(log_trigger())
     begun = time.monotonic()
-    async with working(other, logs, log_event=into(lines)):
+    async with working(other, logs, render=into(lines)):
         await settled(other)
     assert len(lines) == 20
     assert time.monotonic() - begun < 3
@@ -275,7 +275,7 @@ async def test_a_lost_claim_gives_its_place_to_the_next_delivery(house: House) -
     bus = await house.bus(ack_wait=0.6)
     hold = asyncio.Event()
 
-    async def behaviour(request: TriggerRequest) -> Outcome:
+    async def behaviour(request: TriggerRequest[Any]) -> Outcome:
         if request.event.partitionkey == "a":
             await hold.wait()
         return Success()
@@ -300,7 +300,7 @@ async def test_a_long_run_keeps_its_claim(house: House) -> None:
     bus = await house.bus(ack_wait=0.3)
     release = asyncio.Event()
 
-    async def behaviour(request: TriggerRequest) -> Outcome:
+    async def behaviour(request: TriggerRequest[Any]) -> Outcome:
         await release.wait()
         return Success()
 

@@ -1,1 +1,1 @@
-"""The proof that nothing was lost: the inventory compared with the cluster."""
+"""The audit: compares the inventory with the cluster, to prove that nothing was lost."""

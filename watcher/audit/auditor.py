@@ -1,4 +1,4 @@
-"""When audits are made: after each start, after an API server that was away, and each `auditInterval`."""
+"""When audits are made: after each start, after an API server that was away, and every `auditInterval`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import time
 import structlog
 
 from kubecdc.cluster.errors import ApiError, Malformed
-from kubecdc.cluster.list_watch import Api
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.watcher import metrics
 from kubecdc.watcher.audit.comparison import Difference, audit
-from kubecdc.watcher.capture.checkpoint_writer import Journal
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.relist import DIFFERS
 
 log = structlog.get_logger()
 
-SOON_SECONDS = 10.0  # spread, so that all entries do not list at once
+SOON_SECONDS = 10.0  # an audit that is scheduled starts within this time; spread, so that not all entries list at once
 RETRY_SECONDS = 60.0
-SHOWN = 3
+EXAMPLES = 3  # in the log
 
 
 class Differs(Exception):
@@ -28,27 +28,25 @@ class Differs(Exception):
 
 
 class Auditor:
-    """The audits of one watch. ``passed`` is set once an audit found nothing, or a repair has mended what it found."""
+    """The audits of one watch."""
 
     def __init__(self, entry: Entry) -> None:
         self._interval = entry.audit_seconds if entry.keeps_inventory else 0.0
+        self._key = entry.key
         self._log = log.bind(watch=entry.key)
-        self._labels = entry.key
         self._next = 0.0
-        self.passed = asyncio.Event()
-        self.soon()
+        self.schedule()
 
-    def soon(self) -> None:
-        """Something happened that an audit should look at."""
+    def schedule(self) -> None:
+        """Something happened that calls for an audit soon."""
         self._next = time.monotonic() + random.uniform(0, SOON_SECONDS)  # spread, not a secret
 
-    def repaired(self) -> None:
-        """A list has just been compared with the inventory: the next audit has time."""
+    def relisted(self) -> None:
+        """A list has just been compared with the inventory: the next audit is a whole interval away."""
         self._next = time.monotonic() + self._interval
-        self.passed.set()
 
-    async def run(self, journal: Journal, api: Api) -> None:
-        """For ever, beside the watch. Raises Differs, and RanBackwards."""
+    async def run(self, writer: CheckpointWriter, list_watch: ListWatch) -> None:
+        """Audit until cancelled, while the watch goes on. Raises Differs, RanBackwards, Unavailable."""
         if not self._interval:
             await asyncio.Event().wait()
 
@@ -56,19 +54,18 @@ class Auditor:
             await asyncio.sleep(self._next - time.monotonic())
             self._next = time.monotonic() + self._interval
             try:
-                found = await audit(api, journal.inventory, journal.reach)
+                found = await audit(list_watch, writer.inventory, writer.wait_for_position)
             except (ApiError, Malformed) as e:
                 self._log.info("the audit was not finished", reason=str(e))
                 self._next = time.monotonic() + min(self._interval, RETRY_SECONDS)
                 continue
-            metrics.AUDITS.labels(self._labels, "differs" if found else "clean").inc()
+            metrics.AUDITS.labels(self._key, "differs" if found else "clean").inc()
             if found:
-                self._say(found)
+                self._report(found)
                 raise Differs
             self._log.debug("audited")
-            self.passed.set()
 
-    def _say(self, found: list[Difference]) -> None:
-        metrics.DIFFERENCES.labels(self._labels).inc(len(found))
+    def _report(self, found: list[Difference]) -> None:
+        metrics.DIFFERENCES.labels(self._key).inc(len(found))
         examples = [f"{d.kind}: {d.namespace}/{d.name} ({d.inventory or '-'} -> {d.cluster or '-'})" for d in found]
-        self._log.error(DIFFERS, count=len(found), examples=examples[:SHOWN])
+        self._log.error(DIFFERS, count=len(found), examples=examples[:EXAMPLES])

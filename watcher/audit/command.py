@@ -1,4 +1,4 @@
-"""The audit from outside, beside whoever leads: what the bus believes, held against the cluster."""
+"""The audit command: compares what the bus knows with the cluster, from a process beside the leader."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import msgspec
 
 from kubecdc.cluster.connection import Cluster
-from kubecdc.cluster.list_watch import Api
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older
+from kubecdc.concurrency import run_until_first
 from kubecdc.errors import KubecdcError, Refused, first
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Elector, State, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.watcher import watcher
 from kubecdc.watcher.audit.comparison import Difference, audit
-from kubecdc.watcher.capture.identity import Identity
-from kubecdc.watcher.capture.relist import DIFFERS, RanBackwards, of
+from kubecdc.watcher.capture.identity import cluster_uid
+from kubecdc.watcher.capture.relist import DIFFERS, RanBackwards, resource_of
 from kubecdc.watcher.manifest import EventSource
-from kubecdc.watcher.ongoing_problems import Notices
-from kubecdc.watcher.pipeline import first_of
+from kubecdc.watcher.ongoing_problems import OngoingProblems
 
 POLL_SECONDS = 0.2
 
@@ -36,11 +36,11 @@ class Found:
 
 
 async def inspect(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, *, patience: float) -> list[Found]:
-    """Audit every checkpoint of the sources, waiting at most `patience` seconds for the watcher to come along.
+    """Audit every checkpoint of the sources, waiting at most `patience` seconds for the watcher to catch up.
 
-    Raises Refused for another cluster, ApiError, and KubecdcError where there is nothing to hold against the cluster.
+    Raises Refused for another cluster, ApiError, and KubecdcError where there is no checkpoint to compare.
     """
-    uid = await Identity(cluster, Notices()).cluster()
+    uid = await cluster_uid(cluster, OngoingProblems())
     found: list[Found] = []
     for source in sources:
         for name, entry in source.spec.resource.items():
@@ -60,30 +60,31 @@ async def _inspect(bus: Bus, checkpoint: Checkpoint, cluster: Cluster, uid: str,
             f"{key}: the checkpoint was made for another cluster than {cluster.host}", hint="select the right context"
         )
 
-    async def passed(version: str) -> None:
+    async def wait_for_position(version: str) -> None:
         async def behind() -> bool:
             now = await _state(bus, key)
             return bool(now.listing) or older(now.position, version)
 
-        await _until_not(behind, patience, f"{key} has not come to version {version}")
+        await _until_not(behind, patience, f"{key} has not reached version {version}")
 
     try:
-        differences = await audit(Api(cluster, of(state.selection)), lambda: bus.checkpoints.inventory(key), passed)
+        list_watch = ListWatch(cluster, resource_of(state.selection))
+        differences = await audit(list_watch, lambda: bus.checkpoints.inventory(key), wait_for_position)
     except RanBackwards:
         raise KubecdcError(
             f"{key}: the cluster is older than the checkpoint: it was restored from a backup",
-            hint="`kubecdc watch` repairs that by itself when it connects again",
+            hint="`kubecdc watch` repairs this when it connects again",
         ) from None
     return Found(key, len(await bus.checkpoints.inventory(key)), differences)
 
 
-async def mend(
+async def repair(
     bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector, *, patience: float
 ) -> list[Found]:
-    """`inspect`, then have whoever leads repair what differs, and wait until it has.
+    """`inspect`, then have the leader repair what differs, and wait until it has.
 
-    Meanwhile this process stands for the lead as every watcher does: it waits while another leads, leads if nobody
-    does, and has handed over when this returns.
+    Meanwhile this process is a candidate for the lead like every watcher: it stands by while another process leads, and
+    leads if none does. It has given up the lead when this returns.
     """
     found: list[Found] = []
 
@@ -96,21 +97,21 @@ async def mend(
             await _quiet(bus, key, patience)
 
     try:
-        await first_of(look(), watcher.run(bus, sources, cluster, elector))
+        await run_until_first(look(), watcher.run(bus, sources, cluster, elector))
     except BaseExceptionGroup as group:
         raise first(group) from group
     return found
 
 
 async def _mark(bus: Bus, key: str) -> None:
-    """Ask for a list: the leader finds the mark when its next commit no longer follows."""
+    """Ask the leader for a list. It finds the mark when its next commit no longer follows the checkpoint."""
     while True:
         checkpoint = await bus.checkpoints.checkpoint(key)
         if checkpoint is None or checkpoint.state is None:
             return None
         state = msgspec.structs.replace(checkpoint.state, listing=DIFFERS, timeline=checkpoint.state.timeline + 1)
         delta = CheckpointDelta(follows=checkpoint.number, state=state)
-        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
+        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or has changed
             return await bus.checkpoints.save(key, delta, term=Term(checkpoint.term, "kubecdc audit"))
 
 
@@ -129,7 +130,7 @@ async def _state(bus: Bus, key: str) -> State:
     checkpoint = await bus.checkpoints.checkpoint(key)
     if checkpoint and checkpoint.state:
         return checkpoint.state
-    raise KubecdcError(f"the checkpoint {key} is gone: it was reset meanwhile", hint="run the audit again")
+    raise KubecdcError(f"the checkpoint {key} was reset meanwhile", hint="run the audit again")
 
 
 async def _quiet(bus: Bus, key: str, patience: float) -> State:
@@ -145,7 +146,7 @@ async def _quiet(bus: Bus, key: str, patience: float) -> State:
 async def _until_not(condition: Callable[[], Awaitable[bool]], patience: float, what: str) -> None:
     try:
         async with asyncio.timeout(patience):
-            while await condition():  # noqa: ASYNC110 - the condition is another process's
+            while await condition():  # noqa: ASYNC110 - another process changes the condition
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise KubecdcError(f"{what} within {patience:g} s", hint="is `kubecdc watch` running?") from None

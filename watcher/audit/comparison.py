@@ -1,30 +1,29 @@
-"""The audit: the inventory held against a fresh list. What no event explains was lost, and is repaired as a gap.
+"""The audit: compares the inventory with a fresh list. A difference that no event explains is a lost change.
 
-It only looks: the list is read while events go on, then the position is awaited to pass the list's version, and only
-what is still unexplained then is a difference.
+The audit only reads. It lists while events go on, waits until the position has reached the list's version, and reports
+what still differs then. Its caller repairs that as a gap.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from kubecdc.cluster.list_watch import Api
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.versions import older, well_formed
+from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts import Inventoried
 from kubecdc.watcher.capture.relist import RanBackwards, pages
 
 Kind = Literal["not captured", "change not captured", "deletion not captured"]
 Inventory = dict[str, Inventoried]
-LOOKS = 16  # objects looked up at a time
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An object of which the inventory knows other than the cluster; a version is "" where it is not known at all."""
+    """An object that differs between inventory and cluster. A version is "" on the side that does not have it."""
 
     kind: Kind
     namespace: str
@@ -35,16 +34,18 @@ class Difference:
 
 
 async def audit(
-    api: Api, inventory: Callable[[], Awaitable[Inventory]], passed: Callable[[str], Awaitable[None]]
+    list_watch: ListWatch,
+    inventory: Callable[[], Awaitable[Inventory]],
+    wait_for_position: Callable[[str], Awaitable[None]],
 ) -> list[Difference]:
-    """Compare the inventory with the cluster. `passed` returns once the position has reached a version.
+    """Compare the inventory with the cluster. `wait_for_position` returns once the position has reached a version.
 
     Raises RanBackwards if the cluster is older than the inventory, ApiError, Expired, Malformed.
     """
     known = await inventory()
     suspects: dict[str, Meta] = {}
     version = ""
-    async for page in pages(api):
+    async for page in pages(list_watch):
         version = page.version
         for change in page.items:
             meta = change.meta
@@ -57,22 +58,20 @@ async def audit(
         return []
     if any(older(version, left.resource_version) for left in known.values()):
         raise RanBackwards
-    await passed(version)
+    await wait_for_position(version)
     now = await inventory()
     found = [_deletion(uid, now[uid]) for uid in known if uid in now and not older(version, now[uid].resource_version)]
     unknown = [meta for uid, meta in suspects.items() if uid not in now]
     found += [_change(meta, now[uid]) for uid, meta in suspects.items() if uid in now and _behind(now[uid], meta)]
-    limit = asyncio.Semaphore(LOOKS)
-    there = await asyncio.gather(*(_still_selected(api, meta, limit) for meta in unknown))
-    found += [_addition(meta) for meta, is_there in zip(unknown, there, strict=True) if is_there]
+
+    async def still_selected(meta: Meta) -> bool:
+        # An object that has left the selection since the list was read needs no event any more.
+        current = await list_watch.find(meta.namespace, meta.name)
+        return current is not None and current.uid == meta.uid
+
+    selected = await Limit().map(still_selected, unknown)
+    found += [_addition(meta) for meta, is_selected in zip(unknown, selected, strict=True) if is_selected]
     return sorted(found, key=lambda d: (d.namespace, d.name, d.uid))
-
-
-async def _still_selected(api: Api, meta: Meta, limit: asyncio.Semaphore) -> bool:
-    """Whether the object is in the selection now: one that left since the list was read needs no event any more."""
-    async with limit:
-        found = await api.find(meta.namespace, meta.name)
-    return found is not None and found.uid == meta.uid
 
 
 def _behind(known: Inventoried, meta: Meta) -> bool:

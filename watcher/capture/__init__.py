@@ -1,1 +1,1 @@
-"""From a list or watch to commits: entries, filters, the checkpoint, gaps."""
+"""From a list or a watch to commits: entries, filters, batches, the checkpoint, gaps."""

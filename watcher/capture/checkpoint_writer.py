@@ -1,4 +1,4 @@
-"""The watch's side of its checkpoint: each commit follows the one before, and blocks until the bus has taken it."""
+"""Writes the checkpoint of one watch: each commit follows the one before, and waits until the bus has accepted it."""
 
 from __future__ import annotations
 
@@ -12,85 +12,91 @@ import msgspec
 from kubecdc.backoff import Backoff
 from kubecdc.cluster.versions import older
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Batch, Bus, CheckpointDelta, Gap, Inventoried, State, Term
+from kubecdc.storage.contracts import Batch, Checkpoint, CheckpointDelta, Gap, Inventoried, State
 from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.storage.contracts.event import Event
 from kubecdc.watcher import metrics
-from kubecdc.watcher.capture.entry import Entry
-from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.capture.entry import Entry, Origin
+from kubecdc.watcher.session import Session
 
 BLOCKED = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
 FIRST_LIST = "first list"
 
 
-class Journal:
+class CheckpointWriter:
     """Commits of one watch within one term. ``state`` is what the store holds, once it is ``stored``."""
 
-    def __init__(
-        self, entry: Entry, bus: Bus, term: Term, notices: Notices, *, number: int, state: State, stored: bool
-    ) -> None:
+    def __init__(self, session: Session, entry: Entry, checkpoint: Checkpoint, state: State) -> None:
+        self.session = session
         self.entry = entry
-        self.term = term
         self.state = state
-        self.number = number
-        self._ahead = number, "", state  # with all that was prepared: number, token, state
-        self.stored = stored
-        self._bus = bus
+        self.number = checkpoint.number
+        self.stored = checkpoint.state is not None
+        self._ahead = self.number, "", state  # number, token and state of the last commit that was prepared
+        self._bus = session.bus
         self._moved = asyncio.Event()
-        self._last = asyncio.Event()  # set once the commit that was begun last is made
+        self._last = asyncio.Event()  # set once the commit that was begun last is done
         self._last.set()
-        self._notices = notices
+        self._problem = f"{entry.key} (commit)"
         self._events = metrics.EVENTS.labels(entry.key)
+        self._truncated = metrics.TRUNCATED.labels(entry.key)
         self._last_commit = metrics.LAST_COMMIT.labels(entry.key)
 
     @classmethod
-    async def open(cls, entry: Entry, bus: Bus, term: Term, notices: Notices, *, cluster: str) -> Journal:
-        """The checkpoint, fenced for this term; a fresh one asks for the first list. Raises LeadershipLost."""
-        checkpoint = await bus.checkpoints.acquire(entry.key, term)
+    async def open(cls, session: Session, entry: Entry, *, cluster: str) -> CheckpointWriter:
+        """Take the checkpoint for this term; a new one asks for the first list. ``cluster`` is the cluster's uid.
+
+        Raises LeadershipLost, Unavailable.
+        """
+        checkpoint = await session.bus.checkpoints.acquire(entry.key, session.term)
         state = checkpoint.state or State(
             position="",
             listing=FIRST_LIST,
             selection=entry.selection(cluster),
             started=datetime.now(UTC).isoformat(),
         )
-        stored = checkpoint.state is not None
-        return cls(entry, bus, term, notices, number=checkpoint.number, state=state, stored=stored)
+        return cls(session, entry, checkpoint, state)
 
     @property
     def under_way(self) -> int:
         """How many commits may be under way at a time."""
         return self._bus.publisher.under_way
 
+    def origin(self, *, synthetic: bool = False) -> Origin:
+        """The origin of events that are made now."""
+        term, timeline = self.session.term, self.state.timeline
+        return Origin(epoch=term.number, timeline=timeline, time=self.entry.now(), synthetic=synthetic)
+
     async def inventory(self) -> dict[str, Inventoried]:
         """Every object known, by uid."""
         return await self._bus.checkpoints.inventory(self.entry.key)
 
     async def bodies(self, uids: Sequence[str]) -> dict[str, bytes]:
-        """The last bodies of objects, as far as the inventory keeps them."""
+        """The last bodies of objects, by uid, as far as the inventory keeps them."""
         if not (self.entry.keeps_objects and uids):
             return {}
         return await self._bus.checkpoints.bodies(self.entry.key, uids)
 
-    async def heed(self, period: float) -> None:
-        """Return never; raise CommitMismatch once somebody else has moved the checkpoint (reset, set, audit --repair).
+    async def watch_for_external_changes(self, period: float) -> None:
+        """Never return; raise CommitMismatch once another process has changed the checkpoint (reset, set, audit).
 
-        A commit would find out too, but on a quiet resource there may be none for long.
+        Looks every ``period`` seconds. A commit would detect it too, but a quiet resource may have none for long.
         """
         while True:
             await asyncio.sleep(period)
             before = self.number
             now = await self._bus.checkpoints.checkpoint(self.entry.key)
             if now and now.number != before and before == self.number and self._last.is_set():
-                raise CommitMismatch(f"checkpoint {self.entry.key!r} was moved to commit {now.number} by somebody else")
+                raise CommitMismatch(f"another process moved checkpoint {self.entry.key!r} to commit {now.number}")
 
-    async def reach(self, version: str) -> None:
-        """Return once the position has come to the version."""
+    async def wait_for_position(self, version: str) -> None:
+        """Return once the position has reached the version."""
         while older(self.state.position, version):
             self._moved.clear()
             await self._moved.wait()
 
-    def assume(self, **changes: Any) -> None:
-        """Take these fields of the state to be other than what is stored; the next commit stores them."""
+    def override_state(self, **changes: Any) -> None:
+        """Replace these fields of the state. The next commit stores them."""
         self.state = msgspec.structs.replace(self.state, **changes)
         self._ahead = self.number, "", self.state
 
@@ -104,9 +110,9 @@ class Journal:
         gap: Gap | None = None,
         **changes: Any,
     ) -> Batch:
-        """The next commit, of events, inventory and the changed fields of the state.
+        """The next commit: events, changes of the inventory, and the changed fields of the state.
 
-        It follows the one that was prepared before, which may still be under way: `make` them all, in that order.
+        It follows the last one that was prepared, which may still be under way. Commit all of them, in that order.
         """
         number, token, state = self._ahead
         state = msgspec.structs.replace(state, **changes) if changes else state
@@ -120,40 +126,45 @@ class Journal:
             gap=gap,
         )
         self._ahead = number + 1, delta.token, state
-        return self._bus.publisher.prepare(Batch(self.entry.key, events, delta), term=self.term)
+        return self._bus.publisher.prepare(Batch(self.entry.key, events, delta), term=self.session.term)
 
     async def commit(self, events: Sequence[Event] = (), **what: Any) -> None:
-        """`prepare` and `make`."""
-        await self.make(self.prepare(events, **what))
+        """`prepare`, then `commit_prepared`."""
+        await self.commit_prepared(self.prepare(events, **what))
 
-    async def make(self, batch: Batch) -> None:
-        """Make it durable, all of it together.
+    async def commit_prepared(self, batch: Batch) -> None:
+        """Make a batch durable as a whole. Raises CommitMismatch and LeadershipLost: then nothing more can be
+        committed.
 
-        Up to `under_way` may be made at a time, begun in their order: each is sent at once, and if it was refused,
-        again when the one before it is there. Blocks while the bus cannot take it, and says so: little more is read
-        meanwhile. Repeating is safe, for the batch is the same. Raises CommitMismatch and LeadershipLost: after that
-        nothing more can be made.
+        Up to `under_way` commits may run at a time, started in their order. Each is sent at once; one that is refused
+        is sent again after the one before it is done. While the bus cannot accept it, this reports the problem and
+        waits. Repeating is safe because the batch stays the same.
         """
         before, self._last = self._last, asyncio.Event()
-        made, failures = self._last, 0
+        done, failures = self._last, 0
         while True:
             follows = before.is_set()
             try:
-                await self._bus.publisher.commit(batch, term=self.term)
+                await self._bus.publisher.commit(batch, term=self.session.term)
                 break
             except CommitMismatch:
                 if follows:
                     raise
             except Unavailable as e:
                 failures += 1
-                self._notices.trouble(f"{self.entry.key} (commit)", e)
+                self.session.problems.report(self._problem, e)
                 await asyncio.sleep(BLOCKED.delay(failures))
             await before.wait()
         await before.wait()
-        made.set()
-        self._notices.over(f"{self.entry.key} (commit)")
+        done.set()
+        self.session.problems.resolve(self._problem)
         self.number, self.state = batch.delta.follows + 1, batch.delta.state
         self.stored = True
         self._moved.set()
-        self._events.inc(len(batch.events))
+        self._count(batch.events)
+
+    def _count(self, events: Sequence[Event]) -> None:
+        self._events.inc(len(events))
+        if truncated := sum(event.truncated for event in events):
+            self._truncated.inc(truncated)
         self._last_commit.set_to_current_time()

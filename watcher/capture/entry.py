@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
 from kubecdc.cluster.changes import Change
 from kubecdc.cluster.objects import Meta
-from kubecdc.storage.contracts import Inventoried, Selection, Term
+from kubecdc.storage.contracts import Inventoried, Selection
 from kubecdc.storage.contracts.event import SPEC_VERSION, Action, Event, event_id, partition_key, sequence
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher.capture.filter import Filter, created_before, label_selector
@@ -17,10 +18,32 @@ from kubecdc.watcher.capture.filter import Filter, created_before, label_selecto
 ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "DELETE"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where events come from: the leader's epoch, the timeline, when the watcher saw the change (`Entry.now`), and
+    whether a list was compared with the inventory (``synthetic``) or a watch was read."""
+
+    epoch: int
+    timeline: int
+    time: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Removal:
+    """An object of the inventory that is gone. ``body`` is its last body, where the inventory keeps bodies;
+    ``deselected``: it only left the selection and still exists."""
+
+    uid: str
+    known: Inventoried
+    body: bytes | None = None
+    deselected: bool = False
+
+
 class Entry:
     """One event name of one EventSource, watched in one namespace ("" = all).
 
-    ``key`` names its checkpoint: ``<source>/<event name>``, with the namespace where several are watched apart.
+    ``key`` names its checkpoint: ``<source>/<event name>``, followed by the namespace where each has its own watch.
     """
 
     def __init__(
@@ -52,11 +75,11 @@ class Entry:
         self._now = now
 
     def now(self) -> str:
-        """The time, as events carry it."""
+        """The time as events carry it: RFC 3339, UTC."""
         return self._now().isoformat().replace("+00:00", "Z")
 
     def selection(self, cluster: str) -> Selection:
-        """What a checkpoint of this entry is made for."""
+        """What a checkpoint of this entry is made for, in the cluster of that uid."""
         m = self.manifest
         return Selection(
             cluster=cluster,
@@ -69,113 +92,66 @@ class Entry:
         )
 
     def wants(self, action: Action, *, passed: bool) -> bool:
-        """Whether such an event is let out."""
+        """Whether an event of that action is sent. ``passed``: its object passed the filters."""
         return passed and action in self._wanted
 
-    def was_there(self, change: Change, started: str) -> bool:
-        """Whether afterStart keeps the object's ADD back: it was created before the entry's first start ever."""
+    def existed_before(self, change: Change, started: str) -> bool:
+        """Whether `afterStart` suppresses the object's ADD: it was created before the entry's first start ever."""
         return self.filter.after_start and created_before(change, started)
 
     def inventoried(self, meta: Meta, *, passed: bool) -> Inventoried:
-        """What the inventory remembers of the object."""
+        """The object's record in the inventory."""
         return Inventoried(meta.resource_version, meta.namespace, meta.name, passed)
 
     def event(
-        self,
-        action: Action,
-        change: Change,
-        term: Term,
-        timeline: int,
-        *,
-        seen: str = "",
-        synthetic: bool = False,
-        deselected: bool = False,
-        old: bytes | None = None,
+        self, action: Action, change: Change, origin: Origin, *, deselected: bool = False, old: bytes | None = None
     ) -> Event:
-        """The event of a change; the object's bytes go into it untouched. ``old`` is the body before, if known.
+        """The event of a change; the object's bytes go into it unchanged.
 
-        ``seen`` is when the watcher saw it, as `now` says it; now if it is not given.
+        ``deselected``: the object of this DELETE still exists. ``old`` is the body before the change, if known.
         """
-        return self._event(
-            action,
-            change.meta,
-            change.body,
-            old=old if action == "UPDATE" else None,
-            selection=self._own,
-            version=change.meta.resource_version,
-            at=change.meta.resource_version,
-            seen=seen or self.now(),
-            term=term,
-            timeline=timeline,
-            synthetic=synthetic,
-            deselected=deselected,
-        )
+        old = old if action == "UPDATE" else None
+        event = self._event(action, change.meta, origin, self._own, change.body, old)
+        return msgspec.structs.replace(event, deselected=True) if deselected else event
 
-    def deletion(
-        self,
-        uid: str,
-        known: Inventoried,
-        selection: Selection,
-        kind: str,
-        *,
-        at: str,
-        term: Term,
-        timeline: int,
-        deselected: bool,
-        body: bytes | None = None,
-    ) -> Event:
-        """The synthetic DELETE of an object that is gone: its last known version in the id, `at` as its sequence."""
-        meta = Meta(known.name, known.namespace, uid, known.resource_version)
-        return self._event(
-            "DELETE",
-            meta,
-            body or _stump(meta, selection.group, selection.version, kind),
-            old=None,
-            selection=selection,
-            version=known.resource_version,
-            at=at,
-            seen=self.now(),
-            term=term,
-            timeline=timeline,
-            synthetic=True,
-            deselected=deselected,
-        )
+    def deletion(self, removal: Removal, origin: Origin, selection: Selection, kind: str, *, at: str) -> Event:
+        """The DELETE of an object that a list does not have: its id has the last version known.
+
+        ``at`` is the version that the event is ordered by, ``kind`` the object's kind, "" if not known.
+        """
+        known = removal.known
+        meta = Meta(known.name, known.namespace, removal.uid, known.resource_version)
+        body = removal.body or _metadata_only(meta, selection, kind)
+        event = self._event("DELETE", meta, origin, selection, body)
+        return msgspec.structs.replace(event, sequence=sequence(at), deselected=removal.deselected)
 
     def _event(
         self,
         action: Action,
         meta: Meta,
-        body: bytes,
-        *,
-        old: bytes | None,
+        origin: Origin,
         selection: Selection,
-        version: str,
-        at: str,
-        seen: str,
-        term: Term,
-        timeline: int,
-        synthetic: bool,
-        deselected: bool,
+        body: bytes,
+        old: bytes | None = None,
     ) -> Event:
         truncated = len(body) + len(old or b"") > self._max_event_bytes
         if truncated:
             old = None
         if len(body) > self._max_event_bytes:
-            body = _stump(meta, selection.group, selection.version, "")
+            body = _metadata_only(meta, selection)
         return Event(
             specversion=SPEC_VERSION,
-            id=event_id(self.name, meta.uid, version, action, timeline),
+            id=event_id(self.name, meta.uid, meta.resource_version, action, origin.timeline),
             source=self.source,
             subject=self.name,
             type="resource",
-            time=seen,
+            time=origin.time,
             datacontenttype="application/json",
             partitionkey=partition_key(selection.resource, selection.group, meta.namespace, meta.name),
-            sequence=sequence(at),
-            epoch=term.number,
-            timeline=timeline,
-            synthetic=synthetic,
-            deselected=deselected,
+            sequence=sequence(meta.resource_version),
+            epoch=origin.epoch,
+            timeline=origin.timeline,
+            synthetic=origin.synthetic,
             truncated=truncated,
             data=self._data(action, body, old, selection),
         )
@@ -186,7 +162,7 @@ class Entry:
         return msgspec.Raw(b"".join((head, body, b',"oldBody":', old or b"null", tail)))
 
     def _tail_of(self, selection: Selection) -> bytes:
-        """What follows the bodies in ``data``, the same for all events of a selection."""
+        """The end of ``data``, after the bodies; it is the same for all events of a selection."""
         tail: dict[str, object] = {
             "group": selection.group,
             "version": selection.version,
@@ -197,11 +173,12 @@ class Entry:
         return b"," + msgspec.json.encode(tail)[1:]
 
 
-def _stump(meta: Meta, group: str, version: str, kind: str) -> bytes:
-    """What is left of an object whose body is not known, or too large to carry."""
+def _metadata_only(meta: Meta, selection: Selection, kind: str = "") -> bytes:
+    """A body for an object whose own body is not known, or too large to carry."""
     metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
     if meta.namespace:
         metadata["namespace"] = meta.namespace
+    group, version = selection.group, selection.version
     document: dict[str, object] = {"apiVersion": f"{group}/{version}" if group else version}
     if kind:
         document["kind"] = kind

@@ -1,32 +1,35 @@
-"""Gone, or only out of the selection? A DELETED under a selector says the same of both, so the API is asked."""
+"""Which objects still exist. A DELETED under a label selector may mean that an object was deleted, or only that it left
+the selection, so the API server is asked."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from kubecdc.cluster.errors import ApiError
-from kubecdc.cluster.list_watch import Api
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.objects import Meta
-from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.concurrency import Limit
+from kubecdc.watcher.ongoing_problems import OngoingProblems
 
-LOOKS = 16  # objects asked for at a time
 
+async def existing_uids(list_watch: ListWatch, objects: Sequence[Meta], problems: OngoingProblems) -> frozenset[str]:
+    """The uids of the objects that exist. Raises ApiError.
 
-async def still_there(api: Api, objects: Sequence[Meta], notices: Notices) -> frozenset[str]:
-    """The uids of those that exist. Raises ApiError; without the right to get them, none, which is said once."""
+    Without the right to get the objects, the result is empty, which is reported once.
+    """
     if not objects:
         return frozenset()
-    limit = asyncio.Semaphore(LOOKS)
 
-    async def exists(meta: Meta) -> str:
-        async with limit:
-            return meta.uid if await api.uid(meta.namespace, meta.name) == meta.uid else ""
+    async def exists(meta: Meta) -> bool:
+        return await list_watch.uid(meta.namespace, meta.name) == meta.uid
 
     try:
-        return frozenset(await asyncio.gather(*(exists(meta) for meta in objects))) - {""}
+        found = await Limit().map(exists, objects)
     except ApiError as e:
         if e.status != 403:
             raise
-        notices.remark("deselected objects cannot be told from deleted ones", reason=str(e), fix="grant get on them")
+        problems.report_once(
+            "deselected objects cannot be told from deleted ones", reason=str(e), hint="grant get on them"
+        )
         return frozenset()
+    return frozenset(meta.uid for meta, is_there in zip(objects, found, strict=True) if is_there)

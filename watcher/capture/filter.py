@@ -1,6 +1,6 @@
-"""The filters of a resource entry: labels on the server's side, the rest here, on the new object.
+"""The filters of an entry. The API server evaluates labels; the watcher evaluates the rest on the new object.
 
-Argo's rules and our differences from them: docs/argo-compatibility.md.
+The rules are Argo's; docs/argo-compatibility.md lists the differences.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kubecdc.watcher import manifest
 
 
 def label_selector(labels: Sequence[manifest.LabelSelector]) -> str:
-    """The label selector of a list or watch request, all parts of it required."""
+    """The label selector of a list or watch request. All parts must match."""
     return ",".join(_requirement(selector) for selector in labels)
 
 
@@ -52,7 +52,7 @@ class Filter:
         self._created_by = given.created_by
         self._fields = [(jsonpath.compile(f.key), re2.compile(f.value), f.operation != "!=") for f in given.fields]
         self.after_start = given.after_start
-        # What a checkpoint remembers: another text is another selection.
+        # Stored in the checkpoint: another text is another selection.
         remembered = {"filter": given.model_dump(mode="json"), "inventory": entry.inventory}
         self.fingerprint = msgspec.json.encode(remembered, order="sorted").decode()
 
@@ -78,7 +78,7 @@ class Filter:
 
 
 def created(change: Change) -> datetime:
-    """When the object was created (whole seconds, UTC); the beginning of time if it does not say."""
+    """When the object was created (whole seconds, UTC); the earliest possible time if it is not known."""
     try:
         return datetime.fromisoformat(change.meta.creation_timestamp or "")
     except ValueError:
@@ -86,5 +86,5 @@ def created(change: Change) -> datetime:
 
 
 def created_before(change: Change, start: str) -> bool:
-    """Whether the object was there before `start` (RFC 3339). Kubernetes keeps whole seconds, so the start's is in."""
+    """Whether the object existed before `start` (RFC 3339). Times in Kubernetes are whole seconds, rounded down."""
     return created(change) < datetime.fromisoformat(start).replace(microsecond=0)

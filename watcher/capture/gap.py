@@ -1,4 +1,4 @@
-"""Telling people of a gap: log, metric, and a Kubernetes Event. The bus has its record, made with the last commit."""
+"""Reports a gap: log, metric, and a Kubernetes Event. Its record in the bus was made with the last commit."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from datetime import UTC, datetime
 
 import structlog
 
-from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.entry import Entry
-from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
 
 
-async def report(gap: Gap, entry: Entry, cluster: Cluster, notices: Notices) -> None:
-    """Say once, in each place people look, that versions may have been collapsed."""
+async def report(gap: Gap, entry: Entry, session: Session) -> None:
+    """Report that versions may have been collapsed. Without the right to create Events, log and metric remain."""
     metrics.GAPS.labels(entry.key, gap.reason).inc()
     metrics.SYNTHETIC.labels(entry.key).inc(gap.synthetic)
     facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
     log.warning("gap repaired", watch=entry.key, **facts)
     try:
         try:
-            await _post(gap, entry, cluster, entry.namespace or "default")
+            await _post(gap, entry, session, entry.namespace or "default")
         except ApiError as e:
             if e.status != 404:
                 raise
-            await _post(gap, entry, cluster, "default")  # the namespace itself is gone
+            await _post(gap, entry, session, "default")  # the namespace itself was deleted
     except ApiError as e:
-        # For people only: without the right to create it, nothing else is lost.
-        notices.remark("gaps are not written as Kubernetes Events", reason=str(e), fix="grant create on events")
+        session.problems.report_once(
+            "gaps are not written as Kubernetes Events", reason=str(e), hint="grant create on events"
+        )
 
 
-async def _post(gap: Gap, entry: Entry, cluster: Cluster, namespace: str) -> None:
-    await cluster.post(f"/api/v1/namespaces/{namespace}/events", _event(gap, entry, namespace))
+async def _post(gap: Gap, entry: Entry, session: Session, namespace: str) -> None:
+    await session.cluster.post(f"/api/v1/namespaces/{namespace}/events", _event(gap, entry, namespace))
 
 
 def _event(gap: Gap, entry: Entry, namespace: str) -> dict[str, object]:

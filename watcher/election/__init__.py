@@ -1,1 +1,1 @@
-"""Which process leads: the holder of a Lease."""
+"""Leader election by a Lease."""

@@ -1,18 +1,20 @@
-"""Time as leader election sees it."""
+"""Time, as leader election uses it."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-# Where there is one, a clock that runs on while the machine is suspended: the others' clocks do.
+# If possible, a clock that goes on while the machine is suspended, as the clocks of the other candidates do.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """Seconds that only grow, sleep measured by them, and the time of day, which decides nothing."""
+    """Monotonic seconds, sleep measured in them, and the time of day, which no decision depends on."""
 
     def now(self) -> float: ...
     def wall(self) -> datetime: ...
@@ -20,7 +22,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """This machine's."""
+    """The clock of this machine."""
 
     def now(self) -> float:
         return time.clock_gettime(_CLOCK)
@@ -30,3 +32,11 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The clock and the random numbers of an elector; tests replace them. ``rng`` spreads the retries."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random | None = None

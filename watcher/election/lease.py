@@ -1,4 +1,4 @@
-"""The Lease object (coordination.k8s.io/v1), and how it is read and written."""
+"""The Lease object (coordination.k8s.io/v1), and the client that reads and writes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kubecdc.cluster.objects import UNREADABLE
 from kubecdc.cluster.resource import Resource
 
 EPOCH = "kubecdc.io/epoch"
-VERBS = named_object.VERBS  # that electing takes
+VERBS = named_object.VERBS  # needed for leader election
 ROLE = "kubecdc-leases"
 _EPOCH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -43,7 +43,7 @@ class _Lease(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Lease:
-    """A Lease as the server has it. ``document`` is all of it: what is not ours is written back as it was."""
+    """A Lease as the server has it. ``document`` is all of it: unknown fields are written back unchanged."""
 
     document: Mapping[str, Any]
     version: tuple[str, str]  # uid and resourceVersion: each write makes another
@@ -51,11 +51,11 @@ class Lease:
     duration: int | None  # seconds
     acquired: str
     transitions: int
-    epoch: int  # 0 where there is none
+    epoch: int  # 0 if there is none
 
 
 def decode(text: bytes) -> Lease:
-    """The Lease in an answer. Raises Malformed."""
+    """The Lease in a response. Raises Malformed."""
     try:
         document = msgspec.json.decode(text, type=dict[str, Any])
         lease = msgspec.convert(document, _Lease)
@@ -79,29 +79,41 @@ def micro_time(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def written(
-    before: Lease | None, *, holder: str, duration: int, acquired: str, renewed: str, transitions: int, epoch: int
-) -> dict[str, Any]:
-    """The document to write over ``before``, or to create. The spec is replaced whole, as client-go does."""
-    metadata = dict(before.document["metadata"]) if before else {}
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), EPOCH: str(epoch)}
-    return {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": metadata,
-        "spec": {
-            "holderIdentity": holder,
-            "leaseDurationSeconds": duration,
-            "acquireTime": acquired,
-            "renewTime": renewed,
-            "leaseTransitions": transitions,
-        },
-    }
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """What a candidate writes into a Lease. ``duration`` in seconds, times as MicroTime; ``holder`` "" = nobody."""
+
+    holder: str
+    duration: int
+    acquired: str
+    renewed: str
+    transitions: int
+    epoch: int
+
+    def document(self, before: Lease | None) -> dict[str, Any]:
+        """The document to write over ``before``, or to create. The spec is replaced whole, as client-go does."""
+        metadata = dict(before.document["metadata"]) if before else {}
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), EPOCH: str(self.epoch)}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": self.holder,
+                "leaseDurationSeconds": self.duration,
+                "acquireTime": self.acquired,
+                "renewTime": self.renewed,
+                "leaseTransitions": self.transitions,
+            },
+        }
 
 
-class Leases(Protocol):
-    """One Lease on a server with optimistic concurrency. No call takes longer than ``seconds``. All raise ApiError
-    (409 where the Lease is not as it was read) and Malformed."""
+class LeaseClient(Protocol):
+    """Reads and writes one Lease on a server with optimistic concurrency.
+
+    No call takes longer than ``seconds``. All raise ApiError (409 if the Lease has changed since it was read) and
+    Malformed.
+    """
 
     async def get(self, *, seconds: float) -> Lease | None:
         """The Lease; None if there is none."""
@@ -110,12 +122,12 @@ class Leases(Protocol):
     async def create(self, document: dict[str, Any], *, seconds: float) -> Lease: ...
 
     async def update(self, document: dict[str, Any], *, seconds: float) -> Lease:
-        """Replace it, if its uid and resourceVersion still are the document's; 404 or 409 if not."""
+        """Replace the Lease if its uid and resourceVersion are still those of the document; 404 or 409 if not."""
         ...
 
 
-class ClusterLeases:
-    """The Lease of a name in a cluster."""
+class ClusterLeaseClient:
+    """One Lease of a Kubernetes cluster."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._object = NamedObject(
@@ -144,5 +156,5 @@ def resource(namespace: str) -> Resource:
 
 
 def grant(namespace: str) -> str:
-    """The kubectl commands that let a service account elect."""
+    """The kubectl commands that grant leader election to a service account."""
     return named_object.grant(resource(namespace), ROLE)

@@ -1,4 +1,4 @@
-"""What a candidate has seen of a Lease, and for how long that bars it from taking it."""
+"""What a candidate has seen of a Lease, and for how long that prevents it from taking the Lease."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from kubecdc.watcher.election.clock import Clock
 from kubecdc.watcher.election.lease import Lease
 
 
-class Observed:
-    """The record as last seen, by the local clock: times that stand in it decide nothing.
+class LeaseObservation:
+    """The record as last seen, timed by the local clock; the times in the record decide nothing.
 
-    ``identity`` is ours. ``seconds`` is how long a holding lasts whose record does not say.
+    ``identity`` is ours. ``seconds`` is the duration of a holding whose record has none.
     """
 
     def __init__(self, identity: str, seconds: float, clock: Clock) -> None:
         self._identity = identity
         self._seconds = seconds
         self._clock = clock
-        self._version: tuple[str, str] | None = None  # None: there was none
+        self._version: tuple[str, str] | None = None  # None: there was no Lease
         self._barred: float | None = None  # until when another may trust itself; None: nobody else does
-        self._foreign = 0.0  # seconds that the last holding of another lasts without renewal
-        self._said = ""  # the leader that was told last
-        self.epoch = 0  # the highest known, of which the elector may know otherwise too
+        self._foreign = 0.0  # duration of the last holding of another candidate, in seconds
+        self._leader = ""  # as `new_leader` returned it last
+        self.epoch = 0  # the highest known; the elector may raise it
 
     @property
     def bar(self) -> float:
-        """Seconds for which another may trust itself; 0 or less if it may not."""
+        """For how many seconds another candidate may trust itself; 0 or less if none may."""
         return 0.0 if self._barred is None else self._barred - self._clock.now()
 
     def see(self, lease: Lease | None) -> None:
-        """Note when the record changed, which is not before it was read, and how long that bars us."""
+        """Note a change of the record, and when it was seen: at the earliest now."""
         version = lease.version if lease else None
         if lease:
             self.epoch = max(self.epoch, lease.epoch)
@@ -36,7 +36,7 @@ class Observed:
             return
         self._version = version
         if lease is None:
-            # Deleted by hand: its holder does not know yet. (One that we never saw we cannot wait for.)
+            # Deleted by hand: its holder does not know yet. (We cannot wait for a holder that we never saw.)
             if self._barred is not None:
                 self._barred = self._clock.now() + self._foreign
         elif not lease.holder:
@@ -46,12 +46,12 @@ class Observed:
             self._barred = self._clock.now() + self._foreign
 
     def taken(self) -> None:
-        """It is ours: nobody else trusts itself."""
-        self._barred, self._said = None, ""
+        """The Lease is ours: no other candidate trusts itself."""
+        self._barred, self._leader = None, ""
 
     def new_leader(self, lease: Lease | None) -> str:
-        """Who has it, if that is another than was told last; else ""."""
-        if lease is None or lease.holder == self._said:
+        """The holder, if it is another one than this returned last; else ""."""
+        if lease is None or lease.holder == self._leader:
             return ""
-        self._said = lease.holder
+        self._leader = lease.holder
         return lease.holder

@@ -19,10 +19,10 @@ class LeaseSettings:
     """The Lease, and the three durations as client-go has them.
 
     ``duration``: how long a candidate that sees no renewal waits before it takes over. ``renew_deadline``: how long the
-    leader works on without a renewal. ``retry_period``: between two renewals, or two looks of a candidate.
+    leader works without a renewal. ``retry_period``: the time between two renewals, or two looks of a candidate.
 
-    Raises UsageError where client-go refuses too (LeaderElectionConfig), and for a duration that is not whole seconds,
-    for the Lease has only those.
+    Raises UsageError for what client-go refuses too (LeaderElectionConfig), and for a duration that is not a whole
+    number of seconds: a Lease cannot hold it.
     """
 
     name: str = "kubecdc"
@@ -52,6 +52,11 @@ class LeaseSettings:
                 f"--renew-deadline {deadline:g}s must be greater than {JITTER} times --retry-period {retry:g}s",
                 hint="10s and 2s are usual",
             )
+
+    @property
+    def place(self) -> str:
+        """``<namespace>/<name>``."""
+        return f"{self.namespace}/{self.name}"
 
     @property
     def seconds(self) -> float:

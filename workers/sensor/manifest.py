@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.manifest import units
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
 from kubecdc.manifest.model import NOT_YET, Manifest, Model
 from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
-from kubecdc.workers.triggers.http.manifest import Http
-from kubecdc.workers.triggers.log.manifest import Log
+from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.sensor.template import TriggerTemplate
 
-DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as Argo
+DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as in Argo
 
 
 def _go_duration(value: object) -> object:
@@ -34,7 +34,7 @@ def _go_duration(value: object) -> object:
 
 
 class Dependency(Model):
-    """The event a Sensor waits for."""
+    """The events that a Sensor waits for."""
 
     unsupported: ClassVar[Mapping[str, str]] = not_yet("filters", "filtersLogicalOperator", "transform")
 
@@ -43,63 +43,8 @@ class Dependency(Model):
     event_name: Printable
 
 
-TRIGGER_TYPES = ("log", "http")
-OTHER_TYPES = (
-    "k8s", "argoWorkflow", "awsLambda", "custom", "kafka", "nats", "slack", "openWhisk", "azureEventHubs",
-    "azureServiceBus", "pulsar", "email",
-)  # fmt: skip
-
-
-class TriggerTemplate(Model):
-    """What a trigger does: exactly one of `TRIGGER_TYPES`."""
-
-    unsupported: ClassVar[Mapping[str, str]] = {
-        **{name: f"trigger type `{name}` is not supported" for name in OTHER_TYPES},
-        **not_yet("conditionsReset"),
-    }
-
-    name: Printable
-    conditions: str = ""
-    log: Log | None = None
-    http: Http | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_log(cls, raw: Any) -> Any:
-        return {**raw, "log": {}} if isinstance(raw, dict) and raw.get("log", ...) is None else raw
-
-    @model_validator(mode="after")
-    def _one_type(self) -> Self:
-        given = [name for name in TRIGGER_TYPES if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise invalid(f"has {len(given)} types: {', '.join(given)}", "make a trigger of each")
-        if not given:
-            raise invalid("has no trigger type", "add `log: {}` or `http: {url: …}`")
-        return self
-
-
-class StatusPolicy(Model):
-    """The HTTP statuses that are a success."""
-
-    allow: Items[Annotated[int, Field(ge=100, le=599)]]
-
-    @field_validator("allow")
-    @classmethod
-    def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value:
-            raise invalid("is empty: no answer would ever be a success")
-        return value
-
-
-class Policy(Model):
-    """When a trigger that ran counts as a success."""
-
-    status: StatusPolicy | None = None
-    k8s: Any = Field(None, alias="k8s")  # read only to refuse it
-
-
 class RetryStrategy(Model):
-    """Attempts in process: ``steps`` in all, ``duration * factor**i`` apart, up to ``jitter`` of it longer."""
+    """Tries within one delivery: ``steps`` in all, ``duration * factor**i`` apart, plus up to ``jitter`` of that."""
 
     steps: int = Field(DEFAULT_STEPS, ge=0)
     duration: Annotated[timedelta, BeforeValidator(_go_duration)] = timedelta(seconds=1)
@@ -113,7 +58,7 @@ class RetryStrategy(Model):
 
 
 class Trigger(Model):
-    """A trigger and how often it is tried. The ``dest`` of its ``parameters`` is relative to the template."""
+    """A trigger. The ``dest`` of its ``parameters`` is relative to the template."""
 
     unsupported: ClassVar[Mapping[str, str]] = not_yet("rateLimit", "dlqTrigger")
 
@@ -126,7 +71,8 @@ class Trigger(Model):
     @field_validator("policy")
     @classmethod
     def _fits(cls, value: Policy, info: ValidationInfo) -> Policy:
-        if "template" in info.data and value.k8s is not None:
+        template = info.data.get("template")
+        if template and value.k8s is not None and "k8s" not in template.trigger_type.policies:
             raise invalid("`k8s` is for triggers that make Kubernetes objects, which are not supported yet")
         return value
 
@@ -174,7 +120,7 @@ class Sensor(Manifest):
 
     @property
     def dependency(self) -> Dependency:
-        """The only one."""
+        """The dependency; there is exactly one."""
         return self.spec.dependencies[0]
 
     def subscription(self, trigger: Trigger) -> str:

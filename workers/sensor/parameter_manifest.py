@@ -15,7 +15,7 @@ OptionalWritePath = Annotated[str, AfterValidator(lambda path: path and write_pa
 
 
 def not_yet(*names: str) -> dict[str, str]:
-    """The sentences that refuse fields which are known and not built."""
+    """The messages that refuse fields which are known and not supported yet."""
     return {name: f"`{name}` {NOT_YET}" for name in names}
 
 
@@ -31,15 +31,20 @@ class ParameterSource(Model):
     use_raw_data: bool = False
 
 
-class PayloadParameter(Model):
-    """A value and where it goes; with an empty ``dest`` it is the whole body."""
+class FromEvent(Model):
+    """Something in a manifest that takes its value from the event."""
 
     src: ParameterSource
+
+
+class PayloadParameter(FromEvent):
+    """A value and where it goes; with an empty ``dest`` it is the whole body."""
+
     dest: OptionalWritePath = ""
     operation: Literal["", "overwrite", "append", "prepend"] = ""
 
 
 class Parameter(PayloadParameter):
-    """A value and where it goes, an sjson path."""
+    """A value and where it goes, an sjson path. It writes into the manifest."""
 
     dest: WritePath

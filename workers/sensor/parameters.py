@@ -9,31 +9,33 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from pydantic import ValidationError
 
 from kubecdc import jsonpath
+from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
-from kubecdc.workers.triggers.http.manifest import DynamicHeader, sendable
+from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
 
+M = TypeVar("M", bound=Model)
 _encoder = msgspec.json.Encoder()
 
 
 class ParameterError(Exception):
-    """The parameter cannot be had from this event, nor will it ever be."""
+    """The event does not give what the manifest asks for, and never will."""
 
 
 class Values:
-    """What the parameters of one event read. Parsed at most once, and only if one asks."""
+    """What parameters read of one event. It is parsed at most once, and only if a parameter reads it."""
 
     def __init__(self, event: Event) -> None:
         self._event = event
 
     @cached_property
     def data(self) -> object:
-        """The event's data; where it cannot be read, there is nothing at any path."""
+        """The event's data. If it cannot be read, there is nothing at any path."""
         try:
             return msgspec.json.decode(self._event.data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -41,7 +43,7 @@ class Values:
 
     @cached_property
     def context(self) -> dict[str, object]:
-        """The event's attributes: those of Argo's context, and ours."""
+        """The event's attributes: those of Argo's context, and those of kubecdc."""
         return context(self._event)
 
     @property
@@ -52,7 +54,7 @@ class Values:
 
 
 def context(event: Event) -> dict[str, object]:
-    """The attributes of an event, without those that say nothing."""
+    """The attributes of an event, without those that are empty."""
     fields = msgspec.structs.asdict(event)
     del fields["data"]
     return {name: value for name, value in fields.items() if value or name == "epoch"}
@@ -61,8 +63,8 @@ def context(event: Event) -> dict[str, object]:
 def resolve(source: ParameterSource, values: Values) -> object:
     """The value of a parameter: text, or any JSON with ``useRawData``. Raises ParameterError.
 
-    ``dataKey`` goes before ``contextKey``; a path that leads nowhere gives ``value``, and without one is an error;
-    without any path it is ``value``, or else the whole event. The last two are always text.
+    ``dataKey`` has precedence over ``contextKey``. If there is nothing at the path, the result is ``value``; without
+    ``value`` that is an error. Without any path it is ``value``, or else the whole event. The last two are always text.
     """
     path = source.data_key or source.context_key
     if not path:
@@ -77,7 +79,7 @@ def resolve(source: ParameterSource, values: Values) -> object:
 
 
 def apply(document: Any, parameters: Sequence[PayloadParameter], values: Values) -> Any:
-    """The document with every parameter put in its place. Raises ParameterError."""
+    """The document with the value of every parameter at its ``dest``. Raises ParameterError."""
     for parameter in parameters:
         value = resolve(parameter.src, values)
         try:
@@ -94,23 +96,36 @@ def payload(parameters: Sequence[PayloadParameter], values: Values) -> bytes:
     document = None
     for parameter in parameters:
         if not parameter.dest:
-            return _text(resolve(parameter.src, values)).encode()
+            return text_of(parameter.src, values).encode()
         document = apply(document, (parameter,), values)
     return b"" if document is None else _encoder.encode(document)
 
 
-def headers(dynamic: Sequence[DynamicHeader], values: Values) -> dict[str, str]:
-    """The headers that the event gives, always text. Raises ParameterError, also for what no header can carry."""
-    found: dict[str, str] = {}
-    for header in dynamic:
-        found[header.dest] = _text(resolve(header.src, values))
-        if not sendable(found[header.dest]):
-            raise ParameterError(f"header `{header.dest}` cannot carry the value: some characters cannot be sent")
-    return found
+def rewrite(model: M, parameters: Sequence[Parameter], values: Values, *, within: str = "") -> M:
+    """A part of a manifest as the parameters make it, validated again. ``within`` is its field, for the message.
+
+    Raises ParameterError.
+    """
+    if not parameters:
+        return model
+    document = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    try:
+        return type(model).model_validate(apply(document, parameters, values))
+    except ValidationError as e:
+        start = (within,) if within else ()
+        problems = "; ".join(
+            f"{'.'.join(map(str, (*start, *p['loc'])))}: {p['msg']}" for p in e.errors(include_url=False)
+        )
+        raise ParameterError(f"the parameters make a template that is not valid: {problems}") from e
+
+
+def text_of(source: ParameterSource, values: Values) -> str:
+    """The value of a parameter as text. Raises ParameterError."""
+    return _text(resolve(source, values))
 
 
 def _joined(document: object, parameter: PayloadParameter, value: object) -> object:
-    """What is there already and the value, as text; the value alone where there is nothing."""
+    """The present text and the value; the value alone if there is none."""
     present = jsonpath.compile(parameter.dest).get(document)
     if present is jsonpath.MISSING:
         return value

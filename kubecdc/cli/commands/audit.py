@@ -75,7 +75,7 @@ def audit(
             if not repair:
                 return await command.inspect(bus, sources, cluster, patience=patience)
             elector = election.elector(bus, manifest, cluster)
-            return await command.mend(bus, sources, cluster, elector, patience=patience)
+            return await command.repair(bus, sources, cluster, elector, patience=patience)
 
     found = on_each(manifests, look, lead=election.lead)
     rows = _rows(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,14 +18,12 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.errors import Undecodable
 from kubecdc.storage.contracts.event import SPEC_VERSION, Event
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
-from kubecdc.workers.route import Route
+from kubecdc.workers.route import Route, routes
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.parameters import ParameterError
-from kubecdc.workers.triggers.http.message import BadUrl
-from kubecdc.workers.triggers.registry import Context, build
 
 STDIN = "-"
-# What an event written by hand may leave out: no trigger acts on it.
+# Attributes that an event written by hand may leave out.
 _DEFAULTS = {
     "specversion": SPEC_VERSION,
     "type": "resource",
@@ -52,14 +50,14 @@ _DEFAULTS = {
     is_flag=True,
     envvar="KUBECDC_EXECUTE",
     show_envvar=True,
-    help="Run each trigger that matches, once. Lines of log triggers go to stderr.",
+    help="Run each trigger that matches, once. What triggers write to standard output goes to stderr.",
 )
 @options.mounts
 def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
     """Take an event through the Sensors, without a bus or a cluster.
 
-    Prints a JSON object for each trigger, one a line: whether the event matches, and what would be sent, with *** for
-    what is secret. Nothing is sent without `--execute`; with it the exit code is 1 if a trigger did not succeed.
+    Prints a JSON object for each trigger, one a line: whether the event matches, and what the trigger would do, with
+    *** in place of secrets. Nothing is done without `--execute`; with it, exit code 1 if a trigger did not succeed.
     """
     if event_file == STDIN and STDIN in filenames:
         raise UsageError("standard input cannot give both the manifests (-f) and the event", hint="use a file for one")
@@ -74,22 +72,16 @@ def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
 
 async def _each(sensors: list[Sensor], event: Event, mounts: Mounts, *, execute: bool) -> int:
     code = 0
-    for route in _routes(sensors, mounts):
-        try:
-            line, outcome = await _one(route, event, execute=execute)
-        finally:
-            await route.trigger.close()
-        click.echo(msgspec.json.encode(line))
-        if isinstance(outcome, Retry | Failure):
-            code = 1
-    return code
-
-
-def _routes(sensors: list[Sensor], mounts: Mounts) -> Iterator[Route]:
     for sensor in sensors:
-        context = Context(sensor.name, 1, sensor.spec.logging_fields, _to_stderr, mounts)
-        for trigger in sensor.spec.triggers:
-            yield Route(sensor, trigger, build(trigger, context))
+        for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts):
+            try:
+                line, outcome = await _one(route, event, execute=execute)
+            finally:
+                await route.trigger.close()
+            click.echo(msgspec.json.encode(line))
+            if isinstance(outcome, Retry | Failure):
+                code = 1
+    return code
 
 
 def _to_stderr(record: Mapping[str, object]) -> bytes:
@@ -98,7 +90,7 @@ def _to_stderr(record: Mapping[str, object]) -> bytes:
 
 
 async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, object], Outcome | None]:
-    """The line of a trigger, and how it ended if it was run."""
+    """The line of a trigger, and its outcome if it was run."""
     line: dict[str, object] = {
         "sensor": route.sensor,
         "trigger": route.name,
@@ -117,7 +109,7 @@ async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, 
         line["request"] = route.trigger.preview(request)
         if execute:
             outcome = await route.trigger.execute(request)
-    except (ParameterError, BadUrl) as e:
+    except ParameterError as e:
         line["reason"] = str(e)
         outcome = Failure(str(e)) if execute else None
     if outcome is not None:

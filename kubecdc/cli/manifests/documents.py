@@ -26,7 +26,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed document. ``strict``: it was named, so it must be one of ours."""
+    """A parsed document. ``strict``: its file was named, so it must be one of the three kinds."""
 
     place: Place
     content: Any
@@ -34,7 +34,7 @@ class Document:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: every key is text and occurs once, and a time or 1:30 is text."""
+    """YAML as Kubernetes reads it: every key is text and occurs once; a time and ``1:30`` are text."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -69,7 +69,7 @@ _Loader.yaml_implicit_resolvers = _resolvers()
 
 
 def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
-    """All documents under a FILE, a DIR or ``-``, and what keeps others from being read."""
+    """All documents in a FILE, a DIR or ``-``, and the problems of those that cannot be read."""
     if path == STDIN:
         try:
             text = stdin.read()
@@ -82,7 +82,7 @@ def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
     try:
-        # Hidden names are skipped: a mounted ConfigMap keeps its files behind `..data`, with a link to each beside it.
+        # Hidden names are skipped: a mounted ConfigMap has its files in `..data`, with links to them beside it.
         files = sorted(f for f in target.iterdir() if f.suffix in SUFFIXES and f.name[0] != "." and not f.is_dir())
     except OSError as e:
         return [], [Problem(Place(path), "", f"cannot be read: {e.strerror}")]

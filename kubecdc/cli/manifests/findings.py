@@ -1,4 +1,4 @@
-"""From what pydantic says to what an author of a manifest can act on."""
+"""From the errors of pydantic to messages that help the author of a manifest."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import difflib
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from kubecdc.cli.manifests.problem import Location
+from kubecdc.manifest.finding import Finding, Location
 from kubecdc.manifest.model import Manifest, Model
 from kubecdc.manifest.secrets import KeyRef
 
@@ -21,20 +20,10 @@ REQUIRED = "is required"
 _LEVELS = {1: "one level", 2: "two levels", 3: "three levels"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A place in a manifest, what is wrong there, and the way out."""
-
-    location: Location
-    message: str
-    hint: str = ""
-    meant: str = ""  # the field that was meant
-
-
 def check(model: type[Manifest], content: dict[str, Any]) -> tuple[Manifest | None, list[Finding]]:
-    """Validate a manifest. Next to findings there is what is left of it without the wrong fields, where that stands.
+    """Validate a manifest. Beside the findings it returns the manifest without the wrong fields, if that is valid.
 
-    The rest lets checks across manifests run, so that they are not put off until the last typing error is gone.
+    With it, checks across manifests can run even though some fields are wrong.
     """
     found: list[Finding] = []
     removed: list[Location] = []
@@ -54,13 +43,13 @@ def check(model: type[Manifest], content: dict[str, Any]) -> tuple[Manifest | No
 
 
 def _without_echo(findings: list[Finding]) -> list[Finding]:
-    """Without "is required" where the field is there, misspelled."""
+    """Without "is required" where the field is misspelled."""
     misspelled = {(*finding.location[:-1], finding.meant) for finding in findings if finding.meant}
     return [f for f in findings if f.message != REQUIRED or f.location not in misspelled]
 
 
 def _related(location: Location, removed: Location) -> bool:
-    """Whether an error may only be there because of what was removed."""
+    """Whether an error may only be a consequence of what was removed."""
     return location == removed[: len(location)] or removed == location[: len(removed)]
 
 
@@ -96,9 +85,8 @@ def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Find
             return Finding(location, f"must be at most {context['le']:g}")
         case "recursion_loop":
             return Finding(location, "refers to itself")
-        case "model_type" if (
-            context["class_name"] == KeyRef.__name__
-        ):  # it is not repeated: it may be the secret itself
+        case "model_type" if context["class_name"] == KeyRef.__name__:
+            # The value is not repeated: it may be the secret itself.
             return Finding(location, "must name a key and where it is", "write {name: NAME, key: KEY}")
         case kind if kind in _TYPES:
             return Finding(location, *_type(value, kind))
@@ -169,14 +157,14 @@ def _literal(value: Any, expected: str) -> tuple[str, str]:
 
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:
-    """The name most like it, "" if none is."""
+    """The most similar name, "" if none is similar."""
     by_case = {candidate.lower(): candidate for candidate in names}
     match = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.6)
     return by_case[match[0]] if match else ""
 
 
 def _unknown(model: type[Manifest], content: dict[str, Any], location: Location) -> tuple[str, str, str]:
-    """What to say of a field that is not there: refused by name, misplaced, misspelled, or unknown."""
+    """Message, hint and meant field for an unknown field: not supported, misplaced, misspelled, or just unknown."""
     name = str(location[-1])
     chain = list(_models(model, location[:-1]))
     here = chain[-1][0]
@@ -205,7 +193,7 @@ def _names(model: type[Model]) -> list[str]:
 
 
 def _models(model: type[Model], location: Location) -> Iterator[tuple[type[Model], int]]:
-    """The models on the way to a location, each with the depth at which it stands."""
+    """The models on the way to a location, each with its depth."""
     yield model, 0
     current: Any = model
     for depth, part in enumerate(location, 1):
@@ -234,7 +222,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _inner(model: type[Model], name: str, raw: Any) -> str:
-    """Where below a model a field of this name belongs, as words; what the manifest has comes first."""
+    """Where below a model there is a field of this name, for a message. Fields that the manifest has come first."""
     level: list[tuple[str, type[Model], Any]] = [("", model, raw)]
     while level:
         deeper: list[tuple[str, type[Model], Any]] = []

@@ -1,4 +1,4 @@
-"""Loading manifests: every problem in all of them, or the three kinds by name."""
+"""Loading manifests: the manifests by kind and name, or every problem in them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, TextIO
 
 from kubecdc.cli.manifests import references
 from kubecdc.cli.manifests.documents import Document, read
-from kubecdc.cli.manifests.findings import Finding, check, nearest
+from kubecdc.cli.manifests.findings import check, nearest
 from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem, path_text
 from kubecdc.errors import UsageError
+from kubecdc.manifest.finding import Finding
 from kubecdc.manifest.model import API_VERSIONS, Manifest
 from kubecdc.storage.manifest import EventBus, default_bus
 from kubecdc.watcher.manifest import EventSource
-from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.workers.sensor.manifest import Sensor, Trigger
 
 __all__ = ["ManifestErrors", "Manifests", "Problem", "load"]
 
@@ -23,7 +24,7 @@ KINDS: dict[str, type[Manifest]] = {"EventBus": EventBus, "EventSource": EventSo
 
 @dataclass(frozen=True)
 class Manifests:
-    """What was declared, by ``metadata.name``, and what an operator should know of it."""
+    """What was declared, by ``metadata.name``, and what an operator should know about it."""
 
     buses: dict[str, EventBus]
     sources: dict[str, EventSource]
@@ -33,7 +34,7 @@ class Manifests:
 
 @dataclass(frozen=True)
 class _Read:
-    """A manifest as it was read; ``model`` is None where too much of it is wrong."""
+    """A manifest as it was read; ``model`` is None if too much of it is wrong."""
 
     place: Place
     kind: str
@@ -89,7 +90,7 @@ def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
 
 
 def _take(document: Document, loading: _Loading) -> None:
-    """Validate a document, or say why it is none of ours."""
+    """Validate a document, or report why it is not one of the three kinds."""
     place, content = document.place, document.content
     if content is None:
         return
@@ -119,7 +120,7 @@ def _take(document: Document, loading: _Loading) -> None:
 
 
 def _almost(api: object, kind: str | None) -> Finding | None:
-    """What is wrong with a document that is meant to be one of ours."""
+    """What is wrong with a document that seems to be meant as one of the three kinds."""
     versions = " or ".join(API_VERSIONS)
     groups = tuple(version.split("/")[0] for version in API_VERSIONS)
     if kind in KINDS and api is None:
@@ -172,7 +173,7 @@ def _check_references(loading: _Loading) -> None:
 
 
 def _offer(manifest: _Read) -> references.Offer | None:
-    """What a source publishes, also one that has problems of its own as long as it names its entries."""
+    """What a source publishes. A source with problems counts too if its entries have names."""
     if isinstance(manifest.model, EventSource):
         spec = manifest.model.spec
         return references.Offer(frozenset(spec.resource), spec.event_bus_name)
@@ -182,7 +183,7 @@ def _offer(manifest: _Read) -> references.Offer | None:
 
 
 def _notices(manifest: _Read) -> Iterator[str]:
-    """What a manifest says to no effect."""
+    """The fields of a manifest that have no effect."""
     model = manifest.model
     if not isinstance(model, EventBus | EventSource | Sensor):
         return
@@ -195,5 +196,13 @@ def _notices(manifest: _Read) -> Iterator[str]:
     triggers = model.spec.triggers
     if any(trigger.at_least_once is False for trigger in triggers):
         yield f"{manifest.place}: atLeastOnce: false is without effect: every trigger runs at least once"
-    if any(trigger.template.log and trigger.policy.status for trigger in triggers):
-        yield f"{manifest.place}: policy.status is without effect on a log trigger"
+    for name, policy in sorted({pair for trigger in triggers for pair in _unused_policies(trigger)}):
+        yield f"{manifest.place}: policy.{policy} is without effect on a {name} trigger"
+
+
+def _unused_policies(trigger: Trigger) -> Iterator[tuple[str, str]]:
+    """The parts of the policy that the type does not follow."""
+    template = trigger.template
+    for name in trigger.policy.given:
+        if name not in template.trigger_type.policies:
+            yield template.type, name

@@ -1,4 +1,4 @@
-"""What is wrong with the manifests, in lines an author can act on."""
+"""What is wrong with the manifests, one line for each problem."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubecdc.errors import UsageError
+from kubecdc.manifest.finding import Location
 
-Location = tuple[str | int, ...]
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A document in a file; ``manifest`` is its kind and name, where it has them, and ``base`` where in it that is."""
+    """A document in a file. ``manifest`` is its kind and name, if it has them; ``base`` is where in a List it is."""
 
     file: str
     document: int = 0  # counted from 1; 0 = the file itself
@@ -55,7 +55,7 @@ def path_text(location: Location) -> str:
 
 
 class ManifestErrors(UsageError):
-    """The manifests are refused. After its first line the message has one for each of ``problems``."""
+    """The manifests are refused. After the first line, the message has a line for each of ``problems``."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"

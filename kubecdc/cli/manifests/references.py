@@ -1,26 +1,24 @@
-"""What manifests say of each other: dependencies, buses, names."""
+"""References between manifests: dependencies, buses, names."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from kubecdc.cli.manifests.findings import Finding, nearest
-from kubecdc.cli.manifests.problem import Location
-from kubecdc.manifest.model import Model
+from kubecdc.cli.manifests.findings import nearest
+from kubecdc.manifest.finding import Finding, Location
 from kubecdc.storage.manifest import BusSubscription, EventBus
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.workers.sensor.manifest import Dependency, Sensor, Trigger
-from kubecdc.workers.sensor.parameter_manifest import PayloadParameter
-from kubecdc.workers.triggers.http.manifest import DynamicHeader
+from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter
+from kubecdc.workers.sensor.template import Template
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What an EventSource says it publishes, and to which bus ("" if that could not be read)."""
+    """The events that an EventSource publishes, and their bus ("" if that could not be read)."""
 
     events: frozenset[str]
     bus: str
@@ -28,7 +26,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Known:
-    """What was declared, by name. A source that cannot be read at all is None: it may offer anything."""
+    """What was declared, by name. A source that cannot be read is None: it may publish anything."""
 
     sources: Mapping[str, Offer | None]
     buses: frozenset[str] | None  # None if one of them has no name
@@ -54,8 +52,7 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
             yield Finding((*at, "template", "name"), f"{counts[trigger.name]} triggers have the name `{trigger.name}`")
         seen.add(trigger.name)
         yield from _conditions(trigger, at, dependency)
-        yield from _destinations(trigger, at)
-        yield from _url(trigger, at)
+        yield from _type(trigger, at)
         for location, parameter in _parameters(trigger, at):
             if parameter.src.dependency_name != dependency.name:
                 yield Finding(
@@ -118,56 +115,45 @@ def _conditions(trigger: Trigger, at: Location, dependency: Dependency) -> Itera
         )
 
 
-def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, PayloadParameter | DynamicHeader]]:
-    places: dict[Location, Sequence[PayloadParameter | DynamicHeader]] = {(*at, "parameters"): trigger.parameters}
-    if trigger.template.http is not None:
-        http: Location = (*at, "template", "http")
-        places[(*http, "payload")] = trigger.template.http.payload
-        places[(*http, "parameters")] = trigger.template.http.parameters
-        places[(*http, "dynamicHeaders")] = trigger.template.http.dynamic_headers
-    for place, parameters in places.items():
-        for i, parameter in enumerate(parameters):
-            yield (*place, i), parameter
-
-
-def _destinations(trigger: Trigger, at: Location) -> Iterator[Finding]:
-    """Fields that parameters write and that are not there: the value would go nowhere."""
+def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, FromEvent]]:
+    for i, parameter in enumerate(trigger.parameters):
+        yield (*at, "parameters", i), parameter
     template = trigger.template
-    kind = "http" if template.http is not None else "log"
-    model = type(template.http or template.log)
-    fields = model.field_types() if issubclass(model, Model) else {}
+    for location, found in template.trigger_type.parameters(template.config):
+        yield (*at, "template", template.type, *location), found
+
+
+def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
+    """What the type of the trigger finds, and fields that parameters write and that the type does not have."""
+    template = trigger.template
+    written: set[str] = set()
     for i, parameter in enumerate(trigger.parameters):
         location = (*at, "parameters", i, "dest")
-        first, second = (*re.split(r"[.|]", parameter.dest, maxsplit=2), "", "")[:2]
+        first, *rest = re.split(r"[.|]", parameter.dest, maxsplit=1)
         if first == "name":
             continue  # without effect, as in Argo
-        if first != kind:
-            hint = f"it is relative to the template: begin with `{kind}.`"
+        if first != template.type:
+            hint = f"it is relative to the template: begin with `{template.type}.`"
             yield Finding(location, f"`{parameter.dest}` is not a part of this trigger", hint)
         else:
-            yield from _field(second, kind, fields, location)
-    for i, parameter in enumerate(template.http.parameters if template.http else ()):
-        first = re.split(r"[.|]", parameter.dest, maxsplit=1)[0]
-        yield from _field(first, "http", fields, (*at, "template", "http", "parameters", i, "dest"))
+            written.update(rest)
+            yield from _destination("".join(rest), template, location)
+    start = (*at, "template", template.type)
+    for location, found in template.trigger_type.parameters(template.config):
+        if isinstance(found, Parameter):
+            written.add(found.dest)
+            yield from _destination(found.dest, template, (*start, *location, "dest"))
+    for finding in template.trigger_type.problems(template.config, written):
+        yield replace(finding, location=(*start, *finding.location))
 
 
-def _field(name: str, kind: str, fields: Iterable[str], location: Location) -> Iterator[Finding]:
-    if name not in fields:
-        yield Finding(location, f"`{kind}` has no field `{name}`", _have("field", name, fields))
-    elif name == "tls":
-        yield Finding(location, "`tls` is the same for all events", "make a trigger of each server")
-
-
-def _url(trigger: Trigger, at: Location) -> Iterator[Finding]:
-    http = trigger.template.http
-    if http is None:
-        return
-    written = [parameter.dest for parameter in http.parameters] + [
-        parameter.dest.removeprefix("http.") for parameter in trigger.parameters
-    ]
-    parts = urlsplit(http.url)
-    if "url" not in written and (parts.scheme not in ("http", "https") or not parts.netloc):
-        yield Finding((*at, "template", "http", "url"), f"{http.url!r} is not an HTTP address", "https://host/path")
+def _destination(dest: str, template: Template, location: Location) -> Iterator[Finding]:
+    field, fields = re.split(r"[.|]", dest, maxsplit=1)[0], template.trigger_type.model.field_types()
+    if field not in fields:
+        yield Finding(location, f"`{template.type}` has no field `{field}`", _have("field", field, fields))
+    elif field in template.trigger_type.fixed:
+        hint = template.trigger_type.fixed[field]
+        yield Finding(location, f"`{field}` is the same for all events", hint)
 
 
 def _have(kind: str, name: str, names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Events that were given up on: copies in a stream of their own, so that neither retention nor `prune` takes them."""
+"""Dead letters: copies of events in a stream of their own, which neither retention nor `prune` deletes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
 from kubecdc.storage.contracts.errors import BusFull
 from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis.server.connection import BODIES_BYTES, Argument, Connection, pairs
@@ -15,7 +16,7 @@ ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
 
 class RedisDeadLetters:
-    """`storage.again.DeadLetters`. Ids are those of the stream."""
+    """`storage.contracts.DeadLetters`. Ids are the entry ids of the stream."""
 
     def __init__(self, connection: Connection, *, partitions: int, max_pending: int) -> None:
         self._connection = connection
@@ -50,7 +51,7 @@ class RedisDeadLetters:
         for id_ in sorted(dict.fromkeys(ids), key=_order):
             found = await self.letter(id_)
             if not found:
-                refused[id_] = "there is no such dead letter"
+                refused[id_] = NO_SUCH_LETTER
             else:
                 args += [id_, partition(found[0].partitionkey, self._partitions)]
         if args:
@@ -59,12 +60,7 @@ class RedisDeadLetters:
             ):
                 if why == b"FULL":
                     raise BusFull(more[0].decode(), int(more[1]), self._max_pending)
-                refused[id_.decode()] = (
-                    "there is no such dead letter"
-                    if why == b"MISSING"
-                    else f"its subscription {more[0].decode()!r} was ended (`kubecdc bus prune`); "
-                    "it is back when a worker registers it again"
-                )
+                refused[id_.decode()] = NO_SUCH_LETTER if why == b"MISSING" else subscription_ended(more[0].decode())
         return refused
 
     async def purge(self, ids: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The subscriptions of a bus: registered, counted, ended."""
+"""The subscriptions of a bus: registering, status, pruning."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Work
 from kubecdc.storage.redis.server.connection import BODIES_BYTES, Argument, Connection
 
 FORMAT = 1  # of the keys
-STEP = 500  # events a script, so that commits and reads get their turn
+STEP = 500  # events in one script, so that commits and reads get their turn
 
 
 class Registrations:
-    """What this process has registered, and registers again in a Redis that came back older than that, or empty."""
+    """What this process has registered. It registers it again in a Redis that lost it."""
 
     def __init__(self, connection: Connection, partitions: int) -> None:
         self._connection = connection
@@ -20,27 +20,27 @@ class Registrations:
         self._specs: dict[str, SubscriptionSpec] = {}
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
-        """Add what is new; a known name takes the new source and subject, its backlog stays."""
+        """Add new subscriptions. A known name takes the new source and subject, and its backlog stays."""
         wanted = {spec.name: spec for spec in specs}
-        await self._send(wanted, again=False)
+        await self._send(wanted, only_missing=False)
         self._specs |= wanted
 
     async def restore(self) -> None:
-        """What is not there any more, but not what was pruned. For when something is missing that should be there."""
+        """Register what Redis has lost, but not what was pruned."""
         if self._specs:
             await self._connection.run("administration/open", self._partitions, FORMAT, 1)
-            await self._send(self._specs, again=True)
+            await self._send(self._specs, only_missing=True)
 
-    async def _send(self, specs: Mapping[str, SubscriptionSpec], *, again: bool) -> None:
+    async def _send(self, specs: Mapping[str, SubscriptionSpec], *, only_missing: bool) -> None:
         args: list[Argument] = []
         for spec in specs.values():
             args += [spec.name, spec.source, spec.subject]
         if args:
-            await self._connection.run("administration/register", self._partitions, int(again), *args)
+            await self._connection.run("administration/register", self._partitions, int(only_missing), *args)
 
 
 async def registered(connection: Connection, name: str) -> SubscriptionSpec | None:
-    """What a subscription is registered for; None if it is not there."""
+    """The spec of a subscription; None if it is not registered."""
     id_ = await connection.keyed("HGET", "subscriptions", name)
     found = id_ and await connection.keyed("HMGET", f"subscription:{int(id_)}", "source", "subject")
     if not found or found[0] is None:
@@ -55,8 +55,8 @@ async def statuses(connection: Connection, partitions: int) -> list[Subscription
         "administration/status", partitions
     ):
         seen: dict[str, float] = {}
-        for said in holders:
-            time, _, holder = said.decode().partition(" ")
+        for heartbeat in holders:
+            time, _, holder = heartbeat.decode().partition(" ")
             seen[holder] = max(seen.get(holder, 0.0), int(time) / 1000)
         found.append(
             SubscriptionStatus(
@@ -72,7 +72,7 @@ async def statuses(connection: Connection, partitions: int) -> list[Subscription
 
 
 async def prune(connection: Connection, name: str, partitions: int) -> bool:
-    """In small steps; if it is interrupted, the leader's next sweep does the rest."""
+    """End a subscription, in small steps. If it is interrupted, the leader's retention does the rest."""
     found = bool(await connection.run("administration/end", name))
     if found:
         await drop_backlogs(connection, partitions)
@@ -80,6 +80,6 @@ async def prune(connection: Connection, name: str, partitions: int) -> bool:
 
 
 async def drop_backlogs(connection: Connection, partitions: int) -> None:
-    """Settle what is left of subscriptions that ended."""
+    """Settle the backlogs of subscriptions that ended."""
     while await connection.run("administration/drop", partitions, STEP, BODIES_BYTES):
         pass

@@ -1,4 +1,4 @@
-"""Checkpoints in the same Redis as the events: one step of both is one script."""
+"""Checkpoints in the same Redis as the events, so that one script makes a step of both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventor
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.redis.server.connection import Argument, Connection, pairs
 
-PAGE = 2000  # of a large hash, at a time
+PAGE = 2000  # fields of a large hash that are read at a time
 
 
 class RedisCheckpoints:
@@ -23,8 +23,7 @@ class RedisCheckpoints:
 
     async def acquire(self, key: str, term: Term) -> Checkpoint:
         answer = await self._connection.run("commits/acquire", key, term.number)
-        if answer[0] == b"LOST":
-            raise lost(key, term, int(answer[1]))
+        _require_term(answer, key, term)
         return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
@@ -39,7 +38,7 @@ class RedisCheckpoints:
         return bool(answer[0] != b"DONE")
 
     async def flush(self) -> None:
-        """Nothing waits here: what was saved is durable."""
+        """A no-op: what was saved is durable."""
 
     async def inventory(self, key: str) -> dict[str, Inventoried]:
         cursor, found = b"0", {}
@@ -74,14 +73,14 @@ class RedisCheckpoints:
 
 
 def step(key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int) -> list[Argument]:
-    """What the script `commit` is told: one step of a checkpoint, with events as `RedisPublisher` lays them out."""
+    """The arguments of `commit.lua`: one step of a checkpoint, with events as `publisher.lay_out` returns them."""
     removals = sorted(delta.removals)
     head: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token, msgspec.json.encode(delta.state)]
     head += [msgspec.json.encode(delta.gap) if delta.gap else "", full]
     head += [len(delta.upserts), len(delta.bodies), len(removals)]
     tail: list[Argument] = []
     for uid, known in delta.upserts.items():
-        tail += [uid, msgspec.json.encode(known[:4])]  # no step leaves an object intended
+        tail += [uid, msgspec.json.encode(known[:4])]  # a step clears `intended`
     for uid, body in delta.bodies.items():
         tail += [uid, body]
     counts = events[:2] or [0, 0]
@@ -89,20 +88,22 @@ def step(key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *
 
 
 def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:
-    """What a script answers to a step. Raises LeadershipLost, CommitMismatch."""
-    if answer[0] == b"LOST":
-        raise lost(key, term, int(answer[1]))
+    """Check what a script answered to a step. Raises LeadershipLost, CommitMismatch."""
+    _require_term(answer, key, term)
     if answer[0] == b"MISMATCH":
         raise CommitMismatch.of(key, int(answer[1]), delta.follows)
 
 
-def lost(key: str, term: Term, stored: int) -> LeadershipLost:
-    """What a fenced leader is told."""
-    return LeadershipLost(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
+def _require_term(answer: Any, key: str, term: Term) -> None:
+    if answer[0] == b"LOST":
+        LeadershipLost.require(key, int(answer[1]), term)
 
 
 def _known(found: bytes) -> Inventoried:
-    """What is kept of an object. There are many of them, and few namespaces: each is kept once."""
+    """An object of the inventory.
+
+    There are many of them and few namespaces, so each namespace is kept in memory once.
+    """
     known = _inventoried.decode(found)
     return known._replace(namespace=sys.intern(known.namespace))
 

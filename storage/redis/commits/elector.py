@@ -1,4 +1,4 @@
-"""Who leads: the process whose token is in a key that expires, for as long as it renews it."""
+"""Elects the leader: the process whose token is in a key that expires, for as long as it renews the key."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import structlog
 
-from kubecdc.backoff import Backoff
 from kubecdc.errors import KubecdcError, Unavailable
+from kubecdc.retry import until_done
 from kubecdc.storage.contracts import LeadTimes, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
+from kubecdc.storage.outage import RETRY, until_closed
 from kubecdc.storage.redis.administration.retention import Retention
 from kubecdc.storage.redis.server.connection import Connection
 
 log = structlog.get_logger()
-POLL = 0.2  # seconds between two tries to take it
-RELEASE = 2.0  # seconds: a process that is told to go must go, whether or not Redis answers
-RETRY = Backoff(duration=0.1, cap=5.0)
+POLL = 0.2  # seconds between two attempts to take the lead
+RELEASE = 2.0  # seconds: a process that is told to stop must stop, whether or not Redis answers
 
 
 class RedisElector:
-    """`storage.contracts.Elector`. While it leads, it also keeps the bus tidy.
+    """`storage.contracts.Elector`. While it leads, it also runs retention.
 
-    A leader that cannot renew is cancelled before another can lead: its block raises LeadershipLost. The terms fence
-    in any case.
+    A leader that cannot renew is cancelled before another process can lead, and its block raises LeadershipLost. Terms
+    fence an old leader in any case.
     """
 
     def __init__(
@@ -47,12 +48,15 @@ class RedisElector:
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[Term]:
-        """Wait until nobody else leads; it is handed over at the end of the block. Raises LeadershipLost from it."""
+        """Wait until no other process leads.
+
+        The end of the block hands the lead over. Raises LeadershipLost from it.
+        """
         token = secrets.token_hex(8)
         try:
             term, sent = await self._take(token)
         except asyncio.CancelledError:
-            await self._release(token)  # it may be ours, and only the reply is missing
+            await self._release(token)  # the lead may be ours, and only the reply is missing
             raise
         log.info("leading", term=term.number, holder=self._holder)
         task = asyncio.current_task()
@@ -78,43 +82,40 @@ class RedisElector:
                 await self._release(token)
 
     async def _take(self, token: str) -> tuple[Term, float]:
-        failures, said = 0, False
-        while True:
+        report = until_closed("cannot begin a term", lambda: self._connection.ending)
+        standing_by = False
+
+        async def attempt() -> tuple[Any, Any, float]:
             sent = self._now()
-            try:
-                epoch, leader = await self._connection.run("commits/lead", token, self._holder, self._kept)
-            except Unavailable as e:
-                if self._connection.ending:
-                    raise
-                failures += 1
-                if failures == 1:
-                    log.warning("cannot begin a term", error=str(e), hint=e.hint)
-                await asyncio.sleep(RETRY.delay(failures))
-                continue
+            epoch, leader = await self._connection.run("commits/lead", token, self._holder, self._kept)
+            return epoch, leader, sent
+
+        while True:
+            epoch, leader, sent = await until_done(attempt, RETRY, report=report)
             if epoch:
                 return Term(int(epoch), self._holder), sent
-            if not said:
-                said = True
+            if not standing_by:
+                standing_by = True
                 log.info("standing by", leader=leader.decode(errors="replace"), holder=self._holder)
             await asyncio.sleep(POLL)
 
     async def _release(self, token: str) -> None:
-        with suppress(KubecdcError, TimeoutError):  # then it expires
+        with suppress(KubecdcError, TimeoutError):  # then the key expires
             async with asyncio.timeout(RELEASE):
                 await self._connection.run("commits/renew", token, 0)
 
     async def _hold(self, token: str, sent: float) -> str:
-        """Renew until that is not possible any more; returns why."""
+        """Renew until that is not possible any more. Returns the reason."""
         while True:
             await asyncio.sleep(self._period)
             begin = self._now()
             try:
                 async with asyncio.timeout(max(0.0, sent + self._trust - begin)):
                     if not await self._connection.run("commits/renew", token, self._kept):
-                        return "the lead in Redis is not ours any more"
+                        return "another process has taken the lead in Redis, or the lead has expired"
                 sent = begin
             except (Unavailable, TimeoutError) as e:
                 if self._now() >= sent + self._trust:
                     return f"the lead in Redis could not be renewed: {str(e) or 'no answer in time'}"
-            except KubecdcError as e:  # it will not be: whoever takes the lead next says it as it should be said
+            except KubecdcError as e:  # no retry helps: the next attempt to take the lead raises it, with its hint
                 return f"the lead in Redis could not be renewed: {e}"

@@ -1,4 +1,4 @@
-"""Events into the bus: each commit is one script with the checkpoint step that goes with it."""
+"""Publishes events: each commit is one script, with the checkpoint step that belongs to it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Batch, Term
+from kubecdc.storage.contracts import Batch, PreparedBatch, Term
 from kubecdc.storage.contracts.errors import BusFull, CommitMismatch, NoSubscription
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.prepared import Prepared
 from kubecdc.storage.redis.administration.registrations import Registrations
 from kubecdc.storage.redis.commits import checkpoints
 from kubecdc.storage.redis.server.connection import Argument, Call, Connection
@@ -21,7 +20,7 @@ from kubecdc.storage.redis.server.connection import Argument, Call, Connection
 class RedisPublisher:
     """`storage.contracts.TransactionalPublisher`."""
 
-    under_way = 2  # Redis has the next one when it is done with one; commands of a process keep their order
+    under_way = 2  # so that Redis has the next one when it has done one; one connection keeps their order
 
     def __init__(
         self, connection: Connection, registrations: Registrations, *, partitions: int, max_pending: int
@@ -38,15 +37,14 @@ class RedisPublisher:
             await self._check(await self._connection.run("commits/commit", *head, *laid_out))
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
-        return Batch(batch.key, Prepared(batch.events, self._call(batch, term)), batch.delta)
+        return PreparedBatch(batch.key, batch.events, batch.delta, self._call(batch, term))
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        events = batch.events
-        call = events.form if isinstance(events, Prepared) else self._call(batch, term)
-        answer = await self._connection.make(call)
+        call = batch.form if isinstance(batch, PreparedBatch) else self._call(batch, term)
+        answer = await self._connection.run_call(call)
         try:
             checkpoints.check(answer, batch.key, batch.delta, term)
-        except CommitMismatch:  # a store that came back older may lack subscriptions too
+        except CommitMismatch:  # a store that came back older may have lost subscriptions too
             with suppress(Unavailable):
                 await self._registrations.restore()
             raise
@@ -58,34 +56,31 @@ class RedisPublisher:
         return self._connection.call("commits/commit", *step)
 
     async def _check(self, answer: Any) -> None:
-        """Raise what the script has found."""
+        """Raise NoSubscription or BusFull if that is the answer."""
         if answer[0] == b"NOBODY":
             await self._registrations.restore()  # for the next time, unless they were pruned
             source, _, subject = answer[1].decode().partition("\n")
-            raise NoSubscription(
-                f"nobody subscribes to event {subject!r} of event source {source!r}",
-                hint="start `kubecdc work` with a Sensor for it, or name it in the EventBus's `subscriptions`",
-            )
+            raise NoSubscription.to_event(source, subject)
         if answer[0] == b"FULL":
             raise BusFull(answer[1].decode(), int(answer[2]), self._max_pending)
 
 
 def partition(partitionkey: str, partitions: int) -> int:
-    """The stream that all events of an object go to."""
+    """The partition of an object: the stream that has all of its events."""
     return zlib.crc32(partitionkey.encode()) % partitions
 
 
 def entry(source: str, subject: str) -> str:
-    """What a subscription subscribes to, as the scripts know it."""
+    """What a subscription subscribes to, in the form that the scripts use."""
     return f"{source}\n{subject}"
 
 
 def lay_out(events: Sequence[Event], partitions: int) -> list[Argument]:
-    """As the script reads them: how many entries and events; each entry and its count; the events."""
+    """Events as `commit.lua` reads them: number of entries and events, each entry with its count, the events."""
     counts: Counter[str] = Counter()
     arguments: list[Argument] = []
     for event in events:
         name, key = entry(event.source, event.subject), event.partitionkey
         counts[name] += 1
         arguments += (partition(key, partitions), key, event.id, name, event.encode())
-    return [len(counts), len(events), *(part for pair in counts.items() for part in pair), *arguments]
+    return [len(counts), len(events), *(value for pair in counts.items() for value in pair), *arguments]

@@ -1,124 +1,80 @@
-"""One event handed out and its settlement."""
+"""One event handed out, and its settlement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from kubecdc.storage.contracts.errors import ClaimLost
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.redis.deliveries.lanes import Entry
+from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis.deliveries.settler import Settler
 
 
-class Owner(Protocol):
-    """The open subscription that a delivery came from."""
+class DeliveryOwner(Protocol):
+    """The open subscription that handed out a delivery."""
 
-    def over(self, delivery: RedisDelivery, delay: float | None) -> None:
-        """It is settled or lost: gone, or to be delivered again after so many seconds."""
+    def closed(self, delivery: RedisDelivery, delay: float | None) -> None:
+        """It is settled, or its claim is lost. ``delay``: it is delivered again here after so many seconds."""
         ...
 
 
-class RedisDelivery:
-    """`storage.contracts.Delivery`. The owner is told once, when it is settled or its claim is lost."""
+class RedisDelivery(ClaimedDelivery):
+    """`storage.contracts.Delivery`. ``subscription`` is the id that the bus gave the subscription."""
 
     def __init__(
         self,
         entry: Entry,
         body: bytes,
-        settler: Settler,
-        owner: Owner,
         *,
         subscription: int,
-        ack_wait: float,
-        now: Callable[[], float],
+        settings: SubscriptionSettings,
+        settler: Settler,
+        owner: DeliveryOwner,
     ) -> None:
+        super().__init__(body, name=entry.eid.decode(), received=entry.received, attempts=entry.attempts)
         self.entry = entry
-        self.subscription = subscription
-        self._body = body
-        self._event: Event | None = None
+        self._subscription = subscription
+        self._settings = settings
         self._settler = settler
         self._owner = owner
-        self._ack_wait = ack_wait
-        self._now = now
-        self.until = now() + ack_wait  # the claim holds
-        self._received = entry.received
-        self._attempts = entry.attempts  # before this one
-        self._started = False
-        self._settled = ""  # by which method
-
-    @property
-    def event(self) -> Event:
-        if self._event is None:
-            self._event = Event.decode(self._body)
-        return self._event
-
-    @property
-    def body(self) -> bytes:
-        return self._body
-
-    @property
-    def attempt(self) -> int:
-        return self._attempts + 1
+        self.until = settings.now() + settings.ack_wait  # end of the claim
 
     @property
     def left(self) -> float:
-        """Seconds for which the claim holds."""
-        return self.until - self._now()
-
-    async def start(self) -> None:
-        if self._received > 0:  # whoever had it before may have died of it
-            await self._run("start", self._attempts + 1)
-            self.entry.attempts = self._attempts + 1
-        self._started = True
+        """Seconds for which the claim still holds."""
+        return self.until - self._settings.now()
 
     async def ack(self) -> None:
-        await self._settle("ack")
+        await self._settle("ack", lambda: self._send("ack"))
 
     async def nack(self, delay: timedelta) -> None:
         seconds = max(0.0, delay.total_seconds())
-        await self._settle("nack", self._tried, int(seconds * 1000), delay=seconds)
+
+        async def send() -> None:
+            await self._send("nack", self._attempted, int(seconds * 1000))
+            self.entry.attempts = self._attempted
+
+        await self._settle("nack", send, delay=seconds)
 
     async def extend(self) -> None:
-        sent = self._now()
-        await self._run("extend", int(self._ack_wait * 1000))
-        self.until = sent + self._ack_wait
+        sent = self._settings.now()
+        await self._while_claimed(lambda: self._send("extend", int(self._settings.ack_wait * 1000)))
+        self.until = sent + self._settings.ack_wait
 
     async def dead_letter(self, reason: str) -> None:
-        await self._settle("dead", self._tried, reason)
+        await self._settle("dead letter", lambda: self._send("dead", self._attempted, reason))
 
     def lapse(self) -> None:
         """Its claim has passed: it is to be delivered again."""
-        self._end("claim lost", 0.0)
+        self._close("claim lost", 0.0)
 
-    def lose(self) -> None:
-        """Somebody else has it."""
-        self._end("claim lost", None)
+    async def _record_attempt(self) -> None:
+        await self._send("start", self.attempt)
+        self.entry.attempts = self.attempt
 
-    @property
-    def _tried(self) -> int:
-        """Attempts, with this one if it was started."""
-        return self._attempts + self._started
+    def _closed(self, delay: float | None) -> None:
+        self._owner.closed(self, delay)
 
-    async def _settle(self, how: str, first: int = 0, second: int | str = "", *, delay: float | None = None) -> None:
-        if self._settled == how:
-            return
-        await self._run(how, first, second)
-        if how == "nack":
-            self.entry.attempts = first
-        self._end(how, delay)
-
-    async def _run(self, what: str, first: int = 0, second: int | str = "") -> None:
-        if self._settled:
-            raise ClaimLost(f"event {self.entry.eid.decode()} is over here ({self._settled})")
-        try:
-            await self._settler.settle(self.subscription, self.entry, what, first, second)
-        except ClaimLost:
-            self._end("claim lost", None)
-            raise
-
-    def _end(self, how: str, delay: float | None) -> None:
-        if not self._settled:
-            self._settled = how
-            self._owner.over(self, delay)
+    async def _send(self, what: str, first: int = 0, second: int | str = "") -> None:
+        await self._settler.settle(self._subscription, self.entry, what, first, second)

@@ -1,7 +1,7 @@
-"""What a worker has read of its partitions, in lanes: of each partitionkey one at a time, the first first.
+"""What a worker has read of its partitions, in lanes: one entry of a partitionkey at a time, in order.
 
-A partitionkey is in one partition and a partition has one worker, so an order kept here is kept everywhere. Times are
-of a monotonic clock.
+A partitionkey belongs to one partition and a partition has one worker, so the order kept here holds for all workers.
+Times are those of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-BUFFER_BYTES = 32 * 1024 * 1024  # bodies kept of what waits; others are read again when it is their turn
+BUFFER_BYTES = (
+    32 * 1024 * 1024
+)  # bodies that are kept of waiting entries; others are fetched again when it is their turn
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
     """An event in a stream, owed to the subscription. ``received`` and ``attempts`` count those before this one."""
 
-    part: int
+    partition: int
     eid: bytes
     key: bytes
-    again: bool  # a copy, made by a replay or a redrive
+    is_copy: bool  # a copy, made by a replay or a redrive
     committed: int  # ms
     size: int
     body: bytes | None
@@ -51,37 +53,39 @@ class Lanes:
 
     @property
     def ready(self) -> int:
-        """About how many could be handed out now."""
+        """About how many entries could be handed out now."""
         return len(self._ready)
 
     @property
     def full(self) -> bool:
-        """As many bodies are kept as should be."""
+        """No more bodies should be kept."""
         return self._bytes >= BUFFER_BYTES
 
     @property
     def next_due(self) -> float | None:
-        """When the next one that waits is due."""
+        """When the next waiting entry is due."""
         return self._waiting[0][0] if self._waiting else None
 
-    def of(self, part: int) -> int:
-        """How many are of that partition."""
-        return self._of[part]
+    def of(self, partition: int) -> int:
+        """How many entries belong to that partition."""
+        return self._of[partition]
 
     def held(self) -> list[Entry]:
-        """Those that another worker still had."""
+        """The entries that another worker still had in flight."""
         if not self._held:
             return []
-        self._held = {entry for entry in self._held if entry.held and self._known.get((entry.part, entry.eid)) is entry}
+        self._held = {
+            entry for entry in self._held if entry.held and self._known.get((entry.partition, entry.eid)) is entry
+        }
         return list(self._held)
 
     def add(self, entry: Entry) -> None:
-        """At the end of its lane. What is known already stays as it is."""
-        at = (entry.part, entry.eid)
+        """Append the entry to its lane, unless it is known already."""
+        at = (entry.partition, entry.eid)
         if at in self._known:
             return
         self._known[at] = entry
-        self._of[entry.part] += 1
+        self._of[entry.partition] += 1
         if entry.held:
             self._held.add(entry)
         if entry.body is not None:
@@ -95,14 +99,14 @@ class Lanes:
             self._schedule(entry)
 
     def fill(self, entry: Entry, body: bytes) -> None:
-        """Its body, read again."""
+        """Set the body that was fetched again."""
         if entry.body is None:
             entry.body = body
-            if (entry.part, entry.eid) in self._known:
+            if (entry.partition, entry.eid) in self._known:
                 self._bytes += entry.size
 
     def due(self, now: float) -> Iterator[Entry]:
-        """The heads that may be handed out, in turn; taking one out of the iterator takes it out of the queue."""
+        """The heads of lanes that may be handed out, in turn. What is taken from the iterator leaves the queue."""
         while self._waiting and self._waiting[0][0] <= now:
             due, _, entry = heapq.heappop(self._waiting)
             if due == entry.due and self._is_head(entry) and not entry.queued and not entry.held:
@@ -114,19 +118,19 @@ class Lanes:
                 yield entry
 
     def peek(self, count: int) -> list[Entry]:
-        """The next that could be handed out."""
+        """The next entries that could be handed out."""
         return [entry for _, entry in zip(range(count), self._ready, strict=False)]
 
     def back(self, entry: Entry, due: float) -> None:
-        """It is not out any more, and due at that time."""
+        """The entry is not handed out any more, and due at that time."""
         entry.out, entry.due = False, due
         if self._is_head(entry):
             self._schedule(entry)
 
     def remove(self, entry: Entry) -> None:
-        """It is settled, or gone: the next of its lane is the head."""
+        """The entry is settled or deleted: the next one of its lane becomes the head."""
         entry.out = False
-        if self._known.get((entry.part, entry.eid)) is not entry:
+        if self._known.get((entry.partition, entry.eid)) is not entry:
             return
         self._forget(entry)
         lane = self._lanes[entry.key]
@@ -137,15 +141,15 @@ class Lanes:
         elif was_head:
             self._schedule(lane[0])
 
-    def drop(self, part: int) -> None:
-        """Forget all of a partition."""
-        for key in {entry.key for entry in self._known.values() if entry.part == part}:
+    def drop(self, partition: int) -> None:
+        """Remove all entries of a partition."""
+        for key in {entry.key for entry in self._known.values() if entry.partition == partition}:
             for entry in self._lanes.pop(key):
                 self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:
-        del self._known[entry.part, entry.eid]
-        self._of[entry.part] -= 1
+        del self._known[entry.partition, entry.eid]
+        self._of[entry.partition] -= 1
         if entry.body is not None:
             self._bytes -= entry.size
 

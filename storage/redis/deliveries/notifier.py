@@ -1,4 +1,4 @@
-"""Tells the open subscriptions of this process that something happened in the bus, in whatever process."""
+"""Wakes the open subscriptions of this process when any process has changed something in the bus."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ PAUSE = 0.5  # seconds after an error
 
 
 class Listener:
-    """Clears ``wake``, looks where `heard` says, and then waits for it: no ring is missed."""
+    """Misses no notification if it clears ``wake``, then reads what `changed` returns, and then waits for ``wake``."""
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
-        self._everywhere = True
+        self._all = True
         self._partitions: set[int] = set()
 
-    def heard(self) -> set[int] | None:
-        """The partitions where something happened since it was last asked; None: it may be anything, anywhere."""
-        found = None if self._everywhere else self._partitions
-        self._everywhere, self._partitions = False, set()
+    def changed(self) -> set[int] | None:
+        """The partitions with a change since the last call; None if any of them may have one."""
+        found = None if self._all else self._partitions
+        self._all, self._partitions = False, set()
         return found
 
-    def hear(self, partitions: set[int] | None) -> None:
-        """Something happened there."""
+    def notify(self, partitions: set[int] | None) -> None:
+        """Something has changed in these partitions, or in any."""
         if partitions is None:
-            self._everywhere = True
+            self._all = True
         else:
             self._partitions |= partitions
         self.wake.set()
 
 
-class Bell:
-    """A short stream with an entry for each commit, and whatever else others should look at.
+class Notifier:
+    """Waits for entries of a short stream, ``bell``: there is one for each commit and for other changes.
 
-    One blocking read a process waits for it.
+    A process has one blocking read for all of its listeners.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._listeners: set[Listener] = set()
         self._task: asyncio.Task[None] | None = None
-        self._number = 0  # of the last ring; they are counted, so that one that was missed is noticed
+        self._number = 0  # of the last notification: a gap in the numbers shows that some were missed
 
     @contextmanager
     def listen(self, listener: Listener) -> Iterator[None]:
-        """Hear every ring until the end of the block."""
+        """Notify the listener until the end of the block."""
         self._listeners.add(listener)
         self._task = self._task or asyncio.create_task(self._run())
         try:
@@ -57,13 +57,13 @@ class Bell:
         finally:
             self._listeners.discard(listener)
 
-    def ring(self, partitions: set[int] | None = None) -> None:
-        """Wake every listener."""
+    def notify(self, partitions: set[int] | None = None) -> None:
+        """Wake every listener of this process."""
         for listener in self._listeners:
-            listener.hear(partitions)
+            listener.notify(partitions)
 
     async def close(self) -> None:
-        """Stop hearing."""
+        """Stop waiting for entries."""
         if self._task:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -77,16 +77,16 @@ class Bell:
                     newest = await self._connection.keyed("XREVRANGE", "bell", "+", "-", "COUNT", 1)
                     last, fields = newest[0] if newest else ("0-0", [])
                     self._number = int(pairs(fields).get(b"number", 0))
-                    self.ring()
-                for id_, fields in await self._connection.heard("bell", last, BLOCK):
+                    self.notify()
+                for id_, fields in await self._connection.read_stream("bell", last, BLOCK):
                     last = id_
-                    self._rung(fields)
-            except KubecdcError:  # whoever commits or reads says so
-                last = ""  # it may come back older than it was
+                    self._received(fields)
+            except KubecdcError:  # whoever commits or reads reports it
+                last = ""  # the bus may come back older than it was
                 await asyncio.sleep(PAUSE)
 
-    def _rung(self, fields: dict[bytes, bytes]) -> None:
+    def _received(self, fields: dict[bytes, bytes]) -> None:
         number, partitions = int(fields.get(b"number", 0)), fields.get(b"partitions")
         known = partitions and number == self._number + 1
         self._number = number
-        self.ring({int(partition) for partition in partitions.split()} if partitions and known else None)
+        self.notify({int(partition) for partition in partitions.split()} if partitions and known else None)

@@ -1,10 +1,9 @@
-"""Which partitions of a subscription a worker has: leases that live as long as it is heard of, shared out evenly."""
+"""The partitions of a subscription that a worker has: leases that it renews, shared out evenly among the workers."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,59 +11,52 @@ from typing import Protocol
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts.errors import NoSubscription
 from kubecdc.storage.redis.administration.registrations import Registrations
+from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis.server.connection import Argument, Connection
 
-BEAT = 1.0  # seconds between two signs of life, and so about what a rebalance takes
+HEARTBEAT = 1.0  # seconds between two heartbeats, and so about what a rebalance takes
 NEW = b">"
 
 
 @dataclass(eq=False, slots=True)
 class Partition:
-    """A partition that is ours from here to its loss; ``cursor`` is where to read on."""
+    """A partition from the time that we take it until we lose it. ``cursor`` is where to read on."""
 
     number: int
-    cursor: bytes = b"0"  # first what was read before and is not settled, by whomever
+    cursor: bytes = b"0"  # first, what any worker has read and nobody has settled
 
 
-class Tenant(Protocol):
-    """Whose leases they are."""
+class PartitionOwner(Protocol):
+    """Uses the partitions that are leased."""
 
     def taken(self, partition: Partition) -> None:
-        """From now on it is ours."""
+        """The partition is ours now."""
         ...
 
     def lost(self, number: int) -> None:
-        """It is not ours any more: nothing more of it may be handed out."""
+        """The partition is not ours any more: nothing more of it may be handed out."""
         ...
 
     def in_flight(self, number: int) -> list[tuple[bytes, float]]:
-        """What is handed out of it, and for how many seconds more each claim holds."""
+        """The entries of a partition that are handed out, each with the seconds for which its claim still holds."""
         ...
 
 
-class Leases:
+class PartitionLeases:
     """The leases of one open subscription."""
 
     def __init__(
         self,
+        settings: SubscriptionSettings,
         connection: Connection,
         registrations: Registrations,
-        tenant: Tenant,
-        *,
-        name: str,
-        holder: str,
-        partitions: int,
-        ack_wait: float,
-        now: Callable[[], float],
+        owner: PartitionOwner,
     ) -> None:
+        self._settings = settings
         self._connection = connection
         self._registrations = registrations
-        self._tenant = tenant
-        self._name = name
-        self._holder = holder
-        self._partitions = partitions
-        self._ack_wait = ack_wait
-        self._now = now
+        self._owner = owner
+        self._now = settings.now
         self._lock = asyncio.Lock()
         self._sure_until = float("-inf")
         self._left = False
@@ -77,29 +69,30 @@ class Leases:
 
     @property
     def stale(self) -> bool:
-        """Half of the time has passed after which others may take what we have."""
-        return self._now() > self._sure_until - self._ack_wait / 2
+        """Half of the time has passed after which other workers may take our partitions."""
+        return self._now() > self._sure_until - self._settings.ack_wait / 2
 
     async def run(self) -> None:
-        """Say now and then that we live, for ever."""
+        """Send heartbeats. Never returns."""
         while True:
-            await asyncio.sleep(min(BEAT, self._ack_wait / 4))
-            with suppress(KubecdcError):  # whoever reads says so
-                await self.beat()
+            await asyncio.sleep(min(HEARTBEAT, self._settings.ack_wait / 4))
+            with suppress(KubecdcError):  # whoever reads reports it
+                await self.heartbeat()
 
-    async def beat(self) -> None:
-        """Keep what we have, take our share of what is free, give back what is above it.
+    async def heartbeat(self) -> None:
+        """Keep our partitions, take free ones up to our share, give back those above it.
 
         Raises NoSubscription, Unavailable.
         """
         before = self._failure
         async with self._lock:
             if self._failure is not before and self._failure:
-                raise self._failure  # of the beat that we waited for: another would take as long to fail
+                raise self._failure  # of the heartbeat that we waited for: another would take as long to fail
             if self._left:
                 return
             sent = self._now()
-            args = (self._name, self.token, self._holder, int(self._ack_wait * 1000), self._partitions)
+            s = self._settings
+            args = (s.name, self.token, s.holder, int(s.ack_wait * 1000), s.partitions)
             unsure, self._unsure = self._unsure, True
             try:
                 answer = await self._connection.run("deliveries/heartbeat", *args)
@@ -110,53 +103,50 @@ class Leases:
                 self.forget()
                 self.id = 0
                 await self._registrations.restore()  # for the next time, unless it was pruned
-                raise NoSubscription(
-                    f"subscription {self._name!r} is not registered in the bus",
-                    hint="was it pruned? A restart registers it again",
-                )
+                raise NoSubscription.of(s.name)
             id_, share, mine, fresh, run = answer
-            # Another run of a server may have forgotten what the last one told: settled events are not settled then.
+            # A server that was restarted may have lost what it had told us: settled events are unsettled then.
             unsure = unsure or run != self._run
             self._run = run
             if int(id_) != self.id:
                 self._lose(list(self.owned))
                 self.id = int(id_)
-            self._sure_until = sent + self._ack_wait
+            self._sure_until = sent + s.ack_wait
             self._unsure = False
             self._lose([number for number in self.owned if unsure or number not in mine or number in fresh])
             for number in mine:
                 if number not in self.owned:
                     self.owned[number] = Partition(number)
-                    self._tenant.taken(self.owned[number])
+                    self._owner.taken(self.owned[number])
             if len(mine) > share:
-                idle_first = sorted(mine, key=lambda number: len(self._tenant.in_flight(number)))
+                idle_first = sorted(mine, key=lambda number: len(self._owner.in_flight(number)))
                 await self._release(idle_first[: len(mine) - share], leave=False)
 
     async def leave(self) -> None:
-        """Give everything back. What is handed out stays claimed for as long as it was."""
+        """Give all partitions back. What is handed out stays claimed for as long as it was."""
         async with self._lock:
             if self._left:
                 return
             self._left = True
-            with suppress(KubecdcError):  # then it lapses
+            with suppress(KubecdcError):  # then the leases lapse
                 await self._release(list(self.owned), leave=True)
 
     def forget(self) -> None:
-        """They are gone, with the subscription: hand out nothing before the next beat."""
+        """The leases are gone with the subscription: hand out nothing before the next heartbeat."""
         self._lose(list(self.owned))
         self._sure_until = float("-inf")
 
     def restart(self) -> None:
-        """An answer was lost, and nobody knows what was read: read again what is not settled."""
+        """An answer was lost, so that it is unknown what was read: read again what is not settled."""
         for number in list(self.owned):
             self._lose([number])
             self.owned[number] = Partition(number)
-            self._tenant.taken(self.owned[number])
+            self._owner.taken(self.owned[number])
 
     async def _release(self, numbers: list[int], *, leave: bool) -> None:
         args: list[Argument] = [self.id, self.token, int(leave), len(numbers), *numbers]
         for number in numbers:
-            for eid, left in self._tenant.in_flight(number):
+            for eid, left in self._owner.in_flight(number):
                 args += [number, eid, max(0, int(left * 1000))]
         self._lose(numbers)
         await self._connection.run("deliveries/release", *args)
@@ -164,4 +154,4 @@ class Leases:
     def _lose(self, numbers: list[int]) -> None:
         for number in numbers:
             if self.owned.pop(number, None):
-                self._tenant.lost(number)
+                self._owner.lost(number)

@@ -1,4 +1,4 @@
-"""Settles deliveries: what comes together goes to the server together."""
+"""Settles deliveries, those of one turn of the event loop in one script."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.storage.redis.deliveries.lanes import Entry
 from kubecdc.storage.redis.server.connection import Argument, Connection
 
-GROUP = 200  # settlements a script
+GROUP = 200  # settlements in one script
 
 
 @dataclass(eq=False, slots=True)
 class Settlement:
-    """What to do with an entry, on its way."""
+    """What to do with an entry, and the future of its answer."""
 
     args: Sequence[Argument]
     future: asyncio.Future[bool]
 
 
 class Settler:
-    """The settlements of one open subscription; ``token`` is the worker's, ``ended`` hears that it was pruned."""
+    """The settlements of one open subscription. ``token`` is the worker's; ``ended`` is called if it was pruned."""
 
     def __init__(self, connection: Connection, token: str, ended: Callable[[], None]) -> None:
         self._connection = connection
         self._token = token
         self._ended = ended
-        self._queues: dict[int, list[Settlement]] = {}  # by subscription: one that was pruned may be there anew
+        self._queues: dict[int, list[Settlement]] = {}  # by subscription id: a pruned one may be registered anew
         self._task: asyncio.Task[None] | None = None
 
     async def settle(self, id_: int, entry: Entry, what: str, first: int = 0, second: int | str = "") -> None:
-        """Raises ClaimLost, Unavailable: then it may have happened, and repeating it does no harm."""
-        args = (entry.part, entry.eid, what, first, second, entry.size, entry.committed, int(entry.again))
+        """Raises ClaimLost. Raises Unavailable: then it may have been done, and may be repeated."""
+        args = (entry.partition, entry.eid, what, first, second, entry.size, entry.committed, int(entry.is_copy))
         settlement = Settlement(args, asyncio.get_running_loop().create_future())
         self._queues.setdefault(id_, []).append(settlement)
         if not self._task or self._task.done():
             self._task = asyncio.create_task(self._run())
         if not await settlement.future:
-            raise ClaimLost(f"the claim on event {entry.eid.decode()} has lapsed and it is somebody else's now")
+            raise ClaimLost.lapsed(entry.eid.decode())
 
     async def _run(self) -> None:
-        await asyncio.sleep(0)  # what else settles in this turn of the loop goes along
+        await asyncio.sleep(0)  # so that the other settlements of this turn of the loop are sent along
         while self._queues:
             id_, queue = next(iter(self._queues.items()))
             group, rest = queue[:GROUP], queue[GROUP:]
@@ -57,7 +57,7 @@ class Settler:
         args = [arg for settlement in group for arg in settlement.args]
         try:
             ended, *answers = await self._connection.run("deliveries/settle", id_, self._token, *args)
-        except Exception as e:  # belongs to whoever waits, whatever it is
+        except Exception as e:  # any error belongs to the callers
             for settlement in group:
                 if not settlement.future.done():
                     settlement.future.set_exception(e)

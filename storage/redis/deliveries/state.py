@@ -1,4 +1,4 @@
-"""State that workers share: a key of its own for each value, which the server lets expire."""
+"""State that workers share. Each value has a key of its own, which the server expires."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RedisState:
 
     async def _change(self, scope: str, key: str, *args: str | int | bytes) -> None:
         if not await self._connection.run("deliveries/state", _name(scope, key), *args):
-            raise StateConflict(f"the state {key!r} of {scope!r} was changed by somebody else")
+            raise StateConflict.of(scope, key)
 
 
 def _name(scope: str, key: str) -> str:

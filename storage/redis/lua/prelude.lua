@@ -1,4 +1,4 @@
--- Before every script. KEYS[1] is the prefix of the bus, a hash tag: all its keys are in one slot of a cluster.
+-- Precedes every script. KEYS[1] is the prefix of all keys of the bus, a hash tag: they are in one slot of a cluster.
 local p = KEYS[1]
 
 local function now()
@@ -6,21 +6,21 @@ local function now()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- Redis refuses a script at its first write if memory is full and that write could take more; after another it may go
--- on. What settles, renews and hands back must go on, or a full bus could never be worked on.
+-- If memory is full, Redis refuses a script whose first write may need memory; a script that has already written goes
+-- on. Scripts that settle, renew and release must work even then, or the backlog of a full bus could not be reduced.
 local function also_when_full()
   redis.call('DEL', p .. ':nothing')
 end
 
--- Whoever listens looks at these partitions, '1 5 7', or without any at everything. Rings are numbered: who finds a gap
--- has missed some.
-local function ring(partitions)
+-- Makes listeners read these partitions, '1 5 7', or all if none are given. Notifications are numbered, so that a
+-- listener finds out if it has missed some.
+local function notify(partitions)
   local number = redis.call('HINCRBY', p .. ':meta', 'rings', 1)
   redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'partitions', partitions or '')
 end
 
-local function stream(part)
-  return p .. ':events:' .. part
+local function stream(partition)
+  return p .. ':events:' .. partition
 end
 
 local function group(id)
@@ -33,12 +33,12 @@ local function fields(list)
   return found
 end
 
--- When an entry was committed, in ms: its own time, or of a copy that of its original.
+-- When an entry was committed, in ms. A copy has the time of its original.
 local function committed(eid, entry)
   return tonumber(entry.committed or string.match(eid, '^%d+'))
 end
 
--- What to answer to a step of a checkpoint that is not the next one; nil if it is.
+-- The answer to a step of a checkpoint that is not the next one; nil if it is the next one.
 local function refused(key, follows, after, term, token)
   local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'term', 'number', 'token')
   local number = tonumber(found[2] or 0)
@@ -52,9 +52,10 @@ local function max(a, b)
   return b
 end
 
--- Entries come with their bodies, and copying many large ones would hold up everybody: up to `count` of them, but no more
--- than about `bytes`, in steps whose size the entries before tell. `read(n, last)` gives the next n after `last`, which is
--- nil at first. Returns them, how large they are, and whether there may be more.
+-- Reads up to `count` entries, but no more than about `bytes`: entries come with their bodies, and copying many large
+-- ones would delay all other commands. The size of each step follows from the entries read so far. `read(n, last)`
+-- returns the next n after `last`, which is nil at first. Returns the entries, their size, and whether there may be
+-- more.
 local function some(count, bytes, read)
   local found, size, step = {}, 0, 4
   while true do
@@ -70,8 +71,8 @@ local function some(count, bytes, read)
   end
 end
 
--- One subscription is done with entries: of each partition, id, bytes, when it was committed, whether it is a copy ('1').
--- Whoever is the last leaves it to retention; a copy goes at once.
+-- Settles entries for one subscription. Each entry: partition, id, bytes, time of commit, whether it is a copy ('1').
+-- An entry that all subscriptions have settled is left to retention; a copy is deleted at once.
 local function finish(id, grp, entries)
   local done, names = {}, {}
   for _, entry in ipairs(entries) do
@@ -82,7 +83,7 @@ local function finish(id, grp, entries)
   end
   if #done == 0 then return end
   redis.call('HDEL', p .. ':tries:' .. id, unpack(names))
-  if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then ring() end
+  if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then notify() end
   redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -#done)
   local owed = redis.call('HMGET', p .. ':owed', unpack(names))
   local settled, bytes = {}, 0

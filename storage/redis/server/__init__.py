@@ -1,1 +1,1 @@
-"""The way to Redis: where the server is, connections, scripts, errors."""
+"""Access to Redis: finding the server, connections, scripts, error mapping."""

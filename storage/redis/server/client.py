@@ -1,8 +1,8 @@
-"""Commands to the server that has the bus, whichever that is now.
+"""Sends commands to the server that has the bus, also after the bus has moved to another server.
 
-redis-py's own client of a cluster would not do. It follows ASK, which a slot answers while it moves: a script would
-then see the keys that have arrived, take the bus for an older one and write there. And what it repeats by itself, after
-a reply that was lost, runs a script twice unseen.
+The cluster client of redis-py cannot be used. It follows ASK, the answer of a slot that is being moved: a script would
+see only the keys that have arrived, take the bus for an older one, and write to it. It also repeats a command whose
+reply was lost, which would run a script twice without anybody knowing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from kubecdc.storage.redis.server.wire import Server, pack
 from kubecdc.storage.redis.settings import RedisSettings
 from kubecdc.storage.redis.url import Address, RedisUrl
 
-DEADLINE = 10.0  # seconds for a command, with finding the server and connecting
+DEADLINE = 10.0  # seconds for a command, including finding the server and connecting
 CONNECT_DEADLINE = 5.0
 HOPS = 5  # redirections of one command
 
 
 class Client:
-    """Opened, used and closed from one event loop. Raises redis-py's errors, and ours where the server is not found."""
+    """Opened, used and closed from one event loop. Raises errors of redis-py, and ours if the server is not found."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._url = _readable(settings.server)
@@ -46,9 +46,9 @@ class Client:
         self._server: Server | None = None
 
     async def send(self, command: bytes, *, waits: bool = False) -> Any:
-        """Send a packed command once, over a connection of its own if it ``waits`` in the server.
+        """Send a packed command once; one that ``waits`` in the server has a connection of its own.
 
-        Where a node says that another has the slot, it did nothing, and that one gets it.
+        A node that answers that another one has the slot did nothing: the command is sent to that one.
         """
         server: Server | None = None
         deadline = asyncio.get_running_loop().time() + DEADLINE
@@ -60,11 +60,11 @@ class Client:
                 except exceptions.MovedError as e:
                     if not self._topology.moves:
                         raise
-                    # A node that has no host to tell means the one we asked.
+                    # An answer without a host means the host that was asked.
                     self._leave(server, Address(e.host or server.address.host, e.port))
-            raise Unavailable(f"{self._url.place}: its nodes do not agree which of them has the bus")
+            raise Unavailable(f"{self._url.place}: its nodes do not agree on which of them has the bus")
         except exceptions.ResponseError as e:
-            # Another is the primary now, and the same name may lead us to it. Redis 6.2 wraps what a script ran into.
+            # Another server is the primary now, maybe under the same name. Redis 6.2 wraps errors inside scripts.
             if isinstance(e, (exceptions.ReadOnlyError, exceptions.ClusterDownError)) or "-READONLY" in str(e):
                 self._leave(server)
             raise
@@ -78,7 +78,7 @@ class Client:
             raise
 
     async def close(self) -> None:
-        """Close the connections. What is under way on them ends with an error."""
+        """Close the connections. Commands that are under way on them raise an error."""
         if server := self._server:
             self._leave(server)
             await server.wait_closed()
@@ -90,7 +90,7 @@ class Client:
             return self._server
 
     def _leave(self, server: Server | None, to: Address | None = None) -> None:
-        """Use that server no more. What others have under way there ends with an error, and is repeated elsewhere."""
+        """Stop using that server. Commands that are under way there raise an error, and their callers repeat them."""
         if server is not None and self._server is server:
             self._server = self._connected(to) if to else None
             server.close()
@@ -100,7 +100,7 @@ class Client:
         return self._to(to, self._login, db=self._url.db, client_name="kubecdc", **verified)
 
     async def _ask(self, address: Address, *command: str) -> Any:
-        """Send one command to a Sentinel or node, over a connection of its own."""
+        """Send one command to a Sentinel or node, over a new connection."""
         of_sentinel = self._url.kind == "sentinel"
         server = self._to(address, self._sentinel_login if of_sentinel else self._login)
         try:
@@ -110,8 +110,9 @@ class Client:
             await server.wait_closed()
 
     def _to(self, to: Address, provider: Any, **more: Any) -> Server:
-        # The library's own retries would run a script twice unseen. Its timeout of a command cuts blocking reads off,
-        # and waits with asyncio.wait_for, which before Python 3.12 may swallow a cancellation: `send` has its own.
+        # Retries by redis-py could run a script twice without anybody knowing. Its timeout for commands would end
+        # blocking reads, and it uses asyncio.wait_for, which may swallow a cancellation before Python 3.12: `send` has
+        # deadlines of its own.
         options = more | {
             "credential_provider": provider,
             "protocol": 2,
@@ -131,7 +132,7 @@ class Client:
 
 
 def _readable(url: RedisUrl) -> RedisUrl:
-    """Raises UsageError for a file of certificates that is not there; the library would not say which it is."""
+    """Raises UsageError if a certificate file cannot be read; redis-py would not say which one."""
     tls = url.tls or {}
     for path in [Path(str(tls[name])) for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in tls]:
         try:
@@ -144,9 +145,9 @@ def _readable(url: RedisUrl) -> RedisUrl:
 
 
 async def _require_primary(connection: Any) -> None:
-    """Sentinels may name a server that is a replica by now; what is only read there would be old."""
+    """Sentinels may name a server that has become a replica: what is read there could be old."""
     await connection.on_connect()
     await connection.send_command("ROLE")
     role = await connection.read_response()
     if role[0] not in (b"master", "master"):
-        raise exceptions.ReadOnlyError(f"the Sentinels name it as the primary, and it is a {role[0].decode()}")
+        raise exceptions.ReadOnlyError(f"the Sentinels name it as the primary, but it is a {role[0].decode()}")

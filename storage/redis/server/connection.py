@@ -1,7 +1,7 @@
-"""The connections of a process to Redis, and the scripts it runs there.
+"""The connections of a process to Redis, and the scripts that it runs there.
 
-Nothing is repeated in here but a script that the server has forgotten, for that one did not run: whoever calls
-repeats, under a token.
+Only a script that the server has forgotten is repeated here, because it did not run. All other retries are up to the
+caller, under a token.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from redis import exceptions
 
 from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.redis.server.client import Client
-from kubecdc.storage.redis.server.errors import Full, forbidden, mapped
+from kubecdc.storage.redis.server.errors import Full, forbidden, map_error
 from kubecdc.storage.redis.server.wire import pack
 from kubecdc.storage.redis.settings import RedisSettings
 from kubecdc.storage.redis.url import EXAMPLES
 
 BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
-BODIES_BYTES = 4 * 1024 * 1024  # about what a script may go through at a time, so that others get their turn
+BODIES_BYTES = 4 * 1024 * 1024  # about what one script may read, so that other commands get their turn
 OLDEST = (6, 2)
 Argument = str | bytes | int
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A script, what it is told, and both as they go over the wire."""
+    """A script with its arguments, and both as they are sent."""
 
     script: str
     args: Sequence[Argument]
@@ -46,30 +46,30 @@ class Connection:
         self._prefix = settings.prefix
         self._ending = self._closed = False
         self._client = Client(settings)
-        self.full = asyncio.Event()  # a command was refused for that; whoever makes room clears it
+        self.full = asyncio.Event()  # a command was refused because memory is full; retention clears it
 
     @property
     def ending(self) -> bool:
-        """The bus is being closed, or is."""
+        """The bus is being closed, or is closed."""
         return self._ending
 
     def end(self) -> None:
-        """Let whoever goes on for ever come to an end; what is said until `close` is still sent."""
+        """Let endless loops come to an end. Commands are still sent until `close`."""
         self._ending = True
 
     def run(self, script: str, *args: Argument) -> Awaitable[Any]:
-        """Run a script of ours by name: all of it happens, or nothing. Raises Unavailable, and then it may have."""
-        return self.make(self.call(script, *args))
+        """Run a script by name: all of it happens, or nothing. If it raises Unavailable, it may have happened."""
+        return self.run_call(self.call(script, *args))
 
-    async def make(self, call: Call) -> Any:
-        """`run`, of a call that was made ready before."""
+    async def run_call(self, call: Call) -> Any:
+        """Like `run`, for a call that was prepared with `call`."""
         try:
             return await self._send(call.packed)
-        except exceptions.NoScriptError:  # a new server, or somebody flushed its cache
+        except exceptions.NoScriptError:  # a new server, or its scripts were flushed
             return await self._send(pack("EVAL", _script(call.script)[0], 1, self._prefix, *call.args))
 
     def call(self, script: str, *args: Argument) -> Call:
-        """A script and what it is told, ready to be run as often as it takes."""
+        """A script with its arguments, ready to be sent any number of times."""
         return Call(script, args, pack("EVALSHA", _script(script)[1], 1, self._prefix, *args))
 
     async def keyed(self, command: str, key: str, *args: Argument) -> Any:
@@ -77,7 +77,7 @@ class Connection:
         return await self.command(command, f"{self._prefix}:{key}", *args)
 
     async def command(self, *args: Argument) -> Any:
-        """Send a command and return what the server says. Raises Unavailable, UsageError, Refused."""
+        """Send a command and return the answer. Raises Unavailable, UsageError, Refused."""
         return await self._send(pack(*args))
 
     async def _send(self, command: bytes, *, waits: bool = False) -> Any:
@@ -88,22 +88,22 @@ class Connection:
         except exceptions.NoScriptError:
             raise
         except Exception as e:
-            better = mapped(e, self._place, self._prefix)
-            if isinstance(better, Full):
+            mapped = map_error(e, self._place, self._prefix)
+            if isinstance(mapped, Full):
                 self.full.set()
-            if better is e:
+            if mapped is e:
                 raise
-            raise better from e
+            raise mapped from e
 
-    async def heard(self, key: str, last: bytes | str, seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Wait so long for entries of a stream after the last: their ids and fields."""
+    async def read_stream(self, key: str, last: bytes | str, seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """The entries of a stream after ``last``, as ids and fields. Waits up to so many seconds for the first."""
         name = f"{self._prefix}:{key}"
         command = pack("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
         found = await self._send(command, waits=True)
         return [(id_, pairs(fields)) for id_, fields in found[0][1]] if found else []
 
     async def check(self) -> None:
-        """Raise Refused for a Redis that is too old, or may throw away what it holds, UsageError for what is none."""
+        """Raise Refused for a Redis that is too old or may evict keys, UsageError for a Sentinel."""
         server = _info(await self.command("INFO", "server"))
         if server.get("redis_mode") == "sentinel":
             raise UsageError(f"{self._place} is a Sentinel", hint=f"write {EXAMPLES['sentinel']}")
@@ -115,8 +115,8 @@ class Connection:
         if int(memory.get("maxmemory", 0)) and policy != "noeviction":
             raise Refused(
                 f"{self._place} may evict events when its memory is full (maxmemory-policy {policy})",
-                hint="`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration; "
-                "then a full Redis makes the watcher wait instead",
+                hint="run `redis-cli CONFIG SET maxmemory-policy noeviction`, and set it in its configuration; "
+                "then the watcher waits while Redis is full",
             )
 
     async def require_rights(self) -> None:
@@ -132,7 +132,7 @@ class Connection:
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Fields and values, which the server writes one after the other."""
+    """A list of fields and values in turn, as a dictionary."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -143,7 +143,7 @@ def _info(text: bytes) -> dict[str, str]:
 
 @cache
 def _script(name: str) -> tuple[str, str]:
-    """The source of a script and its digest."""
+    """The source of a script, and its digest."""
     folder = files("kubecdc.storage.redis") / "lua"
     source = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
-    return source, hashlib.sha1(source.encode()).hexdigest()  # the name that EVALSHA wants
+    return source, hashlib.sha1(source.encode()).hexdigest()  # as EVALSHA expects it

@@ -1,4 +1,4 @@
-"""Who we are to a server: asked for each connection, since what is mounted may change."""
+"""User and password. They are read for each connection, because a mounted Secret may change."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Login(CredentialProvider):
         self._password = password
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Raises AuthenticationError, the cause of which is why the password cannot be had."""
+        """Raises AuthenticationError, whose cause says why there is no password."""
         try:
             password = self._password() if callable(self._password) else self._password
         except KubecdcError as e:
-            # One of redis-py's own, or it would take the connection for a good one.
+            # An error of redis-py: after any other one it would consider the connection usable.
             raise AuthenticationError(str(e)) from e
         return (self._username, password) if self._username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """The same: a file that is mounted is read in no time."""
+        """The same. Reading a mounted file does not block for long."""
         return self.get_credentials()
 
 
 def login(username: str, password: str, secret: Callable[[], str] | None) -> Login | None:
-    """None if there is nothing to say."""
+    """The credentials; None if there are none."""
     return Login(username, secret or password) if username or password or secret else None

@@ -1,7 +1,7 @@
-"""Where the server is that has the bus: where the URL says, or where Sentinels or the nodes of a cluster say it is now.
+"""Finds the server that has the bus: the one in the URL, or the one that Sentinels or nodes of a cluster name.
 
-All keys of a bus are in one slot, so that a bus in a cluster is in one server too, and all three are used alike: find
-the server, talk to it, and look again when it says that it is not the one, or says nothing.
+All keys of a bus are in one slot, so that one server has the bus even in a cluster. All three topologies are used
+alike: find the server, send it commands, and find it again when it does not answer, or answers that it is not the one.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from redis.crc import key_slot
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.redis.url import EXAMPLES, Address, RedisUrl
 
-ASK = 2.0  # seconds for one of them to say it: several may be away, and the command's own deadline still has to hold
-Ask = Callable[..., Awaitable[Any]]  # (address, command ...): what the server there says, over a connection for that
+ASK = 2.0  # seconds for one of them to answer: several may be down, and the command has a deadline of its own
+Ask = Callable[..., Awaitable[Any]]  # (address, command ...): the answer of that server, over a new connection
 
 
 class Topology(Protocol):
-    """``moves``: the server may be another after it failed."""
+    """``moves``: after a failure, another server may have the bus."""
 
     moves: bool
 
     async def find(self) -> Address:
-        """The server that has the bus. Raises Unavailable, UsageError, and what redis-py raises."""
+        """The server that has the bus. Raises Unavailable, UsageError, and errors of redis-py."""
         ...
 
 
 class Fixed:
-    """One server; an address of a name that moves is the name's business."""
+    """One server. Its host name may resolve to another address later."""
 
     moves = False
 
@@ -50,7 +50,7 @@ class Sentinels:
     def __init__(self, url: RedisUrl, ask: Ask) -> None:
         self._url = url
         self._ask = ask
-        self._sentinels = list(url.addresses)  # who answered last comes first
+        self._sentinels = list(url.addresses)  # the one that answered last comes first
 
     async def find(self) -> Address:
         silent: list[str] = []
@@ -61,8 +61,8 @@ class Sentinels:
             except (exceptions.AuthenticationError, exceptions.NoPermissionError) as e:
                 raise UsageError(
                     f"Sentinel {sentinel} does not let us in: {e}",
-                    hint="look at `sentinelUsername` and `sentinelPassword` of the EventBus; user and password of "
-                    "the `url` are for Redis alone",
+                    hint="check `sentinelUsername` and `sentinelPassword` of the EventBus; user and password of "
+                    "the `url` are for Redis only",
                 ) from e
             except (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError) as e:
                 silent.append(f"{sentinel}: {e or type(e).__name__}")
@@ -75,12 +75,12 @@ class Sentinels:
                 return Address(found[0].decode(), int(found[1]))
         if len(silent) < len(self._sentinels) or not silent:
             text = f"{self._url.place}: the Sentinels know no primary {self._url.primary!r}"
-            if silent:  # those that do not answer may know it
+            if silent:  # one that does not answer may know the primary
                 raise Unavailable(f"{text}, and some do not answer: {'; '.join(silent)}", hint="are they up?")
             raise UsageError(text, hint="`redis-cli -p 26379 SENTINEL MASTERS` lists those they know")
         raise Unavailable(
             f"{self._url.place}: no Sentinel answers: {'; '.join(silent)}",
-            hint="are they up, and the way to them open?",
+            hint="are they up, and can this machine reach them?",
         )
 
 
@@ -113,28 +113,29 @@ class Cluster:
                     raise
                 raise UsageError(f"{node} is not in a cluster: {e}", hint=f"write {EXAMPLES['server']}") from e
             found = [[_address(of, node) for of in servers] for _, _, *servers in slots]
-            # Those of the URL are kept, for there may be a name among them that leads to other nodes later.
+            # Those of the URL are kept: one of their names may resolve to other nodes later.
             self._nodes = list(dict.fromkeys([*(of for servers in found for of in servers), *self._url.addresses]))
             for (first, last, *_), servers in zip(slots, found, strict=True):
                 if first <= self._slot <= last:
                     return servers[0]
             raise Unavailable(
                 f"{self._url.place}: no node of the cluster has slot {self._slot}, where the bus is",
-                hint="`redis-cli --cluster check` says what is wrong",
+                hint="`redis-cli --cluster check` shows what is wrong",
             )
         raise Unavailable(
-            f"{self._url.place}: no node answers: {'; '.join(silent)}", hint="are they up, and the way to them open?"
+            f"{self._url.place}: no node answers: {'; '.join(silent)}",
+            hint="are they up, and can this machine reach them?",
         )
 
 
 def _address(found: Any, asked: Address) -> Address:
-    """Of a node in the answer; where it has no address to tell, it is the one that was asked."""
+    """The address of a node in an answer; one without an address is the node that was asked."""
     host = (found[0] or b"").decode()
     return Address(host if host not in ("", "?") else asked.host, int(found[1]))
 
 
 def topology(url: RedisUrl, ask: Ask, tag: str) -> Topology:
-    """How to find the server of a URL; ``tag`` is the hash tag of the keys."""
+    """The topology of a URL. ``tag`` is the hash tag of the keys."""
     match url.kind:
         case "sentinel":
             return Sentinels(url, ask)

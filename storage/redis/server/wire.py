@@ -1,8 +1,24 @@
 """One connection to a server, for any number of commands at a time.
 
-They go out as they are given, and their answers come back in that order. redis-py opens the connection, logs in and
-speaks TLS; after that its streams, locks and deadlines for each command would take several times as long as all else
-that a command costs us.
+Commands are sent at once, and answers arrive in the order of the commands. redis-py opens the connection, logs in and
+sets up TLS. After that this module uses the transport itself, and for that it needs three private names of redis-py:
+the reader, writer and parser of its connection.
+
+Measured against the public ways of redis-py (redis-py 8.1.0, hiredis 3.5.0, Python 3.11, Redis 7.0 on the same machine;
+GET of 500 bytes and SET of 1000 bytes): CPU of this process for each command, and commands per second relative to this
+module.
+
+    commands                                        one after another      64 at a time
+    this module                                     22-28 us    1          9-11 us     1
+    Connection, one task that reads all answers     46-50 us    0.7-0.8    19-24 us    0.5
+    Connection, one command at a time               45 us       0.7        53-63 us    0.1-0.3
+    Redis with its connection pool                  95-100 us   0.4        85-87 us    0.1-0.2
+
+Where events come in batches this hardly matters: a worker needed 220 commands for 20,000 events. Single events need
+four commands each (commit, notification, read, settlement), about 1 ms of CPU in all: there this module saves a tenth
+against the reading task, and nearly a third against the pool. The pool would also send concurrent commands over
+different connections, which does not keep the order of commits that are under way together; the reading task would need
+the same queue, deadlines and cleanup as this module, and no fewer lines.
 """
 
 from __future__ import annotations
@@ -19,27 +35,27 @@ from redis.asyncio.connection import AbstractConnection
 from kubecdc.storage.redis.url import Address
 
 Future = asyncio.Future[Any]
-SILENCE = 0.5  # seconds after which whoever gives up gives the connection up for all: a new one may have more luck
-CLOSING = 1.0  # seconds, though nobody is asked
-NOTHING = object()  # what the reader says while an answer is not whole
+SILENCE = 0.5  # seconds without an answer after which a caller that gives up closes the connection for all callers
+CLOSING = 1.0  # seconds to wait for connections to close
+NOTHING = object()  # returned by the reader while an answer is incomplete
 _pack: Callable[[Sequence[str | bytes | int]], bytes] = cast(Any, hiredis.pack_command)
 
 
 def pack(*args: str | bytes | int) -> bytes:
-    """A command as it goes over the wire."""
+    """A command in the form that is sent."""
     return _pack(args)
 
 
 class Wire(asyncio.Protocol):
-    """Opened, used and closed from one event loop; ``lost`` once it is of no more use, ``gone`` once nothing is left.
+    """Opened, used and closed from one event loop. ``lost``: it is of no more use; ``gone``: the transport is closed.
 
-    An answer is as the server writes it: bytes, numbers and lists. Whoever gives up waiting leaves a place that its
-    answer goes to, so that the others' are theirs.
+    Answers are bytes, numbers and lists, as the server sends them. A caller that gives up leaves its place in the
+    queue, so that the other callers get their own answers.
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.lost = False
-        # It has no public names for these. Its streams, which nobody uses any more, close the transport if dropped.
+        # redis-py has no public names for these. Its streams are not used any more, but close the transport if dropped.
         self._connection = cast(Any, connection)
         self._transport = self._connection._writer.transport
         self._reader = hiredis.Reader(
@@ -52,11 +68,11 @@ class Wire(asyncio.Protocol):
         self._sent: deque[tuple[Future, float]] = deque()  # with their deadlines
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # of the timer
-        self._heard = 0.0  # when something was, or the first of those was sent that are not answered
+        self._heard = 0.0  # when data last arrived, or the first unanswered command was sent, if that was later
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> Wire:
-        """Take over a connection of redis-py's, connected. Raises what redis-py raises."""
+        """Connect a connection of redis-py and take it over. Raises errors of redis-py."""
         try:
             await cast(Any, connection).connect()
             if cast(Any, connection)._reader.at_eof():
@@ -69,9 +85,10 @@ class Wire(asyncio.Protocol):
         return wire
 
     def send(self, command: bytes, deadline: float) -> Future:
-        """Send a packed command once; its answer comes in the future, or an error of redis-py's.
+        """Send a packed command once. The future has its answer, or an error of redis-py.
 
-        If it is not there by the deadline (of the loop's clock), the server hangs, and all that wait here hear so.
+        If there is no answer by the deadline (of the loop's clock), the server hangs, and all waiting callers get a
+        TimeoutError.
         """
         future = self._loop.create_future()
         if self.lost:
@@ -87,15 +104,15 @@ class Wire(asyncio.Protocol):
 
     @property
     def silent(self) -> float:
-        """Seconds for which no answer has come, if one is due."""
+        """Seconds without data from the server while an answer is awaited; 0 if none is."""
         return self._loop.time() - self._heard if self._sent else 0.0
 
     def close(self) -> None:
-        """What is under way on it ends with an error."""
+        """Commands that are under way raise an error."""
         self._end(exceptions.ConnectionError("the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
-        """Hand out the answers that are whole."""
+        """Give complete answers to their callers."""
         self._heard = self._loop.time()
         try:
             self._reader.feed(data)
@@ -109,7 +126,7 @@ class Wire(asyncio.Protocol):
             self._end(exceptions.ConnectionError(f"it does not answer as a Redis does: {e}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The server, or the way to it, has ended it, or we have."""
+        """The server, the network or this process has closed the connection."""
         if not self.gone.done():
             self.gone.set_result(None)
         self._end(exceptions.ConnectionError(str(error) if error else "it closed the connection"))
@@ -144,11 +161,11 @@ class Wire(asyncio.Protocol):
 def _fail(future: Future, error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # whoever has just given up need not hear of it
+        future.exception()  # marked as seen, in case its caller has just given up
 
 
 class Server:
-    """The connections to one server, opened at first use: for what is answered at once, and for what waits there."""
+    """Up to two connections to a server, opened at first use: one for commands that wait there, one for all others."""
 
     def __init__(self, address: Address, connection: Callable[[], AbstractConnection]) -> None:
         self.address = address
@@ -158,26 +175,29 @@ class Server:
         self._closed = False
 
     def send(self, command: bytes, deadline: float, *, waits: bool = False) -> Awaitable[Any]:
-        """`Wire.send`, at once if the connection is open."""
+        """Like `Wire.send`. Sent at once if the connection is open."""
         wire = self._wires.get(waits)
         if wire is None or wire.lost:
             return self._open_and_send(command, deadline, waits)
         return wire.send(command, deadline)
 
     def given_up(self) -> None:
-        """Somebody did not wait for an answer: if none comes at all, others need not learn that by themselves."""
+        """A caller gave up waiting.
+
+        If there are no answers at all, close the connection, so that others need not wait.
+        """
         wire = self._wires.get(False)
         if wire and wire.silent > SILENCE:
             wire.close()
 
     def close(self) -> None:
-        """What is under way ends with an error."""
+        """Commands that are under way raise an error."""
         self._closed = True
         for wire in self._wires.values():
             wire.close()
 
     async def wait_closed(self) -> None:
-        """Until nothing of them is left in the event loop, which may end then."""
+        """Wait until the connections are closed and the event loop may end."""
         if self._opening:
             await asyncio.wait(self._opening.values(), timeout=CLOSING)
         if self._wires:
@@ -191,7 +211,7 @@ class Server:
             opening = self._opening[waits] = asyncio.create_task(self._open(deadline, waits))
             opening.add_done_callback(_noted)
         async with asyncio.timeout_at(deadline):
-            wire = await asyncio.shield(opening)  # others may wait for it, and half a connection is hard to end
+            wire = await asyncio.shield(opening)  # others may wait for it, and a half-open connection is hard to close
         return await wire.send(command, deadline)
 
     async def _open(self, deadline: float, waits: bool) -> Wire:
@@ -206,6 +226,6 @@ class Server:
 
 
 def _noted(opening: asyncio.Task[Wire]) -> None:
-    """Whoever waits for it hears of its error, and if nobody does, then nobody."""
+    """Mark its error as seen, in case no caller waits for it any more."""
     if not opening.cancelled():
         opening.exception()

@@ -1,1 +1,1 @@
-"""What operators use, and what keeps the file tidy: subscriptions, dead letters, replays, retention."""
+"""Administration and retention: subscriptions, dead letters, replays."""

@@ -1,4 +1,4 @@
-"""Events that were given up on: copies of their own, so that neither retention nor `prune` takes them."""
+"""Dead letters: copies of events in a table of their own, from which neither retention nor `prune` deletes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import apsw
 
 from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
 from kubecdc.storage.contracts.errors import BusFull, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.deliveries.lanes import Claim
-from kubecdc.storage.sqlite.deliveries.notifier import Bell
+from kubecdc.storage.sqlite.deliveries.notifier import Notifier
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.reader import Reader
 from kubecdc.storage.sqlite.file.writer import Writer
@@ -22,14 +23,14 @@ HIGHEST = (1 << 63) - 1
 
 
 class SqliteDeadLetters:
-    """`storage.again.DeadLetters`. Ids are numbers that grow."""
+    """`storage.contracts.DeadLetters`. Ids are growing numbers."""
 
     def __init__(
-        self, writer: Writer, reader: Reader, bell: Bell, *, max_pending: int, clock: Callable[[], float]
+        self, writer: Writer, reader: Reader, notifier: Notifier, *, max_pending: int, clock: Callable[[], float]
     ) -> None:
         self._writer = writer
         self._reader = reader
-        self._bell = bell
+        self._notifier = notifier
         self._max_pending = max_pending
         self._clock = clock
 
@@ -51,7 +52,7 @@ class SqliteDeadLetters:
             return {id_: reason for id_, reason in reasons.items() if reason}
 
         refused = await self._writer.submit(operation)
-        self._bell.ring()
+        self._notifier.notify()
         return refused
 
     async def purge(self, ids: Sequence[str]) -> int:
@@ -60,7 +61,7 @@ class SqliteDeadLetters:
 
 
 def put_aside(db: apsw.Connection, claim: Claim, reason: str, attempts: int, now: float) -> None:
-    """Keep a copy and settle the delivery. Repeating it does nothing. Raises ClaimLost."""
+    """Keep a copy and settle the delivery. Repeating it is a no-op. Raises ClaimLost."""
     db.execute(
         "INSERT INTO dead_letters (subscription, body, reason, attempts, first, last)"
         " SELECT s.name, b.body, ?, ?, e.committed, ? FROM deliveries AS d"
@@ -72,7 +73,7 @@ def put_aside(db: apsw.Connection, claim: Claim, reason: str, attempts: int, now
 
 
 def page(db: apsw.Connection, subscription: str | None, after: int, limit: int) -> list[DeadLetter]:
-    """Of one subscription or of all, oldest first, without their bodies."""
+    """Dead letters of one subscription or of all, oldest first, without bodies."""
     where = "subscription = :name AND id > :after" if subscription is not None else "id > :after"
     sql = f"SELECT {COLUMNS} FROM dead_letters WHERE {where} ORDER BY id LIMIT :limit"
     bindings = {"after": after, "limit": limit} | ({} if subscription is None else {"name": subscription})
@@ -80,14 +81,14 @@ def page(db: apsw.Connection, subscription: str | None, after: int, limit: int) 
 
 
 def redrive(db: apsw.Connection, id_: int, *, now: float, max_pending: int) -> str:
-    """Owe it to its subscription and delete it, or say why not. Raises BusFull."""
+    """Deliver a dead letter again and delete it. Returns "", or why it stays. Raises BusFull."""
     letter = row(db, "SELECT subscription, body, first FROM dead_letters WHERE id = ?", (id_,))
     if not letter:
-        return "there is no such dead letter"
+        return NO_SUCH_LETTER
     name, body, first = letter
     subscription = row(db, "SELECT id, pending FROM subscriptions WHERE name = ? AND ended = 0", (name,))
     if not subscription:
-        return f"its subscription {name!r} was ended (`kubecdc bus prune`); it is back when a worker registers it again"
+        return subscription_ended(name)
     if subscription[1] >= max_pending:
         raise BusFull(name, subscription[1], max_pending)
     try:
@@ -119,5 +120,5 @@ def _letter(found: tuple[Any, ...]) -> DeadLetter:
 
 
 def _number(id_: str) -> int:
-    """The row of an id; one that no row has for what is no id of ours."""
+    """The row id of a dead letter; one that no row has if the text is no id."""
     return min(int(id_), HIGHEST) if id_.isascii() and id_.isdigit() else 0

@@ -1,4 +1,4 @@
-"""The subscriptions of a bus: registered, counted, ended."""
+"""The subscriptions of a bus: registering, status, pruning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import apsw
 from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
 from kubecdc.storage.sqlite.file.connection import row, rows
 
-LATELY = 30.0  # seconds since a worker was last seen, to be listed
+LATELY = 30.0  # seconds since the last heartbeat of a worker that is still listed
 
 
 def register(db: apsw.Connection, specs: Iterable[SubscriptionSpec], now: float) -> None:
-    """Add what is new; a known name takes the new source and subject, its backlog stays."""
+    """Add new subscriptions. A known name takes the new source and subject, and its backlog stays."""
     for spec in specs:
         db.execute(
             "INSERT INTO subscriptions (name, source, subject, registered) VALUES (?, ?, ?, ?)"
@@ -25,13 +25,13 @@ def register(db: apsw.Connection, specs: Iterable[SubscriptionSpec], now: float)
 
 
 def registered(db: apsw.Connection, name: str) -> SubscriptionSpec | None:
-    """What a subscription is registered for; None if it is not there."""
+    """The spec of a subscription; None if it is not registered."""
     found = row(db, "SELECT name, source, subject FROM subscriptions WHERE name = ? AND ended = 0", (name,))
     return SubscriptionSpec(*found) if found else None
 
 
 def statuses(db: apsw.Connection, now: float) -> list[SubscriptionStatus]:
-    """All subscriptions by name, each at the cost of a few look-ups, whatever its backlog."""
+    """All subscriptions by name. The cost of each is a few look-ups, however long its backlog is."""
     workers: dict[str, list[Worker]] = defaultdict(list)
     seen_since = "SELECT subscription, holder, seen FROM workers WHERE seen >= ? ORDER BY subscription, holder"
     for name, holder, seen in rows(db, seen_since, (now - LATELY,)):
@@ -57,17 +57,17 @@ def statuses(db: apsw.Connection, now: float) -> list[SubscriptionStatus]:
 
 
 def end(db: apsw.Connection, name: str) -> bool:
-    """From now on it is owed nothing; `drop_backlog` does the rest. False if it is not there."""
+    """End a subscription; `drop_backlog` does the rest. False if there is none of that name."""
     db.execute("UPDATE subscriptions SET ended = 1 WHERE name = ? AND ended = 0", (name,))
     return bool(db.changes())
 
 
 def drop_backlog(db: apsw.Connection, limit: int) -> bool:
-    """Delete up to ``limit`` deliveries of subscriptions that ended. True if there may be more."""
+    """Delete up to ``limit`` deliveries of a subscription that ended. True if there may be more."""
     found = row(db, "SELECT id FROM subscriptions WHERE ended = 1")
     if not found:
         return False
-    # From the end: deleting from the front would make each next delivery of a lane its head in turn.
+    # From the end: deleting from the front would make each next delivery of a lane the head in turn.
     seqs = rows(db, "SELECT seq FROM deliveries WHERE subscription = ? ORDER BY seq DESC LIMIT ?", (found[0], limit))
     db.executemany("DELETE FROM deliveries WHERE subscription = ? AND seq = ?", [(found[0], seq) for (seq,) in seqs])
     if len(seqs) < limit:

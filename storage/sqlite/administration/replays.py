@@ -1,7 +1,8 @@
-"""Retained events owed to a subscription again: copies at the end of their lanes, dropped once they are settled.
+"""Replays: copies of retained events at the end of their lanes, which are deleted once they are settled.
 
-Retention takes what is settled, by age, so it leaves holes where somebody is still owed an older event. From before the
-last it took nothing is replayed: an object's newest event might be missing, and an older one would come last.
+Retention deletes settled events by age, which leaves holes where a subscription still has an older one to settle.
+Events before the newest one that it deleted are not replayed: an object's newest event might be missing, and an older
+one would be delivered last.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 import apsw
 import msgspec
 
-from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Replay
 from kubecdc.storage.contracts.errors import NoSubscription, Undecodable
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.replay import ReplayPlan, in_steps, not_retained
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.file.connection import row, rows
 
@@ -24,57 +25,32 @@ MINE = "source = ? AND subject = ? AND again = 0 AND committed > (SELECT forgott
 
 
 @dataclass(frozen=True)
-class Found:
-    """The events of a replay, by partitionkey in order of commit; ``last`` is the newest event that was looked at."""
+class SqliteReplayPlan(ReplayPlan):
+    """The events of a replay, by partitionkey in order of commit. ``last`` is the newest event that was scanned."""
 
-    name: str
-    subscription: int
-    pending: int
     source: str
     subject: str
     objects: dict[str, list[int]]
     last: int
-    forgotten: float
 
     @property
     def events(self) -> int:
-        """How many."""
         return sum(map(len, self.objects.values()))
-
-    def require_room(self, max_pending: int) -> None:
-        """Raise Unavailable if the subscription would be full of them: that would block the watcher."""
-        if self.events and self.pending + self.events > max_pending:
-            raise Unavailable(
-                f"{self.events} events again would bring subscription {self.name!r}, which has {self.pending} pending, "
-                f"above maxPending {max_pending}",
-                hint="replay less at a time, wait for its workers, or raise maxPending",
-            )
 
     def steps(self, size: int) -> Iterator[Step]:
         """Whole objects, together about so many events."""
-        step: list[tuple[str, Sequence[int]]] = []
-        count = 0
-        for key, seqs in self.objects.items():
-            step.append((key, seqs))
-            count += len(seqs)
-            if count >= size:
-                yield step
-                step, count = [], 0
-        if step:
-            yield step
+        return in_steps(((key, seqs, 0) for key, seqs in self.objects.items()), events=size)
 
 
-def find(db: apsw.Connection, replay: Replay) -> Found:
-    """Raises NoSubscription, UsageError."""
+def find(db: apsw.Connection, replay: Replay) -> SqliteReplayPlan:
+    """Plan a replay. Raises NoSubscription, UsageError if its first event is not retained."""
     subscription = row(
         db,
         "SELECT id, pending, source, subject FROM subscriptions WHERE name = ? AND ended = 0",
         (replay.subscription,),
     )
     if not subscription:
-        raise NoSubscription(
-            f"subscription {replay.subscription!r} is not registered in the bus", hint="start a worker that has it"
-        )
+        raise NoSubscription.of(replay.subscription)
     id_, pending, source, subject = subscription
     first = _seq_of(db, replay.first, source, subject) if replay.first else 0
     since = replay.since if replay.since is not None else 0.0
@@ -84,32 +60,34 @@ def find(db: apsw.Connection, replay: Replay) -> Found:
         if replay.object is None or key in objects or replay.object.matches(key):
             objects.setdefault(key, []).append(seq)
     last, forgotten = row(db, "SELECT (SELECT coalesce(max(seq), 0) FROM events), forgotten FROM meta")
-    return Found(replay.subscription, id_, pending, source, subject, objects, last, forgotten)
+    return SqliteReplayPlan(replay.subscription, id_, pending, forgotten, source, subject, objects, last)
 
 
-def owe(db: apsw.Connection, *, found: Found, step: Step, now: float) -> int:
-    """Owe these objects' events again, with what was committed since they were found. Returns how many."""
-    if not row(db, "SELECT 1 FROM subscriptions WHERE id = ? AND ended = 0", (found.subscription,)):
-        raise NoSubscription(f"subscription {found.name!r} was ended meanwhile")
+def copy(db: apsw.Connection, *, plan: SqliteReplayPlan, step: Step, now: float) -> int:
+    """Copy the events of these objects, and what was committed since the plan was made. Returns how many.
+
+    Raises NoSubscription if the subscription was ended.
+    """
+    if not row(db, "SELECT 1 FROM subscriptions WHERE id = ? AND ended = 0", (plan.subscription,)):
+        raise NoSubscription.ended(plan.name)
     newer: dict[str, list[int]] = {key: [] for key, _ in step}
     sql = f"SELECT seq, partitionkey FROM events WHERE {MINE} AND seq > ? ORDER BY seq"
-    for seq, key in rows(db, sql, (found.source, found.subject, found.last)):
+    for seq, key in rows(db, sql, (plan.source, plan.subject, plan.last)):
         if key in newer:
             newer[key].append(seq)
     copied = 0
     for key, seqs in step:
         lane = lanes.lane(key)
         for seq in (*seqs, *newer[key]):
-            copy = _copy(db, seq)
-            if copy:
-                lanes.append(db, found.subscription, copy, lane, now)
+            if new := _copy(db, seq):
+                lanes.append(db, plan.subscription, new, lane, now)
                 copied += 1
-    db.execute("UPDATE subscriptions SET pending = pending + ? WHERE id = ?", (copied, found.subscription))
+    db.execute("UPDATE subscriptions SET pending = pending + ? WHERE id = ?", (copied, plan.subscription))
     return copied
 
 
 def _copy(db: apsw.Connection, seq: int) -> int:
-    """The copy of an event, 0 if retention has taken it meanwhile."""
+    """Copy an event. Returns its seq, 0 if retention has deleted the event meanwhile."""
     db.execute(
         "INSERT INTO events (source, subject, partitionkey, committed, bytes, owed, again)"
         " SELECT source, subject, partitionkey, committed, bytes, 1, 1 FROM events"
@@ -124,7 +102,10 @@ def _copy(db: apsw.Connection, seq: int) -> int:
 
 
 def _seq_of(db: apsw.Connection, event: str, source: str, subject: str) -> int:
-    """Where an event is. The id stands in its body, as `Event.encode` writes it. Raises UsageError."""
+    """The seq of an event.
+
+    Its id is in the body, as `Event.encode` writes it. Raises UsageError if it is not retained.
+    """
     written = b'"id":' + msgspec.json.encode(event)
     sql = f"SELECT seq, body FROM events JOIN bodies USING (seq) WHERE {MINE} AND instr(body, ?) ORDER BY seq"
     for seq, body in db.execute(sql, (source, subject, written)):
@@ -133,7 +114,4 @@ def _seq_of(db: apsw.Connection, event: str, source: str, subject: str) -> int:
                 return int(seq)
         except Undecodable:
             continue
-    raise UsageError(
-        f"event {event!r} of {source}/{subject} is not retained",
-        hint="it was never here, or is older than the EventBus's `retention`",
-    )
+    raise not_retained(event, source, subject)

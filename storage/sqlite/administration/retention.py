@@ -1,4 +1,4 @@
-"""Forgets events that nobody is owed any more, and keeps the file from growing for ever."""
+"""Deletes events that every subscription has settled, by age and size, and keeps the file from growing without end."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import apsw
 
-from kubecdc.storage.periodic import sweep_for_ever
+from kubecdc.storage.periodic import run_periodically
 from kubecdc.storage.sqlite.administration import registrations
 from kubecdc.storage.sqlite.deliveries import state
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.writer import Writer
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
-STEP = 500  # rows a transaction, so that commits and claims get their turn
-SPARE_PAGES = 2048  # free pages that stay in the file for what comes next
+STEP = 500  # rows in one transaction, so that commits and claims get their turn
+SPARE_PAGES = 2048  # free pages that stay in the file for new events
 
 
 class Retention:
-    """Runs where the leader is; `sweep` may be called by anybody."""
+    """Runs where the leader is. `enforce` may be called by any process."""
 
     def __init__(self, settings: SqliteSettings, writer: Writer, clock: Callable[[], float]) -> None:
         self._settings = settings
@@ -26,12 +26,13 @@ class Retention:
         self._clock = clock
 
     async def run(self) -> None:
-        """Sweep now and then, for ever."""
-        await sweep_for_ever(self.sweep)
+        """Enforce periodically. Never returns."""
+        await run_periodically(self.enforce)
 
-    async def sweep(self) -> None:
-        """Everything that may go now: what is left of pruned subscriptions, events by age and by size, state whose time
-        is over, free pages."""
+    async def enforce(self) -> None:
+        """Delete all that may be deleted now: backlogs of pruned subscriptions, expired state, events by age and by
+        size. Then give back free pages.
+        """
         while await self._writer.submit(lambda db: registrations.drop_backlog(db, STEP)):
             pass
         while await self._writer.submit(lambda db: state.forget(db, self._clock(), STEP)):
@@ -50,7 +51,10 @@ class Retention:
 
 
 def forget(db: apsw.Connection, *, before: float, keep_bytes: int) -> bool:
-    """Delete settled events, the oldest first, that were committed before a time or exceed the size."""
+    """Delete settled events, oldest first, that were committed before a time or exceed the size.
+
+    True if there may be more.
+    """
     excess = row(db, "SELECT settled_bytes FROM meta")[0] - keep_bytes
     found = rows(
         db,
@@ -68,7 +72,10 @@ def forget(db: apsw.Connection, *, before: float, keep_bytes: int) -> bool:
 
 
 def shrink(db: apsw.Connection) -> bool:
-    """Give free pages back to the file system, but for some and a fifth of the file: those are used again soon."""
+    """Give free pages back to the file system, except for some and a fifth of the file, which are soon used again.
+
+    True if there may be more.
+    """
     free, pages = db.pragma("freelist_count"), db.pragma("page_count")
     excess = free - max(SPARE_PAGES, pages // 5)
     if excess <= 0:

@@ -1,1 +1,1 @@
-"""What the watcher uses: commits, checkpoints, the lead."""
+"""What the watcher uses: commits, checkpoints, election."""

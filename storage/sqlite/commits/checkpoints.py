@@ -1,4 +1,4 @@
-"""Checkpoints in the same file as the events: one step of both is one transaction."""
+"""Checkpoints in the same file as the events, so that one transaction makes a step of both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SqliteCheckpoints:
         return await self._writer.submit(lambda db: intend(db, key, delta, term))
 
     async def flush(self) -> None:
-        """Nothing waits here: what was saved is durable."""
+        """A no-op: what was saved is durable."""
 
     async def inventory(self, key: str) -> dict[str, Inventoried]:
         sql = "SELECT uid, resource_version, namespace, name, passed, intended FROM inventory WHERE key = ?"
@@ -66,16 +66,16 @@ class SqliteCheckpoints:
 
 
 def acquire(db: apsw.Connection, key: str, term: Term) -> Checkpoint:
-    """The row is made if it is not there, so that it fences from now on. Raises LeadershipLost."""
+    """Create the row if there is none, so that it fences from now on. Raises LeadershipLost."""
     db.execute("INSERT OR IGNORE INTO checkpoints (key, number, term, token) VALUES (?, 0, 0, '')", (key,))
     found = row(db, "SELECT key, number, ?, state, term FROM checkpoints WHERE key = ?", (term.number, key))
-    _check_term(key, term, stored=found[4])
+    LeadershipLost.require(key, found[4], term)
     db.execute("UPDATE checkpoints SET term = ? WHERE key = ?", (term.number, key))
     return _checkpoint(found[:4])
 
 
 def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
-    """One step. False: this very step was made before. Raises LeadershipLost, CommitMismatch."""
+    """Make one step. False if it was made before. Raises LeadershipLost, CommitMismatch."""
     if not _is_next(db, key, delta, term):
         return False
     db.execute(
@@ -85,7 +85,7 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
     db.executemany(
         "INSERT OR REPLACE INTO inventory (key, uid, resource_version, namespace, name, passed)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        [(key, uid, *known[:4]) for uid, known in delta.upserts.items()],  # no step leaves an object intended
+        [(key, uid, *known[:4]) for uid, known in delta.upserts.items()],  # a step clears `intended`
     )
     db.executemany(  # triggers have dropped the older ones
         "INSERT INTO objects (key, uid, body) VALUES (?, ?, ?)",
@@ -102,7 +102,7 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
 
 
 def intend(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
-    """What comes before a step whose events go elsewhere. Returns and raises as `advance`."""
+    """Record the objects of a step whose events are published elsewhere. Returns and raises as `advance`."""
     if not _is_next(db, key, delta, term):
         return False
     db.executemany(
@@ -115,7 +115,7 @@ def intend(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) ->
 
 
 def reset(db: apsw.Connection, key: str) -> bool:
-    """Forget state and inventory. The number moves on, which is how a leader at work notices."""
+    """Delete state and inventory. The number grows, so that a leader at work notices. False if there was no state."""
     db.execute(
         "UPDATE checkpoints SET number = number + 1, token = '', state = NULL WHERE key = ? AND state IS NOT NULL",
         (key,),
@@ -128,13 +128,8 @@ def reset(db: apsw.Connection, key: str) -> bool:
 def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
     """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
     number, stored, token = row(db, "SELECT number, term, token FROM checkpoints WHERE key = ?", (key,)) or (0, 0, "")
-    _check_term(key, term, stored)
+    LeadershipLost.require(key, stored, term)
     return delta.is_next(key, number, token)
-
-
-def _check_term(key: str, term: Term, stored: int) -> None:
-    if stored > term.number:
-        raise LeadershipLost(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
 
 
 def _checkpoint(found: tuple[Any, ...]) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Who leads: the process that holds the lock on the file beside the database."""
+"""Elects the leader: the process that holds the lock on the file beside the database."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from contextlib import asynccontextmanager, suppress
 import apsw
 import structlog
 
-from kubecdc.backoff import Backoff
-from kubecdc.errors import Unavailable
+from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Term
+from kubecdc.storage.outage import RETRY, until_closed
 from kubecdc.storage.sqlite.administration.retention import Retention
 from kubecdc.storage.sqlite.file.connection import row
 from kubecdc.storage.sqlite.file.writer import Writer
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
 log = structlog.get_logger()
-POLL = 0.1  # seconds between two tries; the kernel frees the lock of a process that died
-RETRY = Backoff(duration=0.1, cap=5.0)
+POLL = 0.1  # seconds between two attempts; the kernel releases the lock of a process that died
 
 
 class SqliteElector:
-    """`storage.contracts.Elector`. While it leads, it also keeps the bus tidy."""
+    """`storage.contracts.Elector`. While it leads, it also runs retention."""
 
     def __init__(self, settings: SqliteSettings, writer: Writer, retention: Retention, holder: str) -> None:
         self._path = settings.lock_path
@@ -35,7 +34,7 @@ class SqliteElector:
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[Term]:
-        """Wait for the lock; it is given back at the end of the block."""
+        """Wait for the lock. The end of the block releases it."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await self._lock(file)
@@ -43,40 +42,31 @@ class SqliteElector:
             os.ftruncate(file, 0)
             os.pwrite(file, self._holder.encode(), 0)
             log.info("leading", term=term.number, holder=self._holder)
-            tidying = asyncio.create_task(self._retention.run())
+            retention = asyncio.create_task(self._retention.run())
             try:
                 yield term
             finally:
-                tidying.cancel()
+                retention.cancel()
                 with suppress(asyncio.CancelledError):
-                    await tidying
+                    await retention
         finally:
             os.close(file)
 
     async def _lock(self, file: int) -> None:
-        said = False
+        standing_by = False
         while not _try_lock(file):
-            if not said:
-                said = True
+            if not standing_by:
+                standing_by = True
                 log.info("standing by", leader=os.pread(file, 1000, 0).decode(errors="replace"), holder=self._holder)
             await asyncio.sleep(POLL)
 
     async def _next_epoch(self) -> int:
-        failures = 0
-        while True:
-            try:
-                return await self._writer.submit(next_epoch)
-            except Unavailable as e:
-                if self._writer.closed:
-                    raise
-                failures += 1
-                if failures == 1:
-                    log.warning("cannot begin a term", error=str(e), hint=e.hint)
-                await asyncio.sleep(RETRY.delay(failures))
+        report = until_closed("cannot begin a term", lambda: self._writer.closed)
+        return await until_done(lambda: self._writer.submit(next_epoch), RETRY, report=report)
 
 
 def next_epoch(db: apsw.Connection) -> int:
-    """One more than any term before."""
+    """A number that is greater than any term before."""
     highest = "max(epoch, (SELECT coalesce(max(term), 0) FROM checkpoints))"
     epoch: int = row(db, f"UPDATE meta SET epoch = {highest} + 1 RETURNING epoch")[0]
     return epoch

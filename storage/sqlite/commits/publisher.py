@@ -1,27 +1,26 @@
-"""Events into the bus: each commit is one transaction with the checkpoint step that goes with it."""
+"""Publishes events: each commit is one transaction, with the checkpoint step that belongs to it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import apsw
 
-from kubecdc.storage.contracts import Batch, Term
+from kubecdc.storage.contracts import Batch, PreparedBatch, Term
 from kubecdc.storage.contracts.errors import BusFull, NoSubscription
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.prepared import Prepared
 from kubecdc.storage.sqlite.commits import checkpoints
 from kubecdc.storage.sqlite.deliveries import lanes
-from kubecdc.storage.sqlite.deliveries.notifier import Bell
+from kubecdc.storage.sqlite.deliveries.notifier import Notifier
 from kubecdc.storage.sqlite.file.connection import rows
 from kubecdc.storage.sqlite.file.writer import Writer
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An event ready to be stored, so that the thread has less to do."""
+    """An event that is ready to be stored, so that the writer thread has less to do."""
 
     source: str
     subject: str
@@ -35,22 +34,22 @@ class SqlitePublisher:
 
     under_way = 1
 
-    def __init__(self, writer: Writer, bell: Bell, *, max_pending: int, clock: Callable[[], float]) -> None:
+    def __init__(self, writer: Writer, notifier: Notifier, *, max_pending: int, clock: Callable[[], float]) -> None:
         self._writer = writer
-        self._bell = bell
+        self._notifier = notifier
         self._max_pending = max_pending
         self._clock = clock
 
     async def publish(self, events: Sequence[Event]) -> None:
         encoded = _encode(events)
         await self._writer.submit(lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending))
-        self._bell.ring()
+        self._notifier.notify()
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
-        return replace(batch, events=Prepared(batch.events, _encode(batch.events)))
+        return PreparedBatch(batch.key, batch.events, batch.delta, _encode(batch.events))
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        encoded = batch.events.form if isinstance(batch.events, Prepared) else _encode(batch.events)
+        encoded = batch.form if isinstance(batch, PreparedBatch) else _encode(batch.events)
 
         def operation(db: apsw.Connection) -> None:
             if checkpoints.advance(db, batch.key, batch.delta, term):
@@ -58,11 +57,11 @@ class SqlitePublisher:
 
         await self._writer.submit(operation)
         if encoded:
-            self._bell.ring()
+            self._notifier.notify()
 
 
 def insert(db: apsw.Connection, events: Sequence[Encoded], *, now: float, max_pending: int) -> None:
-    """Store the events and owe each to the subscriptions that want it. Raises NoSubscription, BusFull."""
+    """Store the events, with a delivery for each subscription that wants them. Raises NoSubscription, BusFull."""
     wanted = Counter((event.source, event.subject) for event in events)
     owed = {kind: _subscribers(db, *kind, count, max_pending) for kind, count in wanted.items()}
     for event in events:
@@ -78,17 +77,15 @@ def insert(db: apsw.Connection, events: Sequence[Encoded], *, now: float, max_pe
 
 
 def _subscribers(db: apsw.Connection, source: str, subject: str, count: int, max_pending: int) -> list[int]:
-    """The subscriptions to be owed ``count`` more events; they may end up above the limit, but not start there."""
+    """Count the events as pending in the subscriptions that want them, and return those. A batch may exceed the limit,
+    but only if they were below it before."""
     found = rows(
         db,
         "SELECT id, name, pending FROM subscriptions WHERE source = ? AND subject = ? AND ended = 0 ORDER BY name",
         (source, subject),
     )
     if not found:
-        raise NoSubscription(
-            f"nobody subscribes to event {subject!r} of event source {source!r}",
-            hint="start `kubecdc work` with a Sensor for it, or name it in the EventBus's `subscriptions`",
-        )
+        raise NoSubscription.to_event(source, subject)
     for _, name, pending in found:
         if pending >= max_pending:
             raise BusFull(name, pending, max_pending)

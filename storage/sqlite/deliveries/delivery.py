@@ -1,58 +1,43 @@
-"""One claimed event and its settlement."""
+"""One claimed event, and its settlement."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
 
 import apsw
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts.errors import ClaimLost
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.sqlite.administration import dead_letters
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.deliveries.lanes import Claim
+from kubecdc.storage.sqlite.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.sqlite.file.writer import Writer
 
-DEADLINE = 10.0  # seconds for a call; another's lock is given up on sooner
+DEADLINE = 10.0  # seconds for a call; waiting for a lock of another process ends sooner
 
 
-class SqliteDelivery:
+class SqliteDelivery(ClaimedDelivery):
     """`storage.contracts.Delivery`. ``over`` is called once, when it is settled or its claim is lost."""
 
     def __init__(
         self,
         claim: Claim,
         writer: Writer,
+        settings: SubscriptionSettings,
         *,
         until: float,
-        ack_wait: timedelta,
-        clock: Callable[[], float],
         over: Callable[[SqliteDelivery], None],
     ) -> None:
+        super().__init__(claim.body, name=claim.seq, received=claim.received, attempts=claim.attempts)
         self.claim = claim
         self._writer = writer
         self._until = until
-        self._ack_wait = ack_wait.total_seconds()
-        self._clock = clock
+        self._ack_wait = settings.ack_wait.total_seconds()
+        self._clock = settings.clock
         self._over = over
-        self._started = False
-        self._settled = ""  # by which method
-
-    @cached_property
-    def event(self) -> Event:
-        return Event.decode(self.claim.body)
-
-    @property
-    def body(self) -> bytes:
-        return self.claim.body
-
-    @property
-    def attempt(self) -> int:
-        return self.claim.attempts + 1
 
     @property
     def lapsed(self) -> bool:
@@ -64,59 +49,43 @@ class SqliteDelivery:
         """Half of the claim has passed."""
         return self._clock() > self._until - self._ack_wait / 2
 
-    async def start(self) -> None:
-        if self.claim.received > 0:  # whoever had it before may have died of it
-            await self._run(lambda db: lanes.start(db, self.claim))
-        self._started = True
-
     async def ack(self) -> None:
-        await self._settle("ack", lambda db: lanes.ack(db, self.claim))
+        await self._settle("ack", lambda: self._write(lambda db: lanes.ack(db, self.claim)))
 
     async def nack(self, delay: timedelta) -> None:
         due = self._clock() + delay.total_seconds()
-        await self._settle("nack", lambda db: lanes.nack(db, self.claim, due, self._attempts))
+        await self._settle("nack", lambda: self._write(lambda db: lanes.nack(db, self.claim, due, self._attempted)))
 
     async def extend(self) -> None:
         until = self._clock() + self._ack_wait
-        await self._run(lambda db: lanes.extend(db, self.claim, until))
+        await self._while_claimed(lambda: self._write(lambda db: lanes.extend(db, self.claim, until)))
         self._until = until
 
     async def dead_letter(self, reason: str) -> None:
         now = self._clock()
-        await self._settle(
-            "dead_letter", lambda db: dead_letters.put_aside(db, self.claim, reason, self._attempts, now)
-        )
+
+        def operation(db: apsw.Connection) -> None:
+            dead_letters.put_aside(db, self.claim, reason, self._attempted, now)
+
+        await self._settle("dead letter", lambda: self._write(operation))
 
     def give_back(self) -> None:
-        """It was never handed out: undo the claim, as far as it is still ours."""
+        """It was never handed out: undo the claim, unless it has lapsed."""
         now = self._clock()
         self._writer.post(lambda db: lanes.release(db, [self.claim], now))
-        self._end("given back")
+        self._close("given back")
 
-    @property
-    def _attempts(self) -> int:
-        """With this one, if it was started."""
-        return self.claim.attempts + self._started
+    async def _record_attempt(self) -> None:
+        await self._write(lambda db: lanes.start(db, self.claim))
 
-    async def _settle(self, how: str, operation: Callable[[apsw.Connection], None]) -> None:
-        if self._settled == how:
-            return
-        await self._run(operation)
-        self._end(how)
+    def _closed(self, delay: float | None) -> None:
+        self._over(self)
 
-    async def _run(self, operation: Callable[[apsw.Connection], None]) -> None:
-        if self._settled:
-            raise ClaimLost(f"event {self.claim.seq} is over here ({self._settled})")
+    async def _write(self, operation: Callable[[apsw.Connection], None]) -> None:
         try:
             async with asyncio.timeout(DEADLINE):
                 await self._writer.submit(operation)
-        except TimeoutError as e:  # it is still queued, and may be done yet
-            raise Unavailable(f"the bus's file was not written for {DEADLINE:g} s", hint="is its disk well?") from e
-        except ClaimLost:
-            self._end("claim lost")
-            raise
-
-    def _end(self, how: str) -> None:
-        if not self._settled:
-            self._settled = how
-            self._over(self)
+        except TimeoutError as e:  # it is still queued, and may be done later
+            raise Unavailable(
+                f"the file of the bus was not written for {DEADLINE:g} s", hint="check the disk that it is on"
+            ) from e

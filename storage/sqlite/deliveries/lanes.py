@@ -1,8 +1,8 @@
-"""Claims: who works on which delivery, in the order of each object.
+"""Claims: which worker has which delivery, in the order of each object.
 
-Only the first unsettled delivery of a lane (a subscription's events of one partitionkey) is its ``head``, and only
-heads are claimed: that is the order per object across all workers, and what keeps a claim as cheap as what it takes,
-however long a lane is. Settling a head deletes it; a trigger of the schema then makes the next of its lane the head.
+A lane is a subscription's events of one partitionkey. Its first unsettled delivery is the ``head``, and only heads can
+be claimed. This keeps the order per object across all workers, and the cost of a claim independent of the length of a
+lane. Settling a head deletes it; a trigger of the schema then makes the next delivery of the lane the head.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from kubecdc.storage.sqlite.file.connection import row, rows
 
 @dataclass(frozen=True)
 class Claim:
-    """A delivery taken: settling it needs the ``token``. ``attempts`` and ``received`` count those before this one."""
+    """A claimed delivery.
+
+    Settling it needs the ``token``. ``attempts`` and ``received`` count those before this one.
+    """
 
     subscription: int
     seq: int
@@ -30,12 +33,12 @@ class Claim:
 
 
 def lane(partitionkey: str) -> int:
-    """The lane as a number. Two keys that collide share a lane: still in order, only less parallel."""
+    """The lane as a number. Keys whose numbers collide share a lane: they stay in order, with less parallelism."""
     return int.from_bytes(hashlib.blake2b(partitionkey.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def append(db: apsw.Connection, subscription: int, seq: int, lane: int, due: float) -> None:
-    """A delivery at the end of its lane; ``seq`` must be above all others. The caller counts it as pending."""
+    """Append a delivery to its lane; ``seq`` must be above all others. The caller counts it as pending."""
     db.execute(
         "INSERT INTO deliveries (subscription, seq, lane, due, head) VALUES (?1, ?2, ?3, ?4,"
         " NOT EXISTS (SELECT 1 FROM deliveries WHERE subscription = ?1 AND lane = ?3))",
@@ -52,9 +55,7 @@ def next_due(db: apsw.Connection, name: str) -> float | None:
         (name,),
     )
     if not found:
-        raise NoSubscription(
-            f"subscription {name!r} is not registered in the bus", hint="was it pruned? A restart registers it again"
-        )
+        raise NoSubscription.of(name)
     due: float | None = found[0]
     return due
 
@@ -70,7 +71,7 @@ CLAIMABLE = (
 def claim(
     db: apsw.Connection, name: str, *, token: str, holder: str, now: float, until: float, limit: int
 ) -> list[Claim]:
-    """Take up to ``limit`` deliveries that are due, for as long as ``until``."""
+    """Claim up to ``limit`` deliveries that are due, until the time ``until``."""
     claims = [
         Claim(subscription, seq, token, received, attempts, body)
         for subscription, seq, received, attempts, body in rows(db, CLAIMABLE, (name, now, limit))
@@ -84,7 +85,7 @@ def claim(
 
 
 def release(db: apsw.Connection, claims: Sequence[Claim], now: float) -> None:
-    """Undo the claims, but for those that somebody else has by now."""
+    """Undo the claims, except those that another worker has by now."""
     db.executemany(
         "UPDATE deliveries SET token = NULL, holder = NULL, due = ?, received = received - 1"
         " WHERE subscription = ? AND seq = ? AND token = ?",
@@ -98,17 +99,20 @@ def start(db: apsw.Connection, claim: Claim) -> None:
 
 
 def extend(db: apsw.Connection, claim: Claim, until: float) -> None:
-    """Raises ClaimLost."""
+    """Keep the claim until then. Raises ClaimLost."""
     _update(db, claim, "due = ?", until)
 
 
 def nack(db: apsw.Connection, claim: Claim, due: float, attempts: int) -> None:
-    """Hand it back. The token stays until the next claim, so that this may be repeated. Raises ClaimLost."""
+    """Deliver it again when it is due.
+
+    The token stays until the next claim, so this may be repeated. Raises ClaimLost.
+    """
     _update(db, claim, "holder = NULL, due = ?, attempts = ?", due, attempts)
 
 
 def ack(db: apsw.Connection, claim: Claim) -> None:
-    """Done. Repeating it does nothing. Raises ClaimLost."""
+    """Settle the delivery. Repeating it is a no-op. Raises ClaimLost."""
     db.execute(
         "DELETE FROM deliveries WHERE subscription = ? AND seq = ? AND token = ?",
         (claim.subscription, claim.seq, claim.token),
@@ -123,14 +127,10 @@ def _update(db: apsw.Connection, claim: Claim, assignments: str, *values: float)
         (*values, claim.subscription, claim.seq, claim.token),
     )
     if not db.changes():
-        raise _lost(claim)
+        raise ClaimLost.lapsed(claim.seq)
 
 
 def _must_be_gone(db: apsw.Connection, claim: Claim) -> None:
     where = (claim.subscription, claim.seq)
     if row(db, "SELECT 1 FROM deliveries WHERE subscription = ? AND seq = ?", where):
-        raise _lost(claim)
-
-
-def _lost(claim: Claim) -> ClaimLost:
-    return ClaimLost(f"the claim on event {claim.seq} has lapsed and it is somebody else's now")
+        raise ClaimLost.lapsed(claim.seq)

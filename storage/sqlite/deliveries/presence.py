@@ -1,4 +1,4 @@
-"""Says in the bus which subscriptions this process works on."""
+"""Heartbeats: which subscriptions this process works on."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import apsw
 
 from kubecdc.storage.sqlite.file.writer import Writer
 
-BEAT = 10.0  # seconds
+HEARTBEAT = 10.0  # seconds between two heartbeats
 
 
 class Presence:
-    """Writes a row per open subscription, again every BEAT, and takes it away at the end."""
+    """Writes a row for each open subscription, every HEARTBEAT seconds, and deletes it at the end."""
 
     def __init__(self, writer: Writer, holder: str, clock: Callable[[], float]) -> None:
         self._writer = writer
         self._holder = holder
         self._clock = clock
         self._open: Counter[str] = Counter()
-        self._beating: asyncio.Task[None] | None = None
+        self._heartbeats: asyncio.Task[None] | None = None
 
     @contextmanager
     def at(self, subscription: str) -> Iterator[None]:
-        """Be present during the block."""
+        """Send heartbeats for the subscription during the block."""
         self._open[subscription] += 1
         self._write(subscription)
-        self._beating = self._beating or asyncio.create_task(self._beat())
+        self._heartbeats = self._heartbeats or asyncio.create_task(self._heartbeat())
         try:
             yield
         finally:
@@ -39,17 +39,17 @@ class Presence:
                 self._erase(subscription)
 
     async def close(self) -> None:
-        """Take away what is still there."""
-        if self._beating:
-            self._beating.cancel()
+        """Delete the rows of subscriptions that are still open."""
+        if self._heartbeats:
+            self._heartbeats.cancel()
             with suppress(asyncio.CancelledError):
-                await self._beating
+                await self._heartbeats
         for subscription in self._open:
             self._erase(subscription)
 
-    async def _beat(self) -> None:
+    async def _heartbeat(self) -> None:
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(HEARTBEAT)
             for subscription in self._open:
                 self._write(subscription)
 
@@ -58,8 +58,8 @@ class Presence:
 
         def operation(db: apsw.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO workers (subscription, holder, seen) VALUES (?, ?, ?)", values)
-            # of processes that were killed
-            db.execute("DELETE FROM workers WHERE seen < ?", (values[2] - 10 * BEAT,))
+            # Rows of processes that were killed.
+            db.execute("DELETE FROM workers WHERE seen < ?", (values[2] - 10 * HEARTBEAT,))
 
         self._writer.post(operation)
 

@@ -14,7 +14,7 @@ from kubecdc.storage.sqlite.file.writer import Writer
 
 
 class SqliteState:
-    """`storage.contracts.StateStore`. What has expired is not seen any more, and goes with the leader's next sweep."""
+    """`storage.contracts.StateStore`. Expired values are not returned; the leader's retention deletes them."""
 
     def __init__(self, writer: Writer, reader: Reader, clock: Callable[[], float]) -> None:
         self._writer = writer
@@ -29,16 +29,16 @@ class SqliteState:
     async def put(self, scope: str, key: str, change: StateChange) -> None:
         now = self._clock()
         if not await self._writer.submit(lambda db: put(db, scope, key, change, now)):
-            raise StateConflict(f"the state {key!r} of {scope!r} was changed by somebody else")
+            raise StateConflict.of(scope, key)
 
     async def delete(self, scope: str, key: str, *, version: str) -> None:
         now = self._clock()
         if not await self._writer.submit(lambda db: delete(db, scope, key, version, now)):
-            raise StateConflict(f"the state {key!r} of {scope!r} was changed by somebody else")
+            raise StateConflict.of(scope, key)
 
 
 def put(db: apsw.Connection, scope: str, key: str, change: StateChange, now: float) -> bool:
-    """Put the value. False: there is another than the change follows."""
+    """Put the value. False if the current version is not the one that the change follows."""
     version = _version(db, scope, key, now)
     if version == change.token:
         return True
@@ -52,7 +52,7 @@ def put(db: apsw.Connection, scope: str, key: str, change: StateChange, now: flo
 
 
 def delete(db: apsw.Connection, scope: str, key: str, version: str, now: float) -> bool:
-    """Take the value away. False: there is one of another version."""
+    """Delete the value. False if there is one of another version."""
     if _version(db, scope, key, now) not in {version, ""}:
         return False
     db.execute("DELETE FROM state WHERE scope = ? AND key = ?", (scope, key))
@@ -66,6 +66,6 @@ def forget(db: apsw.Connection, now: float, limit: int) -> bool:
 
 
 def _version(db: apsw.Connection, scope: str, key: str, now: float) -> str:
-    """Of the value that is there, "" if there is none."""
+    """The current version, "" if there is no value."""
     found = rows(db, "SELECT version FROM state WHERE scope = ? AND key = ? AND expires > ?", (scope, key, now))
     return str(found[0][0]) if found else ""

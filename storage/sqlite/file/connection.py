@@ -1,4 +1,4 @@
-"""One way to open the file, for every connection."""
+"""Opening the file: every connection is opened here."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kubecdc.errors import Refused, UsageError
 from kubecdc.storage.sqlite.file.network_mounts import require_local
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
-BUSY_DEADLINE = 5.0  # seconds that a statement waits for other processes before it is Unavailable
-CHECKPOINT_PAGES = 1000  # of the write-ahead log, before it is copied into the file
-LOG_BYTES = 64 * 1024 * 1024  # what a write-ahead log that grew is cut back to
+BUSY_DEADLINE = 5.0  # seconds that a statement waits for other processes before it raises Unavailable
+CHECKPOINT_PAGES = 1000  # size of the write-ahead log at which it is copied into the file
+LOG_BYTES = 64 * 1024 * 1024  # a larger write-ahead log is truncated to this
 WAL_RESET_BUG = (3, 51, 3)  # fixed in; https://sqlite.org/wal.html#walresetbug
 
 
 def connect(settings: SqliteSettings, rng: random.Random) -> apsw.Connection:
-    """Open the file, making it with mode 0600 if it is not there. Raises UsageError, Refused, apsw.Error."""
+    """Open the file; create it with mode 0600 if there is none. Raises UsageError, Refused, apsw.Error."""
     version = apsw.sqlite_lib_version()
     if tuple(int(part) for part in version.split(".")) < WAL_RESET_BUG:
         raise Refused(
@@ -31,7 +31,7 @@ def connect(settings: SqliteSettings, rng: random.Random) -> apsw.Connection:
         )
     require_local(settings.path)
     try:
-        # Never the database itself: closing a file of one's own drops the locks that SQLite holds on it.
+        # Never open the database itself here: closing that file would drop the locks that SQLite holds on it.
         os.close(os.open(settings.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as e:
         raise UsageError(
@@ -64,7 +64,7 @@ def row(db: apsw.Connection, sql: str, bindings: tuple[Any, ...] = ()) -> Any:
 
 
 def _patience(rng: random.Random) -> Callable[[int], bool]:
-    """Short waits of random length: SQLite's own grow to 100 ms, which starves the unlucky process."""
+    """Short waits of random length: those of SQLite grow to 100 ms, which can starve a process."""
     deadline = 0.0
 
     def wait(failures: int) -> bool:

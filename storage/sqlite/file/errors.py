@@ -1,4 +1,4 @@
-"""SQLite's errors as kubecdc's: what the caller should do about them."""
+"""Error mapping: SQLite's errors as those of kubecdc, which say what the caller should do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kubecdc.errors import Refused, Unavailable, UsageError
 
 
 class Damaged(Refused):
-    """The file is corrupt, or gone: whoever has it open stops using it."""
+    """The file is corrupt or was removed: all that have it open stop using it."""
 
 
-def mapped(error: Exception, path: Path) -> Exception:
-    """The error to raise for one of SQLite's. Any other is a bug of ours and comes back as it is."""
+def map_error(error: Exception, path: Path) -> Exception:
+    """The error to raise for an error of SQLite. Any other error is a bug in kubecdc, and is returned as it is."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(
@@ -24,7 +24,7 @@ def mapped(error: Exception, path: Path) -> Exception:
             return Unavailable(f"the disk of {path} is full", hint="free some space; nothing is lost, the bus waits")
         case apsw.IOError() | apsw.NoMemError() | apsw.ProtocolError() | apsw.InterruptError():
             return Unavailable(
-                f"cannot read or write {path}: {error}", hint="look at the disk, its quota and the kernel's log"
+                f"cannot read or write {path}: {error}", hint="check the disk, its quota and the kernel's log"
             )
         case apsw.NotADBError():
             return Refused(f"{path} is not a SQLite database", hint="name another path, or move the file away")
@@ -32,7 +32,7 @@ def mapped(error: Exception, path: Path) -> Exception:
             return Damaged(
                 f"{path} is damaged: {error}",
                 hint="stop every kubecdc on it and keep a copy with its -wal; then restore a backup, "
-                "or try `sqlite3 FILE .recover`; it is never made anew",
+                "or try `sqlite3 FILE .recover`; kubecdc never replaces the file",
             )
         case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return UsageError(

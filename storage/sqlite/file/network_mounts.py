@@ -1,7 +1,7 @@
-"""Which file system a file is on: over a network, SQLite's locks and its shared memory do not hold.
+"""Refuses files on network file systems, where SQLite's locks and its shared memory do not work.
 
 https://sqlite.org/wal.html: "All processes using a database must be on the same host computer; WAL does not work over a
-network filesystem." 9p and virtiofs are let through: they show disks of the same machine to sandboxes and guests.
+network filesystem." 9p and virtiofs are allowed: they give sandboxes and guests access to disks of the same machine.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Mount:
 
     @property
     def over_network(self) -> bool:
-        """It may be written from other machines too."""
+        """Other machines may write to it too."""
         kind, _, subtype = self.type.lower().partition(".")
         return (subtype in NETWORK_FUSE) if kind in {"fuse", "fuseblk"} else kind in NETWORK
 
 
 def mount_of(path: Path, mountinfo: str) -> Mount | None:
-    """The mount that an absolute path is on; of several at one point, the last, which hides the others.
+    """The mount that an absolute path is on. Of several at one mount point, the last one hides the others.
 
-    Lines are as in proc_pid_mountinfo(5); what cannot be read as one is skipped.
+    Lines are as in proc_pid_mountinfo(5). Others are skipped.
     """
     found: Mount | None = None
     for line in mountinfo.splitlines():
@@ -59,7 +59,10 @@ def mount_of(path: Path, mountinfo: str) -> Mount | None:
 
 
 def require_local(path: Path) -> None:
-    """Raise UsageError if the file is, or would be, on a network file system. Where there is no telling, do nothing."""
+    """Raise UsageError if the file is, or would be, on a network file system.
+
+    Do nothing if that cannot be found out.
+    """
     try:
         mountinfo = MOUNTS.read_text(errors="surrogateescape")
     except OSError:
@@ -68,7 +71,7 @@ def require_local(path: Path) -> None:
     if mount and mount.over_network:
         raise UsageError(
             f"{path} is on a network file system ({mount.type}, {mount.source} on {mount.point}): "
-            "SQLite's locks do not hold there, the file would be damaged",
+            "SQLite's locks do not work there, the file would be damaged",
             hint="name a path on a disk of this machine in the EventBus's `sqlite.path`",
         )
 

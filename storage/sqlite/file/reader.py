@@ -1,4 +1,4 @@
-"""The connection that reads: it never waits for a writer, and it notices what other processes commit."""
+"""The connection that reads. It never waits for a writer, and it notices commits of other processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import apsw
 from kubecdc.storage.sqlite.file.thread import Condition, ConnectionThread, Submitted
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
-POLL = 0.01  # seconds between two looks at whether anybody has committed
+POLL = 0.01  # seconds between two checks whether any process has committed
 
 
 class Reader(ConnectionThread):
-    """Runs operations one by one, each in a snapshot. After `watch`, calls ``changed`` in the event loop whenever any
-    process has committed."""
+    """Runs operations one by one, each in a snapshot.
+
+    After `watch`, it calls ``changed`` in the event loop whenever any process has committed.
+    """
 
     def __init__(
         self, settings: SqliteSettings, rng: random.Random, condition: Condition, changed: Callable[[], None]
@@ -27,7 +29,7 @@ class Reader(ConnectionThread):
         self._poll: float | None = None
 
     def watch(self) -> None:
-        """Look for commits from now on."""
+        """Check for commits from now on."""
         self._poll = POLL
         self.post(lambda db: None)  # ends a wait without time limit
 
@@ -44,12 +46,12 @@ class Reader(ConnectionThread):
                 self._run(db, submitted)
                 self._call(submitted.resolve)
             if self._poll:
-                seen = self._look(db, seen)
+                seen = self._check(db, seen)
 
-    def _look(self, db: apsw.Connection, seen: int) -> int:
+    def _check(self, db: apsw.Connection, seen: int) -> int:
         try:
             version: int = db.pragma("data_version")
-        except apsw.Error:  # busy; there is a next time
+        except apsw.Error:  # busy: check the next time
             return seen
         if version != seen:
             self._call(self._changed)
@@ -59,8 +61,8 @@ class Reader(ConnectionThread):
         try:
             db.execute("BEGIN")
             submitted.result = submitted.operation(db)
-        except Exception as e:  # belongs to the caller, whatever it is
-            submitted.error = self._mapped(e)
+        except Exception as e:  # any error belongs to the caller
+            submitted.error = self._map_error(e)
         finally:
             with suppress(apsw.Error):
                 if db.in_transaction:

@@ -1,7 +1,7 @@
-"""The tables of a bus, whether a file is one, and how an older one becomes one of today.
+"""The tables of a bus, the check whether a file is one, and the migration of older formats.
 
-A format only adds to the one before it what a program of that older format can live with: one that runs while a newer
-one migrates the file goes on, and only its next start is refused.
+A format adds to the one before it only what programs of the older format can work with. Such a program goes on when a
+newer one migrates the file; only its next start is refused.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ CREATE TABLE gaps (
 CREATE INDEX gaps_key ON gaps (key);
 """
 
-# The triggers do for a program of format 1, which does not know of the new columns and table, what ours needs of it.
+# A program of format 1 does not know the new columns and tables. The triggers do for it what a newer program needs.
 FORMAT_2 = """
 CREATE TABLE objects (               -- last bodies, of entries whose inventory keeps them
     key TEXT NOT NULL,
@@ -189,7 +189,7 @@ VERSION = len(FORMATS)
 
 
 def prepare(db: apsw.Connection, path: Path) -> None:
-    """Make the tables in an empty file, bring an older bus to our format in one transaction; else do nothing.
+    """Create the tables in an empty file, migrate an older bus in one transaction, or do nothing.
 
     Raises Refused for a file that is not a bus, UsageError for a newer one.
     """
@@ -212,7 +212,7 @@ def prepare(db: apsw.Connection, path: Path) -> None:
             db.execute("ROLLBACK")
         raise
     if 0 < version < VERSION:
-        log.info("the bus has a newer format now", path=str(path), was=version, format=VERSION)
+        log.info("the file of the bus was migrated to a newer format", path=str(path), was=version, format=VERSION)
 
 
 def _version(db: apsw.Connection, path: Path) -> int:
@@ -223,7 +223,7 @@ def _version(db: apsw.Connection, path: Path) -> int:
     if application == APPLICATION_ID and version > VERSION:
         raise UsageError(
             f"{path} has format {version}, this program knows {VERSION}",
-            hint="run the kubecdc that made it, or newer",
+            hint="run the version of kubecdc that wrote it, or a newer one",
         )
     if application or version or row(db, "SELECT count(*) FROM sqlite_schema")[0]:
         raise Refused(f"{path} is a SQLite database, but not a kubecdc bus", hint="name another path")
@@ -231,7 +231,7 @@ def _version(db: apsw.Connection, path: Path) -> int:
 
 
 def _use_log(db: apsw.Connection) -> None:
-    """Switch to the write-ahead log. That needs the file for itself, and SQLite does not always wait for it."""
+    """Switch to the write-ahead log. This needs an exclusive lock, and SQLite does not always wait for it."""
     deadline = time.monotonic() + BUSY_DEADLINE
     while True:
         try:

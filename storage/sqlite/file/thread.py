@@ -1,4 +1,4 @@
-"""A thread that owns one connection and runs what the event loop submits, in that order."""
+"""A thread that owns one connection and runs the operations that the event loop submits, in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import apsw
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.sqlite.file.connection import connect
-from kubecdc.storage.sqlite.file.errors import Damaged, mapped
+from kubecdc.storage.sqlite.file.errors import Damaged, map_error
 from kubecdc.storage.sqlite.file.schema import prepare
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
@@ -26,7 +26,7 @@ Operation = Callable[[apsw.Connection], T]
 
 @dataclass
 class Submitted:
-    """An operation on its way, and after it ran, what came of it."""
+    """An operation in the queue, and its outcome once it has run."""
 
     operation: Operation[Any]
     future: asyncio.Future[Any]
@@ -34,7 +34,7 @@ class Submitted:
     error: BaseException | None = None
 
     def resolve(self) -> None:
-        """Tell the caller, if it still waits."""
+        """Give the outcome to the caller, if it still waits."""
         if self.future.done():
             return
         if self.error:
@@ -45,13 +45,13 @@ class Submitted:
 
 @dataclass
 class Condition:
-    """Of the file, as far as a connection of this process has found out. Once it is damaged nothing more is done."""
+    """What the connections of this process know of the file. Once it is damaged, they do nothing more."""
 
     damage: Damaged | None = None
 
 
 class ConnectionThread(ABC):
-    """Opened, used and closed from one event loop. None in the queue is its end."""
+    """Opened, used and closed from one event loop. None in the queue ends the thread."""
 
     def __init__(self, settings: SqliteSettings, rng: random.Random, condition: Condition) -> None:
         self._settings = settings
@@ -61,7 +61,7 @@ class ConnectionThread(ABC):
         self._queue: queue.SimpleQueue[Submitted | None] = queue.SimpleQueue()
         self._finished = asyncio.Event()
         self._closed = False
-        self._file = (0, 0)  # what the path named when it was opened
+        self._file = (0, 0)  # device and inode of the path when it was opened
 
     async def open(self) -> None:
         """Start the thread. Raises UsageError, Refused or Unavailable if the file cannot be used."""
@@ -84,21 +84,21 @@ class ConnectionThread(ABC):
         return future
 
     def post(self, operation: Operation[Any]) -> None:
-        """Queue the operation and let it go: nobody learns how it ended."""
+        """Queue the operation and ignore its outcome."""
         self.submit(operation).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @property
     def closed(self) -> bool:
-        """Nothing more is taken."""
+        """It accepts no more operations."""
         return self._closed
 
     def require_sound(self) -> None:
-        """Raise Refused if the file turned out to be damaged."""
+        """Raise Refused if the file was found to be damaged."""
         if self._condition.damage:
             raise self._condition.damage
 
     async def close(self) -> None:
-        """Finish what is queued, then close the connection."""
+        """Run what is queued, then close the connection."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
@@ -106,7 +106,7 @@ class ConnectionThread(ABC):
 
     @abstractmethod
     def _serve(self, db: apsw.Connection) -> None:
-        """Run what is queued until its end. In the thread."""
+        """Run the queue to its end. Called in the thread."""
 
     def _main(self, opening: Submitted) -> None:
         try:
@@ -116,12 +116,12 @@ class ConnectionThread(ABC):
             except BaseException:
                 db.close()
                 raise
-        except Exception as e:  # whatever it is, the caller of open() must learn it
-            opening.error = self._mapped(e)
+        except Exception as e:  # any error belongs to the caller of open()
+            opening.error = self._map_error(e)
             self._call(opening.resolve)
             self._call(self._finished.set)
             return
-        self._file = self._named()
+        self._file = self._identity()
         self._call(opening.resolve)
         try:
             self._serve(db)
@@ -130,22 +130,22 @@ class ConnectionThread(ABC):
             self._call(self._finished.set)
 
     def _require_in_place(self) -> None:
-        """Raise Damaged if the path names another file by now: what is written here would be gone with this process."""
-        if self._named() != self._file:
+        """Raise Damaged if the path names another file now: what is written here would be lost with this process."""
+        if self._identity() != self._file:
             raise Damaged(
                 f"{self._settings.path} was removed or replaced while it was in use",
                 hint="stop every kubecdc process, and put the file back before they start again",
             )
 
-    def _named(self) -> tuple[int, int]:
+    def _identity(self) -> tuple[int, int]:
         try:
             found = self._settings.path.stat()
         except OSError:
             return (0, 0)
         return (found.st_dev, found.st_ino)
 
-    def _mapped(self, error: Exception) -> Exception:
-        better = mapped(error, self._settings.path)
+    def _map_error(self, error: Exception) -> Exception:
+        better = map_error(error, self._settings.path)
         if better is not error:
             better.__cause__ = error
         if isinstance(better, Damaged):
@@ -153,5 +153,5 @@ class ConnectionThread(ABC):
         return better
 
     def _call(self, function: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the event loop is gone, and whoever waited with it
+        with suppress(RuntimeError):  # the event loop is closed, and with it whoever waited
             self._loop.call_soon_threadsafe(function)

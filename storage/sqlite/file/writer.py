@@ -1,8 +1,8 @@
-"""The one connection that writes: what queued up while it was busy goes into one transaction (group commit).
+"""The one connection that writes. What was queued while it was busy goes into one transaction (group commit).
 
-An operation may run twice (when SQLite rolled a whole group back), so all it
-does must be undone with the transaction or be the same the second time. Each runs
-in a savepoint of its own: one that fails does not spoil the others.
+An operation may run twice, if SQLite rolled a whole group back: all that it does must be undone with the transaction,
+or have the same effect the second time. Each operation runs in a savepoint of its own, so that one that fails does not
+affect the others.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import apsw
 
 from kubecdc.storage.sqlite.file.thread import ConnectionThread, Submitted
 
-GROUP = 256  # operations a transaction
+GROUP = 256  # operations in one transaction
 
 
 class Writer(ConnectionThread):
-    """Runs operations in order; their futures are done after COMMIT."""
+    """Runs operations in order. Their futures are done after COMMIT."""
 
     def _serve(self, db: apsw.Connection) -> None:
         more = True
@@ -28,11 +28,11 @@ class Writer(ConnectionThread):
             if group:
                 self._transact(db, group)
                 self._call(partial(_resolve, group))
-        with suppress(apsw.Error):  # another process reads, or the disk is full: then the log stays, which is fine
+        with suppress(apsw.Error):  # another process reads, or the disk is full: the log may stay
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def _take(self) -> tuple[list[Submitted], bool]:
-        """All that is queued, waiting for the first; False at the end of the queue."""
+        """All queued operations, after waiting for the first one. False at the end of the queue."""
         group: list[Submitted] = []
         submitted = self._queue.get()
         while submitted is not None:
@@ -60,7 +60,7 @@ class Writer(ConnectionThread):
             db.execute("COMMIT")
         except Exception as e:  # the transaction did not happen, so none of its operations did
             for submitted in group:
-                submitted.error = submitted.error or self._mapped(e)
+                submitted.error = submitted.error or self._map_error(e)
             with suppress(apsw.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
@@ -70,8 +70,8 @@ class Writer(ConnectionThread):
         db.execute("SAVEPOINT operation")
         try:
             submitted.result = submitted.operation(db)
-        except Exception as e:  # belongs to the caller, whatever it is
-            submitted.error = self._mapped(e)
+        except Exception as e:  # any error belongs to the caller
+            submitted.error = self._map_error(e)
             if db.in_transaction:
                 db.execute("ROLLBACK TO operation")
         if db.in_transaction:

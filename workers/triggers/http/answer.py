@@ -1,7 +1,7 @@
 """What an HTTP answer means for the event.
 
 The table is Knative's data plane specification (knative.dev/specs, eventing/data-plane.md), with 425 beside 429:
-2xx done; 404, 408, 409, 425, 429, 5xx and anything unknown again later; other 4xx, and 1xx and 3xx, never.
+2xx is a success; 404, 408, 409, 425, 429, 5xx and unknown statuses are retried; other 4xx, 1xx and 3xx are failures.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from email.utils import parsedate_to_datetime
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 
 RETRIED = frozenset({404, 408, 409, 425, 429})
-LONGEST_RETRY_AFTER = 3600.0  # seconds: a peer cannot park an object's events for longer by one answer
+LONGEST_RETRY_AFTER = 3600.0  # seconds; one answer cannot delay the events of an object for longer
 _SECONDS = re.compile(r"\d{1,10}", re.ASCII)
 
 
 def succeeded(status: int, allow: Collection[int]) -> bool:
-    """Whether the peer did it. ``allow`` is ``policy.status.allow``: if given, exactly those statuses are success."""
+    """Whether it is a success. ``allow`` is ``policy.status.allow``: if given, exactly those statuses are one."""
     return status in allow or (not allow and 200 <= status < 300)
 
 
@@ -33,7 +33,7 @@ def judge(status: int, retry_after: float | None, allow: Collection[int], reason
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3): a number, or a date. None if it says nothing."""
+    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3): a number, or a date. None without one."""
     if not value:
         return None
     if _SECONDS.fullmatch(value.strip()):

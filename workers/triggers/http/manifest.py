@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from kubecdc.manifest.fields import Items, invalid
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.secrets import KeyRef, Tls
-from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
+from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter, PayloadParameter
 
 Method = Literal["GET", "DELETE", "PATCH", "POST", "PUT"]
 DEFAULT_TIMEOUT = 60
@@ -34,7 +34,7 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 
 class ValueFrom(Model):
-    """The place of a header's value: exactly one."""
+    """Where the value of a header is: in exactly one place."""
 
     secret_key_ref: KeyRef | None = None
     config_map_key_ref: KeyRef | None = None
@@ -47,22 +47,21 @@ class ValueFrom(Model):
 
 
 class SecureHeader(Model):
-    """A header whose value no manifest shows."""
+    """A header whose value comes from a Secret or ConfigMap."""
 
     name: HeaderName
     value_from: ValueFrom
 
 
-class DynamicHeader(Model):
+class DynamicHeader(FromEvent):
     """A header whose value comes from the event; ``dest`` is its name, not a path."""
 
-    src: ParameterSource
     dest: HeaderName
     operation: Literal["", "overwrite"] = ""
 
 
 class BasicAuth(Model):
-    """HTTP basic authentication; the half that is not given is empty."""
+    """HTTP basic authentication. What is not given is empty."""
 
     username: KeyRef | None = None
     password: KeyRef | None = None

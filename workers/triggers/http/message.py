@@ -11,9 +11,10 @@ import msgspec
 from yarl import URL
 
 from kubecdc.manifest.mounts import Mounts, Unreadable
-from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.triggers.http import cloudevents
 from kubecdc.workers.triggers.http.manifest import Http, SecureHeader, sendable
+from kubecdc.workers.triggers.http.request import HttpRequest
 
 HIDDEN = "***"
 _NO_BODY = frozenset({"GET", "DELETE"})  # unless the manifest has a payload: proxies refuse a GET with a body
@@ -21,13 +22,13 @@ _OURS = frozenset({"idempotency-key"})  # and ce-*: consumers rely on them, so a
 _FRAMING = frozenset({"content-length", "transfer-encoding"})  # follow from the body, as in Go
 
 
-class BadUrl(Exception):
-    """The address that a manifest or its parameters make cannot be called."""
+class BadUrl(ParameterError):
+    """The address that a manifest or its parameters make is not valid."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent. ``secrets`` are the values that stand in it and are shown to nobody."""
+    """What is sent. ``secrets`` are values in it that must not be shown."""
 
     method: str
     url: URL
@@ -37,17 +38,17 @@ class Message:
 
     @property
     def where(self) -> str:
-        """Method and address, for people, without what may be secret in the latter."""
+        """Method and address, without the parts of it that may be secret."""
         return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
 
     def hide(self, text: str) -> str:
-        """The text without the secrets: a peer may repeat what it was sent."""
+        """The text without the secrets. A peer may repeat what it received."""
         for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
         return text
 
     def preview(self) -> dict[str, object]:
-        """The request as JSON values; a body that is JSON stays it."""
+        """The request as JSON values. A body that is JSON stays JSON."""
         body: object = None
         if self.body is not None:
             try:
@@ -57,14 +58,15 @@ class Message:
         return {"method": self.method, "url": str(self.url), "headers": self.headers, "body": body}
 
 
-def compose(request: TriggerRequest, mounts: Mounts | None) -> Message:
-    """The message of an event. Without mounts it is for the eye: each secret is `HIDDEN`, and nothing is read.
+def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
+    """The message of an event. Without mounts it is a preview: each secret is `HIDDEN`, and no file is read.
 
-    Of headers with one name the last wins: ours, ``headers``, ``dynamicHeaders``, ``secureHeaders``, ``basicAuth``.
-    Those that a consumer recognises a repetition by are ours in any case. Raises BadUrl, Unreadable.
+    If headers have the same name, the last of these wins: our own, ``headers``, ``dynamicHeaders``, ``secureHeaders``,
+    ``basicAuth``. The headers by which a consumer recognizes a repetition are always our own.
+
+    Raises BadUrl, Unreadable.
     """
-    http = request.template.http
-    assert http is not None
+    http = request.config
     url = _url(http.url)
     secrets: list[str] = [url.password] if url.password else []
     fields: dict[str, tuple[str, str]] = {}
@@ -89,7 +91,7 @@ def compose(request: TriggerRequest, mounts: Mounts | None) -> Message:
         secrets += [*parts, value]
         put("Authorization", f"Basic {value}")
     if "authorization" in fields:
-        url = url.with_user(None)  # as in Go: the header goes before what stands in the address
+        url = url.with_user(None)  # as in Go: the header has precedence over the address
     elif mounts is None and url.password:
         url = url.with_password(HIDDEN)
     headers = dict(field for key, field in fields.items() if key not in _OURS | _FRAMING and not key.startswith("ce-"))
@@ -130,7 +132,7 @@ def _basic_auth(http: Http, mounts: Mounts) -> Iterator[str]:
         yield mounts.secret(ref) if ref else ""
 
 
-def _body(request: TriggerRequest, http: Http) -> bytes | None:
+def _body(request: HttpRequest, http: Http) -> bytes | None:
     if request.payload is not None:
         return request.payload
     return None if http.method in _NO_BODY else bytes(request.event.data)

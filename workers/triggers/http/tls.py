@@ -1,4 +1,4 @@
-"""TLS as a manifest asks for it, and its errors in words."""
+"""TLS as a manifest describes it, and messages for its errors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kubecdc.manifest.secrets import KeyRef, Tls
 
 
 class TlsContext:
-    """The context of a trigger, made again when one of its files has changed.
+    """The context of a trigger, which is made again when one of its files has changed.
 
-    A connection belongs to the context that it was opened with, so requests go on with the new files at once.
+    A connection belongs to the context that it was opened with, so the next request uses the new files.
     """
 
     def __init__(self, manifest: Tls | None, mounts: Mounts) -> None:
@@ -23,7 +23,7 @@ class TlsContext:
         self._context: ssl.SSLContext | None = None
 
     def get(self) -> ssl.SSLContext | bool:
-        """What to connect with; True is the library's own, with the system's authorities. Raises Unreadable."""
+        """The context to connect with. True is the library's own, with the system's authorities. Raises Unreadable."""
         tls = self._manifest
         if tls is None:
             return True
@@ -31,7 +31,7 @@ class TlsContext:
         refs = [ref for ref in (authority, tls.client_cert_secret, tls.client_key_secret) if ref]
         files = [self._mounts.secret_bytes(ref) for ref in refs]
         if self._context is None or files != self._files:
-            self._context = None  # what is half rotated does not load, and is then read again
+            self._context = None  # half rotated files do not load; then they are read again
             self._context, self._files = self._make(tls, authority), files
         return self._context
 
@@ -42,13 +42,13 @@ class TlsContext:
         except (ssl.SSLError, OSError) as e:
             raise _unusable(authority, "a certificate in PEM", e) from e
         if authority:
-            # Python 3.13 refuses what many a private authority leaves out, and Go does not mind.
+            # Python 3.13 requires extensions that many private authorities leave out, and that Go does not require.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if tls.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if tls.client_cert_secret and tls.client_key_secret:
-            try:  # without a password of ours, OpenSSL asks for one on the terminal
+            try:  # without a password, OpenSSL asks for one on the terminal
                 context.load_cert_chain(path(tls.client_cert_secret), path(tls.client_key_secret), lambda: "")
             except (ssl.SSLError, OSError, ValueError) as e:
                 fit = f"a certificate in PEM that fits key `{tls.client_key_secret.key}`"
@@ -61,8 +61,8 @@ def _unusable(ref: KeyRef | None, wanted: str, error: Exception) -> Unreadable:
     return Unreadable(f"{what} is not {wanted}: {_words(error)}")
 
 
-def trouble(error: BaseException) -> str:
-    """What went wrong with TLS, in words; "" if it was something else."""
+def failure(error: BaseException) -> str:
+    """The message for an error of TLS; "" for any other error."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         error = error.certificate_error
     elif isinstance(error, aiohttp.ClientConnectorError):

@@ -16,17 +16,19 @@ from kubecdc.manifest.secrets import Tls
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.triggers.http.answer import judge, retry_after, succeeded
+from kubecdc.workers.triggers.http.manifest import Http
 from kubecdc.workers.triggers.http.message import BadUrl, Message, compose
-from kubecdc.workers.triggers.http.tls import TlsContext, trouble
+from kubecdc.workers.triggers.http.request import HttpRequest, prepare
+from kubecdc.workers.triggers.http.tls import TlsContext, failure
 
-ANSWER_BYTES = 64 * 1024  # of an answer that are read; what has more loses its connection
-ANSWER_SECONDS = 5.0  # the status has decided by then: the rest only lets the connection be used again
-SHOWN_CHARACTERS = 200  # of a bad answer, in the reason of the dead letter
+ANSWER_BYTES = 64 * 1024  # of an answer that are read; the connection of a longer one is closed
+ANSWER_SECONDS = 5.0  # for the body; the status is known, and only the connection could be used again
+SHOWN_CHARACTERS = 200  # of an answer that is no success, in the reason
 IDLE_SECONDS = 4.0  # below the 5 s after which common servers (Node.js, uvicorn) close an idle connection
 
 
 class HttpTrigger:
-    """Sends the event and judges the answer by its status. Redirects are not followed: a POST would become a GET."""
+    """Sends the event. The status of the answer decides. Redirects are not followed: a POST would become a GET."""
 
     def __init__(
         self,
@@ -44,10 +46,14 @@ class HttpTrigger:
         self._now = now
         self._session: aiohttp.ClientSession | None = None
 
-    async def execute(self, request: TriggerRequest) -> Outcome:
+    def prepare(self, request: TriggerRequest[Http]) -> HttpRequest:
+        """Apply ``parameters``, ``payload`` and ``dynamicHeaders``. Raises ParameterError."""
+        return prepare(request)
+
+    async def execute(self, request: HttpRequest) -> Outcome:
         """Make the request once. Its deadline is the manifest's ``timeout``.
 
-        What is secret is read anew for each, and stands in no outcome.
+        Secrets are read for each request, and no outcome shows them.
         """
         try:
             message = compose(request, self._mounts)
@@ -56,9 +62,7 @@ class HttpTrigger:
             return Failure(str(e))
         except Unreadable as e:
             return Retry(str(e))
-        http = request.template.http
-        assert http is not None
-        return await self._send(message, context, http.timeout)
+        return await self._send(message, context, request.config.timeout)
 
     async def _send(self, message: Message, context: ssl.SSLContext | bool, seconds: int) -> Outcome:
         try:
@@ -77,7 +81,7 @@ class HttpTrigger:
         except aiohttp.InvalidURL:  # its text is the address, secrets and all
             return Failure(f"{message.where}: the url is not valid")
         except (aiohttp.ClientError, OSError) as e:  # before ValueError, which a certificate that is refused is too
-            reason = trouble(e) or message.hide(str(e)) or type(e).__name__
+            reason = failure(e) or message.hide(str(e)) or type(e).__name__
             return Retry(f"{message.where}: {reason}")
         except ValueError as e:  # what the library would not send
             return Failure(f"{message.where}: {message.hide(str(e))}")
@@ -92,8 +96,8 @@ class HttpTrigger:
         reason = f"{message.where}: {status}" + (f": {shown}" if shown else "")
         return judge(answer.status, after, self._allow, reason)
 
-    def preview(self, request: TriggerRequest) -> dict[str, object]:
-        """The request that `execute` would make, without what is secret. Raises BadUrl."""
+    def preview(self, request: HttpRequest) -> dict[str, object]:
+        """The request that `execute` would make, without secrets. Raises BadUrl."""
         return compose(request, None).preview()
 
     def _open(self) -> aiohttp.ClientSession:
@@ -101,7 +105,7 @@ class HttpTrigger:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=IDLE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # an answer is not worth unpacking
+                auto_decompress=False,
                 headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
             )
         return self._session

@@ -1,4 +1,4 @@
-"""Lines on standard output: a reader that stops reading must stop nothing but them."""
+"""Lines on standard output. A reader that stops reading delays nothing else in the process."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ import stat
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-DEADLINE = 10.0  # seconds for a line, and those before it
-TOGETHER = 256  # lines a call of the thread at most
-Render = Callable[[Mapping[str, object]], bytes]
+DEADLINE = 10.0  # seconds for a line and all that wait before it
+TOGETHER = 256  # lines in one write of the thread, at most
 
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    rest: bytes  # what is left of it
+    rest: bytes  # not yet written
     begun: bool
     written: asyncio.Future[None]
 
 
 class Lines:
-    """Writes at once what cannot block, and the rest from a thread.
+    """Writes directly what cannot block, and the rest from a thread.
 
-    Past `sys.stdout`, whose lock a blocked thread would hold when the process ends.
+    It does not use `sys.stdout`: a blocked thread would hold its lock when the process ends.
     """
 
     def __init__(self, write: Callable[[bytes], int] | None = None) -> None:
@@ -40,9 +39,9 @@ class Lines:
         self._thread: threading.Thread | None = None
 
     async def write(self, line: bytes) -> None:
-        """Write the line (nothing, if it is empty) in its turn; it has left this process on return. Raises OSError.
+        """Write a line, which may be empty, after those before it. On return it has left this process.
 
-        TimeoutError after `DEADLINE`: it is not written any more, unless that has begun.
+        Raises OSError, and TimeoutError after `DEADLINE` seconds; then it is not written later, unless it was begun.
         """
         rest = line
         if self._at_once and not (self._writing or self._waiting):
@@ -56,7 +55,7 @@ class Lines:
         try:
             await waiting.written
         except BaseException:
-            with self._changed, suppress(ValueError):  # it has had its turn
+            with self._changed, suppress(ValueError):  # the thread has taken it
                 if not waiting.begun:
                     self._waiting.remove(waiting)
             raise
@@ -65,7 +64,8 @@ class Lines:
 
     def _queue(self, line: _Line) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="lines", daemon=True)  # the end waits for no reader
+            # A daemon: the process can end although nobody reads.
+            self._thread = threading.Thread(target=self._work, name="lines", daemon=True)
             self._thread.start()
         with self._changed:
             self._waiting.append(line)
@@ -85,11 +85,11 @@ class Lines:
                     text = text[self._write(text) :]
             except OSError as e:
                 error = e
-            with suppress(RuntimeError):  # the event loop is gone, and whoever waited with it
+            with suppress(RuntimeError):  # the event loop has ended, with those who waited
                 lines[0].written.get_loop().call_soon_threadsafe(_tell, lines, error)
 
     def _take(self) -> list[_Line]:
-        """What has gathered: line by line the thread would wait for the interpreter's lock, which a busy loop holds."""
+        """The waiting lines. One by one, each would wait for the interpreter's lock, which a busy loop holds."""
         loop = self._waiting[0].written.get_loop()
         lines: list[_Line] = []
         while self._waiting and len(lines) < TOGETHER and self._waiting[0].written.get_loop() is loop:
@@ -107,7 +107,7 @@ def _write_at_once(fd: int, text: bytes) -> bytes:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     while text and poll.poll(0):
-        text = text[os.write(fd, text[: select.PIPE_BUF]) :]  # so much a pipe takes, once it says that it is ready
+        text = text[os.write(fd, text[: select.PIPE_BUF]) :]  # a pipe that is ready takes this much
     return text
 
 

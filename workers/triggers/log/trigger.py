@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import msgspec
 
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import context
+from kubecdc.workers.sensor.parameters import ParameterError, context
+from kubecdc.workers.triggers.contract import Render, json_line
 from kubecdc.workers.triggers.log import lines
-from kubecdc.workers.triggers.log.lines import Render
+from kubecdc.workers.triggers.log.manifest import Log
 
-_encoder = msgspec.json.Encoder()
+LogRequest: TypeAlias = TriggerRequest[Log]
 _SPACES = bytes.maketrans(b"\r\n", b"  ")
-
-
-def json_line(record: Mapping[str, object]) -> bytes:
-    """One JSON object."""
-    return _encoder.encode(record) + b"\n"
 
 
 class LogTrigger:
     """Writes the event, its context and the Sensor's ``loggingFields``.
 
-    With ``intervalSeconds`` an event that comes too soon after the last line is done without one, and the next line
-    says how many those were.
+    With ``intervalSeconds``, an event that comes too soon after the last line gets none. The next line has their number
+    (``suppressed``).
     """
 
     def __init__(
@@ -42,18 +39,21 @@ class LogTrigger:
         self._last: float | None = None
         self._suppressed = 0
 
-    async def execute(self, request: TriggerRequest) -> Outcome:
-        """Write the line."""
-        assert request.template.log is not None
-        interval = request.template.log.interval_seconds
+    def prepare(self, request: LogRequest) -> LogRequest:
+        """The request as it is: the type has no parameters of its own."""
+        return request
+
+    async def execute(self, request: LogRequest) -> Outcome:
+        """Write the line, within `lines.DEADLINE` seconds."""
+        interval = request.config.interval_seconds
         now = self._clock()
         if self._last is not None and now - self._last < interval:
             self._suppressed += 1
             return Success()
         try:
             record = self.preview(request)
-        except UnicodeDecodeError as e:
-            return Failure(f"the event's data cannot be read: {e}")
+        except ParameterError as e:
+            return Failure(str(e))
         if self._suppressed:
             record["suppressed"] = self._suppressed
         before, self._last, self._suppressed = (self._last, self._suppressed), now, 0
@@ -68,8 +68,8 @@ class LogTrigger:
             raise
         return Success()
 
-    def preview(self, request: TriggerRequest) -> dict[str, object]:
-        """The line as JSON values; the data goes into it as it came. Raises UnicodeDecodeError if it cannot be read."""
+    def preview(self, request: LogRequest) -> dict[str, object]:
+        """The line as JSON values, with the data unchanged. Raises ParameterError if that is not UTF-8."""
         return dict(self._fields) | {
             "sensor": request.sensor,
             "trigger": request.trigger,
@@ -79,12 +79,15 @@ class LogTrigger:
         }
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
 
 def _on_a_line(data: msgspec.Raw) -> msgspec.Raw:
-    """The JSON text, on one line. Decoding the event has found it well-formed, but for its UTF-8."""
+    """The JSON text, on one line. That it is JSON was checked when the event was decoded, but not its UTF-8."""
     text = bytes(data)
-    text.decode()
-    # Inside a JSON string a line break is escaped: what there is stands between tokens.
+    try:
+        text.decode()
+    except UnicodeDecodeError as e:
+        raise ParameterError(f"the event's data cannot be read: {e}") from e
+    # Inside a JSON string a line break is escaped, so these are between tokens.
     return msgspec.Raw(text.translate(_SPACES)) if b"\n" in text or b"\r" in text else data

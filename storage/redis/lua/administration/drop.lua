@@ -1,15 +1,16 @@
--- partitions, count, bytes: settle what is left of one subscription that ended. Returns 1 if there may be more.
+-- Arguments: partitions, count, bytes. Settles the backlog of one subscription that ended. Returns 1 if there may be
+-- more.
 also_when_full()
 local id = redis.call('SRANDMEMBER', p .. ':ended')
 if not id then return 0 end
 local grp = group(id)
-for part = 0, tonumber(ARGV[1]) - 1 do
-  -- Consumers of somebody's own may go by other names.
-  redis.pcall('XAUTOCLAIM', stream(part), grp, 'kubecdc', 0, '0-0', 'COUNT', ARGV[2], 'JUSTID')
+for partition = 0, tonumber(ARGV[1]) - 1 do
+  -- Consumers other than kubecdc may use other names.
+  redis.pcall('XAUTOCLAIM', stream(partition), grp, 'kubecdc', 0, '0-0', 'COUNT', ARGV[2], 'JUSTID')
   for _, cursor in ipairs({'0', '>'}) do
     local found = some(tonumber(ARGV[2]), tonumber(ARGV[3]), function(n, last)
       local from = cursor == '>' and cursor or last or cursor
-      local read = redis.pcall('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', n, 'STREAMS', stream(part), from)
+      local read = redis.pcall('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', n, 'STREAMS', stream(partition), from)
       return type(read) == 'table' and not read.err and read[1][2] or {}
     end)
     if #found > 0 then
@@ -17,9 +18,9 @@ for part = 0, tonumber(ARGV[1]) - 1 do
       for _, pair in ipairs(found) do
         local entry = fields(pair[2] or {})
         if entry['for'] and string.find(entry['for'], ',' .. id .. ',', 1, true) then
-          owed[#owed + 1] = {part, pair[1], #entry.body, committed(pair[1], entry), entry.again}
+          owed[#owed + 1] = {partition, pair[1], #entry.body, committed(pair[1], entry), entry.again}
         else
-          redis.call('XACK', stream(part), grp, pair[1])
+          redis.call('XACK', stream(partition), grp, pair[1])
         end
       end
       finish(id, grp, owed)
@@ -27,7 +28,7 @@ for part = 0, tonumber(ARGV[1]) - 1 do
     end
   end
 end
-for part = 0, tonumber(ARGV[1]) - 1 do redis.pcall('XGROUP', 'DESTROY', stream(part), grp) end
+for partition = 0, tonumber(ARGV[1]) - 1 do redis.pcall('XGROUP', 'DESTROY', stream(partition), grp) end
 redis.call('DEL', p .. ':subscription:' .. id, p .. ':tries:' .. id, p .. ':holds:' .. id)
 redis.call('SREM', p .. ':ended', id)
 return 1

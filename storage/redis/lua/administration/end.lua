@@ -1,4 +1,4 @@
--- name: from now on it is owed nothing, and nobody can claim of it; drop.lua does the rest.
+-- Argument: name. Ends a subscription: it gets no more events and no worker can claim any; drop.lua does the rest.
 local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
 if not id then return 0 end
 also_when_full()

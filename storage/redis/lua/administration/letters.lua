@@ -1,4 +1,5 @@
--- from, count, bytes, name or '': dead letters without their bodies, and the last id looked at.
+-- Arguments: from, count, bytes, subscription or ''. Returns the last id that was read, and dead letters without
+-- bodies.
 local found = some(tonumber(ARGV[2]), tonumber(ARGV[3]), function(n, last)
   return redis.call('XRANGE', p .. ':letters', last and '(' .. last or ARGV[1], '+', 'COUNT', n)
 end)

@@ -1,4 +1,4 @@
--- partitions, format, create: what the bus was made with, or nothing if it is not there.
+-- Arguments: partitions, format, create. Returns format and partitions of the bus, or nothing if there is none.
 local found = redis.call('HMGET', p .. ':meta', 'format', 'partitions')
 if not found[1] and ARGV[3] == '1' then
   redis.call('HSET', p .. ':meta', 'partitions', ARGV[1], 'format', ARGV[2])

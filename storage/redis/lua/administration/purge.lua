@@ -1,4 +1,4 @@
--- ids: forget these dead letters.
+-- Arguments: ids. Deletes these dead letters. Returns how many there were.
 also_when_full()
 local count = 0
 for _, id in ipairs(ARGV) do

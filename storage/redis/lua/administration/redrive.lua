@@ -1,4 +1,5 @@
--- partitions, maxPending, then id and partition of each: owe it again and take it away. First all checks, then all writes.
+-- Arguments: partitions, maxPending, then id and partition of each dead letter. Delivers them again and deletes them.
+-- All checks come before the first write. Returns the ids that stay, each with the reason.
 local result, owed, known = {}, {}, {}
 for i = 3, #ARGV, 2 do
   local found = redis.call('XRANGE', p .. ':letters', ARGV[i], ARGV[i])[1]
@@ -25,5 +26,5 @@ for _, one in ipairs(known) do
   redis.call('XDEL', p .. ':letters', one[1])
   redis.call('HINCRBY', p .. ':dead', of.subscription, -1)
 end
-if #known > 0 then ring() end
+if #known > 0 then notify() end
 return result

@@ -1,9 +1,10 @@
--- partitions, again, then name, source, subject of each. Again: only what is missing, and what was pruned stays away.
-local again = ARGV[2] == '1'
+-- Arguments: partitions, only_missing, then name, source, subject of each subscription. With only_missing, known
+-- subscriptions are not changed, and pruned ones are not registered.
+local only_missing = ARGV[2] == '1'
 for i = 3, #ARGV, 3 do
   local name, source, subject = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local id = redis.call('HGET', p .. ':subscriptions', name)
-  if again and (id or redis.call('HEXISTS', p .. ':pruned', name) == 1) then
+  if only_missing and (id or redis.call('HEXISTS', p .. ':pruned', name) == 1) then
     id = nil
   elseif id then
     local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
@@ -15,8 +16,8 @@ for i = 3, #ARGV, 3 do
       'registered', now(), 'pending', 0)
     redis.call('HSET', p .. ':subscriptions', name, id)
     redis.call('HDEL', p .. ':pruned', name)
-    for part = 0, tonumber(ARGV[1]) - 1 do
-      redis.call('XGROUP', 'CREATE', stream(part), id .. ':' .. name, '$', 'MKSTREAM')
+    for partition = 0, tonumber(ARGV[1]) - 1 do
+      redis.call('XGROUP', 'CREATE', stream(partition), id .. ':' .. name, '$', 'MKSTREAM')
     end
   end
   if id then redis.call('SADD', p .. ':entry:' .. source .. '\n' .. subject, id) end

@@ -1,6 +1,6 @@
--- Every command that a bus sends, on a key that it has no other use for. What an ACL forbids has to show before there is
--- anything to lose: a script that is stopped half way leaves what it wrote until then. Returns the first that is
--- forbidden, and how that was said.
+-- Tries every command that a bus sends, on a key without other use. What an ACL forbids must be found at the start,
+-- because a script that is stopped half way leaves what it has written. Returns the first forbidden command and its
+-- error.
 local key, forbidden, other = p .. ':nothing', false, nil
 local function try(command)
   local answer = redis.pcall(unpack(command))

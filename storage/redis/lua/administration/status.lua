@@ -1,4 +1,5 @@
--- partitions: of each subscription its record, when the oldest event it is owed was committed, its dead letters, workers.
+-- Argument: partitions. Returns for each subscription its record, when its oldest pending event was committed (-1:
+-- none), the number of its dead letters, its workers.
 local result = {}
 local registered = redis.call('HGETALL', p .. ':subscriptions')
 for i = 1, #registered, 2 do
@@ -10,17 +11,17 @@ for i = 1, #registered, 2 do
     if oldest < 0 or time < oldest then oldest = time end
   end
   if tonumber(known[4]) > 0 then
-    for part = 0, tonumber(ARGV[1]) - 1 do
-      local pending = redis.call('XPENDING', stream(part), group(id))
+    for partition = 0, tonumber(ARGV[1]) - 1 do
+      local pending = redis.call('XPENDING', stream(partition), group(id))
       local from = pending[2]
       if not from then
-        for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream(part))) do
+        for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream(partition))) do
           local of = fields(info)
           if of.name == group(id) then from = '(' .. of['last-delivered-id'] end
         end
       end
-      for _ = 1, 20 do -- one at a time: its body comes along
-        local pair = redis.call('XRANGE', stream(part), from or '-', '+', 'COUNT', 1)[1]
+      for _ = 1, 20 do -- one at a time, because it comes with its body
+        local pair = redis.call('XRANGE', stream(partition), from or '-', '+', 'COUNT', 1)[1]
         if not pair then break end
         local entry = fields(pair[2])
         if string.find(entry['for'], ',' .. id .. ',', 1, true) then

@@ -1,13 +1,14 @@
--- ms, bytes, count: forget settled events, the oldest first, older than that or beyond that size. 1 if there may be more.
+-- Arguments: ms, bytes, count. Deletes settled events, oldest first, that are older or exceed the size.
+-- Returns 1 if there may be more.
 also_when_full()
 local before, settled = now() - tonumber(ARGV[1]), tonumber(redis.call('HGET', p .. ':meta', 'settled') or 0)
 local forgotten = tonumber(redis.call('HGET', p .. ':meta', 'forgotten') or 0)
 local excess, done = settled - tonumber(ARGV[2]), 0
 for _, member in ipairs(redis.call('ZRANGE', p .. ':settled', 0, tonumber(ARGV[3]) - 1)) do
-  local part, eid, bytes = string.match(member, '^(%d+)/([%d-]+)/(%d+)$')
+  local partition, eid, bytes = string.match(member, '^(%d+)/([%d-]+)/(%d+)$')
   local time = committed(eid, {})
   if time >= before and excess <= 0 then break end
-  redis.call('XDEL', stream(part), eid)
+  redis.call('XDEL', stream(partition), eid)
   redis.call('ZREM', p .. ':settled', member)
   excess, settled, done, forgotten = excess - bytes, settled - bytes, done + 1, max(forgotten, time)
 end

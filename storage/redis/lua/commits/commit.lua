@@ -1,4 +1,4 @@
--- A checkpoint step, or events, or both, all or nothing: every check comes before the first write.
+-- Makes a checkpoint step, or publishes events, or both, all or nothing: all checks come before the first write.
 local at = 0
 local function arg()
   at = at + 1
@@ -40,8 +40,8 @@ local function apply(command, at_key, values)
     redis.call(command, at_key, unpack(values, i, math.min(i + 999, #values)))
   end
 end
--- The checkpoint moves last. Should Redis stop the script half way, for an ACL that was changed under it, say, then the
--- batch is committed again: twice, but not lost.
+-- The checkpoint is written last. If Redis stops the script half way, because an ACL was changed for example, the batch
+-- is committed again: its events may come twice, but none is lost.
 if events > 0 then
   for i = 1, #entries, 2 do
     for _, id in ipairs(owed[entries[i]]) do
@@ -49,19 +49,19 @@ if events > 0 then
     end
   end
   local seq = redis.call('HINCRBY', p .. ':meta', 'seq', events) - events
-  local rung, partitions = {}, {}
+  local touched, partitions = {}, {}
   for i = 1, events do
-    local part, lane, id, entry, body = arg(), arg(), arg(), arg(), arg()
+    local partition, lane, id, entry, body = arg(), arg(), arg(), arg(), arg()
     local ids = owed[entry]
-    local eid = redis.call('XADD', stream(part), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
+    local eid = redis.call('XADD', stream(partition), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
       'for', ',' .. table.concat(ids, ',') .. ',', 'body', body)
-    if #ids > 1 then redis.call('HSET', p .. ':owed', part .. '/' .. eid, #ids) end
-    if not rung[part] then
-      rung[part] = true
-      partitions[#partitions + 1] = part
+    if #ids > 1 then redis.call('HSET', p .. ':owed', partition .. '/' .. eid, #ids) end
+    if not touched[partition] then
+      touched[partition] = true
+      partitions[#partitions + 1] = partition
     end
   end
-  ring(table.concat(partitions, ' '))
+  notify(table.concat(partitions, ' '))
 end
 if key ~= '' then
   redis.call('SADD', p .. ':checkpoints', key)

@@ -1,4 +1,5 @@
--- key, follows, after, term, token, then uid and record of each: remember objects that are about to be announced elsewhere.
+-- Arguments: key, follows, after, term, token, then uid and record of each object. Records objects whose events are
+-- about to be published elsewhere.
 local inventory = p .. ':inventory:' .. ARGV[1]
 local answer = refused(ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5])
 if answer then return answer end

@@ -1,4 +1,5 @@
--- token, holder, ms: take the lead if nobody has it. Returns the epoch, above every term before, or who leads.
+-- Arguments: token, holder, ms. Takes the lead if no other process has it. Returns an epoch above every term before, or
+-- 0; and who leads.
 also_when_full()
 local leader = redis.call('GET', p .. ':leader')
 if leader and string.match(leader, '^%S+') ~= ARGV[1] then return {0, string.match(leader, '^%S+ (.*)$')} end

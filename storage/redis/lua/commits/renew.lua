@@ -1,4 +1,4 @@
--- token, ms: keep the lead for so long, 0: hand it over. Returns whether we had it.
+-- Arguments: token, ms. Renews the lead for so long; 0 hands it over. Returns whether the lead was ours.
 local leader = redis.call('GET', p .. ':leader')
 if not leader or string.match(leader, '^%S+') ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then return redis.call('DEL', p .. ':leader') end

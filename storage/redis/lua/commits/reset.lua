@@ -1,4 +1,5 @@
--- key: forget state and inventory. The number moves on, which is how a leader at work notices.
+-- Argument: key. Deletes state and inventory. The number grows, so that a leader at work notices. Returns 0 if there
+-- was no state.
 local checkpoint = p .. ':checkpoint:' .. ARGV[1]
 also_when_full()
 local found = redis.call('HDEL', checkpoint, 'state')

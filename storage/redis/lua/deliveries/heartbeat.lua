@@ -1,6 +1,7 @@
--- name, token, holder, ms, partitions: say that the worker lives, take free partitions up to a fair share.
--- A partition whose owner has not said so for its ack_wait is free. Returns the id, the share, what the
--- worker has, which of it only now (it may have had it before, and another in between), and which run of a server this is.
+-- Arguments: name, token, holder, ms, partitions. Records that the worker is alive, and takes free partitions up to a
+-- fair share. A partition is free if its owner has sent no heartbeat for its ack_wait. Returns the subscription's id,
+-- the share, the worker's partitions, those of them that it got just now (another worker may have had them since it
+-- lost them), and the run id of the server.
 also_when_full()
 local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
 if not id then return {} end
@@ -15,19 +16,19 @@ redis.call('HSET', holders, token, time .. ' ' .. ARGV[3])
 local share = math.ceil(partitions / redis.call('ZCARD', workers))
 local owners = fields(redis.call('HGETALL', leases))
 local mine, free, fresh = {}, {}, {}
-for part = 0, partitions - 1 do
-  local owner = owners[tostring(part)]
+for partition = 0, partitions - 1 do
+  local owner = owners[tostring(partition)]
   if owner == token then
-    mine[#mine + 1] = part
+    mine[#mine + 1] = partition
   elseif not owner or not redis.call('ZSCORE', workers, owner) then
-    free[#free + 1] = part
+    free[#free + 1] = partition
   end
 end
-for _, part in ipairs(free) do
+for _, partition in ipairs(free) do
   if #mine >= share then break end
-  redis.call('HSET', leases, part, token)
-  mine[#mine + 1] = part
-  fresh[#fresh + 1] = part
+  redis.call('HSET', leases, partition, token)
+  mine[#mine + 1] = partition
+  fresh[#fresh + 1] = partition
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 return {id, share, mine, fresh, run}

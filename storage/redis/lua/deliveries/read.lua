@@ -1,14 +1,15 @@
--- id, token, count, bytes, then partition and cursor of each: the next entries of partitions that the worker has.
--- Cursor '>' is what nobody has read; any other is what was read before and is not settled, after that entry.
--- Returns per partition: number, whether there may be more, whether it is ours, entries.
+-- Arguments: id, token, count, bytes, then partition and cursor of each. Reads the next entries of the worker's
+-- partitions. Cursor '>' means entries that no worker has read; any other, entries after it that were read and are not
+-- settled. Returns the time, and for each partition: number, whether there may be more, whether it is ours, entries,
+-- last id.
 local id, token, count, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local grp, result, time = group(id), {}, now()
 local me = ',' .. id .. ','
 for i = 5, #ARGV, 2 do
   if left <= 0 then break end
-  local part, cursor, key = ARGV[i], ARGV[i + 1], stream(ARGV[i])
-  if redis.call('HGET', p .. ':leases:' .. id, part) ~= token then
-    result[#result + 1] = {part, 0, 0, {}}
+  local partition, cursor, key = ARGV[i], ARGV[i + 1], stream(ARGV[i])
+  if redis.call('HGET', p .. ':leases:' .. id, partition) ~= token then
+    result[#result + 1] = {partition, 0, 0, {}}
   else
     local found, size, more = some(count, left, function(n, last)
       local from = cursor == '>' and cursor or last or cursor
@@ -20,7 +21,7 @@ for i = 5, #ARGV, 2 do
     for _, pair in ipairs(found) do
       local eid, entry = pair[1], pair[2] and fields(pair[2])
       last = eid
-      if not entry or not entry.body then -- deleted by somebody else's hand
+      if not entry or not entry.body then -- deleted by an operator
         redis.call('XACK', key, grp, eid)
         redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -1)
       elseif not string.find(entry['for'], me, 1, true) then
@@ -28,13 +29,13 @@ for i = 5, #ARGV, 2 do
       else
         local tries, hold = '', ''
         if cursor ~= '>' then
-          tries = redis.call('HGET', p .. ':tries:' .. id, part .. '/' .. eid) or ''
-          hold = redis.call('HGET', p .. ':holds:' .. id, part .. '/' .. eid) or ''
+          tries = redis.call('HGET', p .. ':tries:' .. id, partition .. '/' .. eid) or ''
+          hold = redis.call('HGET', p .. ':holds:' .. id, partition .. '/' .. eid) or ''
         end
         entries[#entries + 1] = {eid, entry.key, entry.again or '0', committed(eid, entry), entry.body, tries, hold}
       end
     end
-    result[#result + 1] = {part, more and 1 or 0, 1, entries, last}
+    result[#result + 1] = {partition, more and 1 or 0, 1, entries, last}
   end
 end
 return {time, result}

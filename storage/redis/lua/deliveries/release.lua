@@ -1,5 +1,6 @@
--- id, token, leave, number of partitions, those, then partition, entry, ms of what is in flight there.
--- Whoever takes a partition next leaves what is in flight alone until it is settled or its time has passed.
+-- Arguments: id, token, leave, number of partitions, the partitions, then partition, id, ms of each entry in flight
+-- there. Gives partitions back. The next owner of a partition does not deliver entries in flight until they are settled
+-- or their time has passed.
 also_when_full()
 local id, token, count, time = ARGV[1], ARGV[2], tonumber(ARGV[4]), now()
 local given = {}
@@ -18,4 +19,4 @@ if ARGV[3] == '1' then
   redis.call('ZREM', p .. ':workers:' .. id, token)
   redis.call('HDEL', p .. ':holders:' .. id, token)
 end
-ring()
+notify()

@@ -1,32 +1,32 @@
--- id, token, then of each: partition, entry, what, two values, bytes, committed, again. Returns whether
--- the subscription was ended, then of each 1 (done) or 0 (claim lost).
--- Who holds an entry may settle it; else who has its partition.
+-- Arguments: id, token, then for each entry: partition, id, what to do, two values, bytes, time of commit, whether it
+-- is a copy. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
+-- be settled by the worker that holds it; if none does, by the owner of its partition.
 also_when_full()
 local id, token, result = ARGV[1], ARGV[2], {}
 local grp = group(id)
 local name = redis.call('HGET', p .. ':subscription:' .. id, 'name')
 result[1] = (not name or redis.call('HGET', p .. ':subscriptions', name) ~= id) and 1 or 0
-local parts, names = {}, {}
+local partitions, names = {}, {}
 for i = 3, #ARGV, 8 do
-  parts[#parts + 1] = ARGV[i]
+  partitions[#partitions + 1] = ARGV[i]
   names[#names + 1] = ARGV[i] .. '/' .. ARGV[i + 1]
 end
 local holds = redis.call('HMGET', p .. ':holds:' .. id, unpack(names))
-local owners = redis.call('HMGET', p .. ':leases:' .. id, unpack(parts))
-local function over(part, eid)
-  local pending = redis.pcall('XPENDING', stream(part), grp, eid, eid, 1)
+local owners = redis.call('HMGET', p .. ':leases:' .. id, unpack(partitions))
+local function over(partition, eid)
+  local pending = redis.pcall('XPENDING', stream(partition), grp, eid, eid, 1)
   return pending.err or #pending == 0
 end
 local acked = {}
 for n, field in ipairs(names) do
   local i = 8 * n - 5
-  local part, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local entry = {part, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}
+  local partition, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local entry = {partition, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}
   local hold, done = holds[n], 1
   local ours = (hold and string.match(hold, '^%S+') or owners[n]) == token
   if ours and what == 'ack' then
-    acked[#acked + 1] = entry -- the usual end, together and so in fewer commands
-  elseif over(part, eid) then
+    acked[#acked + 1] = entry -- the usual case: acked together, in fewer commands
+  elseif over(partition, eid) then
     done = (what == 'ack' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
   elseif not ours then
     done = 0
@@ -36,12 +36,12 @@ for n, field in ipairs(names) do
     redis.call('HSET', p .. ':tries:' .. id, field, first .. ' ' .. (now() + tonumber(second)))
     if hold then
       redis.call('HDEL', p .. ':holds:' .. id, field)
-      ring()
+      notify()
     end
   elseif what == 'extend' then
     if hold then redis.call('HSET', p .. ':holds:' .. id, field, token .. ' ' .. (now() + tonumber(first))) end
   elseif what == 'dead' then
-    local found = redis.call('XRANGE', stream(part), eid, eid)
+    local found = redis.call('XRANGE', stream(partition), eid, eid)
     if found[1] then
       local event = fields(found[1][2])
       redis.call('XADD', p .. ':letters', '*', 'subscription', name, 'id', event.id, 'key', event.key,

@@ -1,4 +1,5 @@
--- key, then 'put', version that it follows, version, ms, value; or 'delete', version. Returns whether it is done.
+-- Arguments: key, then 'put', version that it follows, version, ms, value; or 'delete', version. Returns 1 if done, 0
+-- for a conflict.
 local key = p .. ':' .. ARGV[1]
 local found = redis.call('GET', key)
 local version = found and string.match(found, '^%S*') or ''

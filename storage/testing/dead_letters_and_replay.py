@@ -1,4 +1,4 @@
-"""Dead letters and replays: what is delivered once more."""
+"""Dead letters and replays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def give_up(bus: Bus, name: str, count: int) -> None:
 
 
 async def letters(bus: Bus, name: str | None = None) -> list[str]:
-    """The events of the dead letters."""
+    """The ids of the dead-lettered events."""
     return [letter.event for letter in await bus.dead_letters.page(name)]
 
 
@@ -72,9 +72,9 @@ async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(ha
         assert (delivery.body, delivery.attempt) == (event(1).encode(), 1)
         await delivery.start()
         await delivery.nack(timedelta(0))
-        again = await receiver.next()
-        assert (again.event.id, again.attempt) == (event(1).id, 2)
-        await again.dead_letter("still not")
+        repeated = await receiver.next()
+        assert (repeated.event.id, repeated.attempt) == (event(1).id, 2)
+        await repeated.dead_letter("still not")
         assert await receiver.acked(1) == [event(2).id]
         await receiver.nothing(0.05)
     assert await letters(bus, NAME) == [event(1).id]

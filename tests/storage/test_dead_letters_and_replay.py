@@ -1,4 +1,4 @@
-"""What is delivered once more leaves nothing behind, and meets what happens meanwhile."""
+"""Redriven and replayed events leave nothing behind, also if something happens meanwhile."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ async def test_what_is_committed_or_forgotten_during_a_replay_keeps_the_order(ha
         found = await bus._reader.submit(lambda db: replays.find(db, Replay(subscription=NAME)))
         await leader.commit(event(4), event(5, "b"))
         clock.now += 24 * 3600 - 1800
-        await bus.retention.sweep()
+        await bus.retention.enforce()
         steps = list(found.steps(1))
         assert [[key.rpartition("/")[2] for key, _ in step] for step in steps] == [["a"], ["b"]]
         for step, expected in zip(steps, (2, 1), strict=True):
-            owe = partial(replays.owe, found=found, step=step, now=clock.now)
-            assert await bus._writer.submit(owe) == expected
+            copy = partial(replays.copy, plan=found, step=step, now=clock.now)
+            assert await bus._writer.submit(copy) == expected
         got = await receiver.acked(5)
         assert [id_ for id_ in got if "uid-a" in id_] == [event(number).id for number in (4, 3, 4)]
         assert [id_ for id_ in got if "uid-b" in id_] == [event(5, "b").id] * 2
@@ -83,7 +83,7 @@ async def test_where_retention_left_holes_nothing_is_replayed(harness: SqliteHar
         await receiver.acked(3)
         assert await bus.replayable(Replay(subscription=NAME)) == Replayable(3, None)
         clock.now += 1
-        await bus.retention.sweep()
+        await bus.retention.enforce()
         assert await pending(bus, "slow") == 1, "so the first event is still there, unlike the second"
         assert await bus.replayable(Replay(subscription=NAME)) == Replayable(1, 1_000_060.0)
         with pytest.raises(UsageError, match="not retained"):

@@ -1,4 +1,4 @@
-"""A ConfigMap in memory, as an API server keeps it, and a clock that tests move."""
+"""A ConfigMap in memory that behaves as in an API server, and a clock that tests set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubecdc.storage.configmap import Conflict
 Step = Callable[[], None]
 
 
-class Shelf:
+class FakeConfigMaps:
     """`storage.configmap.ConfigMaps`. ``before`` and ``after`` are called around each write, and may raise."""
 
     place = "default/kubecdc-checkpoint"
@@ -54,8 +54,8 @@ class Shelf:
         return msgspec.json.encode(self.document)
 
 
-class Hands:
-    """A clock whose hands a test moves. Whoever sleeps wakes at its own moment."""
+class FakeClock:
+    """A clock that a test advances. Sleeping tasks wake at their times."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -71,7 +71,7 @@ class Hands:
         await woken
 
     async def move(self, seconds: float) -> None:
-        """Let the time pass, with all that happens in it."""
+        """Advance the clock, and run all that is due meanwhile."""
         until = self.time + seconds
         while self._sleeping and self._sleeping[0][0] <= until:
             moment, _, woken = heapq.heappop(self._sleeping)
@@ -84,6 +84,6 @@ class Hands:
 
 
 async def settled() -> None:
-    """Let every task go on until it waits for time."""
+    """Run all tasks until they wait for the clock."""
     for _ in range(30):
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts.errors import BusFull
 from kubecdc.watcher import ongoing_problems
-from kubecdc.watcher.ongoing_problems import Notices
+from kubecdc.watcher.ongoing_problems import OngoingProblems
 from tests.harness.processes import until
 
 
@@ -16,28 +16,28 @@ async def test_trouble_that_comes_back_at_once_is_said_once_and_over_when_it_sta
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ongoing_problems, "CALM", 0.05)
-    known = Notices()
+    known = OngoingProblems()
     with capture_logs() as logged:
         for pending in range(1000, 1010):  # workers catch up, and each time one commit goes through
-            known.trouble("a", BusFull("print/line", pending, 1000))
-            known.over("a")
-            known.over("a")
+            known.report("a", BusFull("print/line", pending, 1000))
+            known.resolve("a")
+            known.resolve("a")
         await until(lambda: len(logged) >= 2, 10, "the end")
-        known.over("a")
+        known.resolve("a")
     assert [line["log_level"] for line in logged] == ["warning", "info"]
-    assert "maxPending" in logged[0]["fix"]
+    assert "maxPending" in logged[0]["hint"]
     assert logged[1]["event"] == "recovered"
     assert logged[1]["was"] == logged[0]["event"]
 
 
 async def test_another_trouble_is_said_and_what_two_suffer_from_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ongoing_problems, "CALM", 0.05)
-    known = Notices()
+    known = OngoingProblems()
     with capture_logs() as logged:
-        known.trouble("a", Unavailable("the bus is away"))
-        known.trouble("b", Unavailable("the bus is away"))
-        known.trouble("a", Unavailable("the bus is full"))
-        known.over("a")
-        known.over("b")
+        known.report("a", Unavailable("the bus is away"))
+        known.report("b", Unavailable("the bus is away"))
+        known.report("a", Unavailable("the bus is full"))
+        known.resolve("a")
+        known.resolve("b")
         await until(lambda: len(logged) >= 4, 10, "both ends")
     assert [line["event"] for line in logged] == ["the bus is away", "the bus is full", "recovered", "recovered"]

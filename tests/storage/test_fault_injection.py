@@ -1,4 +1,4 @@
-"""The fault wrappers keep the contracts, and the bus bears the faults."""
+"""The fault wrappers follow the contracts, and the bus tolerates the faults."""
 
 from __future__ import annotations
 

@@ -1,0 +1,116 @@
+"""Whether the credentials allow a request, asked with SelfSubjectAccessReviews.
+
+Every authenticated user may create such a review. A server without them gets a real list and a real watch instead.
+https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import ApiError, Malformed
+from kubecdc.cluster.objects import UNREADABLE
+from kubecdc.cluster.resource import Resource
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+NO_REVIEWS = frozenset({403, 404, 405, 501})
+
+
+class _ReviewStatus(msgspec.Struct):
+    allowed: bool = False
+
+
+class _Review(msgspec.Struct):
+    status: _ReviewStatus
+
+
+@dataclass(frozen=True)
+class AccessProblem:
+    """What the cluster lacks or forbids for a part of a manifest: ``str()`` is its line."""
+
+    where: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}; {self.hint}"
+
+
+class AccessReviews:
+    """The reviews of one cluster. Each question is asked once."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._allowed: dict[tuple[Resource, str, str], bool] = {}
+
+    async def denied(self, resource: Resource, verbs: Iterable[str], name: str = "") -> list[str]:
+        """The verbs that are not allowed, for one object if it has a ``name``. Raises ApiError, Malformed."""
+        return [verb for verb in verbs if not await self.allowed(resource, verb, name)]
+
+    async def allowed(self, resource: Resource, verb: str, name: str = "") -> bool:
+        """Whether a verb is allowed. Raises ApiError, Malformed."""
+        question = (resource, verb, name)
+        if question not in self._allowed:
+            self._allowed[question] = await self._ask(*question)
+        return self._allowed[question]
+
+    async def _ask(self, resource: Resource, verb: str, name: str) -> bool:
+        attributes = {
+            "namespace": resource.namespace,
+            "verb": verb,
+            "group": resource.group,
+            "version": resource.version,
+            "resource": resource.resource,
+            "name": name,
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        try:
+            answer = await self._cluster.post(REVIEWS, review)
+            return msgspec.json.decode(answer, type=_Review).status.allowed
+        except UNREADABLE as e:
+            raise Malformed(f"the API server's answer is no access review: {e}") from e
+        except ApiError as e:
+            if e.status not in NO_REVIEWS:
+                raise
+        return await self._try(resource, verb)
+
+    async def _try(self, resource: Resource, verb: str) -> bool:
+        """Make the request once. A verb that needs an object, or writes, counts as allowed."""
+        queries = {"list": {"limit": "1"}, "watch": {"watch": "true", "timeoutSeconds": "1"}}
+        if verb not in queries:
+            return True
+        try:
+            await self._cluster.get(resource.path, queries[verb])
+        except ApiError as e:
+            if e.status != 403:
+                raise
+            return False
+        return True
+
+
+def refused(resource: Resource, verbs: Iterable[str]) -> str:
+    """The sentence for verbs that are not allowed."""
+    place = f"in namespace {resource.namespace}" if resource.namespace else "in all namespaces"
+    return f"not allowed to {', '.join(verbs)} {_qualified(resource)} {place}"
+
+
+def grant(resource: Resource, verbs: Iterable[str]) -> str:
+    """The kubectl commands that grant the verbs to a service account."""
+    name = f"kubecdc-{resource.resource}"
+    kind, place = ("role", f" -n {resource.namespace}") if resource.namespace else ("clusterrole", "")
+    return (
+        f"`kubectl create {kind} {name}{place} --verb={','.join(verbs)} --resource={_qualified(resource)}` and "
+        f"`kubectl create {kind}binding {name}{place} --{kind}={name} --serviceaccount=NAMESPACE:NAME`, or --user"
+    )
+
+
+def _qualified(resource: Resource) -> str:
+    return f"{resource.resource}.{resource.group}" if resource.group else resource.resource

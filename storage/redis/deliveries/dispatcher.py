@@ -1,0 +1,112 @@
+"""Hands out what is due: at most ``prefetch`` unsettled at a time, and only of partitions that are leased."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kubecdc.storage.redis.administration.registrations import Registrations
+from kubecdc.storage.redis.deliveries.delivery import RedisDelivery
+from kubecdc.storage.redis.deliveries.in_flight import InFlight
+from kubecdc.storage.redis.deliveries.lanes import Lanes
+from kubecdc.storage.redis.deliveries.notifier import Listener
+from kubecdc.storage.redis.deliveries.partition_leases import Partition, PartitionLeases
+from kubecdc.storage.redis.deliveries.reader import Reader
+from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
+from kubecdc.storage.redis.deliveries.settler import Settler
+from kubecdc.storage.redis.server.connection import Connection
+
+CHECK = 1.0  # seconds without a notification after which all partitions are read anyway
+
+
+class Dispatcher:
+    """One open iterator of a subscription. It owns its leases, its lanes, and the deliveries in flight."""
+
+    def __init__(self, settings: SubscriptionSettings, connection: Connection, registrations: Registrations) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._now = settings.now
+        self._lanes = Lanes()
+        self._in_flight = InFlight(settings.prefetch, settings.now)
+        self.listener = Listener()
+        self.leases = PartitionLeases(settings, connection, registrations, self)
+        self._reader = Reader(
+            settings, connection, self.leases, self._lanes, self._in_flight, done=self.listener.wake.set
+        )
+        self._settler = Settler(connection, self.leases.token, self.leases.forget)
+
+    async def fill(self) -> None:
+        """Read until there is something to hand out or nothing more to read. Raises Unavailable."""
+        self._in_flight.let_lapse()
+        if self.leases.stale:
+            await self.leases.heartbeat()
+        await self._reader.fill(self.listener.changed())
+
+    def next(self) -> RedisDelivery | None:
+        """The next delivery, if one is due and may be handed out."""
+        if self._in_flight.full or self.leases.stale or self._connection.ending:
+            return None
+        for entry in self._lanes.due(self._now()):
+            if entry.body is None:
+                self._lanes.back(entry, entry.due)
+                return None
+            entry.out = True
+            delivery = RedisDelivery(
+                entry,
+                entry.body,
+                subscription=self.leases.id,
+                settings=self._settings,
+                settler=self._settler,
+                owner=self,
+            )
+            self._in_flight.add(delivery)
+            return delivery
+        return None
+
+    async def wait(self) -> None:
+        """Wait until something may have changed."""
+        now = self._now()
+        times = [now + CHECK, self._in_flight.first_lapse]
+        if not self._in_flight.full:
+            if self._lanes.ready or self._reader.has_more:
+                return
+            if self._lanes.next_due is not None:
+                times.append(self._lanes.next_due)
+        timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self._check)
+        try:
+            await self.listener.wake.wait()
+        finally:
+            timer.cancel()
+
+    def cancel(self) -> None:
+        """Stop reading. What the server has handed to this worker stays unsettled: its next owner begins with it."""
+        self._reader.cancel()
+
+    def taken(self, partition: Partition) -> None:
+        self._reader.add(partition.number)
+        self.listener.wake.set()
+
+    def lost(self, number: int) -> None:
+        self._reader.remove(number)
+        self._lanes.drop(number)
+        self.listener.wake.set()
+
+    def in_flight(self, number: int) -> list[tuple[bytes, float]]:
+        return self._in_flight.of(number)
+
+    def closed(self, delivery: RedisDelivery, delay: float | None) -> None:
+        entry, full = delivery.entry, self._in_flight.full
+        self._in_flight.remove(delivery)
+        self._reader.settled(entry, returns=delay is not None)
+        if delay is None:
+            self._lanes.remove(entry)
+        else:
+            entry.received += 1
+            self._lanes.back(entry, self._now() + delay)
+        if full or self._lanes:
+            self.listener.wake.set()
+
+    def _check(self) -> None:
+        """There was no notification for a while."""
+        if not self._in_flight.full:
+            self._reader.add_all()
+        self.listener.wake.set()

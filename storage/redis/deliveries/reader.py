@@ -1,0 +1,209 @@
+"""Reads the leased partitions into the lanes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from kubecdc.storage.redis.deliveries.in_flight import InFlight
+from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
+from kubecdc.storage.redis.deliveries.partition_leases import NEW, Partition, PartitionLeases
+from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
+from kubecdc.storage.redis.server.connection import BODIES_BYTES, Argument, Connection
+
+READ = 50  # entries of a partition in one script
+READ_BYTES = 1024 * 1024  # about, in one script: settlements wait behind a read, and keep their places in flight
+READ_AHEAD = 50_000  # about how many entries wait here: behind one object's backlog there may be others' events
+BODIES = 50  # bodies fetched in one script
+
+
+class Reader:
+    """Reads more only while there is little to hand out. ``done`` is called when a read in the background has ended."""
+
+    def __init__(
+        self,
+        settings: SubscriptionSettings,
+        connection: Connection,
+        leases: PartitionLeases,
+        lanes: Lanes,
+        in_flight: InFlight,
+        *,
+        done: Callable[[], None],
+    ) -> None:
+        self._enough = 2 * settings.prefetch  # entries that are ready
+        self._now = settings.now
+        self._connection = connection
+        self._leases = leases
+        self._lanes = lanes
+        self._in_flight = in_flight
+        self._done = done
+        self._unread: dict[int, None] = {}  # partitions that may have more, in turn
+        self._settled: dict[tuple[int, bytes], Entry | None] = {}  # since the read began whose answer is awaited
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def has_more(self) -> bool:
+        """There are partitions to read, and no read is under way."""
+        return not self._reading and bool(self._readable())
+
+    def add(self, number: int) -> None:
+        """The partition may have more."""
+        self._unread[number] = None
+
+    def add_all(self) -> None:
+        """Any partition may have more."""
+        self._unread.update(dict.fromkeys(self._leases.owned))
+
+    def remove(self, number: int) -> None:
+        """The partition is not ours any more."""
+        self._unread.pop(number, None)
+
+    def settled(self, entry: Entry, *, returns: bool) -> None:
+        """An entry was settled, or ``returns`` to its lane. An answer that is under way may not know that."""
+        self._settled[entry.partition, entry.eid] = entry if returns else None
+
+    async def fill(self, changed: set[int] | None) -> None:
+        """Read until there is something to hand out or nothing more, and then go on in the background.
+
+        ``changed`` are the partitions with news; None for any. Raises Unavailable.
+        """
+        if changed is None:
+            self.add_all()
+        else:
+            self._unread.update(dict.fromkeys(sorted(self._leases.owned.keys() & changed)))
+        held = self._lanes.held()
+        if due := held if changed is None else [entry for entry in held if entry.due <= self._now()]:
+            await self._check_held(due)
+        while self._reading or self._readable():
+            if self._lanes.ready:
+                self._reading = self._reading or self._read_in_background()
+                if not self._reading.done():
+                    break  # there is enough to hand out meanwhile
+            if self._reading:
+                reading, self._reading = self._reading, None
+                await reading
+            else:
+                await self._read()
+        await self._fetch_bodies()
+
+    def cancel(self) -> None:
+        """Stop reading in the background."""
+        if self._reading:
+            self._reading.cancel()
+
+    def _readable(self) -> list[Partition]:
+        """The partitions to read more of. One half of `READ_AHEAD` is for any of them, the other half is shared out.
+
+        So there is room for new events of other partitions, however long the backlog of some objects is.
+        """
+        if not self._unread:
+            return []
+        if self._lanes.ready >= self._enough or (self._lanes.ready and self._lanes.full):
+            return []
+        owned = self._leases.owned
+        unread = [owned[number] for number in self._unread if number in owned]
+        if len(self._lanes) < READ_AHEAD // 2:
+            return unread
+        share = max(READ, READ_AHEAD // 2 // max(1, len(owned)))
+        return [partition for partition in unread if self._lanes.of(partition.number) < share]
+
+    def _read_in_background(self) -> asyncio.Task[None]:
+        reading = asyncio.create_task(self._read())
+        reading.add_done_callback(self._was_read)
+        return reading
+
+    def _was_read(self, reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled():
+            reading.exception()  # the next `fill` raises it; marked as seen in case there is none
+        self._done()
+
+    async def _read(self) -> None:
+        """Read the next entries of the partitions that may have more, in one script."""
+        asked = self._readable()
+        args: list[Argument] = []
+        for partition in asked:
+            del self._unread[partition.number]
+            args += [partition.number, partition.cursor]
+        if not args:
+            return
+        sent = self._now()
+        self._settled.clear()
+        time, found = await self._connection.run(
+            "deliveries/read", self._leases.id, self._leases.token, READ, READ_BYTES, *args
+        )
+        for partition in asked[len(found) :]:  # the answer had no room for them: they are next
+            if self._is_ours(partition):
+                self.add(partition.number)
+        for partition, (_, more, ours, entries, *last) in zip(asked, found, strict=False):
+            if not self._is_ours(partition) or not ours:
+                continue  # lost meanwhile: the next heartbeat learns of it, and the new owner finds these unsettled
+            for raw in entries:
+                self._add(partition, raw, int(time), sent)
+            if more or partition.cursor != NEW:
+                self.add(partition.number)
+            if partition.cursor != NEW:
+                partition.cursor = last[0] if more else NEW
+
+    def _is_ours(self, partition: Partition) -> bool:
+        return self._leases.owned.get(partition.number) is partition
+
+    def _add(self, partition: Partition, raw: Any, time: int, now: float) -> None:
+        eid, key, is_copy, committed, body, tries, hold = raw
+        number = partition.number
+        if out := self._in_flight.entry(number, eid):  # handed out before the partition was lost and taken again
+            self._lanes.add(out)
+            return
+        if (number, eid) in self._settled:
+            if entry := self._settled[number, eid]:
+                self._lanes.add(entry)
+            return
+        entry = Entry(number, eid, key, is_copy == b"1", int(committed), len(body), body)
+        entry.received = int(partition.cursor != NEW)
+        entry.attempts, entry.due = _tries(tries, time, now)
+        if hold:
+            entry.held, entry.due = True, now + (int(hold.split()[1]) - time) / 1000
+        self._lanes.add(entry)
+
+    async def _check_held(self, held: list[Entry]) -> None:
+        """Ask what became of entries that another worker had in flight when it gave their partition back."""
+        now = self._now()
+        args: list[Argument] = []
+        for entry in held:
+            args += [entry.partition, entry.eid]
+        answers = await self._connection.run("deliveries/held", self._leases.id, self._leases.token, *args)
+        for entry, (what, *more) in zip(held, answers, strict=True):
+            if what == b"GONE":
+                self._lanes.remove(entry)
+            elif what == b"HELD":
+                self._lanes.back(entry, now + int(more[0]) / 1000)
+            elif what == b"OURS":
+                entry.held = False
+                entry.attempts, due = _tries(more[1], int(more[0]), now)
+                self._lanes.back(entry, due)
+
+    async def _fetch_bodies(self) -> None:
+        """Fetch the bodies of what is next and was kept without its body."""
+        wanted: list[Entry] = []
+        args: list[Argument] = []
+        left = BODIES_BYTES
+        for entry in self._lanes.peek(BODIES):
+            if entry.body is None and left > 0:
+                wanted.append(entry)
+                args += [entry.partition, entry.eid]
+                left -= entry.size
+        if not wanted:
+            return
+        for entry, body in zip(wanted, await self._connection.run("deliveries/bodies", *args), strict=True):
+            if body is None:  # an operator deleted it
+                self._lanes.remove(entry)
+            else:
+                self._lanes.fill(entry, body)
+
+
+def _tries(text: bytes, time: int, now: float) -> tuple[int, float]:
+    """The number of attempts and when the entry is due, as the scripts store them."""
+    if not text:
+        return 0, 0.0
+    attempts, due = text.split()
+    return int(attempts), now + (int(due) - time) / 1000 if int(due) > time else 0.0

@@ -1,0 +1,153 @@
+"""The conformance suite, run against the trigger types that kubecdc ships."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.testing import CASES, Case, ParameterCase
+from kubecdc.workers.testing.case import event_of
+from kubecdc.workers.triggers.contract import Context
+from kubecdc.workers.triggers.http.type import HttpType
+from kubecdc.workers.triggers.log import lines
+from kubecdc.workers.triggers.log.type import LogType
+from tests.workers.peer import Peer, serving
+from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod
+
+URL_PASSWORD = "url-passw0rd"
+
+
+class HttpHarness:
+    """A server that answers as it is told, and repeats the secrets of the request if that fails."""
+
+    type = HttpType()
+    secrets: Sequence[str] = (SECRET, "me-myself", "pass-word", URL_PASSWORD)
+    deadline = 1.0
+    parameter = ParameterCase(
+        "headers.X-Name", "body.metadata.name", read=lambda request: request.config.headers.get("X-Name"), expected="w1"
+    )
+
+    def __init__(self, pod: Pod) -> None:
+        pod.mount("api", token=SECRET)
+        pod.mount("login", user="me-myself", password="pass-word")
+        self.context = Context("sensor", concurrency=4, mounts=pod.mounts)
+        self.config: Mapping[str, Any] = {}
+        self.peer = Peer()
+        self._status = 200
+        self._answering = asyncio.Event()
+        self._answering.set()
+
+    def reached_at(self, peer: Peer) -> None:
+        url = peer.url.replace("//", f"//u:{URL_PASSWORD}@")
+        self.peer, self.config = peer, {"url": url, "timeout": 1, **TOKEN, **LOGIN}
+
+    def event(self, number: int) -> Event:
+        return event_of(number)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        await self._answering.wait()
+        told = f"{request.headers['Authorization']}\n{request.headers['X-Token']} me-myself pass-word {URL_PASSWORD}"
+        return web.Response(status=self._status, text=told * 100)
+
+    async def arrived(self) -> list[str]:
+        return [unquote(got.headers["ce-id"]) for got in self.peer.received]
+
+    async def work(self) -> None:
+        self._status = 200
+        self._answering.set()
+
+    async def fail_for_now(self) -> None:
+        await self.work()
+        self._status = 503
+
+    async def fail_for_good(self) -> None:
+        await self.work()
+        self._status = 400
+
+    async def hang(self) -> None:
+        self._answering.clear()
+
+
+class LogHarness:
+    """A reader of standard output."""
+
+    type = LogType()
+    config: Mapping[str, Any] = {"intervalSeconds": 0}
+    secrets: Sequence[str] = ()
+    deadline = 0.3
+    parameter = ParameterCase(
+        "intervalSeconds", "body.n", read=lambda request: request.config.interval_seconds, expected=1, use_raw_data=True
+    )
+
+    def __init__(self) -> None:
+        self.context = Context("sensor", concurrency=4)
+        self._written: list[bytes] = []
+        self._reading = threading.Event()
+        self._reading.set()
+        self._gone = self._broken = False
+
+    def write(self, text: bytes) -> int:
+        self._reading.wait()
+        if self._gone:
+            raise BrokenPipeError
+        self._written.append(text)
+        return len(text)
+
+    def event(self, number: int) -> Event:
+        made = event_of(number)
+        return Event.decode(made.encode().replace(b"w1", b"w\xff")) if self._broken else made
+
+    async def arrived(self) -> list[str]:
+        decoded = [msgspec.json.decode(line) for line in b"".join(self._written).splitlines()]
+        return [line["eventContext"]["id"] for line in decoded]
+
+    async def work(self) -> None:
+        self._gone = self._broken = False
+        self._reading.set()
+
+    async def fail_for_now(self) -> None:
+        await self.work()
+        self._gone = True
+
+    async def fail_for_good(self) -> None:
+        await self.work()
+        self._broken = True
+
+    async def hang(self) -> None:
+        await self.work()
+        self._reading.clear()
+
+
+@pytest.fixture
+async def http(pod: Pod) -> AsyncIterator[HttpHarness]:
+    harness = HttpHarness(pod)
+    async with serving(harness.answer) as peer:
+        harness.reached_at(peer)
+        yield harness
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogHarness]:
+    harness = LogHarness()
+    monkeypatch.setattr(lines, "STDOUT", lines.Lines(harness.write))
+    monkeypatch.setattr(lines, "DEADLINE", harness.deadline)
+    yield harness
+    harness._reading.set()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_http(case: Case, http: HttpHarness) -> None:
+    await case.run(http)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_log(case: Case, log: LogHarness) -> None:
+    await case.run(log)

@@ -1,0 +1,61 @@
+"""Turns changes into one commit: events, changes of the inventory, and the new position."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from kubecdc.cluster.changes import Change
+from kubecdc.cluster.list_watch import ListWatch
+from kubecdc.storage.contracts import Batch, Inventoried
+from kubecdc.storage.contracts.event import Event
+from kubecdc.watcher import metrics
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.entry import ACTIONS, Entry
+from kubecdc.watcher.capture.existing import existing_uids
+
+
+class Batcher:
+    """Prepares the commits of one entry."""
+
+    def __init__(self, entry: Entry, list_watch: ListWatch) -> None:
+        self._entry = entry
+        self._list_watch = list_watch
+        self._counts = {kind: metrics.CHANGES.labels(entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
+
+    async def prepare(self, writer: CheckpointWriter, changes: Sequence[Change]) -> Batch:
+        """One commit of all the changes. The position moves to the last one, whether or not any becomes an event.
+
+        Raises ApiError, Malformed, Unavailable.
+        """
+        entry, origin = self._entry, writer.origin()
+        events: list[Event] = []
+        upserts: dict[str, Inventoried] = {}
+        removals: set[str] = set()
+        deleted = [change.meta for change in changes if change.type == "DELETED"] if entry.labels else []
+        existing = await existing_uids(self._list_watch, deleted, writer.session.problems)
+        bodies = await writer.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
+        for change in changes:
+            if change.type == "BOOKMARK":
+                continue
+            action, uid = ACTIONS[change.type], change.meta.uid
+            passed = entry.filter.passes(change)
+            if action == "DELETE":
+                removals.add(uid)
+            elif entry.keeps_inventory:
+                removals.discard(uid)
+                upserts[uid] = entry.inventoried(change.meta, passed=passed)
+            old = bodies.get(uid)
+            if entry.keeps_objects:
+                bodies[uid] = change.body
+            if not entry.wants(action, passed=passed):
+                continue
+            if action == "ADD" and entry.existed_before(change, writer.state.started):
+                continue
+            deselected = action == "DELETE" and uid in existing
+            events.append(entry.event(action, change, origin, deselected=deselected, old=old))
+        for kind, count in Counter(change.type for change in changes).items():
+            self._counts[kind].inc(count)
+        position = changes[-1].meta.resource_version
+        last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
+        return writer.prepare(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)

@@ -1,0 +1,99 @@
+"""Commits the changes of a watch as they come: few at a time when idle, many under load. No timer is involved."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from kubecdc.cluster.changes import Change
+from kubecdc.cluster.versions import older
+from kubecdc.concurrency import run_until_first
+from kubecdc.storage.contracts import Batch
+from kubecdc.watcher.capture.batch import Batcher
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.recovery import Recovery
+
+BATCH = 100  # changes a commit; more are slower on every back end
+INSTANT_SECONDS = 1.0
+
+Commits = asyncio.Queue[Batch]  # prepared, in the order in which they are to be made
+Changes = AsyncGenerator[list[Change]]
+
+
+class StreamEnd(NamedTuple):
+    """How a watch ended: after how many seconds, and whether the server closed it as soon as it was open."""
+
+    seconds: float
+    at_once: bool
+
+
+class StreamCommitter:
+    """Reads one watch after another to its end, and prepares the next commit while those before are under way.
+
+    At most one prepared commit waits: a slow bus slows the reading. ``instant_closes`` counts the watches in a row
+    that the server closed as soon as they were open.
+    """
+
+    def __init__(self, batcher: Batcher, recovery: Recovery) -> None:
+        self.instant_closes = 0
+        self._batcher = batcher
+        self._recovery = recovery
+        self._lines = 0  # of the last watch
+
+    async def commit_changes(self, writer: CheckpointWriter, changes: Changes, until: str = "") -> StreamEnd:
+        """Commit everything until the watch ends or has reached the version ``until``.
+
+        Raises ApiError, Malformed and Silence, after committing what came before; CommitMismatch, LeadershipLost.
+        """
+        opened = time.monotonic()
+        commits: Commits = asyncio.Queue(maxsize=1)
+        committers = (commit_all(writer, commits) for _ in range(writer.under_way))
+        await run_until_first(self._read(writer, changes, commits, until), *committers)
+        seconds = time.monotonic() - opened
+        at_once = not self._lines and seconds < INSTANT_SECONDS
+        self.instant_closes += at_once
+        return StreamEnd(seconds, at_once)
+
+    async def _read(self, writer: CheckpointWriter, changes: Changes, commits: Commits, until: str) -> None:
+        self._lines = 0
+        try:
+            async with aclosing(changes) as stream:
+                async for chunk in stream:
+                    self._came(chunk)
+                    for some in even_chunks(chunk, BATCH):
+                        if writer.entry.keeps_objects:
+                            await commits.join()  # the next commit needs the bodies that the last one stores
+                        await commits.put(await self._batcher.prepare(writer, some))
+                    if until and chunk and not older(chunk[-1].meta.resource_version, until):
+                        break
+        except Exception:
+            await commits.join()  # what came before the end of the stream is valid
+            raise
+        await commits.join()
+
+    def _came(self, chunk: list[Change]) -> None:
+        self._lines += len(chunk)
+        if self._lines:
+            self.instant_closes = 0
+            self._recovery.succeeded()
+        else:
+            self._recovery.resolve()
+
+
+async def commit_all(writer: CheckpointWriter, commits: Commits) -> None:
+    """Commit what is in the queue, in its order. Never returns; raises CommitMismatch, LeadershipLost."""
+    while True:
+        await writer.commit_prepared(await commits.get())
+        commits.task_done()
+
+
+def even_chunks(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
+    """The changes in as few chunks as possible, of about the same size: a commit costs much the same at any size."""
+    if changes:
+        size = math.ceil(len(changes) / math.ceil(len(changes) / most))
+        for start in range(0, len(changes), size):
+            yield changes[start : start + size]

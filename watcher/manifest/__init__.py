@@ -1,0 +1,16 @@
+"""The EventSource: which changes of which resources become events. Argo Events' `resource`, extended."""
+
+from kubecdc.watcher.manifest.entry import Entry, Filter
+from kubecdc.watcher.manifest.event_source import EventSource, EventSourceSpec
+from kubecdc.watcher.manifest.selectors import FieldSelector, LabelSelector, NamespaceExpression, NamespaceSelector
+
+__all__ = [
+    "Entry",
+    "EventSource",
+    "EventSourceSpec",
+    "FieldSelector",
+    "Filter",
+    "LabelSelector",
+    "NamespaceExpression",
+    "NamespaceSelector",
+]

@@ -1,0 +1,47 @@
+"""The EventSource: a set of entries by event name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Printable, invalid
+from kubecdc.manifest.model import Manifest, Model
+from kubecdc.watcher.manifest.entry import Entry
+
+OTHER_TYPES = (
+    "amqp", "azureEventsHub", "azureQueueStorage", "azureServiceBus", "bitbucket", "bitbucketserver",
+    "calendar", "emitter", "file", "generic", "gerrit", "github", "gitlab", "hdfs", "kafka", "minio", "mns",
+    "mqtt", "nats", "nsq", "pubSub", "pulsar", "redis", "redisStream", "sftp", "slack", "sns", "sqs",
+    "storageGrid", "stripe", "webhook",
+)  # fmt: skip
+
+
+class EventSourceSpec(Model):
+    """The entries by event name."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"template", "replicas", "service"})
+    unsupported: ClassVar[Mapping[str, str]] = {
+        name: f"EventSource type `{name}` is not supported" for name in OTHER_TYPES
+    }
+    hints: ClassVar[Mapping[str, str]] = {
+        "type": "the type of an EventSource is the name of the field that holds its entries, as in `resource: {…}`"
+    }
+
+    resource: dict[Printable, Entry] = Field(default_factory=dict)
+    event_bus_name: BusName = DEFAULT_BUS
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.resource:
+            raise invalid("has no entries", "add some under `resource`")
+        return self
+
+
+class EventSource(Manifest):
+    """Watches resources and publishes what happens to them."""
+
+    kind: Literal["EventSource"]
+    spec: EventSourceSpec

@@ -1,0 +1,102 @@
+"""The end of a watch that is no longer wanted. The watch is read to its end first, so that no change is dropped
+without a record."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from kubecdc.cluster.errors import ApiError, Expired
+from kubecdc.cluster.list_watch import ListWatch, Silence
+from kubecdc.cluster.versions import older, well_formed
+from kubecdc.storage.contracts import Gap
+from kubecdc.watcher.capture import gap
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.relist import EXPIRED, LEFT, leave, resource_of
+from kubecdc.watcher.pipeline import Watch
+from kubecdc.watcher.recovery import short_pause
+
+WATCH_SECONDS = (3.0, 3.0)  # the server sends a bookmark 2 s before the end of a watch, also where nothing happens
+PATIENCE_SECONDS = 15.0  # without progress
+UNREACHED = "the API server did not show the end of history in time"
+UNREADABLE = "history may no longer be read"
+UNORDERED = "versions that cannot be compared"
+
+
+async def end(watch: Watch, writer: CheckpointWriter) -> None:
+    """Commit what changed up to now, then announce the end of every object known.
+
+    Changes that can no longer be read are recorded as a gap. May be interrupted at any point, and repeated. Raises
+    ApiError, Malformed, Unavailable, CommitMismatch, LeadershipLost.
+    """
+    if writer.state.listing != LEFT:  # else it was read to the end before
+        found = await read_to_end(watch, writer)
+        # Marked before the end: if the namespace is selected again meanwhile, it is listed and compared.
+        await writer.commit(listing=LEFT, gap=found)
+        if found is not None:
+            await gap.report(found, watch.entry, watch.session)
+    await leave(writer, watch.list_watch)
+
+
+async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
+    """Commit all changes up to the server's current version. If that is not possible, the gap to record."""
+    target, reason = "", ""
+    patience = Patience(PATIENCE_SECONDS)
+    while not reason:
+        try:
+            reason = await watch.relist_reason(writer)
+            if not target:
+                target = (await ListWatch(watch.session.cluster, resource_of(writer.state.selection)).page(1)).version
+            position = writer.state.position
+            if not reason:
+                if reached(position, target):
+                    return None
+                reason = _hopeless(position, target, patience)
+            if not reason:
+                stream = await watch.read(writer, WATCH_SECONDS, until=target)
+                if stream.at_once:
+                    await short_pause()
+        except Expired:
+            reason = EXPIRED
+        except Silence:
+            pass  # the connection may be dead: open another one
+        except ApiError as e:
+            if e.status not in {403, 404}:
+                raise
+            # A deleted namespace takes its RoleBindings along, so the right to read may never come back. An API server
+            # that has just started may refuse for a moment, so the first refusal does not count.
+            if not reason and patience.is_over(writer.state.position):
+                reason = UNREADABLE
+            elif not reason:
+                await short_pause()
+    known = (await writer.inventory()).values()
+    ends = sum(watch.entry.wants("DELETE", passed=k.passed) for k in known)
+    since = writer.state.position
+    return Gap(reason, since, target or since, datetime.now(UTC).isoformat(), ends)
+
+
+def reached(position: str, target: str) -> bool:
+    """Whether the position is known to be at the target or past it."""
+    return position == target or older(target, position)
+
+
+def _hopeless(position: str, target: str, patience: Patience) -> str:
+    """Why reading on cannot reach the target; "" if it can."""
+    if not (well_formed(position) and well_formed(target)):
+        return UNORDERED
+    return UNREACHED if patience.is_over(position) else ""
+
+
+class Patience:
+    """Limits how many seconds a position may stand still."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._position = ""
+        self._since = time.monotonic()
+
+    def is_over(self, position: str) -> bool:
+        """Whether the position has stood still for that long."""
+        if position != self._position:
+            self._position, self._since = position, time.monotonic()
+        return time.monotonic() - self._since >= self._seconds

@@ -1,0 +1,78 @@
+"""The watches of one entry: a single one, or one for each of several namespaces, with a checkpoint of its own.
+
+Namespaces need no checkpoint themselves. The checkpoints in the bus tell what was watched; at each start they are
+compared with what the manifest asks for now.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from kubecdc.cluster.list_watch import ListWatch
+from kubecdc.cluster.resource import Resource
+from kubecdc.concurrency import Limit
+from kubecdc.watcher import manifest as manifests
+from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.namespaces import ending
+from kubecdc.watcher.pipeline import Watch
+from kubecdc.watcher.session import Session
+
+log = structlog.get_logger()
+ENDS = 16  # watches that are ended at a time
+
+
+class EntryWatches:
+    """Makes and ends the watches of one entry. ``base`` is the entry's key, `key` that of one namespace."""
+
+    def __init__(self, session: Session, source: str, name: str, manifest: manifests.Entry) -> None:
+        self.session = session
+        self.manifest = manifest
+        self.base = f"{source}/{name}"
+        self._source = source
+        self._name = name
+        self._ends = Limit(ENDS)
+
+    def key(self, namespace: str) -> str:
+        """The checkpoint's key where each namespace has its own watch."""
+        return f"{self.base}/{namespace}"
+
+    def watch(self, namespace: str, key: str) -> Watch:
+        """The watch in one namespace ("" = all), with its checkpoint under the key."""
+        m, largest = self.manifest, self.session.bus.capabilities.max_event_bytes
+        entry = Entry(self._source, self._name, m, namespace=namespace, key=key, max_event_bytes=largest)
+        resource = Resource(m.group, m.version, m.resource, namespace, entry.labels)
+        return Watch(self.session, entry, ListWatch(self.session.cluster, resource))
+
+    async def others(self, keys: set[str]) -> dict[str, str]:
+        """Where else the entry was watched before: the namespace of each such checkpoint, by key."""
+        found: dict[str, str] = {}
+        for checkpoint in await self.session.bus.checkpoints.checkpoints():
+            if checkpoint.state is None or checkpoint.key in keys:
+                continue
+            namespace = checkpoint.state.selection.namespace
+            if checkpoint.key in {self.base, self.key(namespace)}:
+                found[checkpoint.key] = namespace
+        return found
+
+    async def leave_others(self, keys: set[str]) -> None:
+        """End the watches that are not among the keys.
+
+        This precedes the start of the new ones: an object that both have would else end after it began.
+        """
+        others = await self.others(keys)
+        await self._ends.map(lambda item: self._leave(item[1], item[0]), others.items())
+
+    async def leave(self, namespace: str, key: str) -> None:
+        """Read the watch to its end, announce the end of all objects known, and remove its checkpoint.
+
+        At most `ENDS` run at a time. Raises ApiError, Malformed, Unavailable, CommitMismatch, LeadershipLost, Refused.
+        """
+        await self._ends.call(self._leave, namespace, key)
+
+    async def _leave(self, namespace: str, key: str) -> None:
+        watch = self.watch(namespace, key)
+        writer = await watch.open_checkpoint()
+        if writer.stored:
+            log.info("no longer watched", watch=key)
+            await ending.end(watch, writer)
+            await self.session.bus.checkpoints.reset(key)

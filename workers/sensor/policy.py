@@ -1,0 +1,35 @@
+"""When a trigger that ran counts as a success."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from kubecdc.manifest.fields import Items, invalid
+from kubecdc.manifest.model import Model
+
+
+class StatusPolicy(Model):
+    """The HTTP statuses that are a success."""
+
+    allow: Items[Annotated[int, Field(ge=100, le=599)]]
+
+    @field_validator("allow")
+    @classmethod
+    def _some(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise invalid("is empty: no answer would ever be a success")
+        return value
+
+
+class Policy(Model):
+    """When a trigger that ran counts as a success. Each type of trigger follows some parts of it, or none."""
+
+    status: StatusPolicy | None = None
+    k8s: Any = Field(None, alias="k8s")
+
+    @property
+    def given(self) -> list[str]:
+        """The names of the parts that the manifest has."""
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
