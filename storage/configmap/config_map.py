@@ -38,4 +38,5 @@ class ConfigMaps(Protocol):
 
 def alternatives() -> str:
     """The types of store that take more than a ConfigMap does, as an operator writes them."""
-    return " or ".join(f"`{name}`" for name, store in store_types().types.items() if not store.default)
+    others = sorted(name for name, store in store_types().types.items() if not store.default)
+    return " or ".join(f"`{name}`" for name in others)
