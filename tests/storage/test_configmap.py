@@ -259,7 +259,7 @@ async def test_what_does_not_fit_is_refused_before_anything_is_published(
             assert not set(delta.upserts) & set(known)
             assert len(known) > 300
             assert "may take 20 KiB" in str(refused.value)
-            assert "`redis` or `sqlite`" in refused.value.hint
+            assert "`sqlite` or `redis`" in refused.value.hint
             await other.save(removals=frozenset({"never-was"}))  # what needs no room goes on
             await keeper.save(removals=frozenset(list(known)[:100]))
             await keeper.send(step(keeper.number, upserts=objects(rng, 20)))
