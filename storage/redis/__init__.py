@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kubecdc.errors import UsageError
-from kubecdc.storage.contracts import CheckpointStore
 from kubecdc.storage.redis.settings import Access, RedisSettings
 
 if TYPE_CHECKING:
     from kubecdc.storage.redis.bus import RedisBus
 
-__all__ = ["Access", "RedisSettings", "open_bus", "opened_checkpoints", "require_library"]
+__all__ = ["Access", "RedisSettings", "open_bus", "require_library"]
 
 
 async def open_bus(
@@ -37,21 +35,6 @@ async def open_bus(
     bus = RedisBus(settings, holder=holder, rng=rng or random.Random(), now=now)  # spreads waits, no secret
     await bus.open(create=create)
     return bus
-
-
-@asynccontextmanager
-async def opened_checkpoints(settings: RedisSettings) -> AsyncIterator[CheckpointStore]:
-    """The checkpoints of ``settings.name`` alone, for a bus that keeps its events elsewhere. Raises as `open_bus`."""
-    require_library()
-    from kubecdc.storage.redis.commits.checkpoints import RedisCheckpoints
-    from kubecdc.storage.redis.server.connection import Connection
-
-    connection = Connection(settings)
-    try:
-        await connection.check()
-        yield RedisCheckpoints(connection)
-    finally:
-        await connection.close()
 
 
 def require_library() -> None:

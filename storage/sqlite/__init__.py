@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kubecdc.storage.contracts import CheckpointStore
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
 if TYPE_CHECKING:
     from kubecdc.storage.sqlite.bus import SqliteBus
 
-__all__ = ["SqliteSettings", "open_bus", "opened_checkpoints"]
+__all__ = ["SqliteSettings", "open_bus"]
 
 
 async def open_bus(
@@ -34,13 +32,3 @@ async def open_bus(
     bus = SqliteBus(settings, holder=holder, clock=clock, rng=rng or random.Random())  # spreads waits, no secret
     await bus.open()
     return bus
-
-
-@asynccontextmanager
-async def opened_checkpoints(settings: SqliteSettings) -> AsyncIterator[CheckpointStore]:
-    """The checkpoints in the file alone, for a bus that keeps its events elsewhere. Raises as `open_bus`."""
-    bus = await open_bus(settings, holder="")
-    try:
-        yield bus.checkpoints
-    finally:
-        await bus.close()

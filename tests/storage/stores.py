@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from kubecdc.cluster.connection import Cluster
-from kubecdc.storage import configmap, redis, sqlite
+from kubecdc.storage import configmap
 from kubecdc.storage.configmap.cluster import ClusterConfigMaps
 from kubecdc.storage.contracts import CheckpointStore
+from kubecdc.storage.contracts.types import ClusterAccess, Opening
+from kubecdc.storage.redis.manifest import RedisCheckpoint
+from kubecdc.storage.redis.store import RedisStore
+from kubecdc.storage.sqlite.manifest import SqliteCheckpoint
+from kubecdc.storage.sqlite.store import SqliteStore
 
 AT_ONCE = configmap.ConfigMapSettings(window=timedelta(0))
+
+
+def opening(holder: str) -> Opening:
+    """As a command that needs no cluster opens a store."""
+    return Opening(holder, ClusterAccess(Cluster))
 
 
 @dataclass(frozen=True)
@@ -23,8 +35,9 @@ class SqliteStores:
     stack: AsyncExitStack
 
     async def store(self, holder: str = "one") -> CheckpointStore:
-        settings = sqlite.SqliteSettings(self.path)
-        return await self.stack.enter_async_context(sqlite.opened_checkpoints(settings))
+        opened = await SqliteStore().open(SqliteCheckpoint(path=str(self.path)), "default", opening(holder))
+        self.stack.push_async_callback(opened.close)
+        return opened.checkpoints
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,9 @@ class RedisStores:
     stack: AsyncExitStack
 
     async def store(self, holder: str = "one") -> CheckpointStore:
-        settings = redis.RedisSettings(self.url, name=self.name)
-        return await self.stack.enter_async_context(redis.opened_checkpoints(settings))
+        opened = await RedisStore().open(RedisCheckpoint(url=self.url), self.name, opening(holder))
+        self.stack.push_async_callback(opened.close)
+        return opened.checkpoints
 
 
 @dataclass(frozen=True)
@@ -52,4 +66,6 @@ class ConfigMapStores:
     async def store(self, holder: str = "one") -> configmap.ConfigMapCheckpoints:
         cluster = await self.stack.enter_async_context(Cluster(str(self.kubeconfig)))
         api = ClusterConfigMaps(cluster, "default", self.name)
-        return await self.stack.enter_async_context(configmap.opened_checkpoints(api, self.settings))
+        opened = configmap.ConfigMapCheckpoints(api, self.settings, now=time.monotonic, sleep=asyncio.sleep)
+        self.stack.push_async_callback(opened.close)
+        return opened

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from kubecdc.errors import Refused, Unavailable, UsageError
-from kubecdc.storage.configmap import ConfigMapCheckpoints, ConfigMapSettings, opened_checkpoints
+from kubecdc.storage.configmap import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.configmap.document import pack
 from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
@@ -36,17 +36,29 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@asynccontextmanager
+async def opened(
+    server: FakeConfigMaps, clock: FakeClock, settings: ConfigMapSettings | None = None
+) -> AsyncIterator[ConfigMapCheckpoints]:
+    """The checkpoints of a process; what waits is written at the end."""
+    made = ConfigMapCheckpoints(server, settings or ConfigMapSettings(), now=clock.now, sleep=clock.sleep)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
 @pytest.fixture
 async def store(server: FakeConfigMaps, clock: FakeClock) -> AsyncIterator[ConfigMapCheckpoints]:
-    async with opened_checkpoints(server, now=clock.now, sleep=clock.sleep) as opened:
-        yield opened
+    async with opened(server, clock) as made:
+        yield made
 
 
 @asynccontextmanager
 async def another(server: FakeConfigMaps, clock: FakeClock) -> AsyncIterator[ConfigMapCheckpoints]:
     """Another process on the same ConfigMap."""
-    async with opened_checkpoints(server, now=clock.now, sleep=clock.sleep) as opened:
-        yield opened
+    async with opened(server, clock) as made:
+        yield made
 
 
 async def started(store: CheckpointStore) -> Keeper:
@@ -247,7 +259,7 @@ async def test_what_does_not_fit_is_refused_before_anything_is_published(
     settings = ConfigMapSettings(limit=20 << 10)
     rng = random.Random(1)
     with structlog.testing.capture_logs() as logs:
-        async with opened_checkpoints(server, settings, now=clock.now, sleep=clock.sleep) as store:
+        async with opened(server, clock, settings) as store:
             keeper, other = await started(store), await Keeper.take(store, key="small")
             with pytest.raises(Refused, match=r"the checkpoints of \d{3} objects take 2\d KiB") as refused:
                 while True:
@@ -259,7 +271,7 @@ async def test_what_does_not_fit_is_refused_before_anything_is_published(
             assert not set(delta.upserts) & set(known)
             assert len(known) > 300
             assert "may take 20 KiB" in str(refused.value)
-            assert "`sqlite` or `redis`" in refused.value.hint
+            assert "`redis` or `sqlite`" in refused.value.hint
             await other.save(removals=frozenset({"never-was"}))  # what needs no room goes on
             await keeper.save(removals=frozenset(list(known)[:100]))
             await keeper.send(step(keeper.number, upserts=objects(rng, 20)))

@@ -20,7 +20,7 @@ from kubecdc.cluster.changes import Change, Page
 from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.versions import older
-from kubecdc.storage.configmap import ConfigMapSettings, opened_checkpoints
+from kubecdc.storage.configmap import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.contracts import Bus, CheckpointStore, Publisher, Term, TransactionalPublisher
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher
@@ -169,8 +169,8 @@ class Mortal:
         term = Term(self.term, f"life-{self.term}")
         self.shelf.before = self.shelf.after = self.queue.step = fuse.burn
         async with AsyncExitStack() as stack:
-            opened = opened_checkpoints(self.shelf, self.settings, now=self.hands.now, sleep=self.hands.sleep)
-            store = await stack.enter_async_context(opened)
+            store = ConfigMapCheckpoints(self.shelf, self.settings, now=self.hands.now, sleep=self.hands.sleep)
+            stack.push_async_callback(store.close)
             bus = cast(Bus, SimpleNamespace(checkpoints=store, publisher=self.commits(self.queue, store)))
             manifest = event_source(filter={"fields": [{"key": "spec.shown", "value": "true"}]}).spec.resource[NAME]
             entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)

@@ -12,7 +12,7 @@ import pytest
 from kubecdc.errors import Refused
 from kubecdc.storage.configmap import ConfigMapSettings
 from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Inventoried, Term
-from kubecdc.storage.sqlite import SqliteSettings, opened_checkpoints
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Crash, Fault, FaultyBus, Script, crash_after, crash_before
 from tests.storage.split import SplitBus
 from tests.storage.stores import ConfigMapStores
@@ -21,8 +21,9 @@ from tests.watcher.rig import KEY, Rig, told
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[CheckpointStore]:
-    async with opened_checkpoints(SqliteSettings(tmp_path / "checkpoints.db")) as opened:
-        yield opened
+    opened = await open_bus(SqliteSettings(tmp_path / "checkpoints.db"), holder="store")
+    yield opened.checkpoints
+    await opened.close()
 
 
 async def crashed_on(fault: Fault, bench: Rig, store: CheckpointStore) -> None:
