@@ -17,6 +17,8 @@ class ClaimedDelivery(ABC):
 
     Settling a delivery again by the same method is a no-op; by another method, or after its claim was lost, it raises
     ClaimLost. ``received`` and ``attempts`` count those before this delivery; ``name`` is the event's in messages.
+
+    Queues in other packages may extend it, see docs/write-a-queue.md.
     """
 
     def __init__(self, body: bytes, *, name: object, received: int, attempts: int) -> None:

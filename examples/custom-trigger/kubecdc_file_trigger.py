@@ -6,11 +6,11 @@ import asyncio
 import errno
 import fcntl
 import os
-import stat
+import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from string import Formatter
 from typing import Annotated
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -26,25 +26,15 @@ from kubecdc.workers.sensor.parameters import rewrite
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.contract import Context, TriggerType
 
-PLACEHOLDERS = ("source", "event", "object", "day")
+NAME = re.compile(r"([^{}/]|\{(source|event|object|day)\})+")
 PERMANENT = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
-LOCK_SECONDS = 0.01  # between two attempts to lock a file that another process has locked
+LOCK_SECONDS = 0.01  # between two attempts to lock a file that somebody else has locked
 _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")  # inside a JSON string, line breaks are escaped
 
 
 def _name(text: str) -> str:
-    try:
-        parts = {tuple(part[1:]) for part in Formatter().parse(text) if part[1] is not None}
-    except ValueError as e:
-        raise invalid(f"{text!r} is not a template: {e}") from e
-    if not parts <= {(name, "", None) for name in PLACEHOLDERS} or "/" in text or not text:
-        raise invalid(f"{text!r} is not a name", "the placeholders are {" + "}, {".join(PLACEHOLDERS) + "}")
-    return text
-
-
-def _mode(text: str) -> str:
-    if not (len(text) == 4 and text[0] == "0" and set(text) <= set("01234567")):
-        raise invalid(f"{text!r} is not a file mode", 'write it like "0640"')
+    if not NAME.fullmatch(text):
+        raise invalid(f"{text!r} is not a name", "the placeholders are {source}, {event}, {object} and {day}")
     return text
 
 
@@ -53,7 +43,7 @@ class File(Model):
 
     path: str = Field(min_length=1)
     name: Annotated[str, AfterValidator(_name)] = "{source}-{day}.jsonl"
-    mode: Annotated[str, AfterValidator(_mode)] = "0640"
+    mode: str = Field("0640", pattern="^0[0-7]{3}$")
     timeout: Duration = timedelta(seconds=10)
     parameters: Items[Parameter] = ()
 
@@ -78,8 +68,8 @@ class FileTrigger:
         """Apply the parameters and fill in the name."""
         config = rewrite(request.config, request.config.parameters, request.values, within="file")
         event = request.event
-        values = (event.source, event.subject, event.partitionkey, event.time[:10])
-        name = config.name.format(**{k: quote(v, safe="") for k, v in zip(PLACEHOLDERS, values, strict=True)})
+        values = {"source": event.source, "event": event.subject, "object": event.partitionkey, "day": event.time[:10]}
+        name = config.name.format(**{key: quote(value, safe="") for key, value in values.items()})
         line = event.encode().translate(_ON_ONE_LINE) + b"\n"
         return Append(Path(config.path, name), int(config.mode, 8), line, config.timeout.total_seconds())
 
@@ -88,16 +78,15 @@ class FileTrigger:
         lock = self._locks.setdefault(request.path, asyncio.Lock())
         try:
             async with asyncio.timeout(request.timeout), lock:
-                file = await _locked(request)
-                # A thread cannot be cancelled: it closes the file even if nobody waits for it any more.
-                await asyncio.shield(asyncio.to_thread(_append, file, request.path.parent, request.line))
+                while not await asyncio.to_thread(_append, request):  # noqa: ASYNC110 - nothing tells of a lock
+                    await asyncio.sleep(LOCK_SECONDS)
         except TimeoutError:
             return Retry(f"{request.path} was not written within {request.timeout:g} s")
+        except ValueError as e:  # a null character in the path, or a pipe
+            return Failure(f"{request.path} is not the path of a file: {e}")
         except OSError as e:
             reason = f"{request.path} cannot be written: {e.strerror}"
             return Failure(reason) if e.errno in PERMANENT else Retry(reason)
-        except ValueError as e:  # a null character in the path
-            return Failure(f"the path is not valid: {e}")
         return Success()
 
     def preview(self, request: Append) -> dict[str, object]:
@@ -108,45 +97,24 @@ class FileTrigger:
         """Nothing to release."""
 
 
-async def _locked(request: Append) -> int:
-    """The open file, with an exclusive lock. Raises OSError."""
-    file = os.open(request.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, request.mode)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return file
-            except BlockingIOError:
-                await asyncio.sleep(LOCK_SECONDS)
-    except BaseException:
-        os.close(file)
-        raise
-
-
-def _append(file: int, folder: Path, line: bytes) -> None:
-    """Append the line and close the file. An incomplete line, which a crash leaves, is ended first."""
-    try:
-        size = os.fstat(file).st_size
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        while line:
-            line = line[os.write(file, line) :]
-        os.fsync(file)
-        if not size:
-            _sync(folder)
-    finally:
-        os.close(file)
-
-
-def _sync(folder: Path) -> None:
-    """Make the name of a new file durable."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def _append(request: Append) -> bool:
+    """Append the line, in a thread. False if the file is locked: then nothing was done."""
+    with open(request.path, "a+b", opener=partial(os.open, mode=request.mode)) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        size = file.seek(0, os.SEEK_END)
+        cut_off = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"  # by a crash
+        file.write(b"\n" + request.line if cut_off else request.line)
+        file.flush()
+        os.fsync(file.fileno())
+        folder = os.open(request.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name of a new file
+        finally:
+            os.close(folder)
+    return True
 
 
 class FileType(TriggerType[File]):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.rig import Desk
 
-SOURCE = Path(__file__).parents[2] / "examples" / "custom-queue" / "src"
+SOURCE = Path(__file__).parents[2] / "examples" / "custom-queue"
 BUS = """\
 apiVersion: kubecdc.io/v1alpha1
 kind: EventBus
@@ -37,7 +37,7 @@ def provide(desk: Desk, **types: str) -> None:
 @pytest.fixture
 def spool(desk: Desk) -> Callable[..., None]:
     """Write an EventBus of the type ``spool``."""
-    provide(desk, spool="kubecdc_spool.queue_type:SpoolType")
+    provide(desk, spool="kubecdc_spool:SpoolType")
 
     def write(more: str = "", name: str = "default") -> None:
         desk.write("bus.yaml", BUS.format(name=name, more=more))
@@ -145,10 +145,10 @@ MANIFESTS = [
 async def test_manifests_are_checked_as_of_any_type(desk: Desk, more: str, line: str) -> None:
     provide(
         desk,
-        spool="kubecdc_spool.queue_type:SpoolType",
+        spool="kubecdc_spool:SpoolType",
         broken="no.such:Thing",
         abstract="kubecdc.storage.contracts.types:QueueType",
-        retention="kubecdc_spool.queue_type:SpoolType",
+        retention="kubecdc_spool:SpoolType",
     )
     desk.write("bus.yaml", BUS.format(name="default", more=more))
     done = await desk.call("validate")
@@ -157,7 +157,7 @@ async def test_manifests_are_checked_as_of_any_type(desk: Desk, more: str, line:
 
 
 async def test_a_name_that_is_refused_is_taken_from_a_package_that_has_it(desk: Desk) -> None:
-    provide(desk, nats="kubecdc_spool.queue_type:SpoolType")
+    provide(desk, nats="kubecdc_spool:SpoolType")
     desk.write("bus.yaml", BUS.format(name="default", more="").replace("spool: ", "nats: "))
     done = await desk.call("validate")
     assert done.code == 0, done.err

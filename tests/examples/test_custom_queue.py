@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -9,15 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from kubecdc_spool.queue import CAPABILITIES
-from kubecdc_spool.queue_type import Spool, SpoolType
+from kubecdc_spool import Spool, SpoolQueue, SpoolType
 
 from kubecdc.storage.composed import ComposedBus
-from kubecdc.storage.contracts import Bus, Capabilities
+from kubecdc.storage.contracts import Bus, Capabilities, SubscriptionSpec
 from kubecdc.storage.contracts.types import BusSettings, ClusterAccess, Opening
 from kubecdc.storage.installed import store_types
 from kubecdc.storage.testing import CASES, Case
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Receiver, event
 
+ROOT = Path(__file__).parents[2]
+PAGE, MODULE = ROOT / "docs" / "write-a-queue.md", ROOT / "examples" / "custom-queue" / "kubecdc_spool.py"
 SQLITE = store_types().types["sqlite"]
 
 
@@ -34,7 +37,7 @@ class Harness:
 
     folder: Path
     stack: AsyncExitStack
-    capabilities: Capabilities = CAPABILITIES
+    capabilities: Capabilities = SpoolQueue.capabilities
     short: timedelta = timedelta(milliseconds=500)
 
     async def open(
@@ -62,3 +65,32 @@ async def test_spool(case: Case, harness: Harness) -> None:
     if excuse := case.excuse(harness.capabilities):
         pytest.skip(f"the queue lacks the capability {excuse}")
     await case.run(harness)
+
+
+async def test_a_dead_letter_is_a_file_with_its_reason_beside_it(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SubscriptionSpec("print/line", SOURCE, SUBJECT)])
+    await bus.publisher.publish([event(1)])
+    async with Receiver.of(bus, "print/line") as receiver:
+        delivery = await receiver.next()
+        await delivery.start()
+        await delivery.dead_letter("HTTP 400")
+        await delivery.dead_letter("HTTP 400")
+    (status,) = await bus.subscriptions()
+    assert (status.pending, status.dead_letters) == (0, 1)
+    (letter,) = harness.folder.glob("spool/dead/print%2Fline/[0-9]*")
+    _, _, attempts, token = letter.name.split(".")
+    assert (letter.read_bytes(), attempts) == (event(1).encode(), "1")
+    assert letter.with_name(f"reason.{token}").read_text() == "HTTP 400"
+
+
+def test_the_page_shows_the_code_of_the_example() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    shown = [line for block in blocks if "class Spool" in block for line in block.splitlines()]
+    code = [_without_comment(line) for line in MODULE.read_text().splitlines()]
+    assert len(shown) > 20
+    assert [line for line in shown if _without_comment(line) not in code] == []
+
+
+def _without_comment(line: str) -> str:
+    return re.sub(r"  # .*", "", line).strip()

@@ -1,1 +1,0 @@
-"""The EventBus type ``spool``: an example of a queue that is not part of kubecdc."""
