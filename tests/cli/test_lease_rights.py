@@ -45,7 +45,7 @@ async def test_a_role_for_the_one_lease_is_enough_for_that_one(api: LocalSimulat
     await bind(api, ALICE, [{**GROUP, "verbs": ["create"]}, named], namespace="default")
     done = await reader.call("validate", "--cluster")
     assert (done.code, done.err) == (0, "")
-    assert "the Lease default/kubecdc may elect the leader" in done.out
+    assert "the Lease default/kubecdc can be used for leader election" in done.out
     done = await reader.call("validate", "--cluster", "--lease-name", "other")
     assert "not allowed to get, update leases" in done.err
     done = await reader.call("validate", "--cluster", "--lease-namespace", "ops")
