@@ -125,11 +125,11 @@ REFUSED = [
     (
         f"url: 'redis://127.0.0.1', password: {WORD}",
         2,
-        "spec.redis.password: must name a key",
+        "spec.redis.password: must name an object and a key",
         "{{name: NAME, key: KEY}}",
     ),
     (f"url: 'redis://:{WORD}@h', password: {{{{name: a, key: b}}}}", 2, "says the password twice", "leave it out"),
-    ("url: 'redis://h', password: 5678", 2, "spec.redis.password: must name a key", ""),
+    ("url: 'redis://h', password: 5678", 2, "spec.redis.password: must name an object and a key", ""),
     ("url: 'redis://h', tls: {{insecureSkipVerify: true}}", 2, "does not ask for TLS", "rediss"),
     ("url: 'redis://h', sentinelUsername: s", 2, "names no Sentinels", "redis+sentinel://"),
 ]
