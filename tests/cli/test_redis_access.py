@@ -135,15 +135,15 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("redis", "code", "message", "fix"), REFUSED)
+@pytest.mark.parametrize(("redis", "code", "message", "hint"), REFUSED)
 async def test_what_is_wrong_is_one_clear_line(
-    desk: Desk, server: RedisServer, redis: str, code: int, message: str, fix: str
+    desk: Desk, server: RedisServer, redis: str, code: int, message: str, hint: str
 ) -> None:
     bus(desk, redis.format(port=server.port))
     done = await desk.call("bus", "show")
     assert done.code == code, done.err
     assert message.format(port=server.port) in done.err
-    assert fix.format() in done.err
+    assert hint.format() in done.err
     assert WORD not in done.out + done.err
 
 
