@@ -1,3 +1,3 @@
-"""kubecdc: change data capture for Kubernetes. The command line, and the composition of the three sides."""
+"""kubecdc: change data capture for Kubernetes."""
 
 __version__ = "0.1.0"

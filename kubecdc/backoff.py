@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter. It computes delays; the caller sleeps."""
+"""Exponential backoff with jitter. This module computes the delays; the caller sleeps."""
 
 from __future__ import annotations
 

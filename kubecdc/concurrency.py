@@ -1,4 +1,4 @@
-"""Running several coroutines at a time."""
+"""Run several coroutines concurrently."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ U = TypeVar("U")
 
 
 class Limit:
-    """Runs calls of one kind, at most ``most`` at a time; the others wait."""
+    """Runs at most ``most`` calls at a time. Further calls wait."""
 
     def __init__(self, most: int = 16) -> None:
         self._semaphore = asyncio.Semaphore(most)
 
     async def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of one call."""
+        """Wait for a free slot, then return the result of the call."""
         async with self._semaphore:
             return await function(*args, **kwargs)
 
     async def map(self, function: Callable[[U], Awaitable[T]], items: Iterable[U]) -> list[T]:
-        """The results of a call for each item, in the order of the items.
+        """Call ``function`` for each item, and return the results in the order of the items.
 
-        The first error is raised once all other calls have been cancelled and have ended.
+        If a call fails, the others are cancelled. The first error is raised after all of them have ended.
         """
         tasks = [asyncio.create_task(self.call(function, item)) for item in items]
         try:
@@ -35,7 +35,10 @@ class Limit:
 
 
 async def run_until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Run all until the first ends. The others are cancelled and have ended on return. Raises what the first raised."""
+    """Run all coroutines until the first ends, then cancel the others and wait for them.
+
+    Raises the error of the first, if it failed.
+    """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

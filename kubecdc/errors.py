@@ -1,4 +1,4 @@
-"""Errors, sorted by what the caller should do. Each may have a hint for the operator.
+"""Errors, classified by how the caller should react. Each may have a hint for the operator.
 
 Errors of libraries are mapped to these where they occur, with ``raise ... from``.
 """
@@ -14,21 +14,24 @@ class KubecdcError(Exception):
         self.hint = hint
 
 
-def first(error: BaseException) -> BaseException:
-    """The error of a group to show: a KubecdcError if there is one. An error that is no group is returned unchanged."""
+def most_relevant(error: BaseException) -> BaseException:
+    """The error of an exception group to report: the first KubecdcError, or else the first error.
+
+    An error that is not a group is returned unchanged.
+    """
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [first(e) for e in error.exceptions]
+    leaves = [most_relevant(e) for e in error.exceptions]
     return next((e for e in leaves if isinstance(e, KubecdcError)), leaves[0])
 
 
 class UsageError(KubecdcError):
-    """The command line or a manifest is wrong. Nothing was done. Exit code 2."""
+    """The command line or a manifest is invalid. Nothing was changed. Exit code 2."""
 
 
 class Refused(KubecdcError):
-    """Going on would lose or corrupt data, and only an operator can decide. Exit code 1."""
+    """Continuing would lose or corrupt data. An operator has to decide. Exit code 1."""
 
 
 class Unavailable(KubecdcError):
-    """A server or store did not answer or refused for now. Retry the same call; it may have been done already."""
+    """A server or store did not answer, or refused temporarily. Retry the call; it may already have taken effect."""

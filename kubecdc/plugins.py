@@ -1,7 +1,7 @@
-"""Types of queues, stores and triggers, found through entry points.
+"""Types of queues, stores and triggers, discovered through entry points.
 
 Each entry point of a group names a class that extends the base class of the group. The types that kubecdc ships are
-entry points too.
+registered in the same way.
 https://packaging.python.org/en/latest/specifications/entry-points/
 """
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plugins(Generic[T]):
-    """The types of one group by name. ``broken`` has the reason for each name that cannot be used.
+    """The types of one group, by name. ``broken`` maps the name of each unusable type to the reason.
 
     A broken type affects only the manifests that name it.
     """
@@ -30,7 +30,7 @@ class Plugins(Generic[T]):
 
 @cache
 def load(group: str, base: type[T]) -> Plugins[T]:
-    """Import every type of an entry-point group once in a process. Types come in the order of their names."""
+    """Import every type of an entry-point group. The result is cached for the process and sorted by name."""
     found: dict[str, list[metadata.EntryPoint]] = defaultdict(list)
     for point in metadata.entry_points(group=group):
         if point not in found[point.name]:  # an editable installation may be listed twice
@@ -43,7 +43,7 @@ def load(group: str, base: type[T]) -> Plugins[T]:
             continue
         try:
             types[name] = _instance(points[0], base)
-        except Exception as e:  # whatever a package of somebody else raises, the other types can still be used
+        except (Exception, SystemExit) as e:  # a broken third-party package must not affect the other types
             broken[name] = f"{points[0].value}: {str(e) or type(e).__name__}"
     return Plugins(types, broken)
 

@@ -1,4 +1,4 @@
-"""Repeating a call until it succeeds."""
+"""Retry a call until it succeeds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ async def until_done(
     retried: type[KubecdcError] | tuple[type[KubecdcError], ...] = Unavailable,
     rng: random.Random | None = None,
 ) -> T:
-    """The result of a call, which is repeated with growing pauses while it raises one of ``retried``.
+    """Return the result of ``call``. Retry it with increasing delays while it raises one of ``retried``.
 
-    ``report`` gets each error and the number of failures so far (1 = the first); an error that it raises ends the
-    repetition. Repeating the call must be safe. Any other error is raised.
+    ``report`` is called with each error and the number of failures so far (1 = the first). If ``report`` raises an
+    error, the retries stop. Repeating the call must be safe. Any other error of the call is raised.
     """
     failures = 0
     while True:

@@ -1,4 +1,4 @@
-"""A bus composed of a queue and a checkpoint store, which may be of any two types."""
+"""A bus composed of a queue and a checkpoint store of any types."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from kubecdc.storage.split import SplitPublisher
 
 
 class ComposedBus:
-    """`storage.contracts.Bus`: events are in the queue; checkpoints, state and election are the store's.
+    """Implements `storage.contracts.Bus`. The queue has the events; the store has checkpoints, state and election.
 
-    What the store does not have, the bus does not have: `capabilities` says so.
+    State and election are optional in a store: see `capabilities`.
     """
 
     def __init__(self, queue: Queue, store: Store) -> None:
@@ -51,15 +51,15 @@ class ComposedBus:
     def elector(self) -> Elector:
         if self._store.elector is None:
             raise UsageError(
-                "the bus cannot elect a leader by itself: its checkpoint store has no election",
-                hint="elect by a Lease in the cluster: --leader-election",
+                "the bus cannot elect a leader by itself: its checkpoint store does not support it",
+                hint="use a Lease in the cluster: --leader-election",
             )
         return self._store.elector
 
     @property
     def state(self) -> StateStore:
         if self._store.state is None:
-            raise UsageError("the bus keeps no state of triggers: its checkpoint store has no place for it")
+            raise UsageError("the bus cannot store the state of triggers: its checkpoint store does not support it")
         return self._store.state
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:

@@ -9,14 +9,14 @@ from kubecdc.storage.contracts.types import QUEUES, STORES, QueueType, StoreType
 
 
 def queue_types() -> Plugins[QueueType[Any]]:
-    """By name: the one that is used without an EventBus first."""
+    """The queue types by name. The type that is used without an EventBus comes first."""
     found = load(QUEUES, QueueType)
     ordered = sorted(found.types, key=lambda name: found.types[name].default is None)
     return Plugins({name: found.types[name] for name in ordered}, found.broken)
 
 
 def store_types() -> Plugins[StoreType[Any]]:
-    """By name: those that are queues as well first, in the same order."""
+    """The store types by name. Those that are queue types too come first, in the order of `queue_types`."""
     found = load(STORES, StoreType)
     ordered = [name for name in queue_types().types if name in found.types]
     ordered += [name for name in found.types if name not in ordered]

@@ -1,6 +1,6 @@
-"""The EventBus: what a bus of any type is told.
+"""The EventBus manifest.
 
-Each type of queue that is installed has a field of its own, and each type of store a field in ``checkpoint``.
+Each installed type of queue has a field of its own, and each type of checkpoint store a field in ``checkpoint``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from kubecdc.plugins import Plugins
 from kubecdc.storage.contracts.types import QueueType, StoreType
 from kubecdc.storage.installed import queue_types, store_types
 
-MISSING = {  # well-known types that no installed package need provide
+MISSING = {  # well-known types, refused unless an installed package provides them
     **dict.fromkeys(("rq", "sqs", "pubsub"), NOT_YET),
     **dict.fromkeys(("nats", "jetstream", "jetstreamExotic", "kafka"), "is not supported"),
 }
 
 
 class RedeliveryBackoff(Model):
-    """The pause before the next delivery of what a trigger could not handle."""
+    """The delay before an event is delivered again that a trigger could not handle."""
 
     duration: Duration = timedelta(seconds=1)
     factor: float = Field(2.0, ge=1, allow_inf_nan=False)
@@ -48,12 +48,12 @@ class RedeliveryBackoff(Model):
         return value
 
     def schedule(self) -> Backoff:
-        """The same as a value to compute with."""
+        """The `Backoff` with these values."""
         return Backoff(self.duration.total_seconds(), self.factor, self.cap.total_seconds(), self.jitter)
 
 
 class Redelivery(Model):
-    """When an event is delivered again: a claim lapses after ``ack_wait`` without a sign of life."""
+    """When an event is delivered again: after a failure, or if its worker shows no sign of life for ``ack_wait``."""
 
     ack_wait: Duration = timedelta(seconds=30)
     max_deliveries: int = Field(20, ge=1)
@@ -68,7 +68,7 @@ class Redelivery(Model):
 
 
 class BusSubscription(Model):
-    """A consumer of your own, beside the Sensors' triggers."""
+    """A subscription for a consumer that is not a trigger of a Sensor."""
 
     name: Printable
     event_source_name: str
@@ -76,8 +76,7 @@ class BusSubscription(Model):
 
 
 class _CheckpointPlace(Model):
-    """Where the checkpoint lives, in one field for each type of store. A bus that can come back older than it was holds
-    its own."""
+    """Where the checkpoint is stored: exactly one of the fields, each of which is a type of store."""
 
     stores: ClassVar[Mapping[str, StoreType[Any]]]
 
@@ -90,7 +89,7 @@ class _CheckpointPlace(Model):
 
 
 class _EventBusSpec(Model):
-    """What every type of bus is told. `EventBusSpec` has a field for each type beside it."""
+    """The fields that all types of bus share. `EventBusSpec` adds a field for each type."""
 
     hints: ClassVar[Mapping[str, str]]
     queues: ClassVar[Mapping[str, QueueType[Any]]]
@@ -103,7 +102,7 @@ class _EventBusSpec(Model):
 
     @property
     def queue_name(self) -> str:
-        """The name of the bus's type: that of its field."""
+        """The name of the type of the bus, which is the name of its field."""
         return _written(self, self.queues)[0]
 
     @property
@@ -113,23 +112,23 @@ class _EventBusSpec(Model):
 
     @property
     def queue(self) -> Model:
-        """What is written for the type."""
+        """The value of the field of the type."""
         part: Model = getattr(self, _attribute(self.queue_name))
         return part
 
     @property
     def store_type(self) -> StoreType[Any]:
-        """The type of store that the checkpoint is in, of a bus that does not hold its own."""
+        """The type of the checkpoint store. Only for a bus that does not hold its own checkpoint."""
         return _store(self.checkpoint)[0]
 
     @property
     def store(self) -> Model:
-        """What is written for that store, or its defaults."""
+        """The value of the field of the store type, or its defaults."""
         return _store(self.checkpoint)[1]
 
     @property
     def elects_alone(self) -> bool:
-        """Whether the bus's own election is enough, so that no Lease elects unless an option says so."""
+        """Whether the bus's own election is sufficient. If not, a Lease elects by default."""
         return self.queue_type.elects_alone if self.queue_type.holds_checkpoint else self.store_type.elects_alone
 
     if TYPE_CHECKING:
@@ -137,13 +136,13 @@ class _EventBusSpec(Model):
 
     @field_validator("checkpoint", mode="before", check_fields=False)
     @classmethod
-    def _of_ours(cls, value: object, info: ValidationInfo) -> object:
-        ours = any(info.data.get(_attribute(name)) for name in cls.queues)
-        return value if ours else None  # another type of bus is refused for that alone
+    def _only_with_known_type(cls, value: object, info: ValidationInfo) -> object:
+        known = any(info.data.get(_attribute(name)) for name in cls.queues)
+        return value if known else None  # an unknown type of bus is the only problem to report
 
     @field_validator("checkpoint", check_fields=False)
     @classmethod
-    def _where_it_may_be(cls, value: _CheckpointPlace | None, info: ValidationInfo) -> _CheckpointPlace | None:
+    def _allowed_place(cls, value: _CheckpointPlace | None, info: ValidationInfo) -> _CheckpointPlace | None:
         kind = next((name for name in cls.queues if info.data.get(_attribute(name))), None)
         if kind is None:
             return value
@@ -154,8 +153,8 @@ class _EventBusSpec(Model):
                 raise invalid(f"needs `{field}`", f"write {store_type.example}")
         elif value is not None and not queue_type.same_place(queue, store):
             raise invalid(
-                f"names {store_type.elsewhere}: a {kind} bus holds its own checkpoint, for it may come back older than "
-                "it was, and with the position elsewhere the events it lacks would be lost unseen",
+                f"names {store_type.elsewhere}: a {kind} bus holds its own checkpoint, because events would be lost if "
+                "only the bus were restored to an earlier state",
                 "leave `checkpoint` out",
             )
         return value
@@ -181,12 +180,12 @@ class _EventBusSpec(Model):
 
 
 def _attribute(name: str) -> str:
-    """Of the field of a type, which is an attribute beside methods and other fields."""
+    """The attribute for the field of a type. The prefix avoids conflicts with methods and other fields."""
     return f"type_{name}"
 
 
 def _written(model: Model, types: Mapping[str, object]) -> list[str]:
-    """The types that a manifest names."""
+    """The types whose fields a manifest has."""
     return [name for name in types if getattr(model, _attribute(name)) is not None]
 
 
@@ -199,7 +198,7 @@ def _store(place: _CheckpointPlace | None) -> tuple[StoreType[Any], Model]:
 
 
 def _fields(types: Mapping[str, QueueType[Any]] | Mapping[str, StoreType[Any]]) -> dict[str, Any]:
-    """An optional field for each type, as pydantic makes models of them."""
+    """An optional field for each type, as arguments of pydantic's `create_model`."""
     return {_attribute(name): (of.model | None, Field(None, alias=name)) for name, of in types.items()}
 
 
@@ -208,19 +207,21 @@ def _refused(plugins: Plugins[Any], what: str) -> dict[str, str]:
 
 
 def _models() -> tuple[type[_CheckpointPlace], type[_EventBusSpec]]:
-    """With the fields of all types that are installed."""
+    """The two models with the fields of all installed types."""
     queues, stores = queue_types(), store_types()
     own = {"checkpoint", *_EventBusSpec.field_types()}
     queues = Plugins({name: found for name, found in queues.types.items() if name not in own}, queues.broken)
     _CheckpointPlace.stores = stores.types
+    _CheckpointPlace.type_fields = tuple(stores.types)
     _CheckpointPlace.unsupported = _refused(stores, "checkpoint store")
     place = create_model("CheckpointPlace", __base__=_CheckpointPlace, **_fields(stores.types))
     _EventBusSpec.queues = queues.types
+    _EventBusSpec.type_fields = tuple(queues.types)
     missing = {name: f"EventBus type `{name}` {why}" for name, why in MISSING.items() if name not in queues.types}
     _EventBusSpec.unsupported = missing | _refused(queues, "EventBus type")
     name, queue_type = next(iter(queues.types.items()))
     _EventBusSpec.hints = {"type": f"the type of a bus is the name of its field, as in `{name}: {queue_type.example}`"}
-    # The checkpoint is checked against the type of the bus, which pydantic has read before it.
+    # `checkpoint` comes last: its validator needs the type of the bus, and pydantic validates in the order of fields.
     fields = {**_fields(queues.types), "checkpoint": (place | None, None)}
     return place, create_model("EventBusSpec", __base__=_EventBusSpec, **fields)
 
@@ -240,7 +241,7 @@ class EventBus(Manifest):
 
 
 def default_bus() -> EventBus:
-    """The bus when no manifest declares one."""
+    """The bus that is used if no manifest declares one."""
     name, queue_type = next((name, found) for name, found in queue_types().types.items() if found.default is not None)
     return EventBus.model_validate(
         {

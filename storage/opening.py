@@ -1,4 +1,4 @@
-"""From the manifest of an EventBus to the open bus, whatever its type."""
+"""Opens the bus of an EventBus manifest, of any type."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kubecdc.storage.manifest import EventBus
 
 @asynccontextmanager
 async def opened(manifest: EventBus, opening: Opening) -> AsyncIterator[Bus]:
-    """The bus of a manifest, closed at the end.
+    """Open the bus of a manifest, and close it on exit.
 
-    Raises UsageError, Refused; Unavailable: try again later.
+    Raises UsageError, Refused, and Unavailable if a later attempt may succeed.
     """
     bus = await _open(manifest, opening)
     try:
@@ -36,7 +36,7 @@ async def _open(manifest: EventBus, opening: Opening) -> Bus:
     )
     queue = await spec.queue_type.open(spec.queue, settings, opening)
     if spec.queue_type.holds_checkpoint:
-        return cast("Bus", queue)  # the contract of `QueueType.open`
+        return cast("Bus", queue)  # as the contract of `QueueType.open` requires
     try:
         store = await spec.store_type.open(spec.store, manifest.name, opening)
     except BaseException:

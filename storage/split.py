@@ -1,9 +1,9 @@
-"""Publish in one system, keep the checkpoint in another, and lose nothing in between.
+"""Commits to a queue and a checkpoint store that are separate systems, without losing events.
 
-Each commit is three steps: remember the objects (`CheckpointStore.intend`), publish, save. A crash after the first
-leaves objects that are known only as intended: what is still there is announced once more, what is gone is announced as
-gone. Without it, an object that was made and published just before a crash, and deleted while nobody watched, would
-never be told to be gone once its history has expired.
+A commit has three steps: record the objects as intended (`CheckpointStore.intend`), publish, save. After a crash
+between the steps, the store knows which objects were intended: those that exist are published again, and for those that
+do not, a deletion is published. Without the first step, this case would lose a deletion: an object is created and
+published just before a crash, deleted while no watcher runs, and its history has expired.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from kubecdc.storage.contracts.event import Event
 
 
 class SplitPublisher:
-    """`storage.contracts.TransactionalPublisher`, as far as two systems can be one: nothing is lost, what was published
-    since the last save is published again after a crash (Capabilities: neither atomic_commit nor exactly_once_publish).
+    """Implements `storage.contracts.TransactionalPublisher`, except that a commit is not atomic.
 
-    An older leader finds out before it publishes; one that is already publishing finishes that.
+    No event is lost. After a crash, events that were published since the last save are published again (`Capabilities`:
+    neither `atomic_commit` nor `exactly_once_publish`). A former leader is refused before it publishes; a publication
+    that has already begun completes.
     """
 
     under_way = 1
@@ -34,7 +35,7 @@ class SplitPublisher:
         return batch
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        """Repeating a batch that was saved is a no-op; of one that was not, the events may be there twice."""
+        """Publish and save. Repeating a saved batch has no effect. Repeating any other may publish its events twice."""
         if batch.events:
             if not await self._checkpoints.intend(batch.key, batch.delta, term=term):
                 return

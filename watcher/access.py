@@ -1,6 +1,6 @@
-"""Whether the cluster has what the entries name, and lets us read it: asked before anything is watched.
+"""Checks that the cluster has the resources of the EventSources and grants access to them.
 
-Resources come from discovery, permissions from SelfSubjectAccessReviews.
+Discovery lists the resources; SelfSubjectAccessReviews tell the permissions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMESPACES = Resource("", "v1", "namespaces")
 
 
 class _Served(msgspec.Struct, rename="camel"):
-    """A resource as discovery lists it (APIResource, meta/v1)."""
+    """A resource in a discovery document (APIResource of meta/v1)."""
 
     name: str
     kind: str = ""
@@ -44,7 +44,7 @@ class _ServedList(msgspec.Struct):
 async def check(
     cluster: Cluster, sources: Iterable[EventSource], leases: Mapping[str, LeaseSettings] | None = None
 ) -> list[AccessProblem]:
-    """Every problem of every entry, in the order of the manifests; then those of the Leases, by EventBus.
+    """The problems of all entries, in the order of the manifests, then those of the Leases of the buses.
 
     Raises ApiError if the cluster cannot be reached or does not accept the credentials.
     """
@@ -66,7 +66,7 @@ async def check(
 
 
 class _Access:
-    """What one cluster was asked, each question once."""
+    """Checks one cluster. Each request is made once."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -74,7 +74,7 @@ class _Access:
         self._reviews = AccessReviews(cluster)
 
     async def problems(self, entry: Entry) -> list[tuple[str, str]]:
-        """Message and fix of each problem of an entry. Raises ApiError, Malformed."""
+        """The message and the hint of each problem of an entry. Raises ApiError, Malformed."""
         missing = await self._missing(entry)
         if missing:
             return [missing]
@@ -94,13 +94,13 @@ class _Access:
         return [problem for problem in found if problem]
 
     async def lease_problems(self, lease: LeaseSettings) -> list[tuple[str, str]]:
-        """Message and fix of what keeps us from electing by the Lease. Raises ApiError, Malformed."""
-        with suppress(ApiError):  # who may not look, learns it when the Lease is made
-            if not await self._there(f"/api/v1/namespaces/{lease.namespace}"):
-                fix = f"`kubectl create namespace {lease.namespace}`, or name another with --lease-namespace"
-                return [(f"there is no namespace {lease.namespace} for the Lease", fix)]
+        """The message and the hint of each problem with the Lease. Raises ApiError, Malformed."""
+        with suppress(ApiError):  # without access to the namespace, this check is skipped
+            if not await self._exists(f"/api/v1/namespaces/{lease.namespace}"):
+                hint = f"`kubectl create namespace {lease.namespace}`, or name another with --lease-namespace"
+                return [(f"there is no namespace {lease.namespace} for the Lease", hint)]
         resource = lease_resource(lease.namespace)
-        # A role may be for the one Lease by name; but what is not there yet has none.
+        # A role may be restricted to the name of the Lease, but `create` cannot be restricted to a name.
         names = {verb: "" if verb == "create" else lease.name for verb in LEASE_VERBS}
         denied = [verb for verb, name in names.items() if not await self._reviews.allowed(resource, verb, name)]
         if not denied:
@@ -108,7 +108,7 @@ class _Access:
         what = f"not allowed to {', '.join(denied)} leases.coordination.k8s.io in namespace {lease.namespace}"
         return [(what, lease_grant(lease.namespace))]
 
-    async def _there(self, path: str) -> bool:
+    async def _exists(self, path: str) -> bool:
         try:
             await self._cluster.get(path)
         except ApiError as e:
@@ -118,40 +118,40 @@ class _Access:
         return True
 
     async def _missing(self, entry: Entry) -> tuple[str, str] | None:
-        """What is wrong with the resource itself."""
+        """The message and the hint if the resource cannot be watched, else None."""
         served = await self._resources(entry.group, entry.version)
         version = f"{entry.group}/{entry.version}" if entry.group else entry.version
         if served is None:
             return (
                 f"the API server does not serve {version}",
-                "install the CRD, or correct group and version: `kubectl api-versions` prints what there is",
+                "install the CRD, or correct group and version: `kubectl api-versions` lists those that exist",
             )
         if not served:
-            return None  # discovery is not for us: the reviews will tell
+            return None  # no access to discovery: only the permissions are checked
         found = next((r for r in served if r.name == entry.resource), None)
         if found is None:
             wanted = entry.resource.lower()
             meant = [r.name for r in served if wanted in {r.kind.lower(), r.singular_name, r.name}]
             return (
                 f"{version} has no resource {entry.resource!r}",
-                f"write {meant[0]!r}, its plural" if meant else "`kubectl api-resources` prints what there is",
+                f"write {meant[0]!r}, its plural" if meant else "`kubectl api-resources` lists those that exist",
             )
         lacks = [verb for verb in ("list", "watch") if verb not in found.verbs]
         if lacks:
-            return f"{found.name} of {version} cannot be used with {' and '.join(lacks)}", "watch another resource"
+            return f"{found.name} of {version} does not support {' and '.join(lacks)}", "watch another resource"
         if not found.namespaced and (entry.namespace or entry.namespaces or entry.namespace_selector):
-            return f"{found.name} are not in namespaces", "leave `namespace` out"
+            return f"{found.name} are not namespaced", "leave out `namespace`, `namespaces` and `namespaceSelector`"
         return None
 
     async def _resources(self, group: str, version: str) -> list[_Served] | None:
-        """What a group and version have; None if it is not served, nothing where we may not see it."""
+        """The resources of a group and version. None if it is not served, empty without access to discovery."""
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
         if path not in self._served:
             try:
                 text = await self._cluster.get(path)
                 self._served[path] = msgspec.json.decode(text, type=_ServedList).resources
             except UNREADABLE as e:
-                raise Malformed(f"the API server's answer to {path} is no list of resources: {e}") from e
+                raise Malformed(f"the API server's answer to {path} is not a list of resources: {e}") from e
             except ApiError as e:
                 if e.status not in {403, 404}:
                     raise
@@ -159,7 +159,7 @@ class _Access:
         return self._served[path]
 
     async def _denied(self, resource: Resource, verbs: Iterable[str]) -> tuple[str, str] | None:
-        """The verbs that are not allowed, and the commands that allow them."""
+        """The denied verbs as a message, and the commands that grant them as a hint. None if all are allowed."""
         denied = await self._reviews.denied(resource, verbs)
         if not denied:
             return None

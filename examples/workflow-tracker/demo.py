@@ -1,8 +1,8 @@
-"""``make demo``: sixty workflows run while the watcher, the workers and the API server's history are attacked.
+"""``make demo``: sixty workflows run while the watcher and the workers are killed and the API server's history expires.
 
-Everything is real but the cluster: `kubecdc watch`, two `kubecdc work` and an HTTP receiver are processes of their own,
-on the manifests of this folder; the API server is the simulator of the tests. At the end a ledger compares what the API
-server committed with what arrived. Exits 1 if anything was lost or came out of order.
+`kubecdc watch`, two `kubecdc work` and an HTTP receiver run as separate processes, with the manifests of this folder.
+Only the cluster is simulated, by the API server of the tests. At the end, the changes that the API server committed are
+compared with the events that arrived. Exits with 1 if an event was lost or out of order.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMPLETED = "workflows.argoproj.io/completed"
 
 @dataclass
 class Workflow:
-    """One run of a workflow: Pending, Running, and an end."""
+    """One run of a workflow: Pending, Running, and Succeeded or Failed."""
 
     number: int
     pace: float  # seconds between two changes
@@ -58,7 +58,7 @@ class Workflow:
         return NAMESPACES[self.number % len(NAMESPACES)]
 
     async def run(self, writer: Writer) -> None:
-        """Write what Argo's controller writes."""
+        """Write the same changes as the controller of Argo Workflows."""
         await writer.create(self.namespace, self.name, {"metadata": {"labels": {"track-me": "true"}}, "spec": {}})
         end = ("Failed", "step 3 exited with code 1") if self.fails else ("Succeeded", "")
         for phase, message in [("Pending", "waiting for a node"), ("Running", "1/3"), ("Running", "2/3"), end]:
@@ -70,7 +70,7 @@ class Workflow:
 
 @dataclass
 class Demo:
-    """The run: `writer` knows what was committed, `stack` what is running."""
+    """One run of the demo. `writer` has the committed changes, `stack` the running processes."""
 
     stack: Stack
     writer: Writer
@@ -80,15 +80,15 @@ class Demo:
     began: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
-        """One line of the story."""
+        """Print a line with the elapsed time."""
         self.console.print(f"{time.monotonic() - self.began:5.1f} s  {text}", highlight=False)
 
     async def run(self) -> None:
-        """Workflows and attacks, until all has come."""
+        """Run the workflows and the faults, until all events have arrived."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._workflows())
-            group.create_task(self._attacks())
-        self.say("all workflows have ended; waiting for what is still under way")
+            group.create_task(self._faults())
+        self.say("all workflows have ended; waiting for the remaining events")
         await self.stack.settle(self.writer.version)
 
     async def _workflows(self) -> None:
@@ -102,31 +102,31 @@ class Demo:
             for number in range(COUNT):
                 group.create_task(one(number))
 
-    async def _attacks(self) -> None:
+    async def _faults(self) -> None:
         for share, victim in [(0.1, "watcher"), (0.25, "worker-1"), (0.4, "watcher"), (0.5, "worker-2")]:
-            await self._made(share)
+            await self._wait_for_changes(share)
             await self.stack.kill(victim)
             self.say(f"kill -9 {victim}")
             await asyncio.sleep(0.5)
             self.stack.processes.restart(victim)
-        await self._made(0.6)
+        await self._wait_for_changes(0.6)
         await self.stack.kill("watcher")
-        self.say("kill -9 watcher, and it stays down")
+        self.say("kill -9 watcher, without a restart")
         for workflow in self.ended[:DELETED]:
             await self.writer.delete(workflow.namespace, workflow.name)
         self.say("meanwhile five workflows are deleted ...")
-        await self._made(0.7)
+        await self._wait_for_changes(0.7)
         await self.stack.server.expire_history()
         self.say("... and the API server's history expires")
         self.stack.processes.restart("watcher")
-        self.say("the watcher is back")
+        self.say("the watcher is restarted")
 
-    async def _made(self, share: float) -> None:
+    async def _wait_for_changes(self, share: float) -> None:
         count = int(share * COUNT * CHANGES_EACH)
         await until(lambda: len(self.writer.changes) >= count, 60, f"{count} changes")
 
     async def show(self) -> None:
-        """Progress until cancelled: bars on a terminal, a plain line now and then elsewhere."""
+        """Show the progress until cancelled: bars on a terminal, otherwise a line every few seconds."""
         if not self.console.is_terminal:
             while True:
                 await asyncio.sleep(3.0)
@@ -149,7 +149,7 @@ class Demo:
         ]
 
     async def judge(self) -> Mapping[str, Report]:
-        """The ledger, for each sensor."""
+        """The comparison for each Sensor."""
         changed, completed = await self.stack.gaps("workflows/changed"), await self.stack.gaps("workflows/completed")
         absences, changes = self.stack.absences, self.writer.changes
         posted, printed = self.stack.receipts("track/post"), self.stack.printed("announce/print")
@@ -162,12 +162,12 @@ class Demo:
 
 
 def has_ended(change: Change) -> bool:
-    """What the entry `completed` lets through."""
+    """Whether the entry `completed` of the EventSource selects the change."""
     return change.action != "DELETE" and change.body.get("status", {}).get("phase") in ENDED
 
 
 async def demo(directory: Path, console: Console) -> bool:
-    """Run it; True if nothing was lost and all came in order."""
+    """Run the demo. True if no event was lost and all arrived in order."""
     manifests = directory / "manifests"
     shutil.copytree(HERE, manifests, ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
     async with open_server("simulator", directory) as server:
@@ -180,7 +180,7 @@ async def demo(directory: Path, console: Console) -> bool:
             stack.start_worker("worker-1")
             stack.start_worker("worker-2")
             await stack.ready()
-            await stack.behave(Behaviour(delay=0.1, seconds=600))  # so that a worker's death finds something in flight
+            await stack.behave(Behaviour(delay=0.1, seconds=600))  # so that a killed worker has events in progress
             async with Api(stack.kubeconfig) as api:
                 demo = Demo(stack, Writer(api, WORKFLOWS), console, random.Random(60))
                 progress = asyncio.create_task(demo.show())
@@ -197,7 +197,7 @@ async def demo(directory: Path, console: Console) -> bool:
 
 
 def table(reports: Mapping[str, Report]) -> Table:
-    """The reports side by side."""
+    """The reports as one table, with a column for each."""
     table = Table("", *reports)
     columns = [dict(report.rows()) for report in reports.values()]
     for row in columns[0]:
@@ -210,9 +210,9 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="kubecdc-demo-"))
     console.print(f"logs, queue and manifests: {directory}", highlight=False, soft_wrap=True)
     if not asyncio.run(demo(directory, console)):
-        raise SystemExit(f"FAILED: something was lost or came out of order; the logs are in {directory}")
+        raise SystemExit(f"FAILED: an event was lost or out of order; the logs are in {directory}")
     shutil.rmtree(directory)
-    console.print("Nothing was lost, nothing came out of order.")
+    console.print("No event was lost or out of order.")
 
 
 if __name__ == "__main__":

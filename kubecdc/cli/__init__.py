@@ -1,1 +1,1 @@
-"""The command line: commands, manifests as files, and the composition of the three sides."""
+"""The command line: the commands, the loading of manifests, and the composition of watcher, workers and storage."""

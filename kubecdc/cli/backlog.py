@@ -1,4 +1,4 @@
-"""Watching the backlog: what waits for whom, and a word of warning long before a full bus blocks the watcher."""
+"""Monitors the backlog of each subscription, and warns long before a full bus blocks the watcher."""
 
 from __future__ import annotations
 
@@ -18,34 +18,41 @@ PENDING = Gauge("kubecdc_pending_events", "Events not yet acked or dead-lettered
 
 
 async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = PERIOD_SECONDS) -> None:
-    """For ever: export each subscription's backlog, and warn once per cause. `named` is what the manifests name."""
+    """Export the backlog of each subscription every ``period`` seconds, and log each new warning once. Never returns.
+
+    ``named`` are the names of the subscriptions that the manifests have.
+    """
     warned: dict[str, str] = {}
     while True:
         try:
             statuses = await bus.subscriptions()
         except Unavailable:
-            statuses = []  # the watcher and the workers say so
+            statuses = []  # the watcher and the workers report it
         for status in statuses:
             PENDING.labels(status.spec.name).set(status.pending)
-            cause = concern(status, named, max_pending)
-            if cause and warned.get(status.spec.name) != cause:
+            warning, hint = _warning(status, named, max_pending)
+            if warning and warned.get(status.spec.name) != warning:
                 log.warning(
-                    cause,
+                    warning,
                     subscription=status.spec.name,
                     pending=status.pending,
                     max_pending=max_pending,
-                    fix="name it in a manifest, or end it with `kubecdc bus prune`"
-                    if status.spec.name not in named
-                    else "scale its workers, or see why its trigger fails",
+                    hint=hint,
                 )
-            warned[status.spec.name] = cause
+            warned[status.spec.name] = warning
         await asyncio.sleep(period)
 
 
-def concern(status: SubscriptionStatus, named: Set[str], max_pending: int) -> str:
-    """Why somebody should look at the subscription, "" if nobody needs to."""
+def _warning(status: SubscriptionStatus, named: Set[str], max_pending: int) -> tuple[str, str]:
+    """The warning about a subscription and its hint; empty if there is nothing to report."""
     if status.spec.name not in named:
-        return "no manifest here names this subscription: it keeps its backlog, which will fill the bus"
+        return (
+            "no manifest names this subscription: its backlog is kept and will fill the bus",
+            "name it in a manifest, or remove it with `kubecdc bus prune`",
+        )
     if status.pending * 2 >= max_pending:
-        return "the backlog is above half of maxPending: a full bus blocks the watcher"
-    return ""
+        return (
+            "the backlog is above half of maxPending: a full bus blocks the watcher",
+            "add workers, or find out why the trigger fails",
+        )
+    return "", ""

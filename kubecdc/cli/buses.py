@@ -1,4 +1,4 @@
-"""The buses that manifests name, as commands open them."""
+"""Selects and opens the buses that the manifests declare."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 def holder() -> str:
-    """This process, for people: ``<host>/<pid>``."""
+    """The name of this process in logs and leases: ``<host>/<pid>``."""
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
 def opening(*, create: bool = True, lead: LeadTimes | None = None) -> Opening:
-    """How the command that runs opens buses: with its options for Secrets and for the cluster."""
+    """The settings to open buses with: the current command's options for Secrets and for the cluster."""
     return Opening(
         holder=holder(),
         cluster=options.cluster_access(),
@@ -35,24 +35,24 @@ def opening(*, create: bool = True, lead: LeadTimes | None = None) -> Opening:
     )
 
 
-def owed(manifests: Manifests, bus: EventBus) -> list[SubscriptionSpec]:
-    """Every subscription that the manifests name on a bus: the Sensors' triggers and the bus's own."""
+def subscriptions_of(manifests: Manifests, bus: EventBus) -> list[SubscriptionSpec]:
+    """All subscriptions of a bus in the manifests: the triggers of the Sensors, then its own `subscriptions`."""
     from kubecdc.workers.worker import subscriptions
 
     own = [SubscriptionSpec(s.name, s.event_source_name, s.event_name) for s in bus.spec.subscriptions]
     return subscriptions(s for s in manifests.sensors.values() if s.spec.event_bus_name == bus.name) + own
 
 
-def used(manifests: Manifests, names: Iterable[str]) -> list[EventBus]:
-    """The buses of these names, each once, in the order of the manifests."""
+def buses_named(manifests: Manifests, names: Iterable[str]) -> list[EventBus]:
+    """The buses with these names, each once, in the order of the manifests."""
     wanted = set(names)
     return [bus for name, bus in manifests.buses.items() if name in wanted]
 
 
-def require(capable: bool, manifest: EventBus, what: str) -> None:
-    """Raise UsageError if the bus cannot do what a command asks of it."""
+def require_capability(capable: bool, manifest: EventBus, what: str) -> None:
+    """Raise UsageError if the bus does not have the capability that a command needs. ``what`` is the action."""
     if not capable:
-        raise UsageError(f"the bus {manifest.name} cannot {what}: its type has no means for it")
+        raise UsageError(f"the bus {manifest.name} cannot {what}: its type does not support it")
 
 
 def on_each(
@@ -62,7 +62,7 @@ def on_each(
     only: str | None = None,
     lead: LeadTimes | None = None,
 ) -> list[T]:
-    """Open every bus that is there already, or `only` one, and gather what `do` finds on it."""
+    """Call ``do`` on every bus, or on the one named ``only``, and return all results. Buses are not created."""
     how = opening(create=False, lead=lead)
 
     async def each() -> list[T]:
@@ -76,7 +76,10 @@ def on_each(
 
 
 def on_one(manifests: Manifests, name: str | None, do: Callable[[Bus, EventBus], Awaitable[T]]) -> T:
-    """Open the bus of that name, or the only one there is, and return what `do` does. Raises UsageError."""
+    """Call ``do`` on the bus of that name, or on the only bus, and return its result.
+
+    The bus is not created. Raises UsageError for an unknown name, and if there are several buses and no name.
+    """
     chosen = _chosen(manifests, name)
     if len(chosen) > 1:
         names = ", ".join(manifest.name for manifest in chosen)
@@ -95,5 +98,5 @@ def _chosen(manifests: Manifests, name: str | None) -> list[EventBus]:
     if name is None:
         return list(manifests.buses.values())
     if name not in manifests.buses:
-        raise UsageError(f"there is no EventBus {name!r}", hint=f"there is {', '.join(manifests.buses)}")
+        raise UsageError(f"there is no EventBus {name!r}", hint=f"the manifests have {', '.join(manifests.buses)}")
     return [manifests.buses[name]]

@@ -1,4 +1,4 @@
-"""What elects the leader of a bus: a Lease in the cluster, or the bus by itself."""
+"""How the leader of a bus is elected: with a Lease in the cluster, or by the bus itself."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
 
 @dataclass(frozen=True)
 class Election:
-    """``wanted``: whether by a Lease, as the user says; None = each bus as is best for it."""
+    """The user's choice. ``use_lease`` is None if the user leaves it to the type of each bus."""
 
-    wanted: bool | None
+    use_lease: bool | None
     lease: LeaseSettings
 
     def by_lease(self, manifest: EventBus) -> bool:
-        """Whether a Lease elects who watches for the bus: as told, else where the bus's own election is not enough."""
-        return not manifest.spec.elects_alone if self.wanted is None else self.wanted
+        """Whether a Lease elects the leader: as the user chose, or else if the bus's own election is not sufficient."""
+        return not manifest.spec.elects_alone if self.use_lease is None else self.use_lease
 
     @property
     def lead(self) -> LeadTimes:
-        """How long a lead lasts, for the bus's own elector."""
+        """The durations of the election, for the bus's own elector."""
         return LeadTimes(self.lease.duration, self.lease.renew_deadline, self.lease.retry_period)
 
     def lease_of(self, manifest: EventBus) -> LeaseSettings:
-        """Each bus has a Lease of its own."""
+        """The Lease of a bus. Each bus has its own: ``<name>-<bus>``, except for the default bus."""
         if manifest.name == DEFAULT_BUS:
             return self.lease
         return replace(self.lease, name=f"{self.lease.name}-{manifest.name}")
 
     def elector(self, bus: Bus, manifest: EventBus, cluster: Cluster) -> Elector:
-        """The bus's own; where a Lease elects, the Lease first and then that. Raises UsageError if there is none."""
+        """The bus's own elector, or with a Lease, one that takes the Lease first, then the bus's own.
+
+        Raises UsageError if neither is available.
+        """
         if not self.by_lease(manifest):
             return bus.elector
         inner = bus.elector if bus.capabilities.elector else None
@@ -56,7 +59,10 @@ def from_options(
     renew_deadline: timedelta | None = None,
     retry_period: timedelta | None = None,
 ) -> Election:
-    """From the options of `options.lease`, or only those of `options.election`. Raises UsageError."""
+    """The election from the options of `options.lease`, or only of `options.election`.
+
+    Raises UsageError for durations that do not fit together.
+    """
     durations = {"duration": lease_duration, "renew_deadline": renew_deadline, "retry_period": retry_period}
     given = {name: value for name, value in durations.items() if value is not None}
     return Election(

@@ -14,7 +14,7 @@ from kubecdc.workers.triggers.contract import Render, json_line
 
 
 def configure(log_format: str | None, level: str) -> None:
-    """Set up structlog. What libraries log with `logging` goes through it too, from WARNING on."""
+    """Set up structlog. Log records of libraries that use `logging` are included from WARNING on."""
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -34,7 +34,7 @@ def configure(log_format: str | None, level: str) -> None:
 
 
 def event_lines(log_format: str | None) -> Render:
-    """How triggers write a record to stdout: one line, as JSON or as readable text."""
+    """The function that formats a trigger's record as a line for stdout, as JSON or as readable text."""
     chosen = log_format or ("console" if sys.stdout.isatty() else "json")
     if chosen == "json":
         return json_line
@@ -54,7 +54,10 @@ def _values(record: Mapping[str, object]) -> dict[str, object]:
 def _parsed(raw: msgspec.Raw) -> object:
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):  # JSON that Python has no values for, such as 1e999, or nested deep
+    except (
+        msgspec.DecodeError,
+        RecursionError,
+    ):  # JSON that Python cannot represent, such as 1e999, or that is nested too deep
         return bytes(raw).decode()
 
 

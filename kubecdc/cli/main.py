@@ -1,4 +1,4 @@
-"""The `kubecdc` command. Sub-commands are imported when they are called, so that `--help` answers at once."""
+"""The `kubecdc` command. Subcommands are imported when they are called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from kubecdc import __version__
 from kubecdc.errors import KubecdcError, UsageError
 
 COMMANDS = {
-    "run": ("kubecdc.cli.commands.run", "Watch and work in one process."),
-    "watch": ("kubecdc.cli.commands.run", "Capture changes into the bus (one leads, others stand by)."),
-    "work": ("kubecdc.cli.commands.run", "Take events off the bus and run triggers (as many as you like)."),
+    "run": ("kubecdc.cli.commands.run", "Run `watch` and `work` in one process."),
+    "watch": ("kubecdc.cli.commands.run", "Capture changes into the bus. One process leads, others stand by."),
+    "work": ("kubecdc.cli.commands.run", "Deliver events from the bus to triggers, in any number of processes."),
     "validate": ("kubecdc.cli.commands.validate", "Check manifests offline and print every problem."),
-    "try": ("kubecdc.cli.commands.try_", "Take an event through the Sensors, without a bus or a cluster."),
-    "checkpoint": ("kubecdc.cli.commands.checkpoint", "Show, set or reset where watches stand."),
-    "audit": ("kubecdc.cli.commands.audit", "Hold what was captured against the cluster."),
-    "bus": ("kubecdc.cli.commands.bus", "Show subscriptions and their backlog; end the ones nobody names."),
-    "dlq": ("kubecdc.cli.commands.dlq", "List, show, redrive or purge the events that were given up on."),
-    "replay": ("kubecdc.cli.commands.replay", "Deliver events again that the bus still retains."),
+    "try": ("kubecdc.cli.commands.try_", "Test the Sensors with an event, without a bus or a cluster."),
+    "checkpoint": ("kubecdc.cli.commands.checkpoint", "Show, set or reset the positions of watches."),
+    "audit": ("kubecdc.cli.commands.audit", "Compare the captured state with the cluster."),
+    "bus": ("kubecdc.cli.commands.bus", "Show subscriptions and their backlog, remove unused ones."),
+    "dlq": ("kubecdc.cli.commands.dlq", "List, show, redrive or purge dead letters."),
+    "replay": ("kubecdc.cli.commands.replay", "Deliver retained events again."),
 }
 
 
-class Lazy(click.Group):
-    """A group whose commands are known by name and loaded by need."""
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called. Names and summaries come from `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -43,14 +43,17 @@ class Lazy(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kubecdc")
 def cli() -> None:
-    """Change data capture for Kubernetes: no change is lost, each object's stay in order."""
+    """Change data capture for Kubernetes. No change is lost, and the changes of each object stay in order."""
 
 
 def main() -> None:
-    """Entry point: exit code 2 for usage and manifests, 1 for the rest; no traceback for what a user can cause."""
+    """Run the command line. Exits with 2 for usage and manifest errors, with 1 for other errors.
+
+    Expected errors are printed without a traceback.
+    """
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as e:
@@ -63,7 +66,7 @@ def main() -> None:
     except KubecdcError as e:
         fail(_lines(e), 1)
     except BrokenPipeError:
-        # The reader of our output is gone (`| head`): nothing to say, and nobody to say it to.
+        # The reader of standard output has exited (`| head`). There is nothing left to print.
         sys.stderr.close()
         sys.exit(1)
     except KeyboardInterrupt:
@@ -72,7 +75,7 @@ def main() -> None:
 
 
 def fail(text: str, code: int) -> None:
-    """Say why and end the process."""
+    """Print the error and end the process."""
     click.echo(f"kubecdc: {text}", err=True)
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""Options that several commands share. Each can be given by an environment variable KUBECDC_<NAME>."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,76 +20,67 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _go_duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
-    try:
-        return duration(text)
-    except ValueError as e:
-        raise click.BadParameter(f"{e}: write `15s` or `1m30s`") from e
+def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
+    """A click option that can also be set with the environment variable ``KUBECDC_<NAME>``.
+
+    NAME is the first long name of the option, in upper case and with ``_`` for ``-``.
+    """
+    long = next(name for name in names if name.startswith("--"))
+    variable = long.split("/")[0].removeprefix("--").upper().replace("-", "_")
+    return click.option(*names, envvar=f"KUBECDC_{variable}", show_envvar=True, **settings)
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def _combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator for several options, which `--help` lists in this order."""
+
     def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
+        for one in reversed(options):
+            command = one(command)
         return command
 
     return decorate
 
 
-manifests = _together(
-    click.option(
-        "-f",
-        "--filename",
-        "filenames",
-        multiple=True,
-        required=True,
-        metavar="FILE|DIR",
-        envvar="KUBECDC_FILENAME",
-        show_envvar=True,
-        help="Manifests: a file, a directory (its .yaml, .yml and .json), or - for stdin. Repeatable.",
-    ),
+def _context_option(
+    *names: str, key: str, convert: Callable[[str], Any] = str, **settings: Any
+) -> Callable[[Command], Command]:
+    """An option that is not a parameter of the command. Its value is in the click context, for `_from_context`."""
+
+    def store(context: click.Context, _: click.Parameter, value: Any) -> None:
+        context.meta[f"{__name__}.{key}"] = None if value is None else convert(value)
+
+    return option(*names, expose_value=False, callback=store, **settings)
+
+
+def _from_context(key: str, default: Any = None) -> Any:
+    """The value of a `_context_option`, or the default if the current command does not have that option."""
+    return click.get_current_context().meta.get(f"{__name__}.{key}", default)
+
+
+manifests = option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    required=True,
+    metavar="FILE|DIR",
+    help="Manifests: a file, a directory (its .yaml, .yml and .json files), or - for stdin. Repeatable.",
 )
 
-
-def _kept(name: str, convert: Callable[[str], Any] = str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """The callback of an option that is no parameter of the command: it is in the context, under ``name``."""
-
-    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
-        context.meta[f"{__name__}.{name}"] = None if value is None else convert(value)
-
-    return keep
-
-
-def _of_context(name: str, default: Any = None) -> Any:
-    """What `_kept` kept, or the default for a command that has no such option."""
-    return click.get_current_context().meta.get(f"{__name__}.{name}", default)
-
-
-cluster = _together(
-    click.option(
+cluster = _combined(
+    _context_option(
         "--kubeconfig",
+        key="kubeconfig",
         metavar="FILE",
-        envvar="KUBECDC_KUBECONFIG",
-        show_envvar=True,
-        expose_value=False,
-        callback=_kept("kubeconfig"),
-        help="As for kubectl; else $KUBECONFIG, ~/.kube/config, or the pod's service account.",
+        help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]",
     ),
-    click.option(
-        "--context",
-        metavar="NAME",
-        envvar="KUBECDC_CONTEXT",
-        show_envvar=True,
-        expose_value=False,
-        callback=_kept("context"),
-        help="Context of the kubeconfig.",
-    ),
+    _context_option("--context", key="context", metavar="NAME", help="Context of the kubeconfig."),
 )
 
 
 def cluster_access() -> ClusterAccess:
-    """The way to the cluster that the command which runs was told, or as kubectl finds it."""
-    kubeconfig, context = _of_context("kubeconfig"), _of_context("context")
+    """Access to the cluster, with the options of the current command. Without them, the same rules as kubectl apply."""
+    kubeconfig, context = _from_context("kubeconfig"), _from_context("context")
 
     def connect() -> Cluster:
         from kubecdc.cluster.connection import Cluster
@@ -99,144 +90,108 @@ def cluster_access() -> ClusterAccess:
     return ClusterAccess(connect, home_namespace())
 
 
-logs = _together(
-    click.option(
+logs = _combined(
+    option(
         "--log-format",
         type=click.Choice(["json", "console"]),
-        envvar="KUBECDC_LOG_FORMAT",
-        show_envvar=True,
         help="Default: console on a terminal, else json.",
     ),
-    click.option(
+    option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
         default="info",
         show_default=True,
-        envvar="KUBECDC_LOG_LEVEL",
-        show_envvar=True,
     ),
 )
 
-metrics = _together(
-    click.option(
-        "--metrics-port",
-        type=click.IntRange(0, 65535),
-        envvar="KUBECDC_METRICS_PORT",
-        show_envvar=True,
-        help="Serve Prometheus metrics on this port.  [default: off]",
-    ),
+metrics = option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Serve Prometheus metrics on this port.  [default: off]",
 )
 
 
-def _lease_duration(name: str, default: str, text: str) -> Callable[[Any], Any]:
-    return click.option(
-        f"--{name}",
-        callback=_go_duration,
-        metavar="DURATION",
-        default=default,
-        show_default=True,
-        envvar=f"KUBECDC_{name.upper().replace('-', '_')}",
-        show_envvar=True,
-        help=text,
-    )
+def _go_duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
+    try:
+        return duration(text)
+    except ValueError as e:
+        raise click.BadParameter(f"{e}: write `15s` or `1m30s`") from e
 
 
-election = _together(
-    click.option(
+def _duration_option(name: str, default: str, text: str) -> Callable[[Command], Command]:
+    return option(name, callback=_go_duration, metavar="DURATION", default=default, show_default=True, help=text)
+
+
+election = _combined(
+    option(
         "--leader-election/--no-leader-election",
         default=None,
-        envvar="KUBECDC_LEADER_ELECTION",
-        show_envvar=True,
-        help="Elect the leader by a Lease in the cluster; without, the bus elects by itself.  "
-        "[default: on, except for a bus in a local file, whose lock elects]",
+        help="Elect the leader with a Lease in the cluster. If off, the bus elects the leader.  "
+        "[default: on, except for a bus in a local file, which a lock protects]",
     ),
-    click.option(
+    option(
         "--lease-name",
         metavar="NAME",
         default="kubecdc",
         show_default=True,
-        envvar="KUBECDC_LEASE_NAME",
-        show_envvar=True,
-        help="The Lease; of an EventBus that is not called `default`: NAME-<bus>.",
+        help="Name of the Lease. An EventBus that is not called `default` uses NAME-<bus>.",
     ),
-    click.option(
+    option(
         "--lease-namespace",
         metavar="NAME",
-        envvar="KUBECDC_LEASE_NAMESPACE",
-        show_envvar=True,
-        help="Its namespace.  [default: the pod's, or `default`]",
+        help="Namespace of the Lease.  [default: the pod's namespace, or `default`]",
     ),
 )
 
-lease = _together(
+lease = _combined(
     election,
-    _lease_duration("lease-duration", "15s", "A leader that has not renewed for so long is replaced; whole seconds."),
-    _lease_duration("renew-deadline", "10s", "A leader that could not renew for so long stops."),
-    _lease_duration("retry-period", "2s", "Between two renewals, or two looks of a process that stands by."),
-)
-
-concurrency = _together(
-    click.option(
-        "--concurrency",
-        type=click.IntRange(1, 10_000),
-        default=64,
-        show_default=True,
-        envvar="KUBECDC_CONCURRENCY",
-        show_envvar=True,
-        help="Events in work at once, for each trigger.",
+    _duration_option(
+        "--lease-duration", "15s", "A leader that has not renewed for this long is replaced. Whole seconds."
     ),
+    _duration_option("--renew-deadline", "10s", "A leader that cannot renew for this long stops leading."),
+    _duration_option("--retry-period", "2s", "Time between two renewals, and between two checks by a standby."),
+)
+
+concurrency = option(
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=64,
+    show_default=True,
+    help="Maximum number of events in progress for each trigger.",
 )
 
 
-def _mount(name: str, default: Path, what: str) -> Callable[[Any], Any]:
-    """A folder that `mounted` knows; it is no parameter of the command."""
-    return click.option(
+def _mount(name: str, default: Path, what: str) -> Callable[[Command], Command]:
+    """The option for a directory of `mounted`."""
+    return _context_option(
         f"--{name}-dir",
+        key=name,
+        convert=Path,
         metavar="DIR",
         default=str(default),
         show_default=True,
-        envvar=f"KUBECDC_{name.upper()}_DIR",
-        show_envvar=True,
-        expose_value=False,
-        callback=_kept(name, Path),
-        help=f"Where {what} are mounted: DIR/<name>/<key>.",
+        help=f"Directory where {what} are mounted, as DIR/<name>/<key>.",
     )
 
 
-secrets = _together(_mount("secrets", SECRETS, "Secrets"))
-mounts = _together(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
+secrets = _mount("secrets", SECRETS, "Secrets")
+mounts = _combined(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
 
 
 def mounted() -> Mounts:
-    """Where the command that runs was told that Secrets and ConfigMaps are."""
-    return Mounts(_of_context("secrets", SECRETS), _of_context("configmaps", CONFIGS))
+    """The directories where Secrets and ConfigMaps are mounted, from the options of the current command."""
+    return Mounts(_from_context("secrets", SECRETS), _from_context("configmaps", CONFIGS))
 
 
-bus = _together(
-    click.option(
-        "--bus",
-        metavar="NAME",
-        envvar="KUBECDC_BUS",
-        show_envvar=True,
-        help="Which EventBus, where the manifests name several.",
-    ),
+bus = option("--bus", metavar="NAME", help="The EventBus to use, if the manifests have several.")
+
+output = option(
+    "-o",
+    "--output",
+    "output_format",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
 )
 
-output = _together(
-    click.option(
-        "-o",
-        "--output",
-        "output_format",
-        type=click.Choice(["table", "json", "yaml"]),
-        default="table",
-        show_default=True,
-        envvar="KUBECDC_OUTPUT",
-        show_envvar=True,
-    ),
-)
-
-yes = _together(
-    click.option(
-        "--yes", is_flag=True, envvar="KUBECDC_YES", show_envvar=True, help="Do not ask before something is discarded."
-    ),
-)
+yes = option("--yes", is_flag=True, help="Do not ask before data is discarded or sent again.")

@@ -1,4 +1,4 @@
-"""What commands print: a table for people, JSON or YAML for programs."""
+"""The output of commands: a table, JSON or YAML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from rich.table import Table
 
 
 def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: str, *, empty: str) -> None:
-    """Print rows of plain values; a table has the named columns only, the other formats everything."""
+    """Print rows of plain values. A table has only the given columns; JSON and YAML have all fields.
+
+    ``empty`` is printed in place of a table without rows.
+    """
     if output_format == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(list(rows)), indent=2).decode())
     elif output_format == "yaml":
@@ -28,12 +31,12 @@ def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: 
             table.add_column(column.upper(), overflow="fold")
         for row in rows:
             table.add_row(*("" if row[c] is None else str(row[c]) for c in columns))
-        # Without a terminal nothing may be folded to a guessed width.
+        # Without a terminal, the width is unknown: lines must not be folded.
         Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=not sys.stdout.isatty()).print(table)
 
 
 def show_one(fields: Mapping[str, Any], output_format: str) -> None:
-    """Print one thing whole: a line a field, what has parts as indented JSON below."""
+    """Print all fields of one item, one on each line; mappings and lists as indented JSON below the name."""
     if output_format == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
     elif output_format == "yaml":
@@ -48,12 +51,15 @@ def show_one(fields: Mapping[str, Any], output_format: str) -> None:
 
 
 def moment(seconds: float) -> str:
-    """A time as people and programs read it."""
+    """A Unix time as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is discarded; without a terminal, only --yes is an answer. Raises click errors."""
+    """Ask for confirmation, unless ``yes`` is given.
+
+    Raises click.Abort if the answer is no, click.UsageError without a terminal.
+    """
     if yes:
         return
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""One process: the sides it runs, on the buses they use, until a signal says stop."""
+"""A long-running process: it watches, works, or does both on each bus, until it receives a signal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,140 +15,167 @@ import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.cli import backlog
-from kubecdc.cli.buses import owed, used
+from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.manifests.loading import Manifests
-from kubecdc.errors import Unavailable, first
+from kubecdc.errors import Unavailable, most_relevant
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.opening import opened
+from kubecdc.watcher.manifest import EventSource
+from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.triggers.contract import Render
 
 if TYPE_CHECKING:
     from kubecdc.cli.election import Election
+    from kubecdc.cluster.connection import Cluster
 
 log = structlog.get_logger()
 RETRY = Backoff(duration=0.5, cap=10.0)
-GARBAGE = 10_000  # objects more than were given back, after which the youngest are looked through; Python's own: 700
+GC_THRESHOLD = 10_000  # net allocations between two collections of the youngest objects; Python's default: 700
 JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
 
 
 @dataclass(frozen=True)
-class Sides:
-    """What the process does: watch, work or both."""
+class Delivery:
+    """How the worker side delivers: events in progress at once for each trigger, and the format of the log trigger."""
 
-    watch: bool
-    work: bool
+    concurrency: int
+    render: Render
 
 
-async def run(
-    manifests: Manifests,
-    sides: Sides,
-    opening: Opening,
-    *,
-    concurrency: int,
-    log_event: Render,
-    election: Election | None,
-) -> None:
-    """Run the sides; returns after SIGTERM or SIGINT, once all in flight is settled. Raises the first KubecdcError.
+@dataclass(frozen=True)
+class _BusUse:
+    """A bus, and what this process does on it: the EventSources that it watches, the Sensors that it works for.
 
-    Whoever watches gives an ``election``.
+    ``subscriptions`` are those of all manifests, whatever this process does.
     """
-    # One object of such depth, which Kubernetes takes, must not stand in the way of all others.
+
+    manifest: EventBus
+    subscriptions: list[SubscriptionSpec]
+    sources: list[EventSource]
+    sensors: list[Sensor]
+
+
+async def run(manifests: Manifests, opening: Opening, *, election: Election | None, delivery: Delivery | None) -> None:
+    """Watch if there is an ``election``, and work if there is a ``delivery``, on every bus that the manifests use.
+
+    Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError.
+    """
+    # Kubernetes accepts an object that is nested this deep. It must not block all other objects.
     sys.setrecursionlimit(JSON_DEPTH)
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(opening.cluster.connect()) if election else None
+        sides: list[Coroutine[Any, Any, None]] = []
+        for use in _bus_uses(manifests, watch=election is not None, work=delivery is not None):
+            bus = await _open_and_register(stack, use, opening, stop)
+            if bus is None:
+                break
+            if election and cluster and use.sources:
+                sides += _watcher_side(use, bus, cluster, election, stop)
+            if delivery and use.sensors:
+                sides.append(_worker_side(use, bus, opening, delivery, stop))
+        # Imported objects stay, and events in progress are not garbage. Collecting less often saves a fifth of the cost
+        # of an event.
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        await _run_until_all_end(sides, stop)
+    log.info("stopped")
+
+
+def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sources, sensors = list(manifests.sources.values()), list(manifests.sensors.values())
-    names = [s.spec.event_bus_name for s in (sources if sides.watch else [])]
-    names += [s.spec.event_bus_name for s in (sensors if sides.work else [])]
-    async with AsyncExitStack() as stack:
-        running: list[Coroutine[Any, Any, None]] = []
-        cluster = await stack.enter_async_context(opening.cluster.connect()) if election else None
-        for manifest in used(manifests, names):
-            specs = owed(manifests, manifest)
-            bus = await _joined(stack, manifest, specs, opening, stop)
-            if bus is None:
-                break
-            mine = [s for s in sources if s.spec.event_bus_name == manifest.name]
-            if election and cluster and mine:
-                from kubecdc.watcher import watcher
-
-                elector = election.elector(bus, manifest, cluster)
-                running.append(_until(stop, watcher.run(bus, mine, cluster, elector)))
-                named = {spec.name for spec in specs}
-                running.append(_until(stop, backlog.watch(bus, named, manifest.spec.max_pending)))
-            theirs = [s for s in sensors if s.spec.event_bus_name == manifest.name]
-            if sides.work and theirs:
-                from kubecdc.workers import worker
-
-                running.append(
-                    worker.run(
-                        bus,
-                        theirs,
-                        manifest.spec.redelivery,
-                        concurrency=concurrency,
-                        stop=stop,
-                        render=log_event,
-                        mounts=opening.mounts,
-                    )
-                )
-        # What was imported stays, and what is in flight is no garbage: looked at less, an event costs a fifth less.
-        gc.freeze()
-        gc.set_threshold(GARBAGE, 20, 20)
-        await together(running, stop)
-    log.info("stopped")
+    return stop
 
 
-async def _joined(
-    stack: AsyncExitStack,
-    manifest: EventBus,
-    specs: Sequence[SubscriptionSpec],
-    opening: Opening,
-    stop: asyncio.Event,
-) -> Bus | None:
-    """The bus, in which our subscriptions are registered: from here on each is owed everything.
+def _bus_uses(manifests: Manifests, *, watch: bool, work: bool) -> list[_BusUse]:
+    """The buses that this process uses, in the order of the manifests."""
+    watched = list(manifests.sources.values()) if watch else []
+    worked = list(manifests.sensors.values()) if work else []
+    uses: list[_BusUse] = []
+    for bus in manifests.buses.values():
+        sources = [source for source in watched if source.spec.event_bus_name == bus.name]
+        sensors = [sensor for sensor in worked if sensor.spec.event_bus_name == bus.name]
+        if sources or sensors:
+            uses.append(_BusUse(bus, subscriptions_of(manifests, bus), sources, sensors))
+    return uses
 
-    One that does not answer is waited for, as it would be later; None if we are told to stop meanwhile. Raises every
-    other KubecdcError.
+
+async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Opening, stop: asyncio.Event) -> Bus | None:
+    """Open the bus and register all subscriptions. From then on, the bus keeps every event for each of them.
+
+    A bus that is unavailable is retried until it answers. None if the process is stopped before. Raises every other
+    KubecdcError.
     """
-    failures = 0
+    manifest, failures = use.manifest, 0
     while not stop.is_set():
         try:
             async with AsyncExitStack() as attempt:
                 bus = await attempt.enter_async_context(opened(manifest, opening))
-                await bus.register(specs)
+                await bus.register(use.subscriptions)
                 await stack.enter_async_context(attempt.pop_all())
             log.info("bus", name=manifest.name, at=manifest.spec.queue_type.place(manifest.spec.queue))
             return bus
         except Unavailable as e:
             failures += 1
             if failures == 1:
-                log.warning("waiting for the bus", name=manifest.name, error=str(e), fix=e.hint)
+                log.warning("waiting for the bus", name=manifest.name, error=str(e), hint=e.hint)
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY.delay(failures)):
                     await stop.wait()
     return None
 
 
-async def together(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
-    """Run all until each has ended. The first that ends, well or not, stops the others, which then finish in order."""
+def _watcher_side(
+    use: _BusUse, bus: Bus, cluster: Cluster, election: Election, stop: asyncio.Event
+) -> list[Coroutine[Any, Any, None]]:
+    from kubecdc.watcher import watcher
 
-    async def one(side: Coroutine[Any, Any, None]) -> None:
+    elector = election.elector(bus, use.manifest, cluster)
+    named = {spec.name for spec in use.subscriptions}
+    return [
+        _run_until_stop(watcher.run(bus, use.sources, cluster, elector), stop),
+        _run_until_stop(backlog.watch(bus, named, use.manifest.spec.max_pending), stop),
+    ]
+
+
+def _worker_side(
+    use: _BusUse, bus: Bus, opening: Opening, delivery: Delivery, stop: asyncio.Event
+) -> Coroutine[Any, Any, None]:
+    from kubecdc.workers import worker
+
+    return worker.run(
+        bus,
+        use.sensors,
+        use.manifest.spec.redelivery,
+        concurrency=delivery.concurrency,
+        stop=stop,
+        render=delivery.render,
+        mounts=opening.mounts,
+    )
+
+
+async def _run_until_all_end(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run all sides until each has ended. The first that returns or fails sets ``stop``; the others then shut down."""
+
+    async def run_one(side: Coroutine[Any, Any, None]) -> None:
         try:
             await side
         finally:
             stop.set()
 
-    results = await asyncio.gather(*(one(side) for side in sides), return_exceptions=True)
-    failures = [r for r in results if isinstance(r, BaseException)]
+    results = await asyncio.gather(*(run_one(side) for side in sides), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
-        raise first(failures[0])
+        raise most_relevant(failures[0])
 
 
-async def _until(stop: asyncio.Event, side: Coroutine[Any, Any, None]) -> None:
-    """Run a side that knows no end; cancel it at the stop. What it was committing is either done or not."""
+async def _run_until_stop(side: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run a side that never returns, and cancel it when ``stop`` is set. A commit in progress takes effect or not."""
     task = asyncio.ensure_future(side)
     waiter = asyncio.ensure_future(stop.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The ConfigMap that keeps checkpoints, for `storage.configmap`."""
+"""Reads and writes the ConfigMap of checkpoints through the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kubecdc.storage.contracts.types import ClusterAccess
 
 GONE, CONFLICT = 404, 409
 TOO_LARGE = frozenset({413, 422})
-OF_ETCD = ("request is too large", "larger than max")  # by HTTP 500
+ETCD_TOO_LARGE = ("request is too large", "larger than max")  # messages with HTTP 500
 
 
 class ClusterConfigMaps:
-    """`storage.configmap.ConfigMaps` in a cluster."""
+    """Implements `storage.configmap.ConfigMaps` with a connected cluster."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._object = NamedObject(
@@ -44,18 +44,17 @@ class ClusterConfigMaps:
         try:
             return await self._object.create(document, seconds=seconds)
         except ApiError as e:
-            raise _sorted(e, frozenset({CONFLICT})) from e
+            raise _map_error(e, frozenset({CONFLICT})) from e
 
     async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
         try:
             return await self._object.replace(document, seconds=seconds)
         except ApiError as e:
-            raise _sorted(e, frozenset({CONFLICT, GONE})) from e
+            raise _map_error(e, frozenset({CONFLICT, GONE})) from e
 
 
 class ConfigMapsOnDemand:
-    """`storage.configmap.ConfigMaps` in a cluster that is connected to with the first call, which may raise UsageError
-    for that."""
+    """Implements `storage.configmap.ConfigMaps`. The first call connects to the cluster, and may raise UsageError."""
 
     def __init__(self, access: ClusterAccess, namespace: str, name: str) -> None:
         self.place = f"{namespace}/{name}"
@@ -81,18 +80,18 @@ class ConfigMapsOnDemand:
     async def _api(self) -> ClusterConfigMaps:
         async with self._connecting:
             if self._connected is None:
-                cluster = await asyncio.to_thread(self._access.connect)  # it reads files, and may run a program
+                cluster = await asyncio.to_thread(self._access.connect)  # reads files, and may run a credential plugin
                 self._connected = ClusterConfigMaps(await self._stack.enter_async_context(cluster), *self._name)
             return self._connected
 
 
-def _sorted(error: ApiError, conflicts: frozenset[int]) -> KubecdcError:
-    """The error as the store knows it."""
+def _map_error(error: ApiError, conflicts: frozenset[int]) -> KubecdcError:
+    """The error of the store for an error of the API server."""
     if error.status in conflicts:
         return Conflict(str(error))
-    if error.status in TOO_LARGE or any(text in str(error) for text in OF_ETCD):
+    if error.status in TOO_LARGE or any(text in str(error) for text in ETCD_TOO_LARGE):
         return Refused(
-            f"the API server does not take the checkpoint: {error}",
-            hint=f"keep the `checkpoint` of the EventBus in {alternatives()}",
+            f"the API server does not accept the checkpoint: {error}",
+            hint=f"store the `checkpoint` of the EventBus in {alternatives()}",
         )
     return error

@@ -18,7 +18,7 @@ NAME = "kubecdc-checkpoint"
 
 
 class ConfigMapStore(StoreType[ConfigMapCheckpoint]):
-    """One ConfigMap for all checkpoints of a bus. It has neither state nor an election of its own."""
+    """Stores all checkpoints of a bus in one ConfigMap. It supports neither state nor election."""
 
     model = ConfigMapCheckpoint
     example = f"{{name: {NAME}}}"
@@ -26,7 +26,7 @@ class ConfigMapStore(StoreType[ConfigMapCheckpoint]):
     default = True
 
     async def open(self, spec: ConfigMapCheckpoint, bus: str, opening: Opening) -> Store:
-        """The cluster is connected to with the first use, so a worker needs none."""
+        """Open the store. It connects to the cluster on first use, so a worker does not need access."""
         from kubecdc.storage.configmap.cluster import ConfigMapsOnDemand
 
         namespace = spec.namespace or opening.cluster.namespace
@@ -35,7 +35,7 @@ class ConfigMapStore(StoreType[ConfigMapCheckpoint]):
 
 
 class _Opened:
-    """`storage.contracts.types.Store`."""
+    """Implements `storage.contracts.types.Store`."""
 
     state = None
     elector = None

@@ -1,7 +1,7 @@
-"""Types of queues and of checkpoint stores: what a package provides under an entry point.
+"""The base classes for types of queues and checkpoint stores, which packages provide as entry points.
 
-The name of the entry point is the name of the field in the EventBus manifest. The module of a type and the model of its
-part of the manifest are imported for every command, so they import no SDK: `open` does.
+The name of the entry point is the name of the field in the EventBus manifest. Every command imports the module of each
+type and the model of its field, so these must not import an SDK. `open` may.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class BusSettings:
-    """What an EventBus says whatever its type is: its name, and the fields beside the type's own.
+    """The name of an EventBus, and the fields that all types share.
 
-    ``ack_wait`` is how long a claim holds; ``retention`` and ``retention_bytes`` (of event bodies) bound the settled
-    events that are kept for replays; ``max_pending`` is the backlog of a subscription at which commits are refused.
+    ``ack_wait`` is how long a claim is valid. ``retention`` and ``retention_bytes`` (of event bodies) limit the settled
+    events that are kept for replays. ``max_pending`` is the backlog of a subscription at which commits are refused.
     """
 
     name: str
@@ -43,9 +43,10 @@ class BusSettings:
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """The way to the Kubernetes cluster of this command. ``namespace`` is the pod's own, or ``default``.
+    """Access to the Kubernetes cluster. ``namespace`` is the pod's own, or ``default``.
 
-    ``connect`` makes a `Cluster` that is still to be entered. Raises UsageError where no cluster is configured.
+    ``connect`` returns a `Cluster`, an asynchronous context manager that is not entered yet. It raises UsageError if no
+    cluster is configured.
     """
 
     connect: Callable[[], Cluster]
@@ -54,10 +55,10 @@ class ClusterAccess:
 
 @dataclass(frozen=True)
 class Opening:
-    """Who opens a bus, and what for.
+    """The settings of the process that opens a bus.
 
-    ``holder`` names this process in logs. Without ``create``, what does not exist is a UsageError. ``mounts`` is where
-    Secrets are mounted. ``lead`` is for an elector that has no rule of its own for how long a lead lasts.
+    ``holder`` names this process in logs. Without ``create``, a bus that does not exist is a UsageError. ``mounts`` is
+    where Secrets are mounted. ``lead`` has the durations for an elector that does not define its own.
     """
 
     holder: str
@@ -68,28 +69,28 @@ class Opening:
 
 
 class Store(Protocol):
-    """An open checkpoint store, and what else it can give to the bus."""
+    """An open checkpoint store, and optionally the state and the election of the bus."""
 
     @property
     def checkpoints(self) -> CheckpointStore: ...
 
     @property
     def state(self) -> StateStore | None:
-        """Values that workers share; None if the store keeps none."""
+        """The state that triggers share between workers. None if the store does not support it."""
         ...
 
     @property
     def elector(self) -> Elector | None:
-        """Its own election; None if it has none, so that a Lease has to elect."""
+        """The store's own election. None if it has none: then a Lease is required."""
         ...
 
     async def close(self) -> None:
-        """Write what waits to be written, and give back what is open."""
+        """Write pending changes, and release all resources."""
         ...
 
 
 def _require_model(found: type[QueueType[Any]] | type[StoreType[Any]]) -> None:
-    """Raise TypeError for what would break every manifest, so that only those that name the type are refused."""
+    """Raise TypeError for a type that would break every manifest, so that only manifests that use it are refused."""
     model = getattr(found, "model", None)
     if not (isinstance(model, type) and issubclass(model, Model)):
         raise TypeError(f"its `model` is not a class that extends {Model.__module__}.{Model.__qualname__}")
@@ -101,61 +102,64 @@ class QueueType(ABC, Generic[M]):
     """A type of EventBus."""
 
     model: ClassVar[type[Model]]
-    """Its part of the manifest."""
+    """The model of its field in the manifest."""
     example: ClassVar[str]
-    """A value of its field, for hints: ``{path: ./kubecdc.db}``."""
+    """An example value of its field, for hints: ``{path: ./kubecdc.db}``."""
     holds_checkpoint: ClassVar[bool] = False
-    """Whether checkpoint, state and election are in the queue itself; then `open` returns a `Bus`.
+    """Whether the queue itself has checkpoints, state and election. If so, `open` returns a `Bus`.
 
-    A queue that may come back older than it was has to: with the position elsewhere, the events that it lost would
-    never be read again.
+    Required for a queue that may be restored to an earlier state: with the position elsewhere, the events that the
+    queue lost would never be read again.
     """
     elects_alone: ClassVar[bool] = False
-    """Whether its own election is enough by default. Else a Lease elects, unless an option says otherwise.
+    """Whether its own election is sufficient by default. If not, a Lease elects, unless an option disables it.
 
     Only for types with ``holds_checkpoint``.
     """
     default: ClassVar[Mapping[str, Any] | None] = None
-    """Its part of the manifest where no EventBus is declared at all. One of the installed types has it."""
+    """The value of its field if no EventBus is declared. Exactly one of the installed types has a default."""
 
     def __init__(self) -> None:
         _require_model(type(self))
 
     @abstractmethod
     def place(self, spec: M) -> str:
-        """Where the queue is, for people: an absolute path, or a URL without secrets."""
+        """The location of the queue, for logs: an absolute path, or a URL without secrets."""
 
     def same_place(self, spec: M, store: Model) -> bool:
-        """Whether a ``checkpoint`` of the manifest names this very queue. Only for types with ``holds_checkpoint``."""
+        """Whether ``checkpoint`` in the manifest refers to this queue. Only for types with ``holds_checkpoint``."""
         return False
 
     @abstractmethod
     async def open(self, spec: M, settings: BusSettings, opening: Opening) -> Queue:
-        """Open the queue. Raises UsageError, Refused; Unavailable: try again later."""
+        """Open the queue. Raises UsageError, Refused, and Unavailable if a later attempt may succeed."""
 
 
 class StoreType(ABC, Generic[M]):
     """A type of checkpoint store."""
 
     model: ClassVar[type[Model]]
-    """Its part of the manifest. A field that only a store of its own needs is optional: see `incomplete`."""
+    """The model of its field in the manifest. Fields only for a separate store are optional: see `incomplete`."""
     example: ClassVar[str]
-    """A value of its field, for hints."""
+    """An example value of its field, for hints."""
     elsewhere: ClassVar[str]
-    """What it is beside a bus that must hold its own checkpoint: "another file than the bus"."""
+    """Its description in the error for a bus that must hold its own checkpoint: "another file than the bus"."""
     default: ClassVar[bool] = False
-    """Whether a bus that names no store gets this one. One of the installed types has it; its model has no required
-    field."""
+    """Whether it is used if the manifest names no store. Exactly one installed type is the default; its model has no
+    required field."""
     elects_alone: ClassVar[bool] = False
-    """As `QueueType.elects_alone`, for buses whose checkpoint is here."""
+    """As `QueueType.elects_alone`, for buses with their checkpoint in this store."""
 
     def __init__(self) -> None:
         _require_model(type(self))
 
     def incomplete(self, spec: M) -> str:
-        """The name of the field without which the store cannot be opened; "" if nothing is missing."""
+        """The name of a missing field that is required to open the store, or "" if none is missing."""
         return ""
 
     @abstractmethod
     async def open(self, spec: M, bus: str, opening: Opening) -> Store:
-        """Open the store for the bus of that name. Raises UsageError, Refused; Unavailable: try again later."""
+        """Open the store for the bus named ``bus``.
+
+        Raises UsageError, Refused, and Unavailable if a later attempt may succeed.
+        """

@@ -61,7 +61,7 @@ async def test_a_real_server_answers_the_same(tmp_path: Path) -> None:
         desk.entry(resource="workflow")
         assert "write 'workflows'" in (await validate(desk)).err
         desk.entry(group="", version="v1", resource="namespaces", namespace="a")
-        assert "namespaces are not in namespaces" in (await validate(desk)).err
+        assert "namespaces are not namespaced" in (await validate(desk)).err
         desk.entry(group="nowhere.io")
         assert "does not serve nowhere.io/v1alpha1" in (await validate(desk)).err
     finally:
@@ -76,13 +76,13 @@ async def test_every_right_that_lacks_is_one_line_with_the_command_that_grants_i
     assert done.code == 1
     heading, line = done.err.splitlines()
     assert heading == f"kubecdc: 1 problem with the cluster at {api.url}"
-    problem, _, fix = line.partition("; ")
+    problem, _, hint = line.partition("; ")
     assert problem == (
         "EventSource workflows, spec.resource.changed: "
         "not allowed to get, watch workflows.argoproj.io in all namespaces"
     )
     role = "clusterrole kubecdc-workflows --verb=get,list,watch --resource=workflows.argoproj.io"
-    assert fix.startswith(f"`kubectl create {role}`")
+    assert hint.startswith(f"`kubectl create {role}`")
     assert "kubectl create clusterrolebinding" in line
 
 
@@ -116,7 +116,7 @@ async def test_selected_namespaces_need_the_list_of_namespaces_too(api: LocalSim
 
 
 @pytest.mark.parametrize(
-    ("fields", "message", "fix"),
+    ("fields", "message", "hint"),
     [
         ({"group": "argoproj.oi"}, "does not serve argoproj.oi/v1alpha1", "kubectl api-versions"),
         ({"version": "v9"}, "does not serve argoproj.io/v9", "CRD"),
@@ -124,20 +124,20 @@ async def test_selected_namespaces_need_the_list_of_namespaces_too(api: LocalSim
         ({"resource": "workflow"}, "has no resource 'workflow'", "write 'workflows'"),
         (
             {"group": "", "version": "v1", "resource": "namespaces", "namespace": "a"},
-            "namespaces are not in namespaces",
+            "namespaces are not namespaced",
             "`namespace`",
         ),
     ],
 )
 async def test_a_resource_that_is_not_there_is_named_with_what_may_be_meant(
-    desk: Desk, fields: dict[str, object], message: str, fix: str
+    desk: Desk, fields: dict[str, object], message: str, hint: str
 ) -> None:
     desk.entry(**fields)
     done = await validate(desk)
     assert done.code == 1
     (line,) = done.err.splitlines()[1:]
     assert message in line
-    assert fix in line
+    assert hint in line
 
 
 async def test_problems_of_several_entries_are_told_together(desk: Desk) -> None:

@@ -99,7 +99,7 @@ async def test_the_help_says_the_durations_of_client_go(desk: Desk) -> None:
         for option, default in (("lease-duration", "15s"), ("renew-deadline", "10s"), ("retry-period", "2s")):
             name = option.upper().replace("-", "_")
             assert re.search(rf"--{option} DURATION [^\[]+\[env var: KUBECDC_{name}; default: {default}\]", text), text
-        assert "[default: on, except for a bus in a local file, whose lock elects]" in text, text
+        assert "[default: on, except for a bus in a local file, which a lock protects]" in text, text
 
 
 async def test_the_lease_is_where_the_options_say(desk: Desk) -> None:

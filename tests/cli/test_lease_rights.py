@@ -29,12 +29,12 @@ async def test_validate_names_the_verbs_that_lack_and_the_commands_that_grant_th
     done = await reader.call("validate", "--cluster")
     assert done.code == 1
     _, line = done.err.splitlines()
-    problem, _, fix = line.partition("; ")
+    problem, _, hint = line.partition("; ")
     assert problem == (
         "EventBus default, leader election: "
         "not allowed to get, create, update leases.coordination.k8s.io in namespace default"
     )
-    assert fix.startswith("`kubectl create role kubecdc-leases -n default --verb=get,create,update ")
+    assert hint.startswith("`kubectl create role kubecdc-leases -n default --verb=get,create,update ")
     await bind(api, ALICE, [{**GROUP, "verbs": ["get", "create"]}], namespace="default")
     done = await reader.call("validate", "--cluster")
     assert "not allowed to update leases" in done.err
@@ -45,7 +45,7 @@ async def test_a_role_for_the_one_lease_is_enough_for_that_one(api: LocalSimulat
     await bind(api, ALICE, [{**GROUP, "verbs": ["create"]}, named], namespace="default")
     done = await reader.call("validate", "--cluster")
     assert (done.code, done.err) == (0, "")
-    assert "the Lease default/kubecdc may elect the leader" in done.out
+    assert "the Lease default/kubecdc can be used for leader election" in done.out
     done = await reader.call("validate", "--cluster", "--lease-name", "other")
     assert "not allowed to get, update leases" in done.err
     done = await reader.call("validate", "--cluster", "--lease-namespace", "ops")

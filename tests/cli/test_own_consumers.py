@@ -96,7 +96,7 @@ async def test_a_plain_consumer_counts_down_goes_on_where_it_died_and_lets_the_b
         assert await consume(redis_url, 1) == second[-1:]
         assert await backlog(desk) == {"billing": (1, 0), "print/line": (0, 0)}
     again = await desk.call("replay", "--subscription", "billing", "--object", "default/a", "--yes")
-    assert again.out == "2 events are delivered to billing again\n", again.err
+    assert again.out == "2 events will be delivered to billing again\n", again.err
     copies = await consume(redis_url, 3)
     assert copies == [second[-1], ("ADD", "a"), ("UPDATE", "a")]
     assert await backlog(desk) == {"billing": (1, 0), "print/line": (0, 0)}
@@ -167,5 +167,5 @@ async def test_what_a_consumer_of_another_name_had_read_is_forgotten_with_its_su
         assert len(await redis.xreadgroup(f"{number}:billing", "mine", streams)) == 2
     bus = (desk.manifests / "bus.yaml").read_text()
     desk.write("bus.yaml", bus.replace("subscriptions: [{", "subscriptions: []  # [{"))
-    assert (await desk.call("bus", "prune", "--yes")).out == "billing is ended\n"
+    assert (await desk.call("bus", "prune", "--yes")).out == "billing removed\n"
     await forgotten(desk, redis_url, but=0)

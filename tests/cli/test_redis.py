@@ -56,7 +56,7 @@ async def test_a_redis_that_is_not_there_yet_is_waited_for_and_its_password_told
         await run.until("waiting for the bus")
         (line,) = run.lines("waiting")
         assert f"127.0.0.1:{server.port}/0 does not answer" in str(line["error"])
-        assert "is it up" in str(line["fix"])
+        assert "is it up" in str(line["hint"])
         try:
             server.start()
             await run.until('"leading"')

@@ -125,25 +125,25 @@ REFUSED = [
     (
         f"url: 'redis://127.0.0.1', password: {WORD}",
         2,
-        "spec.redis.password: must name a key",
+        "spec.redis.password: must name an object and a key",
         "{{name: NAME, key: KEY}}",
     ),
     (f"url: 'redis://:{WORD}@h', password: {{{{name: a, key: b}}}}", 2, "says the password twice", "leave it out"),
-    ("url: 'redis://h', password: 5678", 2, "spec.redis.password: must name a key", ""),
+    ("url: 'redis://h', password: 5678", 2, "spec.redis.password: must name an object and a key", ""),
     ("url: 'redis://h', tls: {{insecureSkipVerify: true}}", 2, "does not ask for TLS", "rediss"),
     ("url: 'redis://h', sentinelUsername: s", 2, "names no Sentinels", "redis+sentinel://"),
 ]
 
 
-@pytest.mark.parametrize(("redis", "code", "message", "fix"), REFUSED)
+@pytest.mark.parametrize(("redis", "code", "message", "hint"), REFUSED)
 async def test_what_is_wrong_is_one_clear_line(
-    desk: Desk, server: RedisServer, redis: str, code: int, message: str, fix: str
+    desk: Desk, server: RedisServer, redis: str, code: int, message: str, hint: str
 ) -> None:
     bus(desk, redis.format(port=server.port))
     done = await desk.call("bus", "show")
     assert done.code == code, done.err
     assert message.format(port=server.port) in done.err
-    assert fix.format() in done.err
+    assert hint.format() in done.err
     assert WORD not in done.out + done.err
 
 

@@ -125,7 +125,7 @@ async def test_what_the_type_cannot_do_is_refused(desk: Desk, spool: Callable[..
     for command in (["dlq", "list"], ["replay", "--subscription", "print/line", "--yes"]):
         done = await desk.call(*command)
         assert done.code == 2
-        assert "its type has no means for it" in done.err
+        assert "its type does not support it" in done.err
 
 
 MANIFESTS = [

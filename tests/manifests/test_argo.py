@@ -43,7 +43,7 @@ def test_an_event_source_with_every_field_loads() -> None:
     )
     assert manifests.notices == [
         f"{SOURCE}, document 1, EventSource/resources: "
-        "spec.replicas, spec.template, spec.service: taken, and without effect"
+        "spec.replicas, spec.template, spec.service: accepted, without effect"
     ]
 
 

@@ -55,7 +55,7 @@ def test_other_kinds_are_skipped_in_a_directory_with_a_notice(tmp_path: Path) ->
     (tmp_path / "b.yaml").write_text("replicas: 1")
     assert from_paths(tmp_path).notices == [
         f"{tmp_path}/a.yaml, document 1: skipped: Deployment (apps/v1) is not an EventSource, EventBus or Sensor",
-        f"{tmp_path}/b.yaml, document 1: skipped: what has no `kind` is not an EventSource, EventBus or Sensor",
+        f"{tmp_path}/b.yaml, document 1: skipped: a document without `kind` is not an EventSource, EventBus or Sensor",
     ]
 
 
@@ -64,7 +64,7 @@ def test_other_kinds_are_refused_in_a_file(tmp_path: Path) -> None:
     file.write_text(DEPLOYMENT + "---\n- 1\n---\n" + SOURCE)
     assert wrong(file) == [
         f"{file}, document 1: Deployment (apps/v1) is not an EventSource, EventBus or Sensor",
-        f"{file}, document 2: what has no `kind` is not an EventSource, EventBus or Sensor",
+        f"{file}, document 2: a document without `kind` is not an EventSource, EventBus or Sensor",
     ]
 
 
@@ -78,12 +78,12 @@ def test_what_cannot_be_read_is_told_for_each_path(tmp_path: Path) -> None:
     (other / "a.yaml").write_text(DEPLOYMENT)
     missing = tmp_path / "missing.yaml"
     assert wrong(missing, latin, broken, empty, folder, other) == [
-        f"{missing}: there is no such file or directory",
+        f"{missing}: does not exist",
         f"{latin}: is not UTF-8: unexpected end of data at byte 6",
         f"{broken}, document 1: is not YAML: did not find expected ',' or ']' (line 3, column 1)",
-        f"{empty}: holds no EventSource, EventBus or Sensor",
-        f"{folder}: has no .yaml, .yml or .json file; its own folders are not searched",
-        f"{other}: holds no EventSource, EventBus or Sensor",
+        f"{empty}: has no EventSource, EventBus or Sensor",
+        f"{folder}: has no .yaml, .yml or .json file; subdirectories are not searched",
+        f"{other}: has no EventSource, EventBus or Sensor",
     ]
 
 
@@ -194,10 +194,10 @@ def test_without_an_event_bus_there_is_the_default_one() -> None:
 def test_an_unknown_event_bus_is_refused() -> None:
     other = bus("sqlite: {path: x}").replace("default", "main")
     assert problems(other, SOURCE, sensor("log: {}", spec="eventBusName: mian")) == [
-        "document 2, EventSource/pods: spec.eventBusName: there is no EventBus `default`; there is EventBus `main`",
+        "document 2, EventSource/pods: spec.eventBusName: there is no EventBus `default`; available: `main`",
         "document 3, Sensor/notify: spec.eventBusName: there is no EventBus `mian`; did you mean `main`?",
         "document 3, Sensor/notify: spec.dependencies[0].eventSourceName: EventSource `pods` publishes to EventBus "
-        "`default`, and this is on `mian`",
+        "`default`, not to `mian`",
     ]
 
 
@@ -206,7 +206,7 @@ def test_a_dependency_on_another_bus_is_refused() -> None:
     text = sensor("log: {}", spec="eventBusName: second")
     assert problems(bus("sqlite: {path: x}"), second, SOURCE, text) == [
         "document 4, Sensor/notify: spec.dependencies[0].eventSourceName: EventSource `pods` publishes to EventBus "
-        "`default`, and this is on `second`"
+        "`default`, not to `second`"
     ]
 
 
@@ -219,7 +219,7 @@ def test_two_triggers_of_one_name_are_refused() -> None:
 
 def test_without_any_event_source_dependencies_are_not_checked_and_that_is_said() -> None:
     assert loaded(sensor("log: {}")).notices == [
-        "no EventSource is given: that the events waited for exist was not checked"
+        "no EventSource is given: it was not checked whether the events of the subscriptions exist"
     ]
 
 
@@ -227,7 +227,7 @@ def test_what_has_no_effect_is_said_once_for_each_manifest() -> None:
     trigger = "atLeastOnce: false\npolicy: {status: {allow: [200]}}"
     notices = loaded(source("", "replicas: 2\ntemplate: {anything: [at, all]}"), sensor("log: {}", trigger)).notices
     assert [notice.removeprefix("standard input, ") for notice in notices] == [
-        "document 1, EventSource/pods: spec.replicas, spec.template: taken, and without effect",
+        "document 1, EventSource/pods: spec.replicas, spec.template: accepted, without effect",
         "document 2, Sensor/notify: atLeastOnce: false is without effect: every trigger runs at least once",
         "document 2, Sensor/notify: policy.status is without effect on a log trigger",
     ]

@@ -425,6 +425,6 @@ async def test_what_the_api_server_finds_too_large_is_refused(
     rng = random.Random(1)
     some = objects(rng, 1)
     await keeper.save(upserts=some, bodies=dict.fromkeys(some, rng.randbytes(size)))
-    with pytest.raises(Refused, match="does not take the checkpoint"):
+    with pytest.raises(Refused, match="does not accept the checkpoint"):
         await store.flush()
     await store.reset(KEY)

@@ -13,7 +13,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older
 from kubecdc.concurrency import run_until_first
-from kubecdc.errors import KubecdcError, Refused, first
+from kubecdc.errors import KubecdcError, Refused, most_relevant
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Elector, State, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.watcher import watcher
@@ -99,7 +99,7 @@ async def repair(
     try:
         await run_until_first(look(), watcher.run(bus, sources, cluster, elector))
     except BaseExceptionGroup as group:
-        raise first(group) from group
+        raise most_relevant(group) from group
     return found
 
 

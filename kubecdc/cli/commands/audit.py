@@ -1,4 +1,4 @@
-"""`kubecdc audit`: is what the bus believes what the cluster has?"""
+"""`kubecdc audit`: compares the inventory in the bus with the cluster."""
 
 from __future__ import annotations
 
@@ -30,21 +30,17 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 @options.lease
 @options.output
 @options.logs
-@click.option(
+@options.option(
     "--repair",
     is_flag=True,
-    envvar="KUBECDC_REPAIR",
-    show_envvar=True,
-    help="Have the leader announce what differs; meanwhile stand by like a watcher, and lead if nobody does.",
+    help="Let the leader publish an event for each difference. If there is no leader, this process leads.",
 )
-@click.option(
+@options.option(
     "--patience",
     type=click.FloatRange(min=0),
     default=150.0,
     show_default=True,
-    envvar="KUBECDC_PATIENCE",
-    show_envvar=True,
-    help="Seconds to wait for the watcher: on a quiet resource it moves about once a minute.",
+    help="Seconds to wait for the watcher to catch up. On a quiet resource, its position advances about once a minute.",
 )
 def audit(
     filenames: tuple[str, ...],
@@ -55,19 +51,19 @@ def audit(
     log_level: str,
     **lease: Any,
 ) -> int:
-    """Compare what the bus knows of each object with the cluster, beside the watcher at work.
+    """Compare the inventory in the bus with the cluster, while the watcher is running.
 
-    Prints the differences that no event explains, which there should never be. Exit code 1 if there are any, unless
-    --repair has mended them.
+    Prints each difference that no event explains. There should be none. Exit code 1 if there are any, unless --repair
+    has repaired them.
     """
     logs.configure(log_format, log_level)
     election = from_options(**lease)
     access = options.cluster_access()
     manifests = load(filenames, stdin=sys.stdin)
     if not manifests.sources:
-        raise UsageError("there is no EventSource in the manifests: nothing to audit", hint="add one with -f")
+        raise UsageError("the manifests have no EventSource: nothing to audit", hint="add one with -f")
 
-    async def look(bus: Bus, manifest: EventBus) -> list[Found]:
+    async def audit_bus(bus: Bus, manifest: EventBus) -> list[Found]:
         sources = [s for s in manifests.sources.values() if s.spec.event_bus_name == manifest.name]
         if not sources:
             return []
@@ -77,7 +73,7 @@ def audit(
             elector = election.elector(bus, manifest, cluster)
             return await command.repair(bus, sources, cluster, elector, patience=patience)
 
-    found = on_each(manifests, look, lead=election.lead)
+    found = on_each(manifests, audit_bus, lead=election.lead)
     rows = _rows(found)
     clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
     show(rows, COLUMNS, output_format, empty=clean)

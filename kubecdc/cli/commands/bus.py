@@ -1,4 +1,4 @@
-"""`kubecdc bus`: who subscribes, what waits for them, who works on it."""
+"""`kubecdc bus`: the subscriptions of a bus, their backlog and their workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each, owed
+from kubecdc.cli.buses import on_each, subscriptions_of
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment, show
 from kubecdc.errors import UsageError
@@ -20,7 +20,7 @@ COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "name
 
 @click.group()
 def bus() -> None:
-    """Show subscriptions and their backlog; end the ones nobody names."""
+    """Show subscriptions and their backlog, remove unused ones."""
 
 
 @bus.command("show")
@@ -28,11 +28,14 @@ def bus() -> None:
 @options.secrets
 @options.output
 def show_(filenames: tuple[str, ...], output_format: str) -> None:
-    """Print each subscription, its backlog and its workers. NAMED tells whether a manifest (-f) has it."""
+    """Print each subscription with its backlog and its workers.
+
+    The column NAMED shows whether a manifest (-f) has the subscription.
+    """
     manifests = load(filenames, stdin=sys.stdin)
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
-        named = {spec.name for spec in owed(manifests, manifest)}
+        named = {spec.name for spec in subscriptions_of(manifests, manifest)}
         return [_row(s, manifest, named=s.spec.name in named) for s in await bus.subscriptions()]
 
     show(on_each(manifests, rows), COLUMNS, output_format, empty="no subscriptions yet")
@@ -44,28 +47,32 @@ def show_(filenames: tuple[str, ...], output_format: str) -> None:
 @options.secrets
 @options.yes
 def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
-    """End the subscriptions that no manifest (-f) names any more, or just NAME of them, and drop their backlog.
+    """Remove the subscriptions that no manifest (-f) has, or only NAME, and discard their backlog.
 
-    Give every manifest of the bus: a subscription that a manifest names is never ended.
+    Pass all manifests that use the bus. A subscription that a manifest has is never removed.
     """
     manifests = load(filenames, stdin=sys.stdin)
 
-    async def end(bus: Bus, manifest: EventBus) -> list[str]:
-        named = {spec.name for spec in owed(manifests, manifest)}
+    async def remove(bus: Bus, manifest: EventBus) -> list[str]:
+        named = {spec.name for spec in subscriptions_of(manifests, manifest)}
         if name in named:
-            raise UsageError(f"{name!r} is named by a manifest", hint="take its trigger out of the manifests first")
-        ended = []
+            raise UsageError(
+                f"a manifest has the subscription {name!r}", hint="remove its trigger from the manifests first"
+            )
+        removed = []
         for s in await bus.subscriptions():
             if s.spec.name not in named and name in {None, s.spec.name}:
-                confirm(f"End the subscription {s.spec.name} and drop its {s.pending} pending events?", yes=yes)
+                confirm(f"Remove the subscription {s.spec.name} and discard its {s.pending} pending events?", yes=yes)
                 if await bus.prune(s.spec.name):
-                    ended.append(s.spec.name)
-        return ended
+                    removed.append(s.spec.name)
+        return removed
 
-    ended = on_each(manifests, end)
-    if name and not ended:
+    removed = on_each(manifests, remove)
+    if name and not removed:
         raise UsageError(f"there is no subscription {name!r}", hint="`kubecdc bus show` lists them")
-    click.echo("\n".join(f"{e} is ended" for e in ended) or "nothing to prune: every subscription is named")
+    click.echo(
+        "\n".join(f"{one} removed" for one in removed) or "nothing to prune: the manifests have every subscription"
+    )
 
 
 def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`kubecdc checkpoint`: where each watch stands."""
+"""`kubecdc checkpoint`: the position of each watch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = ("key", "position", "listing", "objects", "commits", "epoch", "gaps", 
 
 @click.group()
 def checkpoint() -> None:
-    """Show, set or reset where watches stand."""
+    """Show, set or reset the positions of watches."""
 
 
 @checkpoint.command("show")
@@ -34,7 +34,7 @@ def checkpoint() -> None:
 @options.cluster
 @options.output
 def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> None:
-    """Print the checkpoints: position, what was watched, and the gaps that were repaired."""
+    """Print the checkpoints: the position, what is watched, and the repaired gaps."""
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         return [await _row(bus, manifest, c) for c in await bus.checkpoints.checkpoints() if key in {None, c.key}]
@@ -47,7 +47,10 @@ def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> No
 
 @checkpoint.command("set")
 @click.argument("key")
-@click.option("--resource-version", required=True, envvar="KUBECDC_RESOURCE_VERSION", show_envvar=True)
+@options.option(
+    "--resource-version",
+    required=True,
+)
 @options.manifests
 @options.secrets
 @options.cluster
@@ -55,7 +58,7 @@ def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> No
 def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool) -> None:
     """Move a watch to another resourceVersion.
 
-    An older one sends what came since once more; with a newer one, what lies in between is never captured.
+    With an older version, later changes are captured again. With a newer version, the changes in between are lost.
     """
 
     async def move(bus: Bus, _: EventBus) -> list[bool]:
@@ -67,9 +70,9 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
         return [await _move(bus, key, resource_version)]
 
     if not resource_version.isprintable() or not resource_version.strip():
-        raise UsageError(f"{resource_version!r} is no resourceVersion")
-    _require(on_each(load(filenames, stdin=sys.stdin), move), key)
-    click.echo(f"{key} stands at {resource_version}")
+        raise UsageError(f"{resource_version!r} is not a resourceVersion")
+    _require_checkpoint(on_each(load(filenames, stdin=sys.stdin), move), key)
+    click.echo(f"{key} is at {resource_version}")
 
 
 @checkpoint.command("reset")
@@ -79,29 +82,31 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
 @options.cluster
 @options.yes
 def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
-    """Forget where a watch stands and what it has seen: it lists anew, as at its first start."""
+    """Delete the position and the inventory of a watch. It lists again, as at its first start."""
 
-    async def forget(bus: Bus, _: EventBus) -> list[bool]:
+    async def reset(bus: Bus, _: EventBus) -> list[bool]:
         if not any(c.key == key and c.state for c in await bus.checkpoints.checkpoints()):
             return []
-        confirm(f"Forget the checkpoint {key} and its inventory? Deletions made meanwhile stay unseen.", yes=yes)
+        confirm(
+            f"Delete the checkpoint {key} and its inventory? Deletions that were not captured yet are lost.", yes=yes
+        )
         return [await bus.checkpoints.reset(key)]
 
-    _require(on_each(load(filenames, stdin=sys.stdin), forget), key)
-    click.echo(f"{key} is reset")
+    _require_checkpoint(on_each(load(filenames, stdin=sys.stdin), reset), key)
+    click.echo(f"{key} was reset")
 
 
-def _require(done: list[bool], key: str) -> None:
+def _require_checkpoint(done: list[bool], key: str) -> None:
     if not any(done):
         raise KubecdcError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
 
 
 async def _move(bus: Bus, key: str, resource_version: str) -> bool:
-    """Whether there was a checkpoint to move."""
+    """Set the position. False if the checkpoint no longer exists."""
     while (found := await bus.checkpoints.checkpoint(key)) and found.state:
         state = msgspec.structs.replace(found.state, position=resource_version, listing="")
         delta = CheckpointDelta(follows=found.number, state=state)
-        with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or is another
+        with suppress(CommitMismatch, LeadershipLost):  # a commit or a new leader came first: read it again
             await bus.checkpoints.save(key, delta, term=Term(found.term, "kubecdc checkpoint set"))
             await bus.checkpoints.flush()
             return True

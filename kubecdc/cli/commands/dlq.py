@@ -1,4 +1,4 @@
-"""`kubecdc dlq`: events that were given up on."""
+"""`kubecdc dlq`: the dead letters of a bus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each, on_one, require
+from kubecdc.cli.buses import on_each, on_one, require_capability
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.output import confirm, moment, show, show_one
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
@@ -18,34 +18,29 @@ from kubecdc.storage.contracts import Bus, DeadLetter
 from kubecdc.storage.manifest import EventBus
 
 COLUMNS = ("id", "subscription", "event", "object", "reason", "attempts", "when")
-PAGE = 100  # letters a call
+PAGE = 100  # dead letters for each call
 
-of_subscription = click.option(
-    "--subscription", metavar="NAME", envvar="KUBECDC_SUBSCRIPTION", show_envvar=True, help="Only those of NAME."
-)
-all_ = click.option(
-    "--all", "everything", is_flag=True, envvar="KUBECDC_ALL", show_envvar=True, help="All that are there now."
-)
+of_subscription = options.option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
+all_ = options.option("--all", "everything", is_flag=True, help="All dead letters.")
 
 
 @click.group()
 def dlq() -> None:
-    """List, show, redrive or purge dead letters: events that were given up on.
+    """List, show, redrive or purge dead letters.
 
-    They are kept until they are redriven or purged, also when their subscription is gone.
+    A dead letter is an event that a trigger could not handle. It is kept until it is redriven or purged, even if its
+    subscription is removed.
     """
 
 
 @dlq.command("list")
 @of_subscription
-@click.option(
+@options.option(
     "--limit",
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    envvar="KUBECDC_LIMIT",
-    show_envvar=True,
-    help="At most so many, the oldest first.",
+    help="Maximum number of dead letters, the oldest first.",
 )
 @options.manifests
 @options.secrets
@@ -54,17 +49,17 @@ def dlq() -> None:
 def list_(
     filenames: tuple[str, ...], bus: str | None, subscription: str | None, limit: int, output_format: str
 ) -> None:
-    """Print dead letters, the oldest first: which event of which object, why, and when it was given up."""
+    """Print dead letters, the oldest first, each with its event, object, reason and time."""
 
     async def rows(opened: Bus, manifest: EventBus) -> list[dict[str, Any]]:
-        require(opened.capabilities.dead_letter_browse, manifest, "show its dead letters")
+        _require_browsing(opened, manifest)
         letters = await _letters(opened, subscription, limit + 1)
         return [_row(letter, manifest) for letter in letters]
 
     found = on_each(load(filenames, stdin=sys.stdin), rows, only=bus)
     show(found[:limit], COLUMNS, output_format, empty="no dead letters")
     if len(found) > limit:
-        click.echo(f"there are more than these {limit}: see them with --limit", err=True)
+        click.echo(f"only the first {limit} are shown: use --limit to see more", err=True)
 
 
 @dlq.command("show")
@@ -74,10 +69,10 @@ def list_(
 @options.bus
 @options.output
 def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: str) -> None:
-    """Print a dead letter whole: why it was given up, and the event."""
+    """Print all fields of a dead letter, with the reason and the event."""
 
     async def read(opened: Bus, manifest: EventBus) -> dict[str, Any]:
-        require(opened.capabilities.dead_letter_browse, manifest, "show its dead letters")
+        _require_browsing(opened, manifest)
         found = await opened.dead_letters.letter(id_)
         if found is None:
             raise _unknown(id_)
@@ -101,11 +96,11 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: 
 def redrive(
     filenames: tuple[str, ...], bus: str | None, ids: tuple[str, ...], everything: bool, subscription: str | None
 ) -> None:
-    """Deliver dead letters again: each to the subscription it was for, with all its attempts.
+    """Deliver dead letters again, each to its own subscription, with a full set of attempts.
 
-    It comes behind what is pending of its object, so it may be older than what was delivered before it. The event id
-    and the Idempotency-Key are the same as ever: a receiver that has seen them may ignore it.
-    Exit code 1 if any stays a dead letter; a line tells why.
+    A dead letter is queued after the pending events of its object, so it may arrive after newer events. The event id
+    and the Idempotency-Key do not change: a receiver that knows them may ignore the event.
+    Exit code 1 if a dead letter could not be redriven. The reason is printed.
     """
     done, refused = 0, 0
 
@@ -113,14 +108,14 @@ def redrive(
         nonlocal done, refused
         reasons = await opened.dead_letters.redrive(some)
         for id_, reason in reasons.items():
-            click.echo(f"{id_} stays: {reason}", err=True)
+            click.echo(f"{id_} not redriven: {reason}", err=True)
         refused += len(reasons)
         done += len(some) - len(reasons)
 
     try:
         _on_each_chosen(load(filenames, stdin=sys.stdin), bus, ids, everything, subscription, step)
     except Unavailable:
-        click.echo(f"{done} redriven, then it had to stop", err=True)
+        click.echo(f"{done} redriven before the error", err=True)
         raise
     click.echo(f"{done} redriven")
     if refused:
@@ -143,7 +138,7 @@ def purge(
     subscription: str | None,
     yes: bool,
 ) -> None:
-    """Forget dead letters for ever."""
+    """Delete dead letters permanently."""
     done = 0
 
     async def step(opened: Bus, some: Sequence[str]) -> None:
@@ -151,7 +146,7 @@ def purge(
         done += await opened.dead_letters.purge(some)
 
     def ask(count: int) -> None:
-        confirm(f"Forget {count} dead letters for ever?", yes=yes)
+        confirm(f"Delete {count} dead letters permanently?", yes=yes)
 
     _on_each_chosen(load(filenames, stdin=sys.stdin), bus, ids, everything, subscription, step, ask)
     if ids and not done:
@@ -168,15 +163,17 @@ def _on_each_chosen(
     do: Callable[[Bus, Sequence[str]], Awaitable[None]],
     ask: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Do it for the letters that the command names, some at a time."""
+    """Call ``do`` for the selected dead letters, a page at a time. ``ask`` gets their number first, to confirm."""
     if bool(ids) == everything:
-        raise UsageError("name dead letters by ID, or give --all", hint="`kubecdc dlq list` prints the ids")
+        raise UsageError(
+            "no dead letters selected, or both ids and --all given", hint="`kubecdc dlq list` prints the ids"
+        )
     if ids and subscription:
-        raise UsageError("--subscription goes with --all, not with ids")
+        raise UsageError("--subscription cannot be combined with ids, only with --all")
 
     async def each(opened: Bus, manifest: EventBus) -> None:
-        require(opened.capabilities.dead_letter_browse, manifest, "show its dead letters")
-        # All ids before the first step: a letter that comes back dead meanwhile is not taken twice.
+        _require_browsing(opened, manifest)
+        # All ids are read before the first call, so that an event that fails again is not selected twice.
         chosen = list(ids) or [letter.id for letter in await _letters(opened, subscription, sys.maxsize)]
         if chosen:
             ask(len(chosen))
@@ -187,7 +184,7 @@ def _on_each_chosen(
 
 
 async def _letters(bus: Bus, subscription: str | None, limit: int) -> list[DeadLetter]:
-    """The oldest ones, read by pages."""
+    """At most ``limit`` dead letters, the oldest first."""
     found: list[DeadLetter] = []
     while len(found) < limit:
         after = found[-1].id if found else ""
@@ -196,6 +193,10 @@ async def _letters(bus: Bus, subscription: str | None, limit: int) -> list[DeadL
             break
         found += page
     return found
+
+
+def _require_browsing(bus: Bus, manifest: EventBus) -> None:
+    require_capability(bus.capabilities.dead_letter_browse, manifest, "list its dead letters")
 
 
 def _unknown(id_: str) -> KubecdcError:

@@ -1,4 +1,4 @@
-"""`kubecdc replay`: events that are still retained, once more."""
+"""`kubecdc replay`: delivers retained events again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_one, require
+from kubecdc.cli.buses import on_one, require_capability
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment
 from kubecdc.errors import UsageError
@@ -19,40 +19,30 @@ from kubecdc.storage.manifest import EventBus
 
 
 @click.command()
-@click.option(
+@options.option(
     "--subscription",
     required=True,
     metavar="NAME",
-    envvar="KUBECDC_SUBSCRIPTION",
-    show_envvar=True,
-    help="Who gets them: <sensor>/<trigger>, or an entry of the EventBus's `subscriptions`.",
+    help="The receiving subscription: <sensor>/<trigger>, or a name in `subscriptions` of the EventBus.",
 )
-@click.option(
+@options.option(
     "--since",
     metavar="TIME|DURATION",
-    envvar="KUBECDC_SINCE",
-    show_envvar=True,
-    help="Committed since: 2026-01-31T08:00:00Z (UTC where no zone is given), or an age, as 90m or 24h.",
+    help="Only events committed since a time (2026-01-31T08:00:00Z; default zone: UTC), or in the last 90m or 24h.",
 )
-@click.option(
+@options.option(
     "--from",
     "first",
     metavar="EVENT_ID",
-    envvar="KUBECDC_FROM",
-    show_envvar=True,
-    help="From this event on, in the order of commits; it is the first one.",
+    help="This event and those committed after it.",
 )
-@click.option(
+@options.option(
     "--object",
     "name",
     metavar="[RESOURCE/]NS/NAME",
-    envvar="KUBECDC_OBJECT",
-    show_envvar=True,
-    help="Of this object only. RESOURCE is the plural, as in the EventSource: workflows/default/a, nodes//n1.",
+    help="Only events of this object. RESOURCE is the plural, as in the EventSource: workflows/default/a, nodes//n1.",
 )
-@click.option(
-    "--dry-run", is_flag=True, envvar="KUBECDC_DRY_RUN", show_envvar=True, help="Say how many there are, and stop."
-)
+@options.option("--dry-run", is_flag=True, help="Print the number of events, and deliver nothing.")
 @options.manifests
 @options.secrets
 @options.bus
@@ -67,11 +57,11 @@ def replay(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Deliver events again that the bus still retains, to one subscription.
+    """Deliver retained events to one subscription again.
 
-    These are repetitions on purpose: event id and Idempotency-Key are the same as ever, attempts start anew. They come
-    behind what is pending, each object's in order and up to its newest event, so that what a receiver sees of an object
-    in the end is its last state. How far back it reaches is the EventBus's `retention` and `retentionBytes`.
+    The event id and the Idempotency-Key do not change, and the attempts start again. The events are queued after the
+    pending ones. The events of each object stay in order and end with its newest event, so that a receiver sees the
+    latest state last. `retention` and `retentionBytes` of the EventBus limit how long events are retained.
     """
     asked = Replay(
         subscription=subscription,
@@ -80,20 +70,20 @@ def replay(
         object=_object(name) if name else None,
     )
 
-    async def again(opened: Bus, manifest: EventBus) -> None:
-        require(opened.capabilities.replay, manifest, "replay")
+    async def replay_to(opened: Bus, manifest: EventBus) -> None:
+        require_capability(opened.capabilities.replay, manifest, "replay")
         if subscription not in {status.spec.name for status in await opened.subscriptions()}:
             raise UsageError(f"there is no subscription {subscription!r}", hint="`kubecdc bus show` lists them")
         found = await opened.replayable(asked)
         if found.forgotten is not None and (asked.since is None or asked.since < found.forgotten):
-            click.echo(f"the bus has forgotten what was committed up to {moment(found.forgotten)}", err=True)
+            click.echo(f"events committed up to {moment(found.forgotten)} are no longer retained", err=True)
         if not found.events or dry_run:
             click.echo(f"{found.events} events to replay")
             return
         confirm(f"Deliver {found.events} events to {subscription} again?", yes=yes)
-        click.echo(f"{await opened.replay(asked)} events are delivered to {subscription} again")
+        click.echo(f"{await opened.replay(asked)} events will be delivered to {subscription} again")
 
-    on_one(load(filenames, stdin=sys.stdin), bus, again)
+    on_one(load(filenames, stdin=sys.stdin), bus, replay_to)
 
 
 def _time(text: str) -> float:
@@ -103,14 +93,14 @@ def _time(text: str) -> float:
         pass
     else:
         if age < timedelta():
-            raise UsageError(f"--since {text}: an age is not negative")
+            raise UsageError(f"--since {text}: the duration must not be negative")
         return time.time() - age.total_seconds()
     try:
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as e:
         raise UsageError(
-            f"--since {text}: neither a time nor a duration", hint="write 2026-01-31T08:00:00Z, or 24h"
+            f"--since {text}: is neither a time nor a duration", hint="write 2026-01-31T08:00:00Z, or 24h"
         ) from e
 
 
@@ -118,7 +108,7 @@ def _object(text: str) -> ObjectName:
     *resource, namespace, name = text.rsplit("/", 2) if text.count("/") in {1, 2} else ("", "", "")
     if not name:
         raise UsageError(
-            f"--object {text}: is no [RESOURCE/]NAMESPACE/NAME",
-            hint="write default/a or workflows/default/a; without a namespace, nodes//n1",
+            f"--object {text}: is not [RESOURCE/]NAMESPACE/NAME",
+            hint="write default/a or workflows/default/a; for an object without a namespace, nodes//n1",
         )
     return ObjectName(namespace, name, resource[0] if resource else "")

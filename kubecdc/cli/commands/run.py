@@ -1,4 +1,4 @@
-"""`kubecdc run`, `watch` and `work`: the long-lived commands."""
+"""`kubecdc run`, `watch` and `work`: the long-running commands."""
 
 from __future__ import annotations
 
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 @options.logs
 @options.metrics
 def run(**given: Any) -> None:
-    """Watch and work in one process.
-
-    Everything that `kubecdc watch` and `kubecdc work` do, on the same bus.
-    """
-    _go(watch=True, work=True, **given)
+    """Run `kubecdc watch` and `kubecdc work` in one process."""
+    _run_process(watch=True, work=True, **given)
 
 
 @click.command()
@@ -42,11 +39,11 @@ def run(**given: Any) -> None:
 @options.logs
 @options.metrics
 def watch(**given: Any) -> None:
-    """Capture changes: list and watch what the EventSources name, and commit each change to the bus.
+    """Capture changes: list and watch the resources of the EventSources, and commit each change to the bus.
 
-    One process leads; further ones on the same bus stand by and take over when it is gone.
+    One process leads. Others on the same bus stand by and take over if it stops.
     """
-    _go(watch=True, work=False, concurrency=1, **given)
+    _run_process(watch=True, work=False, concurrency=1, **given)
 
 
 @click.command()
@@ -56,14 +53,14 @@ def watch(**given: Any) -> None:
 @options.logs
 @options.metrics
 def work(**given: Any) -> None:
-    """Deliver events: take them off the bus and run the Sensors' triggers, any number of processes at once.
+    """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 
-    SIGTERM drains: what is in flight is finished or handed back.
+    On SIGTERM, events in progress are finished or returned to the bus.
     """
-    _go(watch=False, work=True, **given)
+    _run_process(watch=False, work=True, **given)
 
 
-def _go(
+def _run_process(
     *,
     watch: bool,
     work: bool,
@@ -77,7 +74,7 @@ def _go(
     logs.configure(log_format, log_level)
     election = _election(**lease) if watch else None
     manifests = load(filenames, stdin=sys.stdin)
-    _require(manifests, watch=watch, work=work)
+    _require_manifests(manifests, watch=watch, work=work)
     log = structlog.get_logger()
     for notice in manifests.notices:
         log.warning(notice)
@@ -86,16 +83,9 @@ def _go(
 
     if metrics_port is not None:
         _serve_metrics(metrics_port)
-    _loop()(
-        process.run(
-            manifests,
-            process.Sides(watch=watch, work=work),
-            buses.opening(lead=election.lead if election else None),
-            election=election,
-            concurrency=concurrency,
-            log_event=logs.event_lines(log_format),
-        )
-    )
+    opening = buses.opening(lead=election.lead if election else None)
+    delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
+    _runner()(process.run(manifests, opening, election=election, delivery=delivery))
 
 
 def _election(**given: Any) -> Election:
@@ -104,11 +94,11 @@ def _election(**given: Any) -> Election:
     return from_options(**given)
 
 
-def _require(manifests: Manifests, *, watch: bool, work: bool) -> None:
+def _require_manifests(manifests: Manifests, *, watch: bool, work: bool) -> None:
     if watch and not manifests.sources:
-        raise UsageError("there is no EventSource in the manifests: nothing to watch", hint="add one with -f")
+        raise UsageError("the manifests have no EventSource: nothing to watch", hint="add one with -f")
     if work and not watch and not manifests.sensors:
-        raise UsageError("there is no Sensor in the manifests: nothing to work on", hint="add one with -f")
+        raise UsageError("the manifests have no Sensor: nothing to work on", hint="add one with -f")
 
 
 def _serve_metrics(port: int) -> None:
@@ -120,7 +110,8 @@ def _serve_metrics(port: int) -> None:
         raise UsageError(f"metrics cannot be served on port {port}: {e}", hint="give another --metrics-port") from e
 
 
-def _loop() -> Callable[[Any], None]:
+def _runner() -> Callable[[Any], None]:
+    """`uvloop.run` if uvloop is installed, else `asyncio.run`."""
     try:
         import uvloop
     except ImportError:

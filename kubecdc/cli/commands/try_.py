@@ -1,4 +1,4 @@
-"""`kubecdc try`: what the Sensors would do with an event."""
+"""`kubecdc try`: shows what the Sensors do with an event."""
 
 from __future__ import annotations
 
@@ -36,46 +36,44 @@ _DEFAULTS = {
 
 @click.command("try")
 @options.manifests
-@click.option(
+@options.option(
     "--event",
     "event_file",
     required=True,
     metavar="FILE",
-    envvar="KUBECDC_EVENT",
-    show_envvar=True,
-    help="A CloudEvent in structured JSON; - for stdin.",
+    help="File with a CloudEvent in structured JSON, or - for stdin.",
 )
-@click.option(
+@options.option(
     "--execute",
     is_flag=True,
-    envvar="KUBECDC_EXECUTE",
-    show_envvar=True,
-    help="Run each trigger that matches, once. What triggers write to standard output goes to stderr.",
+    help="Run each matching trigger once. Output of triggers to stdout is written to stderr.",
 )
 @options.mounts
 def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
-    """Take an event through the Sensors, without a bus or a cluster.
+    """Test the Sensors with an event, without a bus or a cluster.
 
-    Prints a JSON object for each trigger, one a line: whether the event matches, and what the trigger would do, with
-    *** in place of secrets. Nothing is done without `--execute`; with it, exit code 1 if a trigger did not succeed.
+    Prints one line of JSON for each trigger: whether the event matches, and what the trigger would do, with secrets
+    replaced by ***. Triggers run only with `--execute`. Exit code 1 if one of them did not succeed.
     """
     if event_file == STDIN and STDIN in filenames:
-        raise UsageError("standard input cannot give both the manifests (-f) and the event", hint="use a file for one")
+        raise UsageError(
+            "standard input cannot be both the manifests (-f) and the event", hint="use a file for one of them"
+        )
     logs.configure(None, "warning")
     manifests = load(filenames, stdin=sys.stdin)
     if not manifests.sensors:
-        raise UsageError("there is no Sensor in the manifests: nothing to try", hint="add one with -f")
-    event = _read(event_file)
+        raise UsageError("the manifests have no Sensor: nothing to try", hint="add one with -f")
+    event = _read_event(event_file)
     mounts = options.mounted()
-    return asyncio.run(_each(list(manifests.sensors.values()), event, mounts, execute=execute))
+    return asyncio.run(_try_sensors(list(manifests.sensors.values()), event, mounts, execute=execute))
 
 
-async def _each(sensors: list[Sensor], event: Event, mounts: Mounts, *, execute: bool) -> int:
+async def _try_sensors(sensors: list[Sensor], event: Event, mounts: Mounts, *, execute: bool) -> int:
     code = 0
     for sensor in sensors:
         for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts):
             try:
-                line, outcome = await _one(route, event, execute=execute)
+                line, outcome = await _try_trigger(route, event, execute=execute)
             finally:
                 await route.trigger.close()
             click.echo(msgspec.json.encode(line))
@@ -86,11 +84,11 @@ async def _each(sensors: list[Sensor], event: Event, mounts: Mounts, *, execute:
 
 def _to_stderr(record: Mapping[str, object]) -> bytes:
     click.echo(msgspec.json.encode(record), err=True)
-    return b""  # standard output is for the requests
+    return b""  # stdout has only the lines of this command
 
 
-async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, object], Outcome | None]:
-    """The line of a trigger, and its outcome if it was run."""
+async def _try_trigger(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, object], Outcome | None]:
+    """The output line of a trigger, and its outcome if it ran."""
     line: dict[str, object] = {
         "sensor": route.sensor,
         "trigger": route.name,
@@ -101,7 +99,7 @@ async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, 
     }
     if not line["matched"]:
         wanted = f"{route.dependency.event_source_name}/{route.dependency.event_name}"
-        line["reason"] = f"the dependency waits for {wanted}, and this is {event.source}/{event.subject}"
+        line["reason"] = f"the dependency needs {wanted}, the event is {event.source}/{event.subject}"
         return line, None
     outcome: Outcome | None = None
     try:
@@ -113,11 +111,11 @@ async def _one(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, 
         line["reason"] = str(e)
         outcome = Failure(str(e)) if execute else None
     if outcome is not None:
-        line["outcome"] = _described(outcome)
+        line["outcome"] = _outcome_fields(outcome)
     return line, outcome
 
 
-def _described(outcome: Outcome) -> dict[str, object]:
+def _outcome_fields(outcome: Outcome) -> dict[str, object]:
     match outcome:
         case Success():
             return {"result": "success"}
@@ -127,7 +125,7 @@ def _described(outcome: Outcome) -> dict[str, object]:
             return {"result": "failure", "reason": reason}
 
 
-def _read(file: str) -> Event:
+def _read_event(file: str) -> Event:
     name = "standard input" if file == STDIN else file
     try:
         text = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
@@ -136,17 +134,19 @@ def _read(file: str) -> Event:
     try:
         given = msgspec.json.decode(text)
         if not isinstance(given, dict):
-            raise _bad(name, "is not a JSON object")
+            raise _invalid_event(name, "is not a JSON object")
         if "kind" in given and "specversion" not in given:
-            raise _bad(name, "is a Kubernetes object, not an event", hint="put it into `data.body` of a CloudEvent")
+            raise _invalid_event(
+                name, "is a Kubernetes object, not an event", hint="put it into `data.body` of a CloudEvent"
+            )
         now = datetime.now(UTC).isoformat()
         return Event.decode(msgspec.json.encode({**_DEFAULTS, "time": now, **given}))
     except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as e:
-        raise _bad(name, f"is {e}" if isinstance(e, Undecodable) else f"is not JSON: {e}") from e
+        raise _invalid_event(name, f"is {e}" if isinstance(e, Undecodable) else f"is not JSON: {e}") from e
     except RecursionError as e:
-        raise _bad(name, "is nested too deep") from e
+        raise _invalid_event(name, "is nested too deep") from e
 
 
-def _bad(name: str, what: str, *, hint: str = "") -> UsageError:
+def _invalid_event(name: str, what: str, *, hint: str = "") -> UsageError:
     example = "a CloudEvent has `id`, `source` (the EventSource), `subject` (the event name) and `data`"
     return UsageError(f"{name} {what}", hint=hint or example)

@@ -1,4 +1,4 @@
-"""`kubecdc validate`: manifests, offline or against the cluster."""
+"""`kubecdc validate`: checks manifests, offline or also against the cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import used
+from kubecdc.cli.buses import buses_named
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -18,23 +18,21 @@ from kubecdc.storage.contracts.types import ClusterAccess
 
 @click.command()
 @options.manifests
-@click.option(
+@options.option(
     "--cluster",
     "against_cluster",
     is_flag=True,
-    envvar="KUBECDC_CLUSTER",
-    show_envvar=True,
-    help="Also ask the cluster: is each resource there, may it be read, may a Lease elect the leader, are the "
-    "permissions of the triggers granted?",
+    help="Also check that the cluster has each resource, and grants the permissions for watching, leader election and "
+    "triggers.",
 )
 @options.cluster
 @options.election
 def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any) -> None:
     """Check manifests offline and print every problem.
 
-    Exit code 2 if there is any. With --cluster, exit code 1 if the cluster lacks a resource or forbids to get, list or
-    watch it, or to get, create and update the Lease if one elects the leader, or to do what a trigger needs, or if it
-    cannot be reached. Nothing is written to the cluster.
+    Exit code 2 if there is a problem. With --cluster, exit code 1 if the cluster cannot be reached, does not have a
+    resource, or does not grant a permission: to get, list and watch each resource, to get, create and update the Lease
+    (if a Lease elects the leader), and those that the triggers need. Nothing is written to the cluster.
     """
     manifests = load(filenames, stdin=sys.stdin)
     for notice in manifests.notices:
@@ -44,26 +42,26 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
         f"bus {', '.join(manifests.buses)}"
     )
     if against_cluster:
-        asyncio.run(_ask(manifests, options.cluster_access(), election))
+        asyncio.run(_check_cluster(manifests, options.cluster_access(), election))
 
 
-async def _ask(manifests: Manifests, way: ClusterAccess, options: Mapping[str, Any]) -> None:
+async def _check_cluster(manifests: Manifests, cluster_access: ClusterAccess, options: Mapping[str, Any]) -> None:
     from kubecdc.cli.election import from_options
     from kubecdc.watcher import access
     from kubecdc.workers import access as trigger_access
 
     election, sources = from_options(**options), manifests.sources.values()
-    watched = used(manifests, [source.spec.event_bus_name for source in sources])
+    watched = buses_named(manifests, [source.spec.event_bus_name for source in sources])
     leases = {bus.name: election.lease_of(bus) for bus in watched if election.by_lease(bus)}
-    async with way.connect() as cluster:
+    async with cluster_access.connect() as cluster:
         problems = await access.check(cluster, sources, leases)
         problems += await trigger_access.check(cluster, manifests.sensors.values())
         if problems:
             count = _count(len(problems), "problem")
             raise KubecdcError("\n".join([f"{count} with the cluster at {cluster.host}", *map(str, problems)]))
-        click.echo(f"the cluster at {cluster.host} has every resource, and lets it be read")
+        click.echo(f"the cluster at {cluster.host} has every resource and grants access to it")
         for lease in leases.values():
-            click.echo(f"the Lease {lease.namespace}/{lease.name} may elect the leader")
+            click.echo(f"the Lease {lease.namespace}/{lease.name} can be used for leader election")
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,1 +1,1 @@
-"""Manifests as files: read, validated, cross-checked."""
+"""Reads manifests from files, and validates them."""

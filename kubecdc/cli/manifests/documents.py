@@ -1,4 +1,4 @@
-"""From files, directories and standard input to the documents in them."""
+"""Reads the documents in files, directories and standard input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed document. ``strict``: its file was named, so it must be one of the three kinds."""
+    """A parsed document. ``strict``: the user named its file, so it must be one of the three kinds."""
 
     place: Place
     content: Any
@@ -34,7 +34,7 @@ class Document:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: every key is text and occurs once; a time and ``1:30`` are text."""
+    """Reads YAML as Kubernetes does: every key is text and occurs once; a time and ``1:30`` are text."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -69,7 +69,7 @@ _Loader.yaml_implicit_resolvers = _resolvers()
 
 
 def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
-    """All documents in a FILE, a DIR or ``-``, and the problems of those that cannot be read."""
+    """All documents in a file, a directory or ``-`` (standard input), and a problem for each that cannot be read."""
     if path == STDIN:
         try:
             text = stdin.read()
@@ -82,12 +82,12 @@ def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
     try:
-        # Hidden names are skipped: a mounted ConfigMap has its files in `..data`, with links to them beside it.
+        # Hidden names are skipped: a mounted ConfigMap has its files in `..data`, and links to them in the directory.
         files = sorted(f for f in target.iterdir() if f.suffix in SUFFIXES and f.name[0] != "." and not f.is_dir())
     except OSError as e:
         return [], [Problem(Place(path), "", f"cannot be read: {e.strerror}")]
     if not files:
-        return [], [Problem(Place(path), "", "has no .yaml, .yml or .json file", "its own folders are not searched")]
+        return [], [Problem(Place(path), "", "has no .yaml, .yml or .json file", "subdirectories are not searched")]
     for file in files:
         found, wrong = _read_file(file, strict=False)
         documents.extend(found)
@@ -99,7 +99,7 @@ def _read_file(file: Path, *, strict: bool) -> tuple[list[Document], list[Proble
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        return [], [Problem(Place(str(file)), "", "there is no such file or directory")]
+        return [], [Problem(Place(str(file)), "", "does not exist")]
     except OSError as e:
         return [], [Problem(Place(str(file)), "", f"cannot be read: {e.strerror}")]
     except UnicodeDecodeError as e:
@@ -134,7 +134,7 @@ def _json(text: str) -> Iterator[tuple[int, Any]]:
         return members
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not allowed")
 
     decoder = json.JSONDecoder(object_pairs_hook=once, parse_constant=refuse)
     at, number = 0, 0

@@ -1,4 +1,4 @@
-"""From the errors of pydantic to messages that help the author of a manifest."""
+"""Turns the errors of pydantic into messages for the author of a manifest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LEVELS = {1: "one level", 2: "two levels", 3: "three levels"}
 
 
 def check(model: type[Manifest], content: dict[str, Any]) -> tuple[Manifest | None, list[Finding]]:
-    """Validate a manifest. Beside the findings it returns the manifest without the wrong fields, if that is valid.
+    """Validate a manifest. Returns the manifest without the invalid fields, or None if it is not valid without them.
 
-    With it, checks across manifests can run even though some fields are wrong.
+    So checks across manifests can run even if some fields are invalid.
     """
     found: list[Finding] = []
     removed: list[Location] = []
@@ -43,13 +43,13 @@ def check(model: type[Manifest], content: dict[str, Any]) -> tuple[Manifest | No
 
 
 def _without_echo(findings: list[Finding]) -> list[Finding]:
-    """Without "is required" where the field is misspelled."""
+    """The findings without "is required" for fields that are only misspelled."""
     misspelled = {(*finding.location[:-1], finding.meant) for finding in findings if finding.meant}
     return [f for f in findings if f.message != REQUIRED or f.location not in misspelled]
 
 
 def _related(location: Location, removed: Location) -> bool:
-    """Whether an error may only be a consequence of what was removed."""
+    """Whether an error may be only a consequence of a removed field."""
     return location == removed[: len(location)] or removed == location[: len(removed)]
 
 
@@ -87,7 +87,7 @@ def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Find
             return Finding(location, "refers to itself")
         case "model_type" if context["class_name"] == KeyRef.__name__:
             # The value is not repeated: it may be the secret itself.
-            return Finding(location, "must name a key and where it is", "write {name: NAME, key: KEY}")
+            return Finding(location, "must name an object and a key", "write {name: NAME, key: KEY}")
         case kind if kind in _TYPES:
             return Finding(location, *_type(value, kind))
         case _:
@@ -164,7 +164,7 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
 
 
 def _unknown(model: type[Manifest], content: dict[str, Any], location: Location) -> tuple[str, str, str]:
-    """Message, hint and meant field for an unknown field: not supported, misplaced, misspelled, or just unknown."""
+    """Message, hint and intended field for a field that is unsupported, misplaced, misspelled or unknown."""
     name = str(location[-1])
     chain = list(_models(model, location[:-1]))
     here = chain[-1][0]
@@ -184,8 +184,14 @@ def _unknown(model: type[Manifest], content: dict[str, Any], location: Location)
         return "is not a field here", f"it belongs inside {inner}", ""
     if near := here.renamed.get(name) or nearest(name, _names(here)):
         refused = here.unsupported.get(near)
-        return "is not a field", f"did you mean `{near}`?" + (f" But {refused}" if refused else ""), near
-    return "is not a field", f"the fields here are {', '.join(sorted(here.field_types()))}", ""
+        hint = f"did you mean `{near}`?" + (f" But {refused}" if refused else "")
+        may_be_type = near in here.type_fields
+    else:
+        hint = f"the fields here are {', '.join(sorted(here.field_types()))}."
+        may_be_type = True
+    if may_be_type and here.type_fields and not any(field in raw for field in here.type_fields):
+        hint += f" If `{name}` is a type from another package, install the package"
+    return "is not a field", hint.removesuffix("."), near
 
 
 def _names(model: type[Model]) -> list[str]:
@@ -193,7 +199,7 @@ def _names(model: type[Model]) -> list[str]:
 
 
 def _models(model: type[Model], location: Location) -> Iterator[tuple[type[Model], int]]:
-    """The models on the way to a location, each with its depth."""
+    """The models on the path to a location, each with its depth."""
     yield model, 0
     current: Any = model
     for depth, part in enumerate(location, 1):
@@ -210,7 +216,7 @@ def _field(annotation: Any, part: str | int) -> Any:
 
 
 def _bare(annotation: Any) -> Any:
-    """Without Annotated and None."""
+    """The annotation without Annotated and None."""
     while True:
         origin = typing.get_origin(annotation)
         if origin is typing.Annotated:
@@ -222,7 +228,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _inner(model: type[Model], name: str, raw: Any) -> str:
-    """Where below a model there is a field of this name, for a message. Fields that the manifest has come first."""
+    """The path to a field of this name below a model, for a message, or "". Fields that the manifest has come first."""
     level: list[tuple[str, type[Model], Any]] = [("", model, raw)]
     while level:
         deeper: list[tuple[str, type[Model], Any]] = []

@@ -1,4 +1,4 @@
-"""Loading manifests: the manifests by kind and name, or every problem in them."""
+"""Loads manifests, or reports every problem in them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS: dict[str, type[Manifest]] = {"EventBus": EventBus, "EventSource": EventSo
 
 @dataclass(frozen=True)
 class Manifests:
-    """What was declared, by ``metadata.name``, and what an operator should know about it."""
+    """The declared manifests by ``metadata.name``, and notices for the operator."""
 
     buses: dict[str, EventBus]
     sources: dict[str, EventSource]
@@ -34,7 +34,7 @@ class Manifests:
 
 @dataclass(frozen=True)
 class _Read:
-    """A manifest as it was read; ``model`` is None if too much of it is wrong."""
+    """A manifest as it was read. ``model`` is None if it could not be validated."""
 
     place: Place
     kind: str
@@ -56,9 +56,9 @@ class _Loading:
 
 
 def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
-    """Read, validate and cross-check the manifests in files, directories (not the folders in them) and ``-``.
+    """Read, validate and cross-check the manifests in files, directories (not subdirectories) and ``-`` (stdin).
 
-    Without any EventBus there is one named ``default``, of the type that has a default.
+    Without an EventBus, the result has one named ``default``, of the type that has a default.
     Raises ManifestErrors with every problem found, UsageError without a path.
     """
     if not paths:
@@ -71,7 +71,7 @@ def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
         for document in documents:
             _take(document, loading)
         if not problems and before == (len(loading.manifests), len(loading.problems)):
-            loading.problems.append(Problem(Place(path), "", "holds no EventSource, EventBus or Sensor"))
+            loading.problems.append(Problem(Place(path), "", "has no EventSource, EventBus or Sensor"))
     _check_names(loading)
     _check_references(loading)
     if loading.problems:
@@ -90,7 +90,7 @@ def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
 
 
 def _take(document: Document, loading: _Loading) -> None:
-    """Validate a document, or report why it is not one of the three kinds."""
+    """Validate a document, or report that it is not one of the three kinds."""
     place, content = document.place, document.content
     if content is None:
         return
@@ -114,13 +114,13 @@ def _take(document: Document, loading: _Loading) -> None:
     if wrong is not None:
         loading.report(place, [wrong])
     elif document.strict:
-        loading.report(place, [Finding((), f"{_what(api, kind)} is not an EventSource, EventBus or Sensor")])
+        loading.report(place, [Finding((), f"{_kind_text(api, kind)} is not an EventSource, EventBus or Sensor")])
     else:
-        loading.notices.append(f"{place}: skipped: {_what(api, kind)} is not an EventSource, EventBus or Sensor")
+        loading.notices.append(f"{place}: skipped: {_kind_text(api, kind)} is not an EventSource, EventBus or Sensor")
 
 
 def _almost(api: object, kind: str | None) -> Finding | None:
-    """What is wrong with a document that seems to be meant as one of the three kinds."""
+    """The problem of a document that is probably intended as one of the three kinds, or None."""
     versions = " or ".join(API_VERSIONS)
     groups = tuple(version.split("/")[0] for version in API_VERSIONS)
     if kind in KINDS and api is None:
@@ -134,9 +134,9 @@ def _almost(api: object, kind: str | None) -> Finding | None:
     return None
 
 
-def _what(api: object, kind: str | None) -> str:
+def _kind_text(api: object, kind: str | None) -> str:
     if kind is None:
-        return "what has no `kind`"
+        return "a document without `kind`"
     return f"{kind} ({api})" if isinstance(api, str) else kind
 
 
@@ -169,11 +169,13 @@ def _check_references(loading: _Loading) -> None:
                 loading.report(manifest.place, references.of_bus(bus, known))
     wanted = known.sensors or any(m.spec.subscriptions for m in models if isinstance(m, EventBus))
     if wanted and not sources:
-        loading.notices.append("no EventSource is given: that the events waited for exist was not checked")
+        loading.notices.append(
+            "no EventSource is given: it was not checked whether the events of the subscriptions exist"
+        )
 
 
 def _offer(manifest: _Read) -> references.Offer | None:
-    """What a source publishes. A source with problems counts too if its entries have names."""
+    """The events of a source. A source with problems is included if the names of its entries are known."""
     if isinstance(manifest.model, EventSource):
         spec = manifest.model.spec
         return references.Offer(frozenset(spec.resource), spec.event_bus_name)
@@ -183,14 +185,14 @@ def _offer(manifest: _Read) -> references.Offer | None:
 
 
 def _notices(manifest: _Read) -> Iterator[str]:
-    """The fields of a manifest that have no effect."""
+    """A notice for each field of a manifest that has no effect."""
     model = manifest.model
     if not isinstance(model, EventBus | EventSource | Sensor):
         return
     spec = type(model.spec)
     ignored = [f"spec.{name}" for name in manifest.content["spec"] if name in spec.ignored]
     if ignored:
-        yield f"{manifest.place}: {', '.join(ignored)}: taken, and without effect"
+        yield f"{manifest.place}: {', '.join(ignored)}: accepted, without effect"
     if not isinstance(model, Sensor):
         return
     triggers = model.spec.triggers
@@ -201,7 +203,7 @@ def _notices(manifest: _Read) -> Iterator[str]:
 
 
 def _unused_policies(trigger: Trigger) -> Iterator[tuple[str, str]]:
-    """The parts of the policy that the type does not follow."""
+    """The parts of the policy that the trigger type ignores."""
     template = trigger.template
     for name in trigger.policy.given:
         if name not in template.trigger_type.policies:

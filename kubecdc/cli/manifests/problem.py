@@ -1,4 +1,4 @@
-"""What is wrong with the manifests, one line for each problem."""
+"""The problems in manifests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Place:
-    """A document in a file. ``manifest`` is its kind and name, if it has them; ``base`` is where in a List it is."""
+    """A document in a file. ``manifest`` is its kind and name, if it has them; ``base`` is its location in a List."""
 
     file: str
     document: int = 0  # counted from 1; 0 = the file itself
@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: ``str()`` is its line."""
+    """A problem in a manifest. ``str()`` returns it as one line."""
 
     place: Place
     path: str
@@ -42,7 +42,7 @@ class Problem:
 
 
 def path_text(location: Location) -> str:
-    """``spec.triggers[0].template``."""
+    """A location as text: ``spec.triggers[0].template``."""
     text = ""
     for part in location:
         if isinstance(part, int):
@@ -55,7 +55,7 @@ def path_text(location: Location) -> str:
 
 
 class ManifestErrors(UsageError):
-    """The manifests are refused. After the first line, the message has a line for each of ``problems``."""
+    """The manifests are invalid. After the first line, the message has a line for each of ``problems``."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -1,4 +1,4 @@
-"""References between manifests: dependencies, buses, names."""
+"""Checks the references between manifests: dependencies, buses and names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Known:
-    """What was declared, by name. A source that cannot be read is None: it may publish anything."""
+    """The declared manifests by name. A source that is invalid is None: its events are unknown."""
 
     sources: Mapping[str, Offer | None]
     buses: frozenset[str] | None  # None if one of them has no name
@@ -34,12 +34,12 @@ class Known:
 
 
 def of_source(source: EventSource, known: Known) -> Iterator[Finding]:
-    """What is wrong with the references of an EventSource."""
+    """The problems in the references of an EventSource."""
     yield from _bus(source.spec.event_bus_name, known)
 
 
 def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
-    """What is wrong with the references of a Sensor, its own names included."""
+    """The problems in the references of a Sensor, and duplicate names in it."""
     bus = sensor.spec.event_bus_name
     yield from _bus(bus, known)
     dependency = sensor.dependency
@@ -63,7 +63,7 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
 
 
 def of_bus(bus: EventBus, known: Known) -> Iterator[Finding]:
-    """What is wrong with the subscriptions of an EventBus."""
+    """The problems in the subscriptions of an EventBus."""
     triggers = {s.subscription(t) for s in known.sensors if s.spec.event_bus_name == bus.name for t in s.spec.triggers}
     seen: set[str] = set()
     for i, subscription in enumerate(bus.spec.subscriptions):
@@ -78,7 +78,7 @@ def of_bus(bus: EventBus, known: Known) -> Iterator[Finding]:
 
 def _bus(name: str, known: Known) -> Iterator[Finding]:
     if known.buses is not None and name not in known.buses:
-        yield Finding(("spec", "eventBusName"), f"there is no EventBus `{name}`", _have("EventBus", name, known.buses))
+        yield Finding(("spec", "eventBusName"), f"there is no EventBus `{name}`", _suggestion(name, known.buses))
 
 
 def _event(wanted: Dependency | BusSubscription, at: Location, bus: str, known: Known) -> Iterator[Finding]:
@@ -86,19 +86,19 @@ def _event(wanted: Dependency | BusSubscription, at: Location, bus: str, known: 
         return
     name, event = wanted.event_source_name, wanted.event_name
     if name not in known.sources:
-        hint = _have("EventSource", name, known.sources)
+        hint = _suggestion(name, known.sources)
         yield Finding((*at, "eventSourceName"), f"there is no EventSource `{name}`", hint)
         return
     source = known.sources[name]
     if source is None:
         return
     if event not in source.events:
-        hint = _have("event", event, source.events)
+        hint = _suggestion(event, source.events)
         yield Finding((*at, "eventName"), f"EventSource `{name}` has no event `{event}`", hint)
     if source.bus not in {"", bus}:
         yield Finding(
             (*at, "eventSourceName"),
-            f"EventSource `{name}` publishes to EventBus `{source.bus}`, and this is on `{bus}`",
+            f"EventSource `{name}` publishes to EventBus `{source.bus}`, not to `{bus}`",
         )
 
 
@@ -110,7 +110,7 @@ def _conditions(trigger: Trigger, at: Location, dependency: Dependency) -> Itera
     if text and bare != dependency.name:
         yield Finding(
             (*at, "template", "conditions"),
-            f"{text!r} is not supported yet: it may only name the one dependency",
+            f"{text!r} is not supported yet: it must be the name of the dependency",
             f"write `{dependency.name}`, or leave it out",
         )
 
@@ -124,17 +124,17 @@ def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, From
 
 
 def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
-    """What the type of the trigger finds, and fields that parameters write and that the type does not have."""
+    """The problems that the trigger type reports, and parameters that write fields that the type does not have."""
     template = trigger.template
     written: set[str] = set()
     for i, parameter in enumerate(trigger.parameters):
         location = (*at, "parameters", i, "dest")
         first, *rest = re.split(r"[.|]", parameter.dest, maxsplit=1)
         if first == "name":
-            continue  # without effect, as in Argo
+            continue  # has no effect, as in Argo
         if first != template.type:
-            hint = f"it is relative to the template: begin with `{template.type}.`"
-            yield Finding(location, f"`{parameter.dest}` is not a part of this trigger", hint)
+            hint = f"it is relative to the template: start with `{template.type}.`"
+            yield Finding(location, f"`{parameter.dest}` is not in this trigger", hint)
         else:
             written.update(rest)
             yield from _destination("".join(rest), template, location)
@@ -150,14 +150,14 @@ def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
 def _destination(dest: str, template: Template, location: Location) -> Iterator[Finding]:
     field, fields = re.split(r"[.|]", dest, maxsplit=1)[0], template.trigger_type.model.field_types()
     if field not in fields:
-        yield Finding(location, f"`{template.type}` has no field `{field}`", _have("field", field, fields))
+        yield Finding(location, f"`{template.type}` has no field `{field}`", _suggestion(field, fields))
     elif field in template.trigger_type.fixed:
         hint = template.trigger_type.fixed[field]
-        yield Finding(location, f"`{field}` is the same for all events", hint)
+        yield Finding(location, f"`{field}` cannot depend on the event", hint)
 
 
-def _have(kind: str, name: str, names: Iterable[str]) -> str:
+def _suggestion(name: str, names: Iterable[str]) -> str:
     near = nearest(name, names)
     if near:
         return f"did you mean `{near}`?"
-    return f"there is {kind} " + ", ".join(f"`{n}`" for n in sorted(names))
+    return "available: " + ", ".join(f"`{n}`" for n in sorted(names))
