@@ -30,7 +30,7 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, envvar=f"KUBECDC_{variable}", show_envvar=True, **settings)
 
 
-def _combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """One decorator for several options, which `--help` lists in this order."""
 
     def decorate(command: Command) -> Command:
@@ -67,7 +67,7 @@ manifests = option(
     help="Manifests: a file, a directory (its .yaml, .yml and .json files), or - for stdin. Repeatable.",
 )
 
-cluster = _combined(
+cluster = combined(
     _context_option(
         "--kubeconfig",
         key="kubeconfig",
@@ -90,7 +90,7 @@ def cluster_access() -> ClusterAccess:
     return ClusterAccess(connect, home_namespace())
 
 
-logs = _combined(
+logs = combined(
     option(
         "--log-format",
         type=click.Choice(["json", "console"]),
@@ -122,7 +122,7 @@ def _duration_option(name: str, default: str, text: str) -> Callable[[Command], 
     return option(name, callback=_go_duration, metavar="DURATION", default=default, show_default=True, help=text)
 
 
-election = _combined(
+election = combined(
     option(
         "--leader-election/--no-leader-election",
         default=None,
@@ -143,7 +143,7 @@ election = _combined(
     ),
 )
 
-lease = _combined(
+lease = combined(
     election,
     _duration_option(
         "--lease-duration", "15s", "A leader that has not renewed for this long is replaced. Whole seconds."
@@ -175,7 +175,7 @@ def _mount(name: str, default: Path, what: str) -> Callable[[Command], Command]:
 
 
 secrets = _mount("secrets", SECRETS, "Secrets")
-mounts = _combined(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
+mounts = combined(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
 
 
 def mounted() -> Mounts:

@@ -92,6 +92,6 @@ def _map_error(error: ApiError, conflicts: frozenset[int]) -> KubecdcError:
     if error.status in TOO_LARGE or any(text in str(error) for text in ETCD_TOO_LARGE):
         return Refused(
             f"the API server does not accept the checkpoint: {error}",
-            hint=f"store the `checkpoint` of the EventBus in {alternatives()}",
+            hint=f"keep the `checkpoint` of the EventBus in {alternatives()}",
         )
     return error

@@ -19,7 +19,7 @@ async def delivered(api: ApiServer, kubecdc: Running, name: str, namespace: str)
 
 
 async def only_line(kubecdc: Running) -> str:
-    """The one line that says what is forbidden, its fix included."""
+    """The one line that says what is forbidden, its hint included."""
     await kubecdc.until("cannot list resource")
     await asyncio.sleep(QUIET)
     (line,) = kubecdc.lines("cannot list resource")

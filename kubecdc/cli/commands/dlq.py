@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import msgspec
 
 from kubecdc.cli import options
 from kubecdc.cli.buses import on_each, on_one, require_capability
-from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment, show, show_one
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, DeadLetter
@@ -22,6 +23,14 @@ PAGE = 100  # dead letters for each call
 
 of_subscription = options.option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
 all_ = options.option("--all", "everything", is_flag=True, help="All dead letters.")
+selection = options.combined(
+    click.argument("ids", nargs=-1, metavar="[ID]..."),
+    all_,
+    of_subscription,
+    options.manifests,
+    options.secrets,
+    options.bus,
+)
 
 
 @click.group()
@@ -87,15 +96,8 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: 
 
 
 @dlq.command("redrive")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@all_
-@of_subscription
-@options.manifests
-@options.secrets
-@options.bus
-def redrive(
-    filenames: tuple[str, ...], bus: str | None, ids: tuple[str, ...], everything: bool, subscription: str | None
-) -> None:
+@selection
+def redrive(**selected: Any) -> None:
     """Deliver dead letters again, each to its own subscription, with a full set of attempts.
 
     A dead letter is queued after the pending events of its object, so it may arrive after newer events. The event id
@@ -113,7 +115,7 @@ def redrive(
         done += len(some) - len(reasons)
 
     try:
-        _on_each_chosen(load(filenames, stdin=sys.stdin), bus, ids, everything, subscription, step)
+        _Selection(**selected).for_each_page(step)
     except Unavailable:
         click.echo(f"{done} redriven before the error", err=True)
         raise
@@ -123,23 +125,11 @@ def redrive(
 
 
 @dlq.command("purge")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@all_
-@of_subscription
-@options.manifests
-@options.secrets
-@options.bus
+@selection
 @options.yes
-def purge(
-    filenames: tuple[str, ...],
-    bus: str | None,
-    ids: tuple[str, ...],
-    everything: bool,
-    subscription: str | None,
-    yes: bool,
-) -> None:
+def purge(yes: bool, **selected: Any) -> None:
     """Delete dead letters permanently."""
-    done = 0
+    letters, done = _Selection(**selected), 0
 
     async def step(opened: Bus, some: Sequence[str]) -> None:
         nonlocal done
@@ -148,39 +138,47 @@ def purge(
     def ask(count: int) -> None:
         confirm(f"Delete {count} dead letters permanently?", yes=yes)
 
-    _on_each_chosen(load(filenames, stdin=sys.stdin), bus, ids, everything, subscription, step, ask)
-    if ids and not done:
-        raise _unknown(", ".join(ids))
+    letters.for_each_page(step, ask)
+    if letters.ids and not done:
+        raise _unknown(", ".join(letters.ids))
     click.echo(f"{done} purged")
 
 
-def _on_each_chosen(
-    manifests: Manifests,
-    bus: str | None,
-    ids: tuple[str, ...],
-    everything: bool,
-    subscription: str | None,
-    do: Callable[[Bus, Sequence[str]], Awaitable[None]],
-    ask: Callable[[int], None] = lambda count: None,
-) -> None:
-    """Call ``do`` for the selected dead letters, a page at a time. ``ask`` gets their number first, to confirm."""
-    if bool(ids) == everything:
-        raise UsageError(
-            "no dead letters selected, or both ids and --all given", hint="`kubecdc dlq list` prints the ids"
-        )
-    if ids and subscription:
-        raise UsageError("--subscription cannot be combined with ids, only with --all")
+@dataclass(frozen=True)
+class _Selection:
+    """The dead letters that the options of `selection` select."""
 
-    async def each(opened: Bus, manifest: EventBus) -> None:
-        _require_browsing(opened, manifest)
-        # All ids are read before the first call, so that an event that fails again is not selected twice.
-        chosen = list(ids) or [letter.id for letter in await _letters(opened, subscription, sys.maxsize)]
-        if chosen:
-            ask(len(chosen))
-        for start in range(0, len(chosen), PAGE):
-            await do(opened, chosen[start : start + PAGE])
+    filenames: tuple[str, ...]
+    bus: str | None
+    ids: tuple[str, ...]
+    everything: bool
+    subscription: str | None
 
-    on_one(manifests, bus, each)
+    def for_each_page(
+        self,
+        do: Callable[[Bus, Sequence[str]], Awaitable[None]],
+        ask: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Call ``do`` with the ids of each page. Before, ``ask`` is called with their total number, to confirm.
+
+        Raises UsageError for options that cannot be combined.
+        """
+        manifests = load(self.filenames, stdin=sys.stdin)
+        if bool(self.ids) == self.everything:
+            raise UsageError("give either ids of dead letters or --all", hint="`kubecdc dlq list` prints the ids")
+        if self.ids and self.subscription:
+            raise UsageError("--subscription cannot be combined with ids, only with --all")
+
+        async def on_bus(bus: Bus, manifest: EventBus) -> None:
+            _require_browsing(bus, manifest)
+            # All ids are read before the first call, so that an event that fails again is not selected twice.
+            chosen = list(self.ids) or [one.id for one in await _letters(bus, self.subscription, sys.maxsize)]
+            if chosen:
+                ask(len(chosen))
+            for start in range(0, len(chosen), PAGE):
+                await do(bus, chosen[start : start + PAGE])
+
+        on_one(manifests, self.bus, on_bus)
 
 
 async def _letters(bus: Bus, subscription: str | None, limit: int) -> list[DeadLetter]:
