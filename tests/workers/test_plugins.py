@@ -185,6 +185,6 @@ def test_the_type_decides_about_policies_and_fixed_fields(packages: Path) -> Non
     ) == [
         ["good"],
         ["good", "standard input, document 1, Sensor/s: policy.status is without effect on a good trigger"],
-        ["spec.triggers[0].parameters[0].dest: `topic` is the same for all events; make a trigger of each topic"],
+        ["spec.triggers[0].parameters[0].dest: `topic` cannot depend on the event; make a trigger of each topic"],
         ["spec.triggers[0].template.good.topics: is not a field; did you mean `topic`?"],
     ]
