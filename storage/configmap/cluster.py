@@ -11,8 +11,7 @@ from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.named_object import NamedObject
 from kubecdc.cluster.resource import Resource
 from kubecdc.errors import KubecdcError, Refused
-from kubecdc.storage.configmap import Conflict
-from kubecdc.storage.configmap.config_map import alternatives
+from kubecdc.storage.configmap.config_map import Conflict, alternatives
 from kubecdc.storage.contracts.types import ClusterAccess
 
 GONE, CONFLICT = 404, 409
@@ -21,7 +20,7 @@ ETCD_TOO_LARGE = ("request is too large", "larger than max")  # messages with HT
 
 
 class ClusterConfigMaps:
-    """Implements `storage.configmap.ConfigMaps` with a connected cluster."""
+    """Implements `storage.configmap.config_map.ConfigMaps` with a connected cluster."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._object = NamedObject(
@@ -54,7 +53,7 @@ class ClusterConfigMaps:
 
 
 class ConfigMapsOnDemand:
-    """Implements `storage.configmap.ConfigMaps`. The first call connects to the cluster, and may raise UsageError."""
+    """Implements `config_map.ConfigMaps`. The first call connects to the cluster, and may raise UsageError."""
 
     def __init__(self, access: ClusterAccess, namespace: str, name: str) -> None:
         self.place = f"{namespace}/{name}"

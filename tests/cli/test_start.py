@@ -35,6 +35,18 @@ def test_help_imports_none_of_the_libraries_that_take_time() -> None:
     assert HEAVY.isdisjoint(done.stdout.split())
 
 
+def test_manifests_are_checked_without_the_libraries_of_back_ends_and_triggers() -> None:
+    code = (
+        "import io, sys\nfrom kubecdc.cli.manifests.loading import load\n"
+        "load([sys.argv[1]], stdin=io.StringIO())\nprint(' '.join(m.split('.')[0] for m in sys.modules))"
+    )
+    manifests = Path(__file__).parents[2] / "examples" / "workflow-tracker"
+    command = [sys.executable, "-c", code, str(manifests)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    libraries = {"apsw", "redis", "hiredis", "aiohttp", "kubernetes", "structlog", "rich", "prometheus_client"}
+    assert libraries.isdisjoint(done.stdout.split())
+
+
 def test_help_names_every_command() -> None:
     done = kubecdc("--help")
     assert done.returncode == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from kubecdc.storage.configmap import Conflict
+from kubecdc.storage.configmap.config_map import Conflict
 
 Step = Callable[[], None]
 

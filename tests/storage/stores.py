@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from kubecdc.cluster.connection import Cluster
-from kubecdc.storage import configmap
 from kubecdc.storage.configmap.cluster import ClusterConfigMaps
+from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.contracts import CheckpointStore
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from kubecdc.storage.redis.manifest import RedisCheckpoint
@@ -19,7 +19,7 @@ from kubecdc.storage.redis.store import RedisStore
 from kubecdc.storage.sqlite.manifest import SqliteCheckpoint
 from kubecdc.storage.sqlite.store import SqliteStore
 
-AT_ONCE = configmap.ConfigMapSettings(window=timedelta(0))
+AT_ONCE = ConfigMapSettings(window=timedelta(0))
 
 
 def opening(holder: str) -> Opening:
@@ -61,11 +61,11 @@ class ConfigMapStores:
     kubeconfig: Path
     name: str
     stack: AsyncExitStack
-    settings: configmap.ConfigMapSettings = AT_ONCE
+    settings: ConfigMapSettings = AT_ONCE
 
-    async def store(self, holder: str = "one") -> configmap.ConfigMapCheckpoints:
+    async def store(self, holder: str = "one") -> ConfigMapCheckpoints:
         cluster = await self.stack.enter_async_context(Cluster(str(self.kubeconfig)))
         api = ClusterConfigMaps(cluster, "default", self.name)
-        opened = configmap.ConfigMapCheckpoints(api, self.settings, now=time.monotonic, sleep=asyncio.sleep)
+        opened = ConfigMapCheckpoints(api, self.settings, now=time.monotonic, sleep=asyncio.sleep)
         self.stack.push_async_callback(opened.close)
         return opened

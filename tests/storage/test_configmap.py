@@ -14,8 +14,8 @@ import pytest
 import structlog
 
 from kubecdc.errors import Refused, Unavailable, UsageError
-from kubecdc.storage.configmap import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.configmap.document import pack
+from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.testing.actors import KEY, Keeper, state, step

@@ -20,7 +20,7 @@ from kubecdc.cluster.changes import Change, Page
 from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.versions import older
-from kubecdc.storage.configmap import ConfigMapCheckpoints, ConfigMapSettings
+from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.contracts import Bus, CheckpointStore, Publisher, Term, TransactionalPublisher
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher

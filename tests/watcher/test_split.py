@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kubecdc.errors import Refused
-from kubecdc.storage.configmap import ConfigMapSettings
+from kubecdc.storage.configmap.store import ConfigMapSettings
 from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Inventoried, Term
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Crash, Fault, FaultyBus, Script, crash_after, crash_before
