@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import ssl
+import sys
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,10 +70,10 @@ class Client:
     ) -> Any:
         """The decoded answer of one request."""
         if self._session is None:
-            # No connection is kept between requests: the server may be restarted at any time.
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=30)
-            )
+            # No connection is kept between requests: the server may be restarted at any time. TLS connections whose
+            # end the server has not answered yet are aborted by `close`; newer versions of Python need no help there.
+            connector = aiohttp.TCPConnector(force_close=True, enable_cleanup_closed=sys.version_info < (3, 12, 7))
+            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30))
         headers = {**self._headers, "Content-Type": content_type} if body is not None else self._headers
         async with self._session.request(
             method,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.apiserver import LocalSimulator
+from tests.apiserver import NAMESPACES, LocalSimulator
 from tests.apiserver.test_rbac import READ, bind
 from tests.cli.rig import ALICE, SENSOR, Desk
 from tests.workers.test_plugins import TYPES, provide
@@ -26,6 +26,7 @@ async def test_a_permission_that_a_trigger_lacks_is_one_line_with_the_command_th
         "`kubectl create role kubecdc-jobs -n one --verb=get,create --resource=jobs.batch` and "
     )
     jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]}
+    await api.create(*NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "one"}})
     await bind(api, ALICE, [jobs], namespace="one")
     done = await alice.call("validate", "--cluster")
     assert (done.code, done.err) == (0, "")

@@ -87,7 +87,7 @@ async def test_a_config_map_has_neither_state_nor_election(composed: ComposedHar
     with pytest.raises(UsageError) as e:
         _ = bus.elector
     assert "--leader-election" in e.value.hint
-    with pytest.raises(UsageError, match="no state"):
+    with pytest.raises(UsageError, match="cannot store the state"):
         _ = bus.state
 
 

@@ -370,6 +370,7 @@ async def test_a_namespace_of_a_cluster_that_came_back_older_is_left_with_a_gap(
 async def test_a_manifest_that_names_other_namespaces_tells_the_last_changes_in_those_it_leaves(
     bench: Rig, before: dict[str, Any], after: dict[str, Any], elsewhere: str
 ) -> None:
+    await namespace(bench, "one")
     await namespace(bench, "two", "prod")
     await bench.create("a", namespace="one")
     await bench.start(event_source(**before))

@@ -87,6 +87,8 @@ async def test_a_token_that_is_rotated_while_namespaces_are_watched_is_read_agai
 async def test_a_token_that_is_rotated_before_other_namespaces_are_left_is_read_again(
     bench: Rig, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    await prod(bench, "one")
+    await prod(bench, "two")
     await bench.create("a", namespace="one")
     await bench.start(event_source(namespaces=["one"]))
     assert told(await bench.events(namespace="one")) == ["ADD a"]
