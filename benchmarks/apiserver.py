@@ -143,7 +143,7 @@ def _blocks(chunks: Sequence[bytes]) -> list[bytes]:
 
 
 async def serve(collection: Collection, port_file: Path) -> None:
-    """For ever."""
+    """Forever."""
     server = await asyncio.get_running_loop().create_server(lambda: Server(collection), "127.0.0.1", 0)
     new = port_file.with_suffix(".new")
     new.write_text(str(server.sockets[0].getsockname()[1]))

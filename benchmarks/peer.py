@@ -37,7 +37,7 @@ class Peer(asyncio.Protocol):
 
 
 async def serve(port_file: Path, seconds: float) -> None:
-    """For ever."""
+    """Forever."""
     server = await asyncio.get_running_loop().create_server(lambda: Peer(seconds), "127.0.0.1", 0, backlog=1024)
     new = port_file.with_suffix(".new")
     new.write_text(str(server.sockets[0].getsockname()[1]))

@@ -76,7 +76,7 @@ class Watch:
             return state.listing or self.suspicion
         if state.selection != self.entry.selection(state.selection.cluster):
             return SELECTION
-        # The API server accepts a watch from a version that does not exist yet, and then stays silent for ever.
+        # The API server accepts a watch from a version that does not exist yet, and then stays silent forever.
         newest = await self.list_watch.page(limit=1)
         return BACKWARDS if older(newest.version, state.position) else ""
 

@@ -68,7 +68,7 @@ class InFlight:
             log.error("a delivery could not be settled; it is delivered again when its claim lapses", **known)
 
     async def keep(self) -> None:
-        """Extend every claim each third of ackWait, for ever; each twelfth while the bus is unavailable."""
+        """Extend every claim each third of ackWait, forever; each twelfth while the bus is unavailable."""
         ack_wait = self._settings.ack_wait.total_seconds()
         pause = ack_wait / 3
         while True:

@@ -28,7 +28,7 @@ from kubecdc.workers.triggers.contract import Context, TriggerType
 
 NAME = re.compile(r"([^{}/]|\{(source|event|object|day)\})+")
 PERMANENT = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
-LOCK_SECONDS = 0.01  # between two attempts to lock a file that somebody else has locked
+LOCK_SECONDS = 0.01  # between two attempts to lock a file that another process has locked
 _ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")  # inside a JSON string, line breaks are escaped
 
 

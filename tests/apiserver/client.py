@@ -193,7 +193,7 @@ class ApiServer(Protocol):
         """Write a kubeconfig of a user, to whom RBAC applies (on a simulator with ``rbac``)."""
 
     async def make_namespaces(self, *names: str) -> None:
-        """Make the namespaces that are not there: whoever writes into one needs it."""
+        """Make the namespaces that are not there: a write into one needs it."""
 
     async def write_past(self, version: str) -> None:
         """Write until the counter has passed a version."""

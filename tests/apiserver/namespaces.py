@@ -56,7 +56,7 @@ def check_creation(store: Store, kind: Kind, place: str, name: str) -> None:
 
 
 def check_deletion(name: str) -> None:
-    """ApiError where a namespace is there for ever."""
+    """ApiError where a namespace is there forever."""
     if name in _FOR_EVER:
         raise _forbidden(NAMESPACE, name, "this namespace may not be deleted")
 

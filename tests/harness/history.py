@@ -1,7 +1,7 @@
 """What happened, in its order: changes, and copies of etcd put back.
 
 A restore undoes the changes between the copy and itself: the objects are what they were, and the versions are given out
-again. So a version alone names nothing for ever; a change is known by (uid, version, tag), the tag being the writer's.
+again. So a version alone names nothing forever; a change is known by (uid, version, tag), the tag being the writer's.
 """
 
 from __future__ import annotations

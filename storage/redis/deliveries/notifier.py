@@ -81,7 +81,7 @@ class Notifier:
                 for id_, fields in await self._connection.read_stream("bell", last, BLOCK):
                     last = id_
                     self._received(fields)
-            except KubecdcError:  # whoever commits or reads reports it
+            except KubecdcError:  # the next commit or read reports it
                 last = ""  # the bus may come back older than it was
                 await asyncio.sleep(PAUSE)
 

@@ -76,7 +76,7 @@ class PartitionLeases:
         """Send heartbeats. Never returns."""
         while True:
             await asyncio.sleep(min(HEARTBEAT, self._settings.ack_wait / 4))
-            with suppress(KubecdcError):  # whoever reads reports it
+            with suppress(KubecdcError):  # the next read reports it
                 await self.heartbeat()
 
     async def heartbeat(self) -> None:

@@ -153,5 +153,5 @@ class ConnectionThread(ABC):
         return better
 
     def _call(self, function: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the event loop is closed, and with it whoever waited
+        with suppress(RuntimeError):  # the event loop is closed, and nobody waits any more
             self._loop.call_soon_threadsafe(function)
