@@ -41,6 +41,7 @@ class ComposedBus:
             exactly_once_publish=False,
             state=store.state is not None,
             elector=store.elector is not None,
+            attempts=queue.capabilities.attempts or store.state is not None,
         )
 
     @property
@@ -71,8 +72,11 @@ class ComposedBus:
     async def prune(self, name: str) -> bool:
         return await self._queue.prune(name)
 
-    def subscription(self, name: str, *, prefetch: int) -> Subscription:
-        return self._queue.subscription(name, prefetch=prefetch)
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        return await self._queue.ensure(specs, dry_run=dry_run)
+
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> Subscription:
+        return self._queue.subscription(name, prefetch=prefetch, state=state or self._store.state)
 
     @property
     def dead_letters(self) -> DeadLetters:

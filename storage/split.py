@@ -8,18 +8,19 @@ published just before a crash, deleted while no watcher runs, and its history ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
-from kubecdc.storage.contracts import Batch, CheckpointStore, Publisher, Term
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Batch, CheckpointStore, Publication, Publisher, Term
 from kubecdc.storage.contracts.event import Event
 
 
 class SplitPublisher:
     """Implements `storage.contracts.TransactionalPublisher`, except that a commit is not atomic.
 
-    No event is lost. After a crash, events that were published since the last save are published again (`Capabilities`:
-    neither `atomic_commit` nor `exactly_once_publish`). A former leader is refused before it publishes; a publication
-    that has already begun completes.
+    No event is lost. A commit that is repeated goes on where it stopped. After a crash, events that were published
+    since the last save are published again (`Capabilities`: neither `atomic_commit` nor `exactly_once_publish`). A
+    former leader is refused before it publishes; the calls that it has begun complete.
     """
 
     under_way = 1
@@ -27,17 +28,39 @@ class SplitPublisher:
     def __init__(self, publisher: Publisher, checkpoints: CheckpointStore) -> None:
         self._publisher = publisher
         self._checkpoints = checkpoints
+        self._unsaved: dict[str, Publication] = {}  # the last one of each checkpoint
+        self._number = 0
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        await self._publisher.publish(events)
+    async def publish(self, publication: Publication) -> None:
+        await self._publisher.publish(publication)
+
+    def fit(self, event: Event) -> Event:
+        return self._publisher.fit(event)
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
-        return batch
+        """The batch with events that the queue can carry."""
+        return replace(batch, events=[self.fit(event) for event in batch.events])
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        """Publish and save. Repeating a saved batch has no effect. Repeating any other may publish its events twice."""
-        if batch.events:
-            if not await self._checkpoints.intend(batch.key, batch.delta, term=term):
-                return
-            await self._publisher.publish(batch.events)
-        await self._checkpoints.save(batch.key, batch.delta, term=term)
+        """Publish and save. Repeating a saved batch has no effect. Repeating any other publishes what is missing."""
+        try:
+            if batch.events:
+                if not await self._checkpoints.intend(batch.key, batch.delta, term=term):
+                    return
+                await self._publisher.publish(self._publication(batch, term))
+            await self._checkpoints.save(batch.key, batch.delta, term=term)
+        except Unavailable:
+            raise
+        except BaseException:
+            self._unsaved.pop(batch.key, None)
+            raise
+        self._unsaved.pop(batch.key, None)
+
+    def _publication(self, batch: Batch, term: Term) -> Publication:
+        """The one that was begun under the token of the step, or a new one."""
+        token = batch.delta.token
+        found = self._unsaved.get(batch.key)
+        if found is None or (found.token, found.term) != (token, term):
+            self._number += 1
+            found = self._unsaved[batch.key] = Publication(batch.events, token, term, self._number)
+        return found

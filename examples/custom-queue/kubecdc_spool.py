@@ -18,7 +18,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple
 from datetime import timedelta
@@ -31,15 +31,24 @@ from pydantic import Field
 
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.manifest.model import Model
-from kubecdc.storage.contracts import Capabilities, Delivery, Queue, SubscriptionSpec, SubscriptionStatus, Worker
+from kubecdc.storage.contracts import (
+    Capabilities,
+    Delivery,
+    Publication,
+    Queue,
+    SubscriptionSpec,
+    SubscriptionStatus,
+    Worker,
+)
 from kubecdc.storage.contracts.errors import BusFull, ClaimLost, NoSubscription
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.contracts.types import BusSettings, Opening, QueueType
 from kubecdc.storage.delivery import ClaimedDelivery
+from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.outage import Outage
 
 T = TypeVar("T")
-DEADLINE = 10.0  # seconds for a call
+DEADLINE = 5.0  # seconds for a call
 POLL = 0.05  # seconds between two looks into a directory
 NEW = "new"  # the token of an event that was never claimed
 
@@ -104,19 +113,25 @@ class SpoolQueue:
         self.ack_wait = settings.ack_wait
         self.publisher = self
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, publication: Publication) -> None:
         statuses = await self.subscriptions()
         owed = []
-        for event in events:
+        for index, event in enumerate(publication.events):
             wanted = [s for s in statuses if (s.spec.source, s.spec.subject) == (event.source, event.subject)]
             if not wanted:
                 raise NoSubscription.to_event(event.source, event.subject)
             for status in wanted:
-                if status.pending >= self._settings.max_pending:
+                if isinstance(status.pending, int) and status.pending >= self._settings.max_pending:
                     raise BusFull(status.spec.name, status.pending, self._settings.max_pending)
-                owed.append((self.subscription(status.spec.name), event.encode()))
-        for subscription, body in owed:
-            await in_thread(subscription.add, body)
+                owed.append((self.subscription(status.spec.name), index, event.encode()))
+        for subscription, index, body in owed:
+            if (step := (subscription.path.name, index)) not in publication.done:
+                publication.require_time(DEADLINE)
+                await in_thread(subscription.add, body)
+                publication.done.add(step)
+
+    def fit(self, event: Event) -> Event:
+        return event
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         for spec in specs:
@@ -130,7 +145,10 @@ class SpoolQueue:
     async def prune(self, name: str) -> bool:
         return await in_thread(self.subscription(name).prune)
 
-    def subscription(self, name: str, *, prefetch: int = 1) -> SpoolSubscription:
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        return await ensure_registered(self, specs, dry_run=dry_run)
+
+    def subscription(self, name: str, *, prefetch: int = 1, state: object = None) -> SpoolSubscription:
         return SpoolSubscription(self._root, name, self._holder, self.ack_wait, prefetch)
 
     @property

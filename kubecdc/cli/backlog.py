@@ -29,7 +29,8 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
         except Unavailable:
             statuses = []  # the watcher and the workers report it
         for status in statuses:
-            PENDING.labels(status.spec.name).set(status.pending)
+            if isinstance(status.pending, int):
+                PENDING.labels(status.spec.name).set(status.pending)
             warning, hint = _warning(status, named, max_pending)
             if warning and warned.get(status.spec.name) != warning:
                 log.warning(
@@ -50,7 +51,7 @@ def _warning(status: SubscriptionStatus, named: Set[str], max_pending: int) -> t
             "no manifest names this subscription: its backlog is kept and will fill the bus",
             "name it in a manifest, or remove it with `kubecdc bus prune`",
         )
-    if status.pending * 2 >= max_pending:
+    if isinstance(status.pending, int) and status.pending * 2 >= max_pending:
         return (
             "the backlog is above half of maxPending: a full bus blocks the watcher",
             "add workers, or find out why the trigger fails",

@@ -7,12 +7,15 @@ wall-clock seconds since the epoch, durations are `timedelta`.
 """
 
 from kubecdc.storage.contracts.administration import (
+    UNKNOWN,
+    Approximate,
     DeadLetter,
     DeadLetters,
     ObjectName,
     Replay,
     Replayable,
     SubscriptionStatus,
+    Unknown,
     Worker,
 )
 from kubecdc.storage.contracts.bus import (
@@ -51,6 +54,7 @@ from kubecdc.storage.contracts.leadership import (
 from kubecdc.storage.contracts.publishing import (
     Batch,
     PreparedBatch,
+    Publication,
     Publisher,
     TransactionalPublisher,
 )
@@ -61,6 +65,8 @@ from kubecdc.storage.contracts.state import (
 )
 
 __all__ = [
+    "UNKNOWN",
+    "Approximate",
     "Batch",
     "Bus",
     "BusFull",
@@ -81,6 +87,7 @@ __all__ = [
     "NoSubscription",
     "ObjectName",
     "PreparedBatch",
+    "Publication",
     "Publisher",
     "Queue",
     "Replay",
@@ -97,5 +104,6 @@ __all__ = [
     "Term",
     "TransactionalPublisher",
     "Undecodable",
+    "Unknown",
     "Worker",
 ]

@@ -8,9 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from kubecdc.storage.contracts.deliveries import SubscriptionSpec
+
+
+class Approximate(int):
+    """A number that a back end only estimates."""
+
+    def __str__(self) -> str:
+        return f"~{int(self)}"
+
+
+class Unknown(Enum):
+    """What a back end cannot tell."""
+
+    UNKNOWN = "unknown"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+UNKNOWN = Unknown.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -23,14 +43,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class SubscriptionStatus:
-    """A registered subscription as the bus knows it."""
+    """A registered subscription as the bus knows it. Numbers may be `Approximate`."""
 
     spec: SubscriptionSpec
-    registered: float
-    pending: int  # events not yet acked or dead-lettered
-    oldest: float | None  # when the oldest of them was committed
-    dead_letters: int
-    workers: tuple[Worker, ...] = ()
+    registered: float | Unknown
+    pending: int | Unknown  # events not yet acked or dead-lettered
+    oldest: float | Unknown | None  # when the oldest of them was committed
+    dead_letters: int | Unknown
+    workers: tuple[Worker, ...] | Unknown = ()
 
 
 @dataclass(frozen=True)

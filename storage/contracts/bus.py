@@ -17,7 +17,10 @@ from kubecdc.storage.contracts.state import StateStore
 
 @dataclass(frozen=True)
 class Capabilities:
-    """How back ends differ. A conformance case that is skipped names the capability that excuses it."""
+    """How back ends differ. A conformance case that is skipped names the capability that excuses it.
+
+    A composed bus also has the capabilities that its store adds: see `ComposedBus`.
+    """
 
     order: bool  # per partitionkey and subscription
     atomic_commit: bool  # events, inventory and position in one step
@@ -29,6 +32,9 @@ class Capabilities:
     exactly_once_publish: bool
     state: bool = True  # keeps small values that workers share
     elector: bool = True  # elects a leader by itself
+    counts: bool = True  # knows the exact backlog, its age, and the workers of a subscription
+    limits_backlog: bool = True  # refuses commits while a subscription has `maxPending` events
+    never_back: bool = False  # no event of an object is handed out for the first time after a newer one was settled
 
 
 class Queue(Protocol):
@@ -60,8 +66,19 @@ class Queue(Protocol):
         """End a subscription and drop its backlog (not its dead letters). False if it is not there."""
         ...
 
-    def subscription(self, name: str, *, prefetch: int) -> Subscription:
-        """Open a registered subscription for this process."""
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        """Make all that the subscriptions need, so that no process needs the right to create anything later.
+
+        Returns what was made, or with ``dry_run`` what would be made, a line each. What exists is left as it is, except
+        that settings which differ from the manifest are set. Raises as `register`.
+        """
+        ...
+
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> Subscription:
+        """Open a registered subscription for this process.
+
+        ``state`` is where a queue that cannot count attempts by itself keeps them. Others ignore it.
+        """
         ...
 
     @property

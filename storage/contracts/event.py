@@ -76,3 +76,46 @@ def partition_key(resource: str, group: str, namespace: str, name: str) -> str:
 def sequence(resource_version: str) -> str:
     """A resourceVersion that sorts as text."""
     return resource_version.zfill(SEQUENCE_DIGITS)
+
+
+class _Data(msgspec.Struct):
+    type: str
+    body: msgspec.Raw
+    group: msgspec.Raw
+    version: msgspec.Raw
+    resource: msgspec.Raw
+    metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Metadata(msgspec.Struct, omit_defaults=True):
+    name: str = ""
+    uid: str = ""
+    resourceVersion: str = ""  # noqa: N815 (the API server's name for it)
+    namespace: str = ""
+
+
+class _Body(msgspec.Struct, omit_defaults=True):
+    apiVersion: str = ""  # noqa: N815
+    kind: str = ""
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
+def truncated(event: Event) -> Event:
+    """The event without the body of its object, of which only the names and the version stay.
+
+    For a back end that cannot carry the event. ``data`` keeps its form, and ``truncated`` tells the consumer.
+    """
+    data = msgspec.json.decode(event.data, type=_Data)
+    body = msgspec.json.encode(msgspec.json.decode(data.body, type=_Body))
+    head = b'{"type":"' + data.type.encode() + b'","body":' + body + b',"oldBody":null'
+    rest = b"".join(
+        b',"' + name.encode() + b'":' + bytes(value)
+        for name, value in (
+            ("group", data.group),
+            ("version", data.version),
+            ("resource", data.resource),
+            ("metadata", data.metadata),
+        )
+        if bytes(value)
+    )
+    return msgspec.structs.replace(event, truncated=True, data=msgspec.Raw(head + rest + b"}"))

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 
+def endless() -> float:
+    """The time left of a term that cannot be lost while its process lives, because the kernel holds its lock."""
+    return math.inf
+
+
 @dataclass(frozen=True)
 class Term:
-    """A period of leadership. ``number`` is the epoch, which only grows; ``holder`` names the process in logs."""
+    """A period of leadership. ``number`` is the epoch, which only grows; ``holder`` names the process in logs.
+
+    ``left`` returns the seconds from now for which the process may act, by its own clock; 0 or less: it must not.
+    Every renewal of the lead extends it.
+    """
 
     number: int
     holder: str
+    left: Callable[[], float] = field(default=endless, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts.checkpoints import CheckpointDelta
+from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.contracts.leadership import Term
 
@@ -29,12 +32,59 @@ class PreparedBatch(Batch, Generic[T]):
     form: T
 
 
-class Publisher(Protocol):
-    async def publish(self, events: Sequence[Event]) -> None:
-        """Return once every event is durable for every subscription to it. May duplicate events on error.
+@dataclass(frozen=True)
+class Publication:
+    """Events on their way into a queue that may take some of them and refuse others.
 
-        Raises Unavailable (including BusFull, NoSubscription): then any prefix may have been published.
+    A caller that repeats a publication passes the same object: ``done`` has what the queue confirmed, so that the
+    repeat sends only the rest. Each item of ``done`` is a target (a queue's own name for where it sends, "" if there is
+    one) and the index of an event.
+
+    ``token`` identifies the publication in deduplication ids, together with the index: an event that is published again
+    on purpose has another token. ``number`` grows with each publication of a term.
+    """
+
+    events: Sequence[Event]
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    term: Term | None = None
+    number: int = 0
+    done: set[tuple[str, int]] = field(default_factory=set)
+
+    def order(self, index: int) -> str:
+        """The place of an event among all that are published, "" without a term. It sorts as text.
+
+        Within a partitionkey it only grows: a newer leader has a greater epoch, and no leader publishes an event before
+        the one before it is confirmed. ``sequence`` would not do: it falls where a repair announces an older object
+        after a deletion.
         """
+        return f"{self.term.number:010d}.{self.number:012d}.{index:05d}" if self.term else ""
+
+    def require_time(self, seconds: float) -> None:
+        """Check before each call of the queue that the term lasts longer than the call may take.
+
+        Raises LeadershipLost if the term is over, Unavailable if too little of it is left.
+        """
+        if self.term is None:
+            return
+        left = self.term.left()
+        if left <= 0:
+            raise LeadershipLost(f"term {self.term.number} of {self.term.holder} is over")
+        if left < seconds:
+            raise Unavailable("the lead was not renewed for too long to begin a call", hint="it goes on once it is")
+
+
+class Publisher(Protocol):
+    async def publish(self, publication: Publication) -> None:
+        """Return once every event is durable for every subscription to it.
+
+        Raises Unavailable (including BusFull, NoSubscription): then some may have been published, and the publication
+        tells which. Of an event that failed, no later one of its partitionkey was published. Raises LeadershipLost if
+        the term ended.
+        """
+        ...
+
+    def fit(self, event: Event) -> Event:
+        """The event as the queue can carry it: the same, or without its body (``truncated``) if it is too large."""
         ...
 
 

@@ -116,6 +116,9 @@ class QueueType(ABC, Generic[M]):
 
     Only for types with ``holds_checkpoint``.
     """
+    most_deliveries: ClassVar[int | None] = None
+    """The greatest ``maxDeliveries``, where the queue has a limit of its own for how often it hands a message out. That
+    limit has to be far above: receptions are not attempts, and more frequent. None if there is no limit."""
     default: ClassVar[Mapping[str, Any] | None] = None
     """The value of its field if no EventBus is declared. Exactly one of the installed types has a default."""
 

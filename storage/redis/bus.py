@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 
 from kubecdc.errors import UsageError
-from kubecdc.storage.contracts import Capabilities, Replay, Replayable, SubscriptionSpec, SubscriptionStatus
+from kubecdc.storage.contracts import (
+    Capabilities,
+    Replay,
+    Replayable,
+    StateStore,
+    SubscriptionSpec,
+    SubscriptionStatus,
+)
+from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.redis.administration import registrations as registry
 from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.administration.dead_letters import RedisDeadLetters
@@ -34,6 +42,7 @@ CAPABILITIES = Capabilities(
     dead_letter_browse=True,
     max_event_bytes=16 * 1024 * 1024,
     exactly_once_publish=True,
+    never_back=True,
 )
 
 
@@ -90,13 +99,16 @@ class RedisBus:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
 
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        return await ensure_registered(self, specs, dry_run=dry_run)
+
     async def subscriptions(self) -> list[SubscriptionStatus]:
         return await registry.statuses(self._connection, self._settings.partitions)
 
     async def prune(self, name: str) -> bool:
         return await registry.prune(self._connection, name, self._settings.partitions)
 
-    def subscription(self, name: str, *, prefetch: int) -> RedisSubscription:
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> RedisSubscription:
         settings = SubscriptionSettings(
             name=name,
             prefetch=prefetch,

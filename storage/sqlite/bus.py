@@ -6,7 +6,15 @@ import random
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from kubecdc.storage.contracts import Capabilities, Replay, Replayable, SubscriptionSpec, SubscriptionStatus
+from kubecdc.storage.contracts import (
+    Capabilities,
+    Replay,
+    Replayable,
+    StateStore,
+    SubscriptionSpec,
+    SubscriptionStatus,
+)
+from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.sqlite.administration import registrations, replays
 from kubecdc.storage.sqlite.administration.dead_letters import SqliteDeadLetters
 from kubecdc.storage.sqlite.administration.retention import STEP, Retention
@@ -32,6 +40,7 @@ CAPABILITIES = Capabilities(
     dead_letter_browse=True,
     max_event_bytes=64 * 1024 * 1024,
     exactly_once_publish=True,
+    never_back=True,
 )
 
 
@@ -74,6 +83,9 @@ class SqliteBus:
         wanted, now = list(specs), self._clock()
         await self._writer.submit(lambda db: registrations.register(db, wanted, now))
 
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        return await ensure_registered(self, specs, dry_run=dry_run)
+
     async def subscriptions(self) -> list[SubscriptionStatus]:
         now = self._clock()
         return await self._reader.submit(lambda db: registrations.statuses(db, now))
@@ -85,7 +97,7 @@ class SqliteBus:
             pass
         return found
 
-    def subscription(self, name: str, *, prefetch: int) -> SqliteSubscription:
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> SqliteSubscription:
         settings = SubscriptionSettings(
             name=name,
             prefetch=prefetch,

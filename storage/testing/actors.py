@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from kubecdc.storage.contracts import (
+    Approximate,
     Batch,
     Bus,
     CheckpointDelta,
@@ -20,9 +21,11 @@ from kubecdc.storage.contracts import (
     Selection,
     State,
     Term,
+    Unknown,
 )
 from kubecdc.storage.contracts.event import Event, event_id, partition_key, sequence
 
+T = TypeVar("T")
 DEADLINE = 20.0  # seconds for anything that must happen
 SOURCE, SUBJECT = "workflows", "changed"
 KEY = "default/workflows/changed"
@@ -212,6 +215,26 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.005)
 
 
+def known(value: T | Unknown) -> T:
+    """A value that the back end must know."""
+    assert not isinstance(value, Unknown)
+    return value
+
+
 async def pending(bus: Bus, name: str) -> int:
     """The backlog of a subscription. Raises KeyError if there is none of that name."""
-    return {status.spec.name: status.pending for status in await bus.subscriptions()}[name]
+    return known({status.spec.name: status.pending for status in await bus.subscriptions()}[name])
+
+
+async def expect_pending(bus: Bus, name: str, expected: int) -> None:
+    """Check the backlog of a subscription, if the back end can tell it. An estimate has to become right."""
+    (pending,) = [status.pending for status in await bus.subscriptions() if status.spec.name == name]
+    if isinstance(pending, Approximate):
+
+        async def right() -> bool:
+            (status,) = [status for status in await bus.subscriptions() if status.spec.name == name]
+            return status.pending == expected
+
+        await until(right)
+    elif not isinstance(pending, Unknown):
+        assert pending == expected

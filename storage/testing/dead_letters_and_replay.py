@@ -9,7 +9,7 @@ from datetime import timedelta
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, DeadLetter, ObjectName, Replay, SubscriptionSpec
 from kubecdc.storage.contracts.errors import BusFull, NoSubscription
-from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, raises
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, expect_pending, raises
 from kubecdc.storage.testing.case import Case, Harness, collect
 
 CASES: list[Case] = []
@@ -65,7 +65,7 @@ async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(ha
     ids = [letter.id for letter in await bus.dead_letters.page()]
     assert await bus.dead_letters.redrive([*reversed(ids), ids[0]]) == {}
     assert await letters(bus) == []
-    assert await pending(bus, NAME) == 4
+    await expect_pending(bus, NAME, 4)
     async with Receiver.of(bus, NAME) as receiver:
         assert sorted(await receiver.acked(2)) == sorted([event(3).id, event(4, "b").id])
         delivery = await receiver.next()
@@ -78,7 +78,7 @@ async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(ha
         assert await receiver.acked(1) == [event(2).id]
         await receiver.nothing(0.05)
     assert await letters(bus, NAME) == [event(1).id]
-    assert await pending(bus, OTHER.name) == 4, "other subscriptions have nothing to do with it"
+    await expect_pending(bus, OTHER.name, 4)
 
 
 @collect(CASES, "dead_letter_browse")
@@ -112,7 +112,7 @@ async def purged_letters_are_gone(harness: Harness) -> None:
     one, two, _ = [letter.id for letter in await bus.dead_letters.page()]
     assert await bus.dead_letters.purge([one, two, two, "no-such"]) == 2
     assert await letters(bus) == [event(3, "c").id]
-    assert await pending(bus, NAME) == 0
+    await expect_pending(bus, NAME, 0)
 
 
 @collect(CASES, "replay", "order")
@@ -127,13 +127,13 @@ async def a_replay_brings_settled_events_again_in_order_behind_what_is_pending(h
         replay = Replay(subscription=NAME)
         assert (await bus.replayable(replay)).events == 4
         assert await bus.replay(replay) == 4
-        assert await pending(bus, NAME) == 5
+        await expect_pending(bus, NAME, 5)
         got = await receiver.acked(5)
         assert [id_ for id_ in got if "uid-a" in id_] == [event(number).id for number in (4, 1, 3, 4)]
         assert got.count(event(2, "b").id) == 1
         await receiver.nothing(0.05)
         assert (await bus.replayable(replay)).events == 4, "what was replayed is not counted again"
-    assert await pending(bus, OTHER.name) == 4
+    await expect_pending(bus, OTHER.name, 4)
 
 
 @collect(CASES, "replay")
@@ -182,5 +182,5 @@ async def a_replay_that_cannot_be_done_does_nothing(harness: Harness) -> None:
         assert await bus.replay(Replay(subscription=NAME)) == 2
         async with raises(Unavailable):
             await bus.replay(Replay(subscription=NAME))
-        assert await pending(bus, NAME) == 3
+        await expect_pending(bus, NAME, 3)
         await receiver.acked(3)

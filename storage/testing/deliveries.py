@@ -9,7 +9,17 @@ from datetime import timedelta
 
 from kubecdc.storage.contracts import Bus, Delivery, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
-from kubecdc.storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, events, pending, raises
+from kubecdc.storage.testing.actors import (
+    DEADLINE,
+    SOURCE,
+    SUBJECT,
+    Leader,
+    Receiver,
+    event,
+    events,
+    expect_pending,
+    raises,
+)
 from kubecdc.storage.testing.case import Case, Harness, collect
 
 CASES: list[Case] = []
@@ -88,7 +98,7 @@ async def a_nacked_event_returns_after_its_delay(harness: Harness) -> None:
         assert repeated.event.id == event(1).id
         assert clock() - begin >= SOON.total_seconds() * 0.95
         await repeated.ack()
-    assert await pending(bus, NAME) == 0
+    await expect_pending(bus, NAME, 0)
 
 
 @collect(CASES, "attempts")
@@ -145,9 +155,9 @@ async def a_claim_that_lapsed_goes_to_another_worker(harness: Harness) -> None:
         for settle in (mine.extend, mine.ack, lambda: mine.nack(NOW), lambda: mine.dead_letter("too late")):
             async with raises(ClaimLost):
                 await settle()
-        assert await pending(bus, NAME) == 1
+        await expect_pending(bus, NAME, 1)
         await theirs.ack()
-    assert await pending(bus, NAME) == 0
+    await expect_pending(bus, NAME, 0)
 
 
 @collect(CASES)
@@ -182,7 +192,7 @@ async def settling_again_changes_nothing(harness: Harness) -> None:
         await receiver.nothing()
         async with raises(ClaimLost):
             await second.ack()
-    assert await pending(bus, NAME) == 2
+    await expect_pending(bus, NAME, 2)
 
 
 @collect(CASES, "dead_letter_browse", "order")
@@ -205,7 +215,7 @@ async def after_a_dead_letter_the_next_of_its_object_proceeds(harness: Harness) 
     assert await bus.dead_letters.letter(letter.id) == (letter, event(1).encode())
     assert await bus.dead_letters.page("another") == []
     assert [status.dead_letters for status in await bus.subscriptions()] == [1]
-    assert await pending(bus, NAME) == 0
+    await expect_pending(bus, NAME, 0)
 
 
 @collect(CASES)
@@ -224,7 +234,7 @@ async def no_more_is_handed_out_than_prefetch(harness: Harness) -> None:
                 held.append(await receiver.next())
                 got += 1
         await receiver.nothing(0.05)
-    assert await pending(bus, NAME) == 0
+    await expect_pending(bus, NAME, 0)
 
 
 @collect(CASES)

@@ -7,11 +7,21 @@ from a script; None, and the end of the script, stand for no fault.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Batch, Bus, Delivery, Subscription, SubscriptionSpec, Term, TransactionalPublisher
+from kubecdc.storage.contracts import (
+    Batch,
+    Bus,
+    Delivery,
+    Publication,
+    StateStore,
+    Subscription,
+    SubscriptionSpec,
+    Term,
+    TransactionalPublisher,
+)
 from kubecdc.storage.contracts.event import Event
 
 Call = Callable[[], Awaitable[None]]
@@ -80,8 +90,11 @@ class FaultyPublisher:
         self._script = script
         self.under_way = inner.under_way
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        await self._script.run(lambda: self._inner.publish(events))
+    async def publish(self, publication: Publication) -> None:
+        await self._script.run(lambda: self._inner.publish(publication))
+
+    def fit(self, event: Event) -> Event:
+        return self._inner.fit(event)
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
         return self._inner.prepare(batch, term=term)
@@ -155,10 +168,11 @@ class FaultyBus:
         self.register = inner.register
         self.subscriptions = inner.subscriptions
         self.prune = inner.prune
+        self.ensure = inner.ensure
         self.dead_letters = inner.dead_letters
         self.replayable = inner.replayable
         self.replay = inner.replay
         self.close = inner.close
 
-    def subscription(self, name: str, *, prefetch: int) -> Subscription:
-        return FaultySubscription(self._inner.subscription(name, prefetch=prefetch), self._settlements)
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> Subscription:
+        return FaultySubscription(self._inner.subscription(name, prefetch=prefetch, state=state), self._settlements)

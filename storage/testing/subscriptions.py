@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from kubecdc.storage.contracts import SubscriptionSpec
-from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events, pending, until
+from kubecdc.storage.testing.actors import (
+    SOURCE,
+    SUBJECT,
+    Leader,
+    Receiver,
+    event,
+    events,
+    expect_pending,
+    known,
+    until,
+)
 from kubecdc.storage.testing.case import Case, Harness, collect, in_order
 
 CASES: list[Case] = []
@@ -31,7 +41,8 @@ async def each_subscription_settles_for_itself(harness: Harness) -> None:
     await (await Leader.take(bus)).commit(*events([1, 2, 3]))
     async with Receiver.of(bus, "one") as receiver:
         await receiver.acked(3)
-    assert (await pending(bus, "one"), await pending(bus, "two")) == (0, 3)
+    await expect_pending(bus, "one", 0)
+    await expect_pending(bus, "two", 3)
     async with Receiver.of(bus, "two") as receiver:
         assert in_order(harness, await receiver.acked(3)) == [event(number).id for number in (1, 2, 3)]
 
@@ -75,7 +86,7 @@ async def a_subscription_tells_what_it_is_registered_for_now(harness: Harness) -
     assert await subscription.registered() is None
 
 
-@collect(CASES)
+@collect(CASES, "counts")
 async def the_status_tells_backlog_age_and_workers(harness: Harness) -> None:
     bus, other = await harness.open("here"), await harness.open("there")
     await bus.register([TWO, ONE])
@@ -85,12 +96,12 @@ async def the_status_tells_backlog_age_and_workers(harness: Harness) -> None:
     (one, _) = await bus.subscriptions()
     assert one.pending == 2
     assert one.oldest is not None
-    assert one.oldest >= one.registered
+    assert (known(one.oldest) or 0) >= known(one.registered)
     assert one.workers == ()
     async with Receiver.of(other, "one") as receiver:
         await receiver.next()
         (one, two) = await bus.subscriptions()
-        assert [worker.holder for worker in one.workers] == ["there"]
+        assert [worker.holder for worker in known(one.workers)] == ["there"]
         assert two.workers == ()
 
     async def gone() -> bool:
@@ -119,4 +130,4 @@ async def pruning_drops_the_backlog_and_keeps_the_dead_letters(harness: Harness)
     async with Receiver.of(bus, "one") as receiver:
         assert await receiver.acked(1) == [event(4, "b").id]
         await receiver.nothing(0.05)
-    assert await pending(bus, "two") == 4
+    await expect_pending(bus, "two", 4)

@@ -13,7 +13,7 @@ import pytest
 from kubecdc_spool import Spool, SpoolQueue, SpoolType
 
 from kubecdc.storage.composed import ComposedBus
-from kubecdc.storage.contracts import Bus, Capabilities, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, Capabilities, Publication, SubscriptionSpec
 from kubecdc.storage.contracts.types import BusSettings, ClusterAccess, Opening
 from kubecdc.storage.installed import store_types
 from kubecdc.storage.testing import CASES, Case
@@ -70,7 +70,7 @@ async def test_spool(case: Case, harness: Harness) -> None:
 async def test_a_dead_letter_is_a_file_with_its_reason_beside_it(harness: Harness) -> None:
     bus = await harness.open()
     await bus.register([SubscriptionSpec("print/line", SOURCE, SUBJECT)])
-    await bus.publisher.publish([event(1)])
+    await bus.publisher.publish(Publication([event(1)]))
     async with Receiver.of(bus, "print/line") as receiver:
         delivery = await receiver.next()
         await delivery.start()

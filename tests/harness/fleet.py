@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 import yaml
 
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import Publication, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.bus import RedisBus
@@ -122,7 +122,7 @@ class Fleet:
                 await asyncio.sleep(turn - time.monotonic())
                 turn = max(turn + batch / rate, time.monotonic())
             some = events[start : start + batch]
-            await bus.publisher.publish(some)
+            await bus.publisher.publish(Publication(some))
             now = time.monotonic()
             self.published.update((event.id, now) for event in some)
 

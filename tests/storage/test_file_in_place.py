@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kubecdc.errors import Refused
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import Publication, SubscriptionSpec
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, events
 
@@ -17,11 +17,11 @@ async def test_a_file_that_was_removed_or_replaced_takes_nothing_more(tmp_path: 
     path = tmp_path / "bus.db"
     bus = await open_bus(SqliteSettings(path), holder="test")
     await bus.register([SubscriptionSpec("test/all", SOURCE, SUBJECT)])
-    await bus.publisher.publish(events([1]))
+    await bus.publisher.publish(Publication(events([1])))
     path.rename(tmp_path / "away.db")
     if replaced:
         await (await open_bus(SqliteSettings(path), holder="other")).close()
     for _ in range(2):
         with pytest.raises(Refused, match="removed or replaced"):
-            await bus.publisher.publish(events([1]))
+            await bus.publisher.publish(Publication(events([1])))
     await bus.close()

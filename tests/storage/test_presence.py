@@ -12,14 +12,14 @@ from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import presence
-from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, until
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, known, until
 from tests.storage.conftest import Clock, SqliteHarness
 
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
 
 
 async def seen(bus: SqliteBus) -> dict[str, float]:
-    return {worker.holder: worker.seen for worker in (await bus.subscriptions())[0].workers}
+    return {worker.holder: worker.seen for worker in known((await bus.subscriptions())[0].workers)}
 
 
 async def test_a_worker_is_seen_as_long_as_it_says_so(harness: SqliteHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.sqlite.file.connection import row, rows
-from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, event, pending, until
+from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, event, known, pending, until
 from tests.storage.conftest import SqliteHarness
 from tests.storage.process import BATCH, NAME
 
@@ -83,7 +83,7 @@ async def test_workers_of_several_processes_share_the_work_in_order(harness: Sql
     await bus.register([SUB])
 
     async def both_work() -> bool:
-        return len((await bus.subscriptions())[0].workers) == 2
+        return len(known((await bus.subscriptions())[0].workers)) == 2
 
     async with process(harness, "work", "w1") as one, process(harness, "work", "w2") as two:
         await until(both_work)

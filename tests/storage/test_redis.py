@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kubecdc.errors import KubecdcError, Refused, Unavailable, UsageError
-from kubecdc.storage.contracts import Bus, Delivery, LeadTimes, PreparedBatch, Replay, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, Delivery, LeadTimes, PreparedBatch, Publication, Replay, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost, LeadershipLost
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.administration import replays
@@ -358,7 +358,7 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
     bus = await redis_harness.redis(replace(redis_harness.settings, name="large", partitions=1))
     await bus.register([SUB])
     for number in range(12):
-        await bus.publisher.publish([event(1, f"o-{number}", padding=1_400_000)])
+        await bus.publisher.publish(Publication([event(1, f"o-{number}", padding=1_400_000)]))
     async with Receiver.of(bus, NAME, prefetch=1) as receiver:
         first = await receiver.next()
         read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")

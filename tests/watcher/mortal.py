@@ -21,7 +21,7 @@ from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.versions import older
 from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
-from kubecdc.storage.contracts import Bus, CheckpointStore, Publisher, Term, TransactionalPublisher
+from kubecdc.storage.contracts import Bus, CheckpointStore, Publication, Publisher, Term, TransactionalPublisher
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher
 from kubecdc.storage.testing.fault_injection import Crash
@@ -120,12 +120,15 @@ class Queue:
     told: list[tuple[Event, float]] = field(default_factory=list)
     step: Callable[[], None] = lambda: None
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        for event in events:
+    async def publish(self, publication: Publication) -> None:
+        for event in publication.events:
             await asyncio.sleep(0)
             self.step()
             self.told.append((event, self.hands.now()))
         self.step()
+
+    def fit(self, event: Event) -> Event:
+        return event
 
     def known(self) -> dict[str, float]:
         """The uids that consumers believe to exist, and when they first heard of each."""

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.testing.actors import known
 from tests.apiserver import WORKFLOWS, LocalSimulator, WatchRules, objects, simulator
 from tests.watcher.rig import KEY, SPEC, Rig, data, event_source, rig, told
 
@@ -259,7 +260,7 @@ async def test_a_full_bus_blocks_the_watcher_and_names_who_holds_it(
             await bench.create(name)
 
         async def full() -> bool:
-            return all(s.pending >= 3 for s in await bus.subscriptions())
+            return all(known(s.pending) >= 3 for s in await bus.subscriptions())
 
         await bench.until(full)
         for name in names[4:]:

@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubecdc.storage.contracts import Batch, CheckpointStore, Publisher, Term
+from kubecdc.storage.contracts import Batch, CheckpointStore, Publication, Publisher, Term
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher
 from tests.watcher.mortal import Commits, Mortal
@@ -38,14 +38,17 @@ class Naive:
         self._publisher = publisher
         self._checkpoints = checkpoints
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        await self._publisher.publish(events)
+    async def publish(self, publication: Publication) -> None:
+        await self._publisher.publish(publication)
+
+    def fit(self, event: Event) -> Event:
+        return event
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
         return batch
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
-        await self._publisher.publish(batch.events)
+        await self._publisher.publish(Publication(batch.events))
         await self._checkpoints.save(batch.key, batch.delta, term=term)
 
 

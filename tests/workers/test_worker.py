@@ -18,11 +18,12 @@ import pytest
 from aiohttp import web
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Delivery, Subscription, SubscriptionSpec
+from kubecdc.storage.contracts import Delivery, Publication, Subscription, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
+from kubecdc.storage.testing.actors import known
 from kubecdc.workers import worker
 from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
@@ -62,12 +63,12 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def filled(house: House, made: Sensor, *events: Event) -> SqliteBus:
     bus = await house.bus()
     await bus.register(worker.subscriptions([made]))
-    await bus.publisher.publish(events)
+    await bus.publisher.publish(Publication(events))
     return bus
 
 
 async def pending(bus: SqliteBus) -> int:
-    return sum(s.pending for s in await bus.subscriptions())
+    return sum(known(s.pending) for s in await bus.subscriptions())
 
 
 def redelivery(**given: Any) -> Redelivery:

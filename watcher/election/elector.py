@@ -84,7 +84,7 @@ class LeaseElector:
                 if self._inner is not None:
                     term = await stack.enter_async_context(self._inner.lead())
                     await self._raise_epoch(term.number)
-                yield Term(self._lease.observation.epoch, self.identity)
+                yield Term(self._lease.observation.epoch, self.identity, lambda: self._lease.trust)
         finally:
             if self._lost is None:
                 await self._lease.release()

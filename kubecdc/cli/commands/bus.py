@@ -12,7 +12,7 @@ from kubecdc.cli.buses import on_each, subscriptions_of
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment, show
 from kubecdc.errors import UsageError
-from kubecdc.storage.contracts import Bus, SubscriptionStatus
+from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
 
 COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "named", "workers")
@@ -80,11 +80,26 @@ def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool) -> dict
         "subscription": status.spec.name,
         "source": status.spec.source,
         "event": status.spec.subject,
-        "pending": status.pending,
-        "oldest": moment(status.oldest) if status.oldest else None,
-        "dead": status.dead_letters,
+        "pending": _number(status.pending),
+        "oldest": _time(status.oldest),
+        "dead": _number(status.dead_letters),
         "named": "yes" if named else "no",
-        "workers": ", ".join(w.holder for w in status.workers),
+        "workers": _workers(status.workers),
         "bus": manifest.name,
-        "registered": moment(status.registered),
+        "registered": _time(status.registered),
     }
+
+
+def _number(value: int | Unknown) -> int | str:
+    """Estimates as ``~12``."""
+    return value if type(value) is int else str(value)
+
+
+def _time(value: float | Unknown | None) -> Any:
+    if isinstance(value, Unknown):
+        return str(value)
+    return moment(value) if value else None
+
+
+def _workers(workers: tuple[Worker, ...] | Unknown) -> str:
+    return str(workers) if isinstance(workers, Unknown) else ", ".join(worker.holder for worker in workers)

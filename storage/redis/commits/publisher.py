@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Batch, PreparedBatch, Term
+from kubecdc.storage.contracts import Batch, PreparedBatch, Publication, Term
 from kubecdc.storage.contracts.errors import BusFull, CommitMismatch, NoSubscription
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.redis.administration.registrations import Registrations
@@ -30,11 +30,14 @@ class RedisPublisher:
         self._partitions = partitions
         self._max_pending = max_pending
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        if events:
-            laid_out = lay_out(events, self._partitions)
+    async def publish(self, publication: Publication) -> None:
+        if publication.events:
+            laid_out = lay_out(publication.events, self._partitions)
             head: list[Argument] = ["", 0, "", 0, "", "", "", self._max_pending, 0, 0, 0]
             await self._check(await self._connection.run("commits/commit", *head, *laid_out))
+
+    def fit(self, event: Event) -> Event:
+        return event
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
         return PreparedBatch(batch.key, batch.events, batch.delta, self._call(batch, term))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from kubecdc.storage.contracts import Batch, PreparedBatch, Term
+from kubecdc.storage.contracts import Batch, PreparedBatch, Publication, Term
 from kubecdc.storage.contracts.errors import BusFull, NoSubscription
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite.commits import checkpoints
@@ -40,10 +40,13 @@ class SqlitePublisher:
         self._max_pending = max_pending
         self._clock = clock
 
-    async def publish(self, events: Sequence[Event]) -> None:
-        encoded = _encode(events)
+    async def publish(self, publication: Publication) -> None:
+        encoded = _encode(publication.events)
         await self._writer.submit(lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending))
         self._notifier.notify()
+
+    def fit(self, event: Event) -> Event:
+        return event
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
         return PreparedBatch(batch.key, batch.events, batch.delta, _encode(batch.events))
