@@ -35,13 +35,24 @@ class ComposedBus:
         self._store = store
         self.publisher = SplitPublisher(queue.publisher, store.checkpoints)
         self.checkpoints: CheckpointStore = store.checkpoints
-        self.capabilities: Capabilities = replace(
+        self.capabilities: Capabilities = self.composed(
             queue.capabilities,
+            state=store.state is not None,
+            frequent=store.state is not None and store.state.frequent,
+            elector=store.elector is not None,
+        )
+
+    @staticmethod
+    def composed(queue: Capabilities, *, state: bool, frequent: bool, elector: bool) -> Capabilities:
+        """The capabilities of a queue together with a store. ``frequent`` is that of its `StateStore`."""
+        return replace(
+            queue,
             atomic_commit=False,
             exactly_once_publish=False,
-            state=store.state is not None,
-            elector=store.elector is not None,
-            attempts=queue.capabilities.attempts or store.state is not None,
+            state=state,
+            elector=elector,
+            attempts=queue.attempts or (queue.uses_state and state),
+            never_back=queue.never_back or (queue.uses_state and frequent),
         )
 
     @property

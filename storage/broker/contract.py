@@ -107,7 +107,3 @@ class Source(Protocol):
         Raises ClaimLost, Unavailable.
         """
         ...
-
-    async def close(self) -> None:
-        """Release resources. What is under way may end first."""
-        ...

@@ -40,6 +40,9 @@ class StateStore(Protocol):
     stays until it expires, even if the subscription ends.
     """
 
+    frequent: bool
+    """Whether it takes a change for each event. If not, it is used for rare changes only, as the count of attempts."""
+
     async def get(self, scope: str, key: str) -> StateEntry | None:
         """The value; None if there is none or it has expired. Raises Unavailable."""
         ...

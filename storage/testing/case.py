@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Protocol
 
 from kubecdc.storage.contracts import Bus, Capabilities
+from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.testing.actors import event
 
 
 class Harness(Protocol):
@@ -52,6 +54,14 @@ def collect(cases: list[Case], *requires: str) -> Callable[[Body], Body]:
         return body
 
     return add
+
+
+def one_of(harness: Harness, number: int) -> Event:
+    """An event of that number: of the same object as the others where there is order, so that order is seen.
+
+    Without order, each has its own object, because older events of one may be dropped (`Capabilities.never_back`).
+    """
+    return event(number, "a" if harness.capabilities.order else f"object-{number}")
 
 
 def in_order(harness: Harness, ids: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from kubecdc.storage.testing.actors import (
     raises,
     state,
 )
-from kubecdc.storage.testing.case import Case, Harness, collect, in_order
+from kubecdc.storage.testing.case import Case, Harness, collect, in_order, one_of
 
 CASES: list[Case] = []
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
@@ -47,7 +47,7 @@ async def a_batch_that_was_prepared_is_committed_like_others(harness: Harness) -
     leader = await Leader.take(bus)
     batches = []
     for number in range(3):  # the last is empty
-        events = [event(2 * number), event(2 * number + 1)][: 2 - number]
+        events = [one_of(harness, 2 * number), one_of(harness, 2 * number + 1)][: 2 - number]
         batches.append(bus.publisher.prepare(leader.batch(events, upserts={"uid-a": KNOWN}), term=leader.term))
         assert list(batches[-1].events) == events
         leader.number += 1
@@ -59,7 +59,7 @@ async def a_batch_that_was_prepared_is_committed_like_others(harness: Harness) -
     assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number
     assert await bus.checkpoints.inventory(KEY) == {"uid-a": KNOWN}
     async with Receiver.of(bus, "billing") as receiver:
-        assert in_order(harness, await receiver.acked(3)) == [event(number).id for number in range(3)]
+        assert in_order(harness, await receiver.acked(3)) == [one_of(harness, number).id for number in range(3)]
 
 
 @collect(CASES, "atomic_commit")
@@ -137,13 +137,13 @@ async def commits_under_way_together_are_made_in_their_order(harness: Harness) -
         batches: list[Batch] = []
         for _ in range(bus.publisher.under_way):
             after = batches[-1].delta.token if batches else ""
-            batches.append(leader.batch([event(leader.number)], after=after))
+            batches.append(leader.batch([one_of(harness, leader.number)], after=after))
             leader.number += 1
         await asyncio.gather(*(leader.send(batch) for batch in batches))
     assert (await bus.checkpoints.acquire(KEY, leader.term)).number == leader.number
     async with Receiver.of(bus, "billing") as receiver:
         numbers = range(leader.number - 10 * bus.publisher.under_way, leader.number)
-        expected = [event(number).id for number in numbers]
+        expected = [one_of(harness, number).id for number in numbers]
         assert in_order(harness, await receiver.acked(len(numbers))) == in_order(harness, expected)
 
 
@@ -213,6 +213,6 @@ async def a_full_subscription_refuses_commits_until_it_is_worked_on(harness: Har
 async def publish_delivers_without_a_checkpoint(harness: Harness) -> None:
     bus = await harness.open()
     await bus.register([SUB])
-    await bus.publisher.publish(Publication(events([1, 2])))
+    await bus.publisher.publish(Publication([one_of(harness, 1), one_of(harness, 2)]))
     async with Receiver.of(bus, "billing") as receiver:
-        assert in_order(harness, await receiver.acked(2)) == [event(1).id, event(2).id]
+        assert in_order(harness, await receiver.acked(2)) == [one_of(harness, 1).id, one_of(harness, 2).id]

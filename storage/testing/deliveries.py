@@ -74,6 +74,38 @@ async def events_of_an_object_arrive_in_order_whoever_works(harness: Harness) ->
     assert all(versions == sorted(versions) and len(versions) == 60 for versions in seen.values())
 
 
+@collect(CASES, "never_back")
+async def an_object_never_goes_back(harness: Harness) -> None:
+    bus, other = await bus_with(harness), await harness.open("other")
+    leader = await Leader.take(bus)
+    for number in range(40):
+        await leader.commit(event(number), event(number, "b"))
+    seen: dict[str, list[str]] = defaultdict(list)
+    newest = {event(39, name).id for name in ("a", "b")}
+    done = asyncio.Event()
+
+    async def work(receiver: Receiver) -> None:
+        while True:
+            delivery = await receiver.next()
+            await asyncio.sleep(0)
+            seen[delivery.event.partitionkey].append(delivery.event.sequence)
+            newest.discard(delivery.event.id)
+            await delivery.ack()
+            if not newest:
+                done.set()
+
+    async with AsyncExitStack() as stack:
+        receivers = [await stack.enter_async_context(Receiver.of(b, NAME, prefetch=4)) for b in (bus, other)]
+        workers = [asyncio.create_task(work(receiver)) for receiver in receivers]
+        async with asyncio.timeout(3 * DEADLINE):
+            await done.wait()
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    assert len(seen) == 2
+    assert all(versions == sorted(set(versions)) for versions in seen.values()), seen
+
+
 @collect(CASES, "order", "delayed_nack")
 async def an_object_that_backs_off_holds_up_no_other(harness: Harness) -> None:
     bus = await bus_with(harness, 1, 2)

@@ -14,7 +14,7 @@ from kubecdc.storage.testing.actors import (
     known,
     until,
 )
-from kubecdc.storage.testing.case import Case, Harness, collect, in_order
+from kubecdc.storage.testing.case import Case, Harness, collect, in_order, one_of
 
 CASES: list[Case] = []
 ONE, TWO = SubscriptionSpec("one", SOURCE, SUBJECT), SubscriptionSpec("two", SOURCE, SUBJECT)
@@ -25,12 +25,12 @@ async def a_subscription_is_owed_what_is_committed_after_its_registration(harnes
     bus = await harness.open()
     await bus.register([ONE])
     leader = await Leader.take(bus)
-    await leader.commit(event(1))
+    await leader.commit(one_of(harness, 1))
     await bus.register([TWO])
-    await leader.commit(event(2))
+    await leader.commit(one_of(harness, 2))
     async with Receiver.of(bus, "one") as first, Receiver.of(bus, "two") as second:
-        assert in_order(harness, await first.acked(2)) == [event(1).id, event(2).id]
-        assert await second.acked(1) == [event(2).id]
+        assert in_order(harness, await first.acked(2)) == [one_of(harness, 1).id, one_of(harness, 2).id]
+        assert await second.acked(1) == [one_of(harness, 2).id]
         await second.nothing()
 
 
@@ -38,13 +38,13 @@ async def a_subscription_is_owed_what_is_committed_after_its_registration(harnes
 async def each_subscription_settles_for_itself(harness: Harness) -> None:
     bus = await harness.open()
     await bus.register([ONE, TWO])
-    await (await Leader.take(bus)).commit(*events([1, 2, 3]))
+    await (await Leader.take(bus)).commit(*(one_of(harness, number) for number in (1, 2, 3)))
     async with Receiver.of(bus, "one") as receiver:
         await receiver.acked(3)
     await expect_pending(bus, "one", 0)
     await expect_pending(bus, "two", 3)
     async with Receiver.of(bus, "two") as receiver:
-        assert in_order(harness, await receiver.acked(3)) == [event(number).id for number in (1, 2, 3)]
+        assert in_order(harness, await receiver.acked(3)) == [one_of(harness, number).id for number in (1, 2, 3)]
 
 
 @collect(CASES)

@@ -10,6 +10,8 @@ from kubecdc.storage.redis.server.connection import Connection
 class RedisState:
     """`storage.contracts.StateStore`. A value is stored as its version, a space, and its bytes."""
 
+    frequent = True
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 

@@ -16,6 +16,8 @@ from kubecdc.storage.sqlite.file.writer import Writer
 class SqliteState:
     """`storage.contracts.StateStore`. Expired values are not returned; the leader's retention deletes them."""
 
+    frequent = True
+
     def __init__(self, writer: Writer, reader: Reader, clock: Callable[[], float]) -> None:
         self._writer = writer
         self._reader = reader

@@ -1,0 +1,63 @@
+"""Gathers calls for single messages into calls for many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from kubecdc.errors import KubecdcError
+from kubecdc.storage.broker.contract import Received, Results
+
+LINGER = 0.005  # seconds in which a call may gather messages; a call of a broker takes longer
+PARALLEL = 4  # calls at a time
+
+
+class Batched:
+    """Calls ``call`` for up to ``most`` messages at a time. Messages that come while calls are under way wait."""
+
+    def __init__(self, call: Callable[[Sequence[Received]], Awaitable[Results]], most: int) -> None:
+        self._call = call
+        self._most = most
+        self._waiting: deque[tuple[Received, asyncio.Future[None]]] = deque()
+        self._full = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, message: Received) -> None:
+        """Return once the message's call is done. Raises the message's own error, or that of the call."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((message, done))
+        if len(self._waiting) >= self._most:
+            self._full.set()
+        if len(self._tasks) < PARALLEL:
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        await done
+
+    async def _run(self) -> None:
+        while self._waiting:
+            if len(self._waiting) < self._most:
+                self._full.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER):
+                        await self._full.wait()
+            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            if not batch:
+                return
+            try:
+                results: Results = await self._call([message for message, _ in batch])
+            except KubecdcError as e:
+                results = [e] * len(batch)
+            except BaseException:
+                for _, done in batch:
+                    done.cancel()
+                raise
+            for (_, done), error in zip(batch, results, strict=True):
+                if done.done():  # its caller was cancelled
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)

@@ -1,0 +1,64 @@
+"""A message that is handed out, as the contract's `Delivery`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from kubecdc.storage.broker.lanes import Entry
+from kubecdc.storage.contracts import ClaimLost
+from kubecdc.storage.delivery import ClaimedDelivery
+
+if TYPE_CHECKING:
+    from kubecdc.storage.broker.subscription import BrokerSubscription
+
+Call = Callable[[Entry], Awaitable[None]]
+
+
+class BrokerDelivery(ClaimedDelivery):
+    """Implements `storage.contracts.Delivery`. Once its own deadline has passed, the claim counts as lost.
+
+    The broker may not know better: SQS takes a receipt that has lapsed, although another worker has the message.
+    """
+
+    def __init__(self, owner: BrokerSubscription, entry: Entry) -> None:
+        super().__init__(
+            entry.message.body, name=entry.message.id, received=int(entry.repeated), attempts=entry.attempts
+        )
+        self._owner = owner
+        self._entry = entry
+        self._recorded = False
+
+    async def ack(self) -> None:
+        await self._settle("ack", lambda: self._valid(self._owner.ack))
+
+    async def nack(self, delay: timedelta) -> None:
+        async def give_back(entry: Entry) -> None:
+            if self._started and not self._recorded:
+                await self._record_attempt()
+            entry.attempts = self._attempted
+            await self._owner.nack(entry, delay.total_seconds())
+
+        await self._settle("nack", lambda: self._valid(give_back), delay=delay.total_seconds())
+
+    async def extend(self) -> None:
+        await self._while_claimed(lambda: self._valid(self._owner.extend))
+
+    async def dead_letter(self, reason: str) -> None:
+        async def give_up(entry: Entry) -> None:
+            await self._owner.dead_letter(entry, reason, self._attempted)
+
+        await self._settle("dead letter", lambda: self._valid(give_up))
+
+    async def _record_attempt(self) -> None:
+        await self._owner.ledger.record(self._entry.message, self.attempt)
+        self._recorded = True
+
+    async def _valid(self, call: Call) -> None:
+        if self._owner.lapsed(self._entry):
+            raise ClaimLost.lapsed(self._entry.message.id)
+        await call(self._entry)
+
+    def _closed(self, delay: float | None) -> None:
+        self._owner.closed(self._entry, lost=self._settled == "claim lost")

@@ -1,0 +1,141 @@
+"""The high-water mark of each lane: what a broker delivers again after its successor was settled is not run again.
+
+A mark is a place in the order of publications (`Publication.order`), which only grows within a lane, and the time when
+the broker took the message. A message that was sent after the marked one is not stale, whatever its place: somebody
+has sent it again on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, Protocol
+
+from kubecdc.storage.broker.contract import Received
+from kubecdc.storage.broker.ledger import change
+from kubecdc.storage.broker.recent import Recent
+from kubecdc.storage.contracts import StateEntry, StateStore
+
+Entrance = Literal["free", "stale", "busy"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The newest settled message of a lane. ``owner`` has another one in work until ``until``, "" nobody."""
+
+    order: str = ""
+    sent: float = 0.0
+    owner: str = ""
+    until: float = 0.0
+
+    def covers(self, message: Received) -> bool:
+        """Whether the message, or a later one of its lane, was settled."""
+        return bool(message.order) and message.order <= self.order and message.sent <= self.sent
+
+    def after(self, message: Received) -> Mark:
+        """The mark once the message is settled."""
+        return replace(self, order=message.order, sent=message.sent) if message.order > self.order else self
+
+
+class Marks(Protocol):
+    """Asked before a message is handed out, and told when it is settled. Calls raise Unavailable."""
+
+    async def enter(self, message: Received) -> Entrance:
+        """Whether to hand the message out: not if it is stale, and not now if another worker has one of its lane."""
+        ...
+
+    async def extend(self, message: Received) -> None:
+        """The message is still in work."""
+        ...
+
+    async def leave(self, message: Received, *, settled: bool) -> None:
+        """The message is not in work any more. Repeating it changes nothing."""
+        ...
+
+
+class OwnMarks:
+    """Marks in the memory of this process, for a broker that keeps the order of a lane among its workers."""
+
+    def __init__(self) -> None:
+        self._marks: Recent[Mark] = Recent()
+
+    async def enter(self, message: Received) -> Entrance:
+        mark = self._marks.get(message.lane)
+        return "stale" if mark and mark.covers(message) else "free"
+
+    async def extend(self, message: Received) -> None:
+        """Nobody else asks."""
+
+    async def leave(self, message: Received, *, settled: bool) -> None:
+        if settled and message.order:
+            self._marks.put(message.lane, (self._marks.get(message.lane) or Mark()).after(message))
+
+
+class SharedMarks:
+    """Marks in a state store, for a broker without order: one worker at a time has a message of a lane.
+
+    Objects never go back: an event that comes after a newer one was settled is stale. Costs two changes of the store
+    for each message. ``now`` is the wall clock, by which workers tell whether another one has died; theirs may differ
+    by as much as ``ack_wait``, in seconds.
+    """
+
+    def __init__(self, state: StateStore, name: str, owner: str, ack_wait: float, now: Callable[[], float]) -> None:
+        self._state = state
+        self._name = name
+        self._owner = owner
+        self._ack_wait = ack_wait
+        self._now = now
+
+    async def enter(self, message: Received) -> Entrance:
+        me, entrance = self._me(message), "free"
+
+        def take(found: StateEntry | None) -> bytes | None:
+            nonlocal entrance
+            mark = _mark(found)
+            if mark.owner not in {"", me} and mark.until > self._now():
+                entrance = "busy"
+                return None
+            if mark.covers(message):
+                entrance = "stale"
+                return None
+            entrance = "free"
+            return _value(replace(mark, owner=me, until=self._now() + 2 * self._ack_wait))
+
+        await change(self._state, self._name, _key(message), take)
+        return entrance  # type: ignore[return-value]
+
+    async def extend(self, message: Received) -> None:
+        def prolong(found: StateEntry | None) -> bytes | None:
+            mark = _mark(found)
+            if mark.owner != self._me(message):
+                return None
+            return _value(replace(mark, until=self._now() + 2 * self._ack_wait))
+
+        await change(self._state, self._name, _key(message), prolong)
+
+    async def leave(self, message: Received, *, settled: bool) -> None:
+        def release(found: StateEntry | None) -> bytes | None:
+            mark = left = _mark(found)
+            if mark.owner == self._me(message):
+                left = replace(mark, owner="", until=0.0)
+            if settled:
+                left = left.after(message)
+            return _value(left) if left != mark else None
+
+        await change(self._state, self._name, _key(message), release)
+
+    def _me(self, message: Received) -> str:
+        return f"{self._owner} {message.id}"
+
+
+def _key(message: Received) -> str:
+    return f"mark/{message.lane}"
+
+
+def _mark(found: StateEntry | None) -> Mark:
+    return Mark(**json.loads(found.value)) if found else Mark()
+
+
+def _value(mark: Mark) -> bytes:
+    return json.dumps(asdict(mark)).encode()

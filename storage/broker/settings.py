@@ -1,0 +1,32 @@
+"""What the deliveries of a subscription depend on."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """``ack_wait`` is in seconds. ``ordered``: the broker hands out a lane's messages in order, to one worker a time.
+
+    ``receivers`` is how many calls may wait for messages at a time while there are many. ``held_bytes`` limits the
+    messages that wait in this process; it may be exceeded by what one call returns. ``wall`` is the wall clock.
+    """
+
+    name: str
+    prefetch: int
+    ack_wait: float
+    ordered: bool
+    holder: str
+    receivers: int = 4
+    held_bytes: int = 64 << 20
+    rng: random.Random = field(default_factory=random.Random)
+    wall: Callable[[], float] = time.time
+
+    @property
+    def held_messages(self) -> int:
+        """How many messages may wait in this process, beside those that are handed out."""
+        return max(100, 4 * self.prefetch)
