@@ -10,29 +10,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
-from itertools import compress
 from typing import Any
 
 import structlog
 
-from kubecdc.errors import KubecdcError, Unavailable
+from kubecdc.errors import Unavailable
 from kubecdc.storage.broker.batching import Batched
-from kubecdc.storage.broker.contract import Received, Results, Source
+from kubecdc.storage.broker.claims import HAND_BACK_SECONDS, Claims
+from kubecdc.storage.broker.contract import Received, Source
 from kubecdc.storage.broker.delivery import BrokerDelivery
 from kubecdc.storage.broker.lanes import Entry, Lane, Lanes
 from kubecdc.storage.broker.ledger import Ledger, ReceptionLedger, StateLedger
 from kubecdc.storage.broker.marks import Marks, OwnMarks, SharedMarks
 from kubecdc.storage.broker.metrics import STALE
+from kubecdc.storage.broker.receiver import Receiver
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import ClaimLost, Delivery, StateStore, SubscriptionSpec
-from kubecdc.storage.outage import Outage
 
 log = structlog.get_logger()
 SHORTEST_DELAY = 1.0  # seconds; brokers count in whole ones, so a shorter delay is waited for here
 BUSY_SECONDS = 0.5  # until a lane that another worker has is tried again
-HAND_BACK_SECONDS = 3.0  # for what waits, when the deliveries end
+STATE_SECONDS = 1.0  # until a state store that was unavailable is asked again
 
 
 class BrokerSubscription:
@@ -49,32 +49,32 @@ class BrokerSubscription:
         state: StateStore | None,
         registered: Callable[[], Coroutine[Any, Any, SubscriptionSpec | None]],
     ) -> None:
-        name = settings.name
+        name, ack_wait = settings.name, settings.ack_wait
         self.ledger: Ledger = StateLedger(state, name) if state else ReceptionLedger()
         self.registered = registered
         self._source = source
         self._settings = settings
         self._marks: Marks = OwnMarks()
         if not settings.ordered and state and state.frequent:
-            self._marks = SharedMarks(state, name, settings.holder, settings.ack_wait, settings.wall)
+            self._marks = SharedMarks(state, name, settings.holder, ack_wait, settings.wall)
         self._lanes = Lanes()
+        self._claims = Claims(source, self._lanes, self._marks, ack_wait)
+        self._receiver = Receiver(source, settings, room=self._room, received=self._received)
+        self._ack = Batched(source.ack, source.most)
         self._ready: deque[Entry] = deque()
         self._offered = 0  # entries whose turn it is and that are not handed out yet, the ready ones included
         self._out = 0
-        self._asked = 0  # messages that calls under way may return
-        self._ack, self._extend = Batched(source.ack, source.most), Batched(self._extended, source.most)
-        self._wake = asyncio.Event()  # something is ready, or there is room
-        self._room = asyncio.Event()
+        self._wake = asyncio.Event()  # something is ready, or may be handed out now
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale = STALE.labels(name)
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
-        workers = [asyncio.create_task(self._receive()), asyncio.create_task(self._keep())]
+        workers = [asyncio.create_task(self._receiver.run()), asyncio.create_task(self._claims.keep(self._abandon))]
         for worker in workers:
             worker.add_done_callback(lambda _: self._wake.set())
         try:
-            while True:
+            while not self._ended:
                 while self._ready and not self._ended and self._out < self._settings.prefetch:
                     entry = self._ready.popleft()
                     if self.lapsed(entry):
@@ -84,13 +84,12 @@ class BrokerSubscription:
                     self._out += 1
                     self._lanes.handed_out(entry)
                     yield BrokerDelivery(self, entry)
-                if self._ended:
-                    return
                 for worker in workers:
                     if worker.done():
                         worker.result()
                 self._wake.clear()
-                await self._wake.wait()
+                if not self._ended:
+                    await self._wake.wait()
         finally:
             self._ended = True
             for worker in workers:
@@ -100,40 +99,40 @@ class BrokerSubscription:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*workers, *self._tasks, return_exceptions=True)
-            await self._hand_back(list(self._lanes))
+            await self._claims.hand_back(list(self._lanes))
 
     def end(self) -> None:
         """End `deliveries`, as if its caller had closed it."""
         self._ended = True
         self._wake.set()
 
-    # What a delivery calls
+    # What a delivery calls. The calls raise ClaimLost, Unavailable.
 
     async def ack(self, entry: Entry) -> None:
-        """Raises ClaimLost, Unavailable."""
+        """It is done."""
         await self._marks.leave(entry.message, settled=True)
         await self._ack(entry.message)
         await self._forget(entry)
 
     async def nack(self, entry: Entry, delay: float) -> None:
-        """Hand it back with its delay, or hold it here. Raises ClaimLost, Unavailable."""
+        """Hand it back with its delay, or hold it here."""
         await self._marks.leave(entry.message, settled=False)
         if self._ended or SHORTEST_DELAY <= delay <= self._source.longest_delay:
-            delay = min(delay, self._source.longest_delay)
-            await self._release(self._lanes.of(entry.message), delay)
+            await self._claims.release(self._lanes.of(entry.message), delay)
         else:
             entry.repeated = True
             self._lanes.hold(entry, asyncio.get_running_loop().time() + delay)
 
     async def extend(self, entry: Entry) -> None:
-        """Raises ClaimLost, Unavailable."""
+        """Keep the claim."""
         await self._marks.extend(entry.message)
-        await self._extend(entry.message)
+        await self._claims.extend(entry.message)
 
     async def dead_letter(self, entry: Entry, reason: str, attempts: int) -> None:
-        """Raises ClaimLost, Unavailable."""
+        """Put it aside."""
         await self._source.dead_letter(entry.message, reason, attempts)
-        await self._marks.leave(entry.message, settled=True)
+        with suppress(Unavailable):  # it is settled already; only its lane stays claimed until that lapses
+            await self._marks.leave(entry.message, settled=True)
         await self._forget(entry)
 
     def lapsed(self, entry: Entry) -> bool:
@@ -148,69 +147,40 @@ class BrokerSubscription:
             self._abandon(entry)
         elif entry.phase == "out":
             self._next(self._lanes.remove(entry))
-        elif entry.phase == "waiting":
+        else:
             self._next(self._lanes.of(entry.message))
-        self._room.set()
+        self._changed()
+
+    # Room
+
+    def _room(self) -> int:
+        """How many messages to ask for. If too many wait behind others, one lane is handed back to make room."""
+        asked = self._receiver.asked
+        room = self._settings.prefetch - self._out - self._offered - asked
+        waiting = self._lanes.held - self._offered + asked
+        full = waiting >= self._settings.held_messages or self._lanes.held_bytes >= self._settings.held_bytes
+        if full and room > 0 and not asked:
+            self._hand_back_last_due()
+        return 0 if full else room
+
+    def _hand_back_last_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        held = [lane for lane in self._lanes if not lane.busy and lane[0].due > now]
+        if held:
+            self._spawn(self._hand_back(max(held, key=lambda lane: lane[0].due)))
+
+    async def _hand_back(self, lane: Lane) -> None:
+        await self._claims.hand_back([lane])
+        self._changed()
+
+    def _changed(self) -> None:
+        self._receiver.look_again()
         self._wake.set()
 
-    # Receiving
-
-    async def _receive(self) -> None:
-        """Keep one call waiting for messages, and more of them while each returns all that it may."""
-        outage = Outage("cannot receive events", self._settings.rng, subscription=self._settings.name)
-        calls: set[asyncio.Task[bool]] = set()
-        most = 1
-        try:
-            while True:
-                self._room.clear()
-                while len(calls) < most and (room := self._room_for()) > 0:
-                    calls.add(asyncio.create_task(self._receive_some(room)))
-                if not calls:
-                    await self._room.wait()
-                    continue
-                more = asyncio.create_task(self._room.wait())
-                await asyncio.wait({*calls, more}, return_when=asyncio.FIRST_COMPLETED)
-                more.cancel()
-                for call in [call for call in calls if call.done()]:
-                    calls.discard(call)
-                    try:
-                        most = min(most + 1, self._settings.receivers) if call.result() else max(1, most - 1)
-                        outage.over()
-                    except Unavailable as e:
-                        await asyncio.sleep(outage.failed(e))
-        finally:
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
-
-    def _room_for(self) -> int:
-        """How many messages to ask for. If too many wait behind others, one lane is handed back to make room."""
-        waiting = self._lanes.held - self._offered + self._asked
-        room = self._settings.prefetch - self._out - self._offered - self._asked
-        full = waiting >= self._settings.held_messages or self._lanes.held_bytes >= self._settings.held_bytes
-        if full and room > 0 and not self._asked:
-            self._shed()
-        return 0 if full else min(room, self._source.most)
-
-    def _shed(self) -> None:
-        now = asyncio.get_running_loop().time()
-        held = [lane for lane in self._lanes if lane and not lane.busy and lane[0].due > now]
-        if held:
-            last = max(held, key=lambda lane: lane[0].due)
-            self._spawn(self._hand_back([last]))
-
-    async def _receive_some(self, room: int) -> bool:
-        """Whether as many came as were asked for."""
-        self._asked += room
-        try:
-            messages = await self._source.receive(room)
-        finally:
-            self._asked -= room
-        for message in messages:
-            self._next(self._lanes.add(message))
-        return len(messages) >= room
-
     # Turns
+
+    def _received(self, message: Received) -> None:
+        self._next(self._lanes.add(message))
 
     def _next(self, lane: Lane) -> None:
         """Offer the first message of a lane, if it is due."""
@@ -231,6 +201,9 @@ class BrokerSubscription:
             if not entry.asked:
                 entry.attempts, entry.asked = await self.ledger.attempts(message), True
             match await self._marks.enter(message):
+                case "free":
+                    self._ready.append(entry)
+                    self._wake.set()
                 case "busy":
                     self._postpone(entry, BUSY_SECONDS)
                 case "stale":
@@ -238,54 +211,18 @@ class BrokerSubscription:
                     self._stale.inc()
                     self._offered -= 1
                     self._next(self._lanes.remove(entry))
-                    self._room.set()
-                case _:
-                    self._ready.append(entry)
-                    self._wake.set()
+                    self._changed()
         except Unavailable as e:
             log.debug("a message waits for the state of its lane", subscription=self._settings.name, error=str(e))
-            self._postpone(entry, 1.0)
+            self._postpone(entry, STATE_SECONDS)
         except ClaimLost:
-            self._offered -= 1
             self._abandon(entry)
 
     def _postpone(self, entry: Entry, seconds: float) -> None:
         self._offered -= 1
         self._lanes.hold(entry, asyncio.get_running_loop().time() + seconds)
         self._next(self._lanes.of(entry.message))
-        self._room.set()
-
-    # Claims
-
-    async def _keep(self) -> None:
-        """Extend what waits each third of ackWait; each twelfth while the broker is unavailable."""
-        ack_wait, loop = self._settings.ack_wait, asyncio.get_running_loop()
-        pause = ack_wait / 3
-        while True:
-            await asyncio.sleep(pause)
-            pause, soon = ack_wait / 3, loop.time() + 0.7 * ack_wait
-            waiting = [entry for lane in self._lanes for entry in lane if entry.phase in {"waiting", "offered"}]
-            waiting = [entry for entry in waiting if entry.message.until < soon]
-            results = await asyncio.gather(*(self._extend(entry.message) for entry in waiting), return_exceptions=True)
-            for entry, result in zip(waiting, results, strict=True):
-                if isinstance(result, ClaimLost) and entry.phase == "waiting":
-                    self._abandon(entry)
-                elif isinstance(result, Unavailable):
-                    pause = ack_wait / 12
-                elif isinstance(result, BaseException) and not isinstance(result, ClaimLost):
-                    raise result
-
-    async def _extended(self, messages: Sequence[Received]) -> Results:
-        begin = asyncio.get_running_loop().time()
-        valid = [message.until > begin for message in messages]
-        results = iter(await self._source.extend([*compress(messages, valid)]) if any(valid) else [])
-        found: list[KubecdcError | None] = []
-        for message, still in zip(messages, valid, strict=True):
-            error = next(results) if still else ClaimLost.lapsed(message.id)
-            if error is None:
-                message.until = begin + self._settings.ack_wait
-            found.append(error)
-        return found
+        self._changed()
 
     def _abandon(self, entry: Entry) -> None:
         """Its claim is lost: the broker delivers it again, before the later ones of its lane, which go back too."""
@@ -297,51 +234,10 @@ class BrokerSubscription:
         later = lane[lane.index(entry) + 1 :] if entry in lane else []
         self._lanes.remove(entry)
         if later and self._settings.ordered:
-            self._spawn(self._hand_back([Lane(later)]))
+            self._spawn(self._hand_back(Lane(later)))
         else:
             self._next(lane)
-        self._room.set()
-
-    # Handing back
-
-    async def _release(self, lane: Lane, delay: float) -> None:
-        """Hand back a lane: the later ones first, so that the broker cannot give them out before the first."""
-        first, *later = lane
-        for at in range(len(later), 0, -self._source.most):
-            await self._release_some(later[max(0, at - self._source.most) : at], 0.0)
-        for error in await self._source.release([first.message], delay):
-            if error is not None:
-                raise error
-
-    async def _release_some(self, entries: Sequence[Entry], delay: float) -> None:
-        for entry, error in zip(
-            entries, await self._source.release([entry.message for entry in entries], delay), strict=True
-        ):
-            if isinstance(error, Unavailable):
-                raise error
-            if entry.phase == "offered":
-                await self._leave(entry)
-            self._lanes.remove(entry)
-
-    async def _hand_back(self, lanes: Sequence[Lane]) -> None:
-        """Hand back what is not handed out. What the broker does not take back comes again when its claim lapses."""
-        now = asyncio.get_running_loop().time()
-
-        async def hand_back(lane: Lane) -> None:
-            later = [entry for entry in lane if entry.phase in {"waiting", "offered"}]
-            first = [later.pop(0)] if later and later[0] is lane[0] else []
-            for at in range(len(later), 0, -self._source.most):
-                await self._release_some(later[max(0, at - self._source.most) : at], 0.0)
-            if first:
-                await self._release_some(first, min(max(0.0, first[0].due - now), self._source.longest_delay))
-
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HAND_BACK_SECONDS):
-                results = await asyncio.gather(*(hand_back(lane) for lane in lanes), return_exceptions=True)
-                for error in results:
-                    if isinstance(error, BaseException) and not isinstance(error, KubecdcError):
-                        raise error
-        self._room.set()
+        self._changed()
 
     async def _leave(self, entry: Entry) -> None:
         with suppress(Unavailable):  # then other workers wait until it lapses
