@@ -94,7 +94,6 @@ class _EventBusSpec(Model):
     hints: ClassVar[Mapping[str, str]]
     queues: ClassVar[Mapping[str, QueueType[Any]]]
 
-    redelivery: Redelivery = Redelivery()
     retention: Duration = timedelta(hours=24)
     retention_bytes: Quantity = Field(1 << 30, ge=0)
     max_pending: int = Field(1_000_000, ge=1)
@@ -132,6 +131,7 @@ class _EventBusSpec(Model):
         return self.queue_type.elects_alone if self.queue_type.holds_checkpoint else self.store_type.elects_alone
 
     if TYPE_CHECKING:
+        redelivery: Redelivery = Redelivery()
         checkpoint: _CheckpointPlace | None = None
 
     @field_validator("checkpoint", mode="before", check_fields=False)
@@ -156,6 +156,19 @@ class _EventBusSpec(Model):
                 f"names {store_type.elsewhere}: a {kind} bus holds its own checkpoint, because events would be lost if "
                 "only the bus were restored to an earlier state",
                 "leave `checkpoint` out",
+            )
+        return value
+
+    @field_validator("redelivery", check_fields=False)
+    @classmethod
+    def _below_the_limit(cls, value: Redelivery, info: ValidationInfo) -> Redelivery:
+        kind = next((name for name in cls.queues if info.data.get(_attribute(name))), None)
+        most = cls.queues[kind].most_deliveries if kind else None
+        if most is not None and value.max_deliveries > most:
+            raise invalid(
+                f"has a `maxDeliveries` of {value.max_deliveries}; a {kind} bus allows {most}, because the service "
+                "gives up by itself after a number of receptions, which are more than attempts",
+                "lower it, or use a longer `backoff`",
             )
         return value
 
@@ -209,7 +222,7 @@ def _refused(plugins: Plugins[Any], what: str) -> dict[str, str]:
 def _models() -> tuple[type[_CheckpointPlace], type[_EventBusSpec]]:
     """The two models with the fields of all installed types."""
     queues, stores = queue_types(), store_types()
-    own = {"checkpoint", *_EventBusSpec.field_types()}
+    own = {"checkpoint", "redelivery", *_EventBusSpec.field_types()}
     queues = Plugins({name: found for name, found in queues.types.items() if name not in own}, queues.broken)
     _CheckpointPlace.stores = stores.types
     _CheckpointPlace.type_fields = tuple(stores.types)
@@ -221,8 +234,9 @@ def _models() -> tuple[type[_CheckpointPlace], type[_EventBusSpec]]:
     _EventBusSpec.unsupported = missing | _refused(queues, "EventBus type")
     name, queue_type = next(iter(queues.types.items()))
     _EventBusSpec.hints = {"type": f"the type of a bus is the name of its field, as in `{name}: {queue_type.example}`"}
-    # `checkpoint` comes last: its validator needs the type of the bus, and pydantic validates in the order of fields.
-    fields = {**_fields(queues.types), "checkpoint": (place | None, None)}
+    # These come last: their validators need the type of the bus, and pydantic validates in the order of fields.
+    last: dict[str, Any] = {"redelivery": (Redelivery, Redelivery()), "checkpoint": (place | None, None)}
+    fields = {**_fields(queues.types), **last}
     return place, create_model("EventBusSpec", __base__=_EventBusSpec, **fields)
 
 

@@ -61,9 +61,13 @@ def on_each(
     *,
     only: str | None = None,
     lead: LeadTimes | None = None,
+    create: bool = False,
 ) -> list[T]:
-    """Call ``do`` on every bus, or on the one named ``only``, and return all results. Buses are not created."""
-    how = opening(create=False, lead=lead)
+    """Call ``do`` on every bus, or on the one named ``only``, and return all results.
+
+    A bus that does not exist is created only with ``create``.
+    """
+    how = opening(create=create, lead=lead)
 
     async def each() -> list[T]:
         found: list[T] = []

@@ -305,3 +305,18 @@ async def test_metrics_are_served_on_request(desk: Desk) -> None:
     assert 'kubecdc_events_total{watch="workflows/changed"} 1.0' in text
     assert "kubecdc_leader 1.0" in text
     assert 'kubecdc_trigger_executions_total{result="success",sensor="print",trigger="line"} 1.0' in text
+
+
+async def test_what_the_subscriptions_need_is_created_before_anything_runs(desk: Desk) -> None:
+    done = await desk.call("bus", "ensure", "--dry-run")
+    assert done.code == 2, "without a bus, nothing can be said of its subscriptions"
+    assert "kubecdc.db yet" in done.err
+    done = await desk.call("bus", "ensure")
+    assert (done.code, done.err) == (0, "")
+    (line,) = done.out.splitlines()
+    assert line.startswith("ensured subscription print/")
+    for command in (["ensure"], ["ensure", "--dry-run"]):
+        done = await desk.call("bus", *command)
+        assert (done.code, done.out) == (0, "nothing to do: everything is there\n")
+    shown = await desk.call("bus", "show")
+    assert line.split()[2].rstrip(",") in shown.out

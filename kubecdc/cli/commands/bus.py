@@ -20,7 +20,7 @@ COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "name
 
 @click.group()
 def bus() -> None:
-    """Show subscriptions and their backlog, remove unused ones."""
+    """Create and show subscriptions and their backlog, remove unused ones."""
 
 
 @bus.command("show")
@@ -39,6 +39,27 @@ def show_(filenames: tuple[str, ...], output_format: str) -> None:
         return [_row(s, manifest, named=s.spec.name in named) for s in await bus.subscriptions()]
 
     show(on_each(manifests, rows), COLUMNS, output_format, empty="no subscriptions yet")
+
+
+@bus.command("ensure")
+@options.manifests
+@options.secrets
+@click.option("--dry-run", is_flag=True, help="Print what would be created or changed, and do nothing.")
+def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
+    """Create all that the subscriptions of the manifests (-f) need.
+
+    Depending on the type of the bus, these are queues, topics, subscriptions, places for dead letters, and their
+    policies. Run it with the right to create them; the watcher and the workers then need only the right to use them.
+    What exists stays. Subscriptions of other manifests are not touched.
+    """
+    manifests = load(filenames, stdin=sys.stdin)
+
+    async def make(bus: Bus, manifest: EventBus) -> list[str]:
+        return await bus.ensure(subscriptions_of(manifests, manifest), dry_run=dry_run)
+
+    done = on_each(manifests, make, create=not dry_run)
+    verb = "would ensure" if dry_run else "ensured"
+    click.echo("\n".join(f"{verb} {one}" for one in done) or "nothing to do: everything is there")
 
 
 @bus.command("prune")
