@@ -7,12 +7,12 @@ may take a part of what it is given, a ConfigMap. Every request is two places to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -20,6 +20,9 @@ from kubecdc.cluster.changes import Change, Page
 from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.versions import older
+from kubecdc.errors import Unavailable
+from kubecdc.storage.broker.contract import Outgoing, Results
+from kubecdc.storage.broker.publisher import publish
 from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.contracts import Bus, CheckpointStore, Publication, Publisher, Term, TransactionalPublisher
 from kubecdc.storage.contracts.event import Event
@@ -45,6 +48,10 @@ class Fuse:
         self._hands = hands
         self._left = places
         self.blown: float | None = None
+
+    def last(self, places: int) -> None:
+        """Burn down after so many places more."""
+        self._left = places
 
     def burn(self) -> None:
         self._left -= 1
@@ -112,20 +119,40 @@ class World:
         return [change for change in self.history if older(position, change.meta.resource_version)]
 
 
+Mishap = Literal["fine", "throttled", "first only", "last only", "reply lost"]
+
+
 @dataclass
 class Queue:
-    """A plain `Publisher` that may die with a part of it done. ``told`` is every event and when it came."""
+    """A `Publisher` over a broker that takes two events a call, and may die with a part of it done.
+
+    ``told`` is every event and when it came; ``mishaps`` are what becomes of the next calls.
+    """
 
     hands: FakeClock
     told: list[tuple[Event, float]] = field(default_factory=list)
     step: Callable[[], None] = lambda: None
+    mishaps: Iterator[Mishap] = field(default_factory=lambda: iter(()))
+    most, most_bytes, whole_lanes, parallel, seconds = 2, 1 << 20, False, 1, 1.0
 
     async def publish(self, publication: Publication) -> None:
-        for event in publication.events:
+        messages = [Outgoing("", index, event.partitionkey, 1, event) for index, event in enumerate(publication.events)]
+        await publish(publication, messages, self)
+
+    async def send(self, target: str, messages: Sequence[Outgoing]) -> Results:
+        mishap = next(self.mishaps, "fine")
+        await asyncio.sleep(0)
+        self.step()
+        if mishap == "throttled":
+            raise Unavailable("throttled")
+        taken = {"first only": messages[:1], "last only": messages[-1:]}.get(mishap, messages)
+        for message in taken:
+            self.told.append((message.form, self.hands.now()))
             await asyncio.sleep(0)
             self.step()
-            self.told.append((event, self.hands.now()))
-        self.step()
+        if mishap == "reply lost":
+            raise Unavailable("no reply")
+        return [None if message in taken else Unavailable("throttled") for message in messages]
 
     def fit(self, event: Event) -> Event:
         return event
