@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format chaos bench redis clean
+.PHONY: help demo test lint format chaos conformance bench redis clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
@@ -29,6 +29,9 @@ format: $(READY) ## Put the code into shape
 
 chaos: $(READY) redis ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set, BUS=redis|sqlite, redis where redis-server is)
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(BUS),--bus $(BUS)) $(if $(SEED),--seed $(SEED))
+
+conformance: $(READY) redis ## The matrix of the conformance suite by back end, printed and written to docs/conformance.md
+	$(BIN)/python -m tests.conformance
 
 bench: $(READY) redis ## Figures beside bare loops of the same work, as a table and in build/bench.json (ONLY=name,name)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -36,6 +37,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tell `tests.conformance` which case of the suite this is, and of which back end."""
+    marker = item.get_closest_marker("conformance")
+    if marker and isinstance(item, pytest.Function):
+        case: Any = item.callspec.params["case"]
+        item.user_properties.append(("conformance", f"{marker.args[0]}\n{case.name}"))
 
 
 @pytest.fixture(scope="session")

@@ -180,7 +180,7 @@ async def gaps_are_recorded_once_and_kept_in_order(harness: StoreHarness) -> Non
 
 
 @collect
-async def a_reset_is_noticed_by_the_leader_and_starts_over(harness: StoreHarness) -> None:
+async def a_reset_is_noticed_by_the_next_step_and_starts_over(harness: StoreHarness) -> None:
     store, other = await harness.store("one"), await harness.store("other")
     assert not await other.reset(KEY)
     keeper = await Keeper.take(store)

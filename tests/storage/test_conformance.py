@@ -8,6 +8,7 @@ from kubecdc.storage.testing import CASES, Case, checkpoints, commits, state
 from tests.storage.conftest import RedisHarness, SqliteHarness
 
 
+@pytest.mark.conformance("SQLite")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_sqlite(case: Case, harness: SqliteHarness) -> None:
     if excuse := case.excuse(harness.capabilities):
@@ -15,6 +16,7 @@ async def test_sqlite(case: Case, harness: SqliteHarness) -> None:
     await case.run(harness)
 
 
+@pytest.mark.conformance("Redis")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_redis(case: Case, redis_harness: RedisHarness) -> None:
     if excuse := case.excuse(redis_harness.capabilities):
