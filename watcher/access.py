@@ -100,9 +100,7 @@ class _Access:
                 hint = f"`kubectl create namespace {lease.namespace}`, or name another with --lease-namespace"
                 return [(f"there is no namespace {lease.namespace} for the Lease", hint)]
         resource = lease_resource(lease.namespace)
-        # A role may be restricted to the name of the Lease, but `create` cannot be restricted to a name.
-        names = {verb: "" if verb == "create" else lease.name for verb in LEASE_VERBS}
-        denied = [verb for verb, name in names.items() if not await self._reviews.allowed(resource, verb, name)]
+        denied = await self._reviews.denied(resource, LEASE_VERBS, lease.name)
         if not denied:
             return []
         what = f"not allowed to {', '.join(denied)} leases.coordination.k8s.io in namespace {lease.namespace}"

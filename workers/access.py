@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews, grant, refused
+from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews
 from kubecdc.cluster.connection import Cluster
-from kubecdc.cluster.errors import ApiError
 from kubecdc.workers.sensor.manifest import Sensor
 
 
@@ -21,15 +20,5 @@ async def check(cluster: Cluster, sensors: Iterable[Sensor]) -> list[AccessProbl
         for i, trigger in enumerate(sensor.spec.triggers):
             template = trigger.template
             where = f"Sensor {sensor.name}, spec.triggers[{i}].template.{template.type}"
-            for rule in template.trigger_type.rules(template.config):
-                try:
-                    denied = await reviews.denied(rule.resource, rule.verbs, rule.name)
-                except ApiError as e:
-                    if e.status in {0, 401}:
-                        raise
-                    problems.append(AccessProblem(where, str(e), e.hint or "see the API server's log"))
-                    continue
-                if denied:
-                    hint = grant(rule.resource, rule.verbs)
-                    problems.append(AccessProblem(where, refused(rule.resource, denied), hint))
+            problems += await reviews.problems(where, template.trigger_type.rules(template.config))
     return problems

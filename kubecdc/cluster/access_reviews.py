@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.cluster.objects import UNREADABLE
@@ -48,8 +49,31 @@ class AccessReviews:
         self._allowed: dict[tuple[Resource, str, str], bool] = {}
 
     async def denied(self, resource: Resource, verbs: Iterable[str], name: str = "") -> list[str]:
-        """The verbs that are not allowed, for one object if it has a ``name``. Raises ApiError, Malformed."""
-        return [verb for verb in verbs if not await self.allowed(resource, verb, name)]
+        """The verbs that are not allowed, for one object if it has a ``name``. Raises ApiError, Malformed.
+
+        A role may be restricted to a name, but `create` cannot be restricted.
+        """
+        names = {verb: "" if verb == "create" else name for verb in verbs}
+        return [verb for verb in names if not await self.allowed(resource, verb, names[verb])]
+
+    async def problems(self, where: str, rules: Iterable[AccessRule]) -> list[AccessProblem]:
+        """The rules that are not granted.
+
+        Raises ApiError if the cluster cannot be reached or does not accept the credentials, and Malformed.
+        """
+        found = []
+        for rule in rules:
+            try:
+                denied = await self.denied(rule.resource, rule.verbs, rule.name)
+            except ApiError as e:
+                if e.status in {0, 401}:
+                    raise
+                found.append(AccessProblem(where, str(e), e.hint or "see the API server's log"))
+                continue
+            if denied:
+                hint = grant(rule.resource, rule.verbs, rule.role)
+                found.append(AccessProblem(where, refused(rule.resource, denied), hint))
+        return found
 
     async def allowed(self, resource: Resource, verb: str, name: str = "") -> bool:
         """Whether a verb is allowed. Raises ApiError, Malformed."""
@@ -102,9 +126,9 @@ def refused(resource: Resource, verbs: Iterable[str]) -> str:
     return f"not allowed to {', '.join(verbs)} {_qualified(resource)} {place}"
 
 
-def grant(resource: Resource, verbs: Iterable[str]) -> str:
+def grant(resource: Resource, verbs: Iterable[str], role: str = "") -> str:
     """The kubectl commands that grant the verbs to a service account."""
-    name = f"kubecdc-{resource.resource}"
+    name = role or f"kubecdc-{resource.resource}"
     kind, place = ("role", f" -n {resource.namespace}") if resource.namespace else ("clusterrole", "")
     return (
         f"`kubectl create {kind} {name}{place} --verb={','.join(verbs)} --resource={_qualified(resource)}` and "

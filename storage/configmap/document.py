@@ -117,12 +117,7 @@ def read(text: bytes, place: str) -> Found:
         if not found.data and not found.binary_data:
             return Found(metadata, "", {})  # created in advance, empty
         texts, parts = found.data or {}, found.binary_data or {}
-        version = msgspec.json.decode(texts[TABLE], type=dict[str, Any])["format"]
-        if version > FORMAT:
-            raise UsageError(
-                f"the ConfigMap {place} has format {version}, this kubecdc knows {FORMAT}",
-                hint="run the version of kubecdc that wrote it, or a newer one",
-            )
+        require_format(msgspec.json.decode(texts[TABLE], type=dict[str, Any])["format"], FORMAT, place)
         table = msgspec.json.decode(texts[TABLE], type=_Table)
         checkpoints = {row.key: _record(row, parts) for row in table.checkpoints}
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, zlib.error) as e:
@@ -131,6 +126,15 @@ def read(text: bytes, place: str) -> Found:
             hint="name another one; or delete it, then everything is listed anew",
         ) from e
     return Found(metadata, table.write, checkpoints)
+
+
+def require_format(version: int, known: int, place: str) -> None:
+    """Raise UsageError if the content is of a newer format."""
+    if version > known:
+        raise UsageError(
+            f"the ConfigMap {place} has format {version}, this kubecdc knows {known}",
+            hint="run the version of kubecdc that wrote it, or a newer one",
+        )
 
 
 def _record(row: Row, parts: Mapping[str, str]) -> CheckpointRecord:

@@ -19,7 +19,9 @@ ATTEMPTS = 100  # number of writes without a reply that are remembered
 Stamps = Mapping[str, Stamp]
 
 
-class _Answer(msgspec.Struct):
+class Answer(msgspec.Struct):
+    """The answer to a write."""
+
     metadata: dict[str, Any]
 
 
@@ -55,7 +57,7 @@ class Remote:
         document = packed.document(self._metadata or {}, token)
         send = self._api.create if self._metadata is None else self._api.replace
         try:
-            self._metadata = msgspec.json.decode(await send(document, seconds=DEADLINE), type=_Answer).metadata
+            self._metadata = msgspec.json.decode(await send(document, seconds=DEADLINE), type=Answer).metadata
         except msgspec.MsgspecError as e:
             raise Unavailable(f"the answer of the API server is no ConfigMap: {e}") from e
         self.stamps = stamps

@@ -7,11 +7,12 @@ type and the model of its field, so these must not import an SDK. `open` may.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
+from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.bus import Queue
@@ -116,6 +117,9 @@ class QueueType(ABC, Generic[M]):
 
     Only for types with ``holds_checkpoint``.
     """
+    keeps_state: ClassVar[bool] = False
+    """Whether its subscriptions keep counts in the state of the bus (`Queue.subscription`), so that workers need access
+    to the checkpoint store."""
     most_deliveries: ClassVar[int | None] = None
     """The greatest ``maxDeliveries``, where the queue has a limit of its own for how often it hands a message out. That
     limit has to be far above: receptions are not attempts, and more frequent. None if there is no limit."""
@@ -159,6 +163,13 @@ class StoreType(ABC, Generic[M]):
     def incomplete(self, spec: M) -> str:
         """The name of a missing field that is required to open the store, or "" if none is missing."""
         return ""
+
+    def rules(self, spec: M, bus: str, namespace: str, *, state: bool) -> Sequence[AccessRule]:
+        """The permissions in the cluster that are needed for the checkpoints of the bus, or else for its ``state``.
+
+        ``namespace`` is that of the pod. `kubecdc validate --cluster` asks for them.
+        """
+        return ()
 
     @abstractmethod
     async def open(self, spec: M, bus: str, opening: Opening) -> Store:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
-from kubecdc.cluster.resource import Resource
+from kubecdc.cluster.access_rule import AccessRule as AccessRule  # a part of the contract
 from kubecdc.manifest.finding import Finding, Location
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.mounts import Mounts
@@ -42,15 +42,6 @@ class Context:
     logging_fields: Mapping[str, str] = field(default_factory=dict)  # of the Sensor
     render: Render = json_line  # a record as a line for standard output, as --log-format says
     mounts: Mounts = field(default_factory=Mounts)  # where Secrets and ConfigMaps are mounted
-
-
-@dataclass(frozen=True)
-class AccessRule:
-    """Permissions in the cluster that a trigger needs, for one object if it has a ``name``."""
-
-    resource: Resource
-    verbs: tuple[str, ...]
-    name: str = ""
 
 
 class Trigger(Protocol[Prepared]):

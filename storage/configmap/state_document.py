@@ -1,0 +1,123 @@
+"""The content of the ConfigMap of state: a line for each value, readable with kubectl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from kubecdc.errors import Refused
+from kubecdc.storage.configmap.document import require_format
+from kubecdc.storage.contracts import StateEntry
+
+FORMAT = 1
+LINES = "state"
+COLUMNS = ("scope", "key", "version", "expires", "value")
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+Name = tuple[str, str]
+"""Scope and key of a value."""
+
+
+class _Header(msgspec.Struct):
+    """The first line. ``columns`` is for those who read it."""
+
+    format: int
+    columns: tuple[str, ...] = COLUMNS
+
+
+class _Bytes(msgspec.Struct, forbid_unknown_fields=True):
+    """A value that is not text."""
+
+    base64: bytes
+
+
+class _Line(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    scope: str
+    key: str
+    version: str
+    expires: datetime
+    value: str | _Bytes
+
+
+class _ConfigMap(msgspec.Struct, rename="camel"):
+    metadata: dict[str, Any]
+    data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A value, when it expires (seconds since 1970), and its line."""
+
+    entry: StateEntry
+    expires: float
+    line: str
+
+    @classmethod
+    def of(cls, name: Name, entry: StateEntry, expires: float) -> Stored:
+        """A value to be written."""
+        expires = min(expires, LATEST)
+        line = _Line(*name, entry.version, datetime.fromtimestamp(expires, UTC), _text(entry.value))
+        return cls(entry, expires, msgspec.json.encode(line).decode())
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.line.encode()) + 1
+
+
+@dataclass(frozen=True)
+class Content:
+    """All values of one moment. ``metadata`` is complete, and written back unchanged; None: there is no ConfigMap."""
+
+    metadata: Mapping[str, Any] | None
+    values: Mapping[Name, Stored]
+
+
+def document(metadata: Mapping[str, Any] | None, values: Iterable[Stored]) -> dict[str, Any]:
+    """The ConfigMap to send."""
+    lines = [msgspec.json.encode(_Header(FORMAT)).decode(), *(stored.line for stored in values)]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": dict(metadata or {}),
+        "data": {LINES: "".join(f"{line}\n" for line in lines)},
+    }
+
+
+def read(text: bytes | None, place: str) -> Content:
+    """Decode an answer; None: there is no ConfigMap. Raises Refused if it is none of ours, UsageError if newer."""
+    if text is None:
+        return Content(None, {})
+    try:
+        found = msgspec.json.decode(text, type=_ConfigMap)
+        if not found.data and not found.binary_data:
+            return Content(found.metadata, {})  # created in advance, empty
+        header, *lines = (found.data or {})[LINES].rstrip("\n").split("\n")
+        require_format(msgspec.json.decode(header, type=dict[str, Any])["format"], FORMAT, place)
+        return Content(found.metadata, dict(map(_stored, lines)))
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as e:
+        raise Refused(
+            f"the ConfigMap {place} does not hold the state of triggers, or is damaged: {e!r}",
+            hint="name the ConfigMap of the checkpoint otherwise; or delete it, then counts begin anew",
+        ) from e
+
+
+def _stored(text: str) -> tuple[Name, Stored]:
+    line = _decoder.decode(text)
+    value = line.value.encode() if isinstance(line.value, str) else line.value.base64
+    return (line.scope, line.key), Stored(StateEntry(value, line.version), line.expires.timestamp(), text)
+
+
+def _text(value: bytes) -> str | _Bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return _Bytes(value)
+
+
+_decoder = msgspec.json.Decoder(_Line)
