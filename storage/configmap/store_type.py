@@ -15,7 +15,7 @@ STATE = "-state"  # what the name of the second ConfigMap has behind that of the
 
 
 class ConfigMapStore(StoreType[ConfigMapCheckpoint]):
-    """Stores all checkpoints of a bus in one ConfigMap, and the state of its triggers in another. It elects no leader."""
+    """Stores all checkpoints of a bus in one ConfigMap, and its state in another. It elects no leader."""
 
     model = ConfigMapCheckpoint
     example = f"{{name: {NAME}}}"

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from kubecdc.cluster.connection import Cluster
-from kubecdc.storage.configmap.cluster import ClusterConfigMaps
+from kubecdc.storage.configmap.cluster import STATE, ClusterConfigMaps
+from kubecdc.storage.configmap.state import ConfigMapState, StateSettings
 from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
 from kubecdc.storage.contracts import CheckpointStore
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
@@ -67,5 +68,15 @@ class ConfigMapStores:
         cluster = await self.stack.enter_async_context(Cluster(str(self.kubeconfig)))
         api = ClusterConfigMaps(cluster, "default", self.name)
         opened = ConfigMapCheckpoints(api, self.settings, now=time.monotonic, sleep=asyncio.sleep)
+        self.stack.push_async_callback(opened.close)
+        return opened
+
+    async def state(self, settings: StateSettings | None = None) -> ConfigMapState:
+        """The state of a process, in a ConfigMap of the same name."""
+        cluster = await self.stack.enter_async_context(Cluster(str(self.kubeconfig)))
+        api = ClusterConfigMaps(cluster, "default", self.name, STATE)
+        opened = ConfigMapState(
+            api, settings or StateSettings(), clock=time.time, now=time.monotonic, sleep=asyncio.sleep
+        )
         self.stack.push_async_callback(opened.close)
         return opened

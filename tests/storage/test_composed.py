@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from kubecdc.storage.contracts import Bus, Capabilities
 from kubecdc.storage.contracts.types import ClusterAccess, Opening, Store
 from kubecdc.storage.installed import store_types
 from kubecdc.storage.testing import Case, commits, state
-from tests.apiserver import simulator
+from tests.apiserver import RealApiServer, simulator
 from tests.storage.conftest import SqliteHarness
 from tests.storage.redis_server import RedisServer
 
@@ -54,6 +55,17 @@ class ComposedHarness:
         return await of.open(of.model.model_validate(self.written), self.bus, opening)
 
 
+class StatelessStore:
+    """A store of another package, for checkpoints only."""
+
+    state = None
+    elector = None
+
+    def __init__(self, store: Store) -> None:
+        self.checkpoints = store.checkpoints
+        self.close = store.close
+
+
 def no_cluster() -> Cluster:
     raise UsageError("no cluster is configured")
 
@@ -80,13 +92,47 @@ async def test_with_redis(
     await case.run(composed)
 
 
-async def test_a_config_map_has_neither_state_nor_election(composed: ComposedHarness) -> None:
+@pytest.fixture(params=["simulator", "real"])
+def real(request: pytest.FixtureRequest) -> RealApiServer | None:
+    """A real API server, or None for a simulated one."""
+    found: RealApiServer | None = request.getfixturevalue("real_api") if request.param == "real" else None
+    return found
+
+
+@pytest.fixture
+async def in_config_maps(
+    real: RealApiServer | None, composed: ComposedHarness, tmp_path: Path
+) -> AsyncIterator[ComposedHarness]:
+    """Checkpoints and state are in ConfigMaps."""
+    async with AsyncExitStack() as stack:
+        if real:
+            stack.push_async_callback(real.close)
+        server = real or await stack.enter_async_context(simulator())
+        kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
+        composed.access = ClusterAccess(lambda: Cluster(str(kubeconfig)), "default")
+        composed.name, composed.written = "configMap", {"name": f"checkpoint-{uuid.uuid4().hex}"}
+        yield composed
+        await composed.stack.aclose()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_with_config_maps(case: Case, in_config_maps: ComposedHarness) -> None:
+    await case.run(in_config_maps)
+
+
+async def test_a_config_map_has_state_and_no_election(composed: ComposedHarness) -> None:
     composed.name, composed.written = "configMap", {}
     bus = await composed.open()
-    assert (bus.capabilities.state, bus.capabilities.elector) == (False, False)
+    assert (bus.capabilities.state, bus.capabilities.elector) == (True, False)
     with pytest.raises(UsageError) as e:
         _ = bus.elector
     assert "--leader-election" in e.value.hint
+
+
+async def test_a_store_without_state_is_told(composed: ComposedHarness) -> None:
+    queue = await composed.queues.open()
+    bus = ComposedBus(queue, StatelessStore(await composed.store()))
+    assert not bus.capabilities.state
     with pytest.raises(UsageError, match="cannot store the state"):
         _ = bus.state
 
@@ -96,6 +142,8 @@ async def test_the_cluster_is_connected_to_with_the_first_use(composed: Composed
     bus = await composed.open()
     with pytest.raises(UsageError, match="no cluster is configured"):
         await bus.checkpoints.checkpoints()
+    with pytest.raises(UsageError, match="no cluster is configured"):
+        await bus.state.get("print/line", "key")
     async with simulator() as api:
         kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
         composed.access = ClusterAccess(lambda: Cluster(str(kubeconfig)), "default")
