@@ -145,7 +145,8 @@ class ConfigMapState:
                         f"other processes keep changing the ConfigMap {self._api.place}",
                         hint=f"run fewer workers, or keep the `checkpoint` of the EventBus in {alternatives()}",
                     ) from e
-                await self._sleep(RETRY.delay(attempts))
+                if attempts > 1:
+                    await self._sleep(RETRY.delay(attempts - 1))
                 content = None
             else:
                 return errors

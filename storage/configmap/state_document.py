@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ class _Line(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     scope: str
     key: str
     version: str
-    expires: datetime
+    expires: Annotated[datetime, msgspec.Meta(tz=True)]
     value: str | _Bytes
 
 
