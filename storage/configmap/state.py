@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.configmap.config_map import ConfigMaps, Conflict, alternatives
 from kubecdc.storage.configmap.remote import Answer
 from kubecdc.storage.configmap.shared_reads import SharedReads
-from kubecdc.storage.configmap.state_document import Content, document, read
+from kubecdc.storage.configmap.state_document import Content, Name, Stored, document, read
 from kubecdc.storage.configmap.state_draft import StateDraft
 from kubecdc.storage.contracts import StateChange, StateEntry
 
@@ -67,6 +67,7 @@ class ConfigMapState:
         self._sleep = sleep
         self._reads = SharedReads(self._fetch)
         self._known: Content | None = None  # as last read or written; another process may have changed it since
+        self._decoded: Mapping[Name, Stored] = {}
         self._written: float | None = None  # when the last write began
         self._writes = 0  # begun and ended
         self._waiting: list[_Waiting] = []
@@ -164,11 +165,14 @@ class ConfigMapState:
         except msgspec.MsgspecError as e:
             raise Unavailable(f"the answer of the API server is no ConfigMap: {e}") from e
         self._known = Content(metadata, draft.values)
+        self._decoded = draft.values
         self._writes += 1
 
     async def _fetch(self) -> Content:
         writes = self._writes
-        content = read(await self._api.get(seconds=DEADLINE), self._api.place)
+        text = await self._api.get(seconds=DEADLINE)
+        content = read(text, self._api.place, self._decoded.values())
+        self._decoded = content.values
         if writes == self._writes:  # else it may be older than what was written meanwhile
             self._known = content
         return content

@@ -51,23 +51,29 @@ class _ConfigMap(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True)
 class Stored:
-    """A value, when it expires (seconds since 1970), and its line."""
+    """A value, when it expires (seconds since 1970), and its line with the bytes that it takes."""
 
+    name: Name
     entry: StateEntry
     expires: float
     line: str
+    size: int
 
     @classmethod
     def of(cls, name: Name, entry: StateEntry, expires: float) -> Stored:
         """A value to be written."""
         expires = min(expires, LATEST)
-        line = _Line(*name, entry.version, datetime.fromtimestamp(expires, UTC), _text(entry.value))
-        return cls(entry, expires, msgspec.json.encode(line).decode())
+        row = _Line(*name, entry.version, datetime.fromtimestamp(expires, UTC), _text(entry.value))
+        line = msgspec.json.encode(row)
+        return cls(name, entry, expires, line.decode(), len(line) + 1)
 
-    @property
-    def size(self) -> int:
-        """Bytes that it takes."""
-        return len(self.line.encode()) + 1
+    @classmethod
+    def read(cls, line: str) -> Stored:
+        """A value that was written. Raises MsgspecError."""
+        row = _decoder.decode(line)
+        value = row.value.encode() if isinstance(row.value, str) else row.value.base64
+        entry = StateEntry(value, row.version)
+        return cls((row.scope, row.key), entry, row.expires.timestamp(), line, len(line.encode()) + 1)
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,11 @@ def document(metadata: Mapping[str, Any] | None, values: Iterable[Stored]) -> di
     }
 
 
-def read(text: bytes | None, place: str) -> Content:
-    """Decode an answer; None: there is no ConfigMap. Raises Refused if it is none of ours, UsageError if newer."""
+def read(text: bytes | None, place: str, known: Iterable[Stored] = ()) -> Content:
+    """Decode an answer; None: there is no ConfigMap. The lines of ``known`` values are not decoded again.
+
+    Raises Refused if it is no ConfigMap of ours, UsageError if its format is newer.
+    """
     if text is None:
         return Content(None, {})
     try:
@@ -99,18 +108,14 @@ def read(text: bytes | None, place: str) -> Content:
             return Content(found.metadata, {})  # created in advance, empty
         header, *lines = (found.data or {})[LINES].rstrip("\n").split("\n")
         require_format(msgspec.json.decode(header, type=dict[str, Any])["format"], FORMAT, place)
-        return Content(found.metadata, dict(map(_stored, lines)))
+        by_line = {stored.line: stored for stored in known}
+        values = [by_line.get(line) or Stored.read(line) for line in lines]
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as e:
         raise Refused(
             f"the ConfigMap {place} does not hold the state of triggers, or is damaged: {e!r}",
             hint="name the ConfigMap of the checkpoint otherwise; or delete it, then counts begin anew",
         ) from e
-
-
-def _stored(text: str) -> tuple[Name, Stored]:
-    line = _decoder.decode(text)
-    value = line.value.encode() if isinstance(line.value, str) else line.value.base64
-    return (line.scope, line.key), Stored(StateEntry(value, line.version), line.expires.timestamp(), text)
+    return Content(found.metadata, {stored.name: stored for stored in values})
 
 
 def _text(value: bytes) -> str | _Bytes:

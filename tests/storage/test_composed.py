@@ -107,8 +107,10 @@ async def in_config_maps(
     async with AsyncExitStack() as stack:
         if real:
             stack.push_async_callback(real.close)
-        server = real or await stack.enter_async_context(simulator())
-        kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
+            kubeconfig = real.kubeconfig(tmp_path / "kubeconfig")
+        else:
+            api = await stack.enter_async_context(simulator())
+            kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
         composed.access = ClusterAccess(lambda: Cluster(str(kubeconfig)), "default")
         composed.name, composed.written = "configMap", {"name": f"checkpoint-{uuid.uuid4().hex}"}
         yield composed

@@ -55,7 +55,7 @@ Process = Callable[..., ConfigMapState]
 def lines(server: FakeConfigMaps) -> list[str]:
     """What stands in the ConfigMap, without the heading."""
     assert server.document is not None
-    heading, *values = server.document["data"]["state"].splitlines()
+    heading, *values = str(server.document["data"]["state"]).splitlines()
     assert heading == '{"format":1,"columns":["scope","key","version","expires","value"]}'
     return values
 
@@ -267,6 +267,7 @@ async def test_who_always_comes_second_gives_up(clock: FakeClock) -> None:
     await state.put(SCOPE, "a", first := change(b"1"))
     server.contended = True
     put = asyncio.create_task(state.put(SCOPE, "a", change(b"2", first.token)))
+    await settled()
     await clock.move(60.0)
     with pytest.raises(Unavailable, match="other processes keep changing") as refused:
         await put
@@ -325,7 +326,7 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_dropped_for_it(
     process: Process, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
     state = process(StateSettings(window=timedelta(0), limit=10_000))
-    given = []
+    given: list[StateChange] = []
     with structlog.testing.capture_logs() as logs, pytest.raises(Unavailable, match="is full: its") as refused:
         while True:
             made = change(b"1", ttl=timedelta(minutes=1 if len(given) < 10 else 10))
