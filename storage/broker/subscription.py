@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-import structlog
-
 from kubecdc.errors import Unavailable
 from kubecdc.storage.broker.batching import Batched
 from kubecdc.storage.broker.claims import HAND_BACK_SECONDS, Claims
@@ -28,8 +26,8 @@ from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.receiver import Receiver
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import ClaimLost, Delivery, StateStore, SubscriptionSpec
+from kubecdc.storage.outage import Outage
 
-log = structlog.get_logger()
 SHORTEST_DELAY = 1.0  # seconds; brokers count in whole ones, so a shorter delay is waited for here
 BUSY_SECONDS = 0.5  # until a lane that another worker has is tried again
 STATE_SECONDS = 1.0  # until a state store that was unavailable is asked again
@@ -68,6 +66,8 @@ class BrokerSubscription:
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale = STALE.labels(name)
+        self._outage = Outage("messages wait for the state of their lanes", settings.rng, subscription=name)
+        self._failure: BaseException | None = None  # of a task, and no outage
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         workers = [asyncio.create_task(self._receiver.run()), asyncio.create_task(self._claims.keep(self._abandon))]
@@ -87,6 +87,8 @@ class BrokerSubscription:
                 for worker in workers:
                     if worker.done():
                         worker.result()
+                if self._failure:
+                    raise self._failure
                 self._wake.clear()
                 if not self._ended:
                     await self._wake.wait()
@@ -200,7 +202,9 @@ class BrokerSubscription:
         try:
             if not entry.asked:
                 entry.attempts, entry.asked = await self.ledger.attempts(message), True
-            match await self._marks.enter(message):
+            entrance = await self._marks.enter(message)
+            self._outage.over()
+            match entrance:
                 case "free":
                     self._ready.append(entry)
                     self._wake.set()
@@ -213,7 +217,7 @@ class BrokerSubscription:
                     self._next(self._lanes.remove(entry))
                     self._changed()
         except Unavailable as e:
-            log.debug("a message waits for the state of its lane", subscription=self._settings.name, error=str(e))
+            self._outage.failed(e)
             self._postpone(entry, STATE_SECONDS)
         except ClaimLost:
             self._abandon(entry)
@@ -251,4 +255,10 @@ class BrokerSubscription:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._failure = error
+            self._wake.set()

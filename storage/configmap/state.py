@@ -50,6 +50,8 @@ class ConfigMapState:
     ``clock`` is the time since 1970, by which values expire for all processes; ``now`` is monotonic.
     """
 
+    frequent = False
+
     def __init__(
         self,
         api: ConfigMaps,

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.manifest.fields import DEFAULT_BUS
-from kubecdc.storage.configmap.manifest import ConfigMapCheckpoint
+from kubecdc.storage.configmap.manifest import STATE, ConfigMapCheckpoint
 from kubecdc.storage.contracts.types import Opening, Store, StoreType
 
 VERBS = ("get", "create", "update")
 NAME = "kubecdc-checkpoint"
-STATE = "-state"  # what the name of the second ConfigMap has behind that of the first
 
 
 class ConfigMapStore(StoreType[ConfigMapCheckpoint]):

@@ -117,7 +117,7 @@ class QueueType(ABC, Generic[M]):
 
     Only for types with ``holds_checkpoint``.
     """
-    keeps_state: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
     """Whether its subscriptions keep counts in the state of the bus (`Queue.subscription`), so that workers need access
     to the checkpoint store."""
     most_deliveries: ClassVar[int | None] = None

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.cli.conftest import desk, redis_url
+from tests.cli.conftest import alice, api, desk, redis_url
 
-__all__ = ["desk", "redis_url"]
+__all__ = ["alice", "api", "desk", "redis_url"]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.rig import Desk
+from tests.apiserver import LocalSimulator
+from tests.apiserver.test_rbac import READ, bind
+from tests.cli.rig import ALICE, Desk
 
 SOURCE = Path(__file__).parents[2] / "examples" / "custom-queue"
 BUS = """\
@@ -107,6 +109,39 @@ async def test_its_checkpoint_is_in_redis(desk: Desk, spool: Callable[..., None]
     assert row["objects"] == 1
 
 
+COUNTED = """\
+from kubecdc_spool import SpoolType
+
+class CountedType(SpoolType):
+    uses_state = True
+"""
+
+
+async def test_what_its_config_maps_need_is_asked_for(api: LocalSimulator, alice: Desk) -> None:
+    provide(alice, spool="kubecdc_spool:SpoolType", counted="kubecdc_counted:CountedType")
+    (alice.folder / "packages" / "kubecdc_counted.py").write_text(COUNTED)
+    alice.write("bus.yaml", BUS.format(name="default", more=""))
+    check = ("validate", "--cluster", "--no-leader-election")
+    await bind(api, ALICE, READ)
+    done = await alice.call(*check)
+    (line,) = done.err.splitlines()[1:]
+    denied = "not allowed to get, create, update configmaps in namespace default"
+    assert line.startswith(
+        f"EventBus default, checkpoint: {denied}; `kubectl create role kubecdc-checkpoint -n default "
+    )
+    assert "--verb=get,create,update --resource=configmaps`" in line
+    maps = {"apiGroups": [""], "resources": ["configmaps"]}
+    named = {**maps, "resourceNames": ["kubecdc-checkpoint"], "verbs": ["get", "update"]}
+    await bind(api, ALICE, [{**maps, "verbs": ["create"]}, named], namespace="default")
+    assert (await alice.call(*check)).code == 0
+    alice.write("bus.yaml", BUS.format(name="default", more="").replace("spool: ", "counted: "))
+    (line,) = (await alice.call(*check)).err.splitlines()[1:]
+    denied = "not allowed to get, update configmaps in namespace default"
+    assert line.startswith(f"EventBus default, state: {denied}; `kubectl create role kubecdc-state -n default ")
+    alice.write("bus.yaml", BUS.format(name="default", more="  checkpoint: {sqlite: {path: x}}"))
+    assert (await alice.call(*check)).code == 0
+
+
 async def test_each_bus_has_a_config_map_of_its_own(desk: Desk, spool: Callable[..., None]) -> None:
     spool(name="other")
     for file in ("source.yaml", "sensor.yaml"):
@@ -131,6 +166,10 @@ async def test_what_the_type_cannot_do_is_refused(desk: Desk, spool: Callable[..
 MANIFESTS = [
     ("  checkpoint: {sqlite: {}}", "spec.checkpoint: needs `path`; write {path: ./checkpoints.db}"),
     ("  checkpoint: {redis: {}}", "spec.checkpoint: needs `url`; write {url: 'redis://localhost:6379/0'}"),
+    (
+        f"  checkpoint: {{configMap: {{name: {'a' * 248}}}}}",
+        "spec.checkpoint.configMap.name: is longer than 247 characters; the state is in a ConfigMap with `-state`",
+    ),
     ("  checkpoint: {}", "spec.checkpoint: must name one of `sqlite`, `redis` and `configMap`"),
     ("  checkpoint: {redis: {url: x}}", "spec.checkpoint.redis.url: is not the URL of a Redis"),
     ("  sqlite: {path: x}", "spec: names two types of bus, `sqlite` and `spool`; leave one of them out"),

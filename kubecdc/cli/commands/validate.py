@@ -22,8 +22,8 @@ from kubecdc.storage.contracts.types import ClusterAccess
     "--cluster",
     "against_cluster",
     is_flag=True,
-    help="Also check that the cluster has each resource, and grants the permissions for watching, leader election and "
-    "triggers.",
+    help="Also check that the cluster has each resource, and grants the permissions for watching, leader election, "
+    "checkpoints and triggers.",
 )
 @options.cluster
 @options.election
@@ -32,7 +32,8 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
 
     Exit code 2 if there is a problem. With --cluster, exit code 1 if the cluster cannot be reached, does not have a
     resource, or does not grant a permission: to get, list and watch each resource, to get, create and update the Lease
-    (if a Lease elects the leader), and those that the triggers need. Nothing is written to the cluster.
+    (if a Lease elects the leader), and those that the checkpoint store and the triggers need. Nothing is written to the
+    cluster.
     """
     manifests = load(filenames, stdin=sys.stdin)
     for notice in manifests.notices:
@@ -47,14 +48,17 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
 
 async def _check_cluster(manifests: Manifests, cluster_access: ClusterAccess, options: Mapping[str, Any]) -> None:
     from kubecdc.cli.election import from_options
+    from kubecdc.storage import access as store_access
     from kubecdc.watcher import access
     from kubecdc.workers import access as trigger_access
 
     election, sources = from_options(**options), manifests.sources.values()
     watched = buses_named(manifests, [source.spec.event_bus_name for source in sources])
+    worked = buses_named(manifests, [sensor.spec.event_bus_name for sensor in manifests.sensors.values()])
     leases = {bus.name: election.lease_of(bus) for bus in watched if election.by_lease(bus)}
     async with cluster_access.connect() as cluster:
         problems = await access.check(cluster, sources, leases)
+        problems += await store_access.check(cluster, watched, worked, cluster_access.namespace)
         problems += await trigger_access.check(cluster, manifests.sensors.values())
         if problems:
             count = _count(len(problems), "problem")

@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
-from kubecdc.errors import Unavailable
+from kubecdc.errors import Refused, Unavailable
 from kubecdc.storage.broker import subscription as engine
 from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.settings import BrokerSettings
@@ -277,11 +278,28 @@ async def test_a_lane_waits_while_its_state_is_not_to_be_had(room: Room, monkeyp
             nonlocal failures
             failures -= 1
             if failures >= 0:
-                raise Unavailable("down")
+                raise Unavailable("down", hint="grant it")
 
     room.state = Flaky()  # type: ignore[assignment]
-    assert (await room.worker().next()).attempt == 1
+    with structlog.testing.capture_logs() as logs:
+        assert (await room.worker().next()).attempt == 1
     assert failures == -1
+    assert [(line["log_level"], line.get("hint")) for line in logs] == [("warning", "grant it"), ("info", None)]
+
+
+async def test_a_state_that_no_attempt_can_mend_ends_the_deliveries(room: Room) -> None:
+    (message,) = await room.publish(1)
+    message.receptions = 1  # so the state store is asked
+
+    class Damaged:
+        frequent = True
+
+        async def get(self, scope: str, key: str) -> None:
+            raise Refused("damaged")
+
+    room.state = Damaged()  # type: ignore[assignment]
+    with pytest.raises(Refused, match="damaged"):
+        await room.worker().next()
 
 
 async def test_an_error_that_is_no_outage_ends_the_deliveries(room: Room) -> None:
