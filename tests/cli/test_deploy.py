@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.apiserver import WORKFLOWS, ApiServer, simulator, workflow
+from kubecdc.cluster.connection import Cluster
+from kubecdc.errors import Unavailable
+from kubecdc.storage.configmap.manifest import ConfigMapCheckpoint
+from kubecdc.storage.configmap.opened import OpenedStore
+from kubecdc.storage.configmap.store_type import ConfigMapStore
+from kubecdc.storage.contracts import StateChange, Term
+from kubecdc.storage.contracts.types import ClusterAccess, Opening
+from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, simulator, workflow
 from tests.cli.rig import SOURCE, Desk
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
@@ -61,3 +70,33 @@ async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path
             assert "is not checked" not in log
         events = await api.list("", "v1", "events", "prod")
         assert [event["reason"] for event in events["items"]] == ["GapRepaired"]
+
+
+async def test_watcher_and_workers_may_use_their_own_config_map_only(tmp_path: Path) -> None:
+    async with simulator(rbac=True) as api:
+        await apply(api, RBAC)
+        watcher, worker = [
+            await opened_as(api, tmp_path / account, f"system:serviceaccount:kubecdc:{account}")
+            for account in ("kubecdc", "kubecdc-work")
+        ]
+        try:
+            given = StateChange(value=b"1", ttl=timedelta(hours=1))
+            await worker.state.put("print/line", "key", given)
+            again = StateChange(value=b"2", ttl=timedelta(hours=1), follows=given.token)
+            await worker.state.put("print/line", "key", again)
+            for term in (1, 2):
+                await watcher.checkpoints.acquire("key", Term(term, "watcher"))
+            with pytest.raises(Unavailable, match=r"forbidden \(403\)"):
+                await worker.checkpoints.checkpoints()
+        finally:
+            await watcher.close()
+            await worker.close()
+
+
+async def opened_as(api: LocalSimulator, kubeconfig: Path, user: str) -> OpenedStore:
+    """The checkpoint store as a pod of a service account opens it."""
+    await api.kubeconfig_of(kubeconfig, user, "system:serviceaccounts", "system:serviceaccounts:kubecdc")
+    access = ClusterAccess(lambda: Cluster(str(kubeconfig)), "kubecdc")
+    opened = await ConfigMapStore().open(ConfigMapCheckpoint(), "default", Opening("test", access))
+    assert isinstance(opened, OpenedStore)
+    return opened
