@@ -48,6 +48,7 @@ def watch(**given: Any) -> None:
 
 @click.command()
 @options.manifests
+@options.cluster
 @options.concurrency
 @options.mounts
 @options.logs
@@ -55,7 +56,8 @@ def watch(**given: Any) -> None:
 def work(**given: Any) -> None:
     """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 
-    On SIGTERM, events in progress are finished or returned to the bus.
+    On SIGTERM, events in progress are finished or returned to the bus. The cluster is only needed if the bus keeps its
+    state there.
     """
     _run_process(watch=False, work=True, **given)
 
