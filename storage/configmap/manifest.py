@@ -15,9 +15,7 @@ LONGEST = 253 - len(STATE)
 
 def _leaves_room(name: str) -> str:
     if len(name) > LONGEST:
-        raise invalid(
-            f"is longer than {LONGEST} characters", f"the state is in a ConfigMap that has `{STATE}` behind it"
-        )
+        raise invalid(f"is longer than {LONGEST} characters", f"the state is in a ConfigMap with `{STATE}` behind it")
     return name
 
 
