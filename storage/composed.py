@@ -101,6 +101,6 @@ class ComposedBus:
 
     async def close(self) -> None:
         try:
-            await self._store.close()
+            await self._queue.close()  # what it hands back may be noted in the store
         finally:
-            await self._queue.close()
+            await self._store.close()
