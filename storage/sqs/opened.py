@@ -1,0 +1,104 @@
+"""An open SQS queue, with all its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NoReturn
+
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts import (
+    Capabilities,
+    Replay,
+    StateStore,
+    Subscription,
+    SubscriptionSpec,
+    SubscriptionStatus,
+)
+from kubecdc.storage.sqs.backlog import Backlog
+from kubecdc.storage.sqs.catalog import Catalog
+from kubecdc.storage.sqs.client import Client
+from kubecdc.storage.sqs.dead_letters import SqsDeadLetters
+from kubecdc.storage.sqs.publisher import SqsPublisher, SqsSender
+from kubecdc.storage.sqs.registrations import Registrations
+from kubecdc.storage.sqs.settings import SqsSettings
+from kubecdc.storage.sqs.source import SqsSource
+
+MAX_EVENT_BYTES = 16 << 20  # `SqsPublisher.fit` decides: how large an event may be depends on how well it compresses
+
+
+def capabilities(*, fifo: bool) -> Capabilities:
+    """The capabilities of FIFO queues, or of standard queues."""
+    return Capabilities(
+        order=fifo,
+        atomic_commit=False,
+        delayed_nack=True,
+        attempts=False,
+        replay=False,
+        dead_letter_browse=True,
+        max_event_bytes=MAX_EVENT_BYTES,
+        exactly_once_publish=False,
+        state=False,
+        elector=False,
+        counts=False,
+        limits_backlog=True,
+        never_back=fifo,
+    )
+
+
+class SqsQueue:
+    """Implements `storage.contracts.Queue`."""
+
+    def __init__(self, client: Client, settings: SqsSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._catalog = catalog = Catalog(client, settings)
+        self._backlog = backlog = Backlog(client, settings)
+        self._registrations = Registrations(client, catalog, settings)
+        self._sender = SqsSender(client, catalog, backlog, settings)
+        self.capabilities = capabilities(fifo=settings.fifo)
+        self.ack_wait = settings.ack_wait
+        self.publisher = SqsPublisher(self._sender, catalog, backlog, settings)
+        self.dead_letters = SqsDeadLetters(client, catalog, self._sender, settings)
+
+    @classmethod
+    async def connect(cls, settings: SqsSettings) -> SqsQueue:
+        """Raises UsageError if there are no credentials or no region."""
+        return cls(await Client.connect(settings), settings)
+
+    async def check(self, *, create: bool) -> None:
+        """Raises UsageError if the queues may not be listed, and without ``create`` if there are none; Unavailable."""
+        listing = await self._catalog.read()
+        if not (create or listing.queues or listing.dead):
+            raise UsageError(
+                f"there is no queue of bus {self._settings.bus!r} in SQS yet",
+                hint="run `kubecdc bus ensure`, or start `kubecdc work`",
+            )
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._registrations.register(specs)
+
+    async def subscriptions(self) -> list[SubscriptionStatus]:
+        return await self._registrations.statuses()
+
+    async def prune(self, name: str) -> bool:
+        return await self._registrations.prune(name)
+
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        return await self._registrations.ensure(specs, dry_run=dry_run)
+
+    def source(self, name: str) -> SqsSource:
+        """The messages of a subscription."""
+        return SqsSource(name, self._client, self._catalog, self._settings)
+
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> Subscription:
+        raise NotImplementedError
+
+    async def replay(self, replay: Replay) -> NoReturn:
+        raise UsageError("SQS keeps no events that are settled, so it cannot replay them")
+
+    replayable = replay
+
+    async def close(self) -> None:
+        await self._catalog.close()
+        await self._backlog.close()
+        await self._client.close()
