@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["SqsSettings", "open_queue", "require_libraries"]
 
 
-async def open_queue(settings: SqsSettings, *, create: bool = True) -> SqsQueue:
-    """Open the queue of a bus.
+async def open_queue(settings: SqsSettings, *, holder: str, create: bool = True) -> SqsQueue:
+    """Open the queue of a bus. ``holder`` names this process.
 
     Raises UsageError if boto3 is not installed, if region or credentials are missing, and without ``create`` if the bus
     has no queue; Unavailable if SQS does not answer.
@@ -22,7 +22,7 @@ async def open_queue(settings: SqsSettings, *, create: bool = True) -> SqsQueue:
     require_libraries()
     from kubecdc.storage.sqs.opened import SqsQueue
 
-    queue = await SqsQueue.connect(settings)
+    queue = await SqsQueue.connect(settings, holder)
     try:
         await queue.check(create=create)
     except BaseException:

@@ -24,11 +24,9 @@ from kubecdc.storage.sqs.settings import SqsSettings
 PARALLEL = 16  # calls of the publisher at a time
 THREADS = 2 * PARALLEL  # the other half is for all other calls
 POLLS = 256  # long polls at a time, each of which takes a thread
-POLL = 3  # seconds of a long poll
 _CONNECT, _READ = 1.0, 2.5  # seconds
 _LEAVE = 1.5  # seconds after which a call is not sent any more
 SECONDS = _LEAVE + _CONNECT + _READ  # of a call
-POLL_SECONDS = SECONDS + POLL
 Reply = dict[str, Any]
 
 
@@ -42,7 +40,8 @@ class Client:
         self._calls = ThreadPoolExecutor(THREADS, "sqs")
         self._polls = ThreadPoolExecutor(POLLS, "sqs-poll")
         self._quick = self._boto(session, settings, THREADS, _READ)
-        self._slow = self._boto(session, settings, POLLS, _READ + POLL)
+        self._slow = self._boto(session, settings, POLLS, _READ + settings.poll)
+        self._poll = settings.poll
 
     @classmethod
     async def connect(cls, settings: SqsSettings) -> Client:
@@ -69,8 +68,9 @@ class Client:
         return await self._run(self._calls, self._quick, SECONDS, operation, parameters)
 
     async def poll(self, **parameters: Any) -> Reply:
-        """``receive_message`` that waits up to `POLL` seconds. Raises UsageError, Unavailable."""
-        return await self._run(self._polls, self._slow, POLL_SECONDS, "receive_message", parameters)
+        """``receive_message`` that waits for messages. Raises UsageError, Unavailable."""
+        given = {**parameters, "WaitTimeSeconds": self._poll}
+        return await self._run(self._polls, self._slow, SECONDS + self._poll, "receive_message", given)
 
     async def close(self) -> None:
         """Wait for the calls that are under way, and close the connections."""

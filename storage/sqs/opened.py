@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import NoReturn
+from weakref import WeakSet
 
 from kubecdc.errors import UsageError
+from kubecdc.storage.broker.settings import BrokerSettings
+from kubecdc.storage.broker.subscription import BrokerSubscription
 from kubecdc.storage.contracts import (
     Capabilities,
     Replay,
     StateStore,
-    Subscription,
     SubscriptionSpec,
     SubscriptionStatus,
 )
@@ -41,6 +44,7 @@ def capabilities(*, fifo: bool) -> Capabilities:
         elector=False,
         counts=False,
         limits_backlog=True,
+        uses_state=True,
         never_back=fifo,
     )
 
@@ -48,8 +52,11 @@ def capabilities(*, fifo: bool) -> Capabilities:
 class SqsQueue:
     """Implements `storage.contracts.Queue`."""
 
-    def __init__(self, client: Client, settings: SqsSettings) -> None:
+    def __init__(self, client: Client, settings: SqsSettings, holder: str) -> None:
         self._client = client
+        self._holder = holder
+        self._opened: WeakSet[BrokerSubscription] = WeakSet()
+        self._late: set[asyncio.Task[None]] = set()  # what brings back messages of receivers that are gone
         self._settings = settings
         self._catalog = catalog = Catalog(client, settings)
         self._backlog = backlog = Backlog(client, settings)
@@ -61,9 +68,9 @@ class SqsQueue:
         self.dead_letters = SqsDeadLetters(client, catalog, self._sender, settings)
 
     @classmethod
-    async def connect(cls, settings: SqsSettings) -> SqsQueue:
+    async def connect(cls, settings: SqsSettings, holder: str) -> SqsQueue:
         """Raises UsageError if there are no credentials or no region."""
-        return cls(await Client.connect(settings), settings)
+        return cls(await Client.connect(settings), settings, holder)
 
     async def check(self, *, create: bool) -> None:
         """Raises UsageError if the queues may not be listed, and without ``create`` if there are none; Unavailable."""
@@ -88,10 +95,19 @@ class SqsQueue:
 
     def source(self, name: str) -> SqsSource:
         """The messages of a subscription."""
-        return SqsSource(name, self._client, self._catalog, self._settings)
+        return SqsSource(name, self._client, self._catalog, self._settings, self._late)
 
-    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> Subscription:
-        raise NotImplementedError
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> BrokerSubscription:
+        settings = BrokerSettings(
+            name=name,
+            prefetch=prefetch,
+            ack_wait=self.ack_wait.total_seconds(),
+            ordered=self._settings.fifo,
+            holder=self._holder,
+        )
+        opened = BrokerSubscription(self.source(name), settings, state, lambda: self._catalog.registered(name))
+        self._opened.add(opened)
+        return opened
 
     async def replay(self, replay: Replay) -> NoReturn:
         raise UsageError("SQS keeps no events that are settled, so it cannot replay them")
@@ -99,6 +115,11 @@ class SqsQueue:
     replayable = replay
 
     async def close(self) -> None:
+        """Open `deliveries` end. What a long poll brings that was cancelled before is handed back first."""
+        for opened in self._opened:
+            opened.end()
+        while self._late:
+            await asyncio.gather(*self._late)
         await self._catalog.close()
         await self._backlog.close()
         await self._client.close()

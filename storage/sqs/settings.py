@@ -22,7 +22,8 @@ class SqsSettings:
 
     No publish uses a list of the subscriptions that is older than ``learn`` seconds. The backlog is counted again after
     ``recount`` seconds; after ``recount_full`` seconds if it seems to be full. ``browse_wait`` is how many seconds an
-    empty dead-letter queue is waited for, so that SQS asks all of its servers.
+    empty dead-letter queue is waited for, so that SQS asks all of its servers. ``poll`` is how many seconds a call
+    waits for messages; a process that stops waits for the end of it.
     """
 
     bus: str = "default"
@@ -39,6 +40,7 @@ class SqsSettings:
     recount: float = 5.0
     recount_full: float = 1.0
     browse_wait: int = 1
+    poll: int = 3
 
     @property
     def visibility(self) -> int:

@@ -13,7 +13,7 @@ from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.contracts.errors import NoSubscription
 from kubecdc.storage.sqs import encoding, names
 from kubecdc.storage.sqs.catalog import Catalog
-from kubecdc.storage.sqs.client import POLL, Client, Reply
+from kubecdc.storage.sqs.client import Client, Reply
 from kubecdc.storage.sqs.encoding import Encoded
 from kubecdc.storage.sqs.errors import QueueGone, settle_error
 from kubecdc.storage.sqs.publisher import ENTRIES, Message, message
@@ -24,19 +24,21 @@ _REASON = 1000  # bytes
 
 
 class SqsSource:
-    """Implements `storage.broker.contract.Source`."""
+    """Implements `storage.broker.contract.Source`. ``late`` takes the work that outlives a cancelled call."""
 
     most = ENTRIES
     longest_delay = 6 * 3600.0  # half of the 12 hours for which SQS keeps a claim; the other half is for the trigger
 
-    def __init__(self, name: str, client: Client, catalog: Catalog, settings: SqsSettings) -> None:
+    def __init__(
+        self, name: str, client: Client, catalog: Catalog, settings: SqsSettings, late: set[asyncio.Task[None]]
+    ) -> None:
         self._name = name
         self._client = client
         self._catalog = catalog
         self._settings = settings
         self._queue = names.queue_name(settings, name)
         self._urls: dict[str, str] = {}
-        self._late: set[asyncio.Task[None]] = set()
+        self._late = late
 
     async def receive(self, most: int) -> list[Received]:
         begin = asyncio.get_running_loop().time()
@@ -69,16 +71,11 @@ class SqsSource:
         if error:
             raise error
 
-    async def close(self) -> None:
-        while self._late:
-            await asyncio.gather(*self._late)
-
     async def _poll(self, most: int) -> Reply:
         try:
             return await self._client.poll(
                 QueueUrl=await self._url(self._queue),
                 MaxNumberOfMessages=most,
-                WaitTimeSeconds=POLL,
                 VisibilityTimeout=self._settings.visibility,
                 MessageSystemAttributeNames=_SYSTEM,
                 MessageAttributeNames=["All"],
