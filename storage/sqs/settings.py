@@ -48,6 +48,12 @@ class SqsSettings:
         return math.ceil(self.ack_wait.total_seconds())
 
     @property
+    def received_for(self) -> int:
+        """Seconds for which a message is received: a claim is counted from when the call began, which may have waited
+        for `poll` seconds before the message came."""
+        return self.visibility + self.poll
+
+    @property
     def grouped(self) -> bool:
         """Whether messages have a group."""
         return self.fifo or self.fair

@@ -76,7 +76,7 @@ class SqsSource:
             return await self._client.poll(
                 QueueUrl=await self._url(self._queue),
                 MaxNumberOfMessages=most,
-                VisibilityTimeout=self._settings.visibility,
+                VisibilityTimeout=self._settings.received_for,
                 MessageSystemAttributeNames=_SYSTEM,
                 MessageAttributeNames=["All"],
             )
@@ -85,7 +85,7 @@ class SqsSource:
             raise NoSubscription.of(self._name) from e
 
     def _received(self, reply: Reply, begin: float) -> list[Received]:
-        until = begin + self._settings.ack_wait.total_seconds()
+        until = begin + self._settings.ack_wait.total_seconds() + self._settings.poll
         return [_received(found, until) for found in reply.get("Messages") or []]
 
     def _after(self, work: Any) -> None:
