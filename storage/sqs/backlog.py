@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from kubecdc.errors import Unavailable, UsageError
-from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.storage.contracts.errors import BusFull, NoSubscription
 from kubecdc.storage.sqs.catalog import FoundQueue
 from kubecdc.storage.sqs.client import Client
 from kubecdc.storage.sqs.errors import QueueGone
@@ -47,7 +47,13 @@ class Backlog:
         self._counting: dict[str, asyncio.Task[None]] = {}
 
     async def require_room(self, queue: FoundQueue) -> None:
-        """Raises BusFull if the queue has `max_pending` messages. Raises QueueGone, UsageError, Unavailable."""
+        """Raises BusFull if the queue has `max_pending` messages. Raises NoSubscription, UsageError, Unavailable."""
+        try:
+            await self._require_room(queue)
+        except QueueGone as e:
+            raise NoSubscription.ended(queue.spec.name) from e
+
+    async def _require_room(self, queue: FoundQueue) -> None:
         limit = self._settings.max_pending
         counted = self._counted.get(queue.url)
         full = counted is not None and counted.pending + counted.sent >= limit

@@ -24,8 +24,8 @@ from kubecdc.storage.sqs.settings import SqsSettings
 PARALLEL = 16  # calls of the publisher at a time
 THREADS = 2 * PARALLEL  # the other half is for all other calls
 POLLS = 256  # long polls at a time, each of which takes a thread
-_CONNECT, _READ = 1.0, 2.5  # seconds
-_LEAVE = 1.5  # seconds after which a call is not sent any more
+_CONNECT, _READ = 1.0, 3.0  # seconds
+_LEAVE = 2.0  # seconds after which a call is not sent any more
 SECONDS = _LEAVE + _CONNECT + _READ  # of a call
 Reply = dict[str, Any]
 

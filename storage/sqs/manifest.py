@@ -11,6 +11,7 @@ from kubecdc.manifest.fields import Quantity, invalid
 from kubecdc.manifest.model import Model
 from kubecdc.storage.sqs.settings import MESSAGE_BYTES
 
+LEAST_BYTES = 16 << 10
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,20}")
 _ENDPOINT = re.compile(r"https?://[^/?#\s@]+/?")
 
@@ -24,7 +25,7 @@ class Sqs(Model):
     fair_queues: bool = False
     endpoint_url: str = ""
     compress_above: Quantity = Field(64 << 10, ge=0)
-    max_message_bytes: Quantity = Field(MESSAGE_BYTES, ge=16 << 10, le=MESSAGE_BYTES)
+    max_message_bytes: Quantity = MESSAGE_BYTES
 
     @field_validator("queue_prefix")
     @classmethod
@@ -42,6 +43,13 @@ class Sqs(Model):
                 "write it like https://sqs.eu-west-1.amazonaws.com or http://localhost:9324, without path and user",
             )
         return value.rstrip("/")
+
+    @field_validator("max_message_bytes")
+    @classmethod
+    def _bound(cls, value: int) -> int:
+        if not LEAST_BYTES <= value <= MESSAGE_BYTES:
+            raise invalid("must be from 16Ki to 1Mi", "SQS itself takes 1Mi")
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -78,9 +78,7 @@ class SqsSender:
             reply = await self._client.call("send_message_batch", QueueUrl=target, Entries=entries)
         except QueueGone as e:
             self._catalog.forget()
-            raise NoSubscription(
-                f"queue {names.of_url(target)} does not exist any more", hint="the next attempt goes without it"
-            ) from e
+            raise NoSubscription.ended(names.of_url(target)) from e
         results: list[KubecdcError | None] = [None] * len(messages)
         for failed in reply.get("Failed", []):
             results[int(failed["Id"])] = entry_error(failed, "SendMessageBatch")
@@ -105,7 +103,7 @@ class SqsPublisher:
         targets = sorted({sent.target for sent in messages} - begun)
         try:
             await Limit(PARALLEL).map(self._backlog.require_room, [queues[target] for target in targets])
-        except QueueGone:
+        except NoSubscription:
             self._catalog.forget()
             raise
         await broker.publish(publication, messages, self._sender)

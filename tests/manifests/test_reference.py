@@ -10,6 +10,7 @@ from kubecdc.manifest.model import Model
 from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.storage.manifest import EventBusSpec, Redelivery
 from kubecdc.storage.redis.manifest import Redis
+from kubecdc.storage.sqs.manifest import Sqs
 from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter
 from kubecdc.workers.sensor.manifest import Dependency, RetryStrategy, SensorSpec, Trigger
 from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
@@ -18,7 +19,7 @@ from kubecdc.workers.triggers.log.manifest import Log
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
 MODELS: list[type[Model]] = [
-    *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Redelivery, SensorSpec),
+    *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, Redelivery, SensorSpec),
     *(Dependency, Trigger, RetryStrategy, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
 ]

@@ -16,6 +16,7 @@ from kubecdc.storage.installed import store_types
 from kubecdc.storage.sqs import SqsSettings, open_queue
 from kubecdc.storage.sqs.opened import SqsQueue, capabilities
 from tests.storage.sqs import elasticmq
+from tests.storage.sqs.calls import Calls, recorded
 from tests.storage.sqs.elasticmq import ElasticMq
 from tests.storage.stores import opening
 
@@ -129,3 +130,9 @@ async def moto_fifo(moto: str, tmp_path: Path, request: pytest.FixtureRequest) -
 async def moto_standard(moto: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SqsHarness]:
     async with harness_on(moto, tmp_path, request.node.name, fifo=False, limit=1 << 20) as harness:
         yield harness
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
+    with recorded(monkeypatch) as calls:
+        yield calls
