@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["SqsSettings", "open_queue", "require_libraries"]
 
 
-async def open_queue(settings: SqsSettings, *, holder: str, create: bool = True) -> SqsQueue:
-    """Open the queue of a bus. ``holder`` names this process.
+async def open_queue(settings: SqsSettings, *, holder: str) -> SqsQueue:
+    """Open the queue of a bus. ``holder`` names this process. Nothing is created: a bus without queues is empty.
 
-    Raises UsageError if boto3 is not installed, if region or credentials are missing, and without ``create`` if the bus
-    has no queue; Unavailable if SQS does not answer.
+    Raises UsageError if boto3 is not installed, or region or credentials are missing; Unavailable if SQS does not
+    answer.
     """
     require_libraries()
     from kubecdc.storage.sqs.opened import SqsQueue
 
     queue = await SqsQueue.connect(settings, holder)
     try:
-        await queue.check(create=create)
+        await queue.check()
     except BaseException:
         await queue.close()
         raise

@@ -72,14 +72,9 @@ class SqsQueue:
         """Raises UsageError if there are no credentials or no region."""
         return cls(await Client.connect(settings), settings, holder)
 
-    async def check(self, *, create: bool) -> None:
-        """Raises UsageError if the queues may not be listed, and without ``create`` if there are none; Unavailable."""
-        listing = await self._catalog.read()
-        if not (create or listing.queues or listing.dead):
-            raise UsageError(
-                f"there is no queue of bus {self._settings.bus!r} in SQS yet",
-                hint="run `kubecdc bus ensure`, or start `kubecdc work`",
-            )
+    async def check(self) -> None:
+        """Raises UsageError if the queues may not be listed or are not of the manifest's kind, Unavailable."""
+        await self._catalog.read()
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)

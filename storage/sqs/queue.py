@@ -39,4 +39,4 @@ class SqsQueueType(QueueType[Sqs]):
             ack_wait=settings.ack_wait,
             max_pending=settings.max_pending,
         )
-        return await open_queue(given, holder=opening.holder, create=opening.create)
+        return await open_queue(given, holder=opening.holder)

@@ -8,11 +8,13 @@ from kubecdc.storage.testing import CASES, Case
 from tests.storage.sqs.conftest import SqsHarness
 
 
+@pytest.mark.conformance("SQS FIFO (ElasticMQ)")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_fifo(case: Case, fifo: SqsHarness) -> None:
     await run(case, fifo)
 
 
+@pytest.mark.conformance("SQS standard (ElasticMQ)")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_standard(case: Case, standard: SqsHarness) -> None:
     await run(case, standard)

@@ -146,13 +146,3 @@ async def test_queues_of_the_other_kind_are_not_left_behind(fifo: SqsHarness) ->
     with pytest.raises(UsageError, match="of the other kind") as e:
         await open_queue(replace(fifo.settings, fifo=False), holder="x")
     assert "`fifo`" in e.value.hint
-
-
-async def test_a_command_that_only_looks_finds_no_bus(fifo: SqsHarness) -> None:
-    with pytest.raises(UsageError, match="no queue of bus") as e:
-        await open_queue(fifo.settings, holder="x", create=False)
-    assert "kubecdc bus ensure" in e.value.hint
-    queue = await fifo.queue()
-    await queue.register([SUB])
-    await queue.prune(NAME)  # its dead letters are there
-    await (await open_queue(fifo.settings, holder="x", create=False)).close()
