@@ -72,10 +72,14 @@ class Client:
         given = {**parameters, "WaitTimeSeconds": self._poll}
         return await self._run(self._polls, self._slow, SECONDS + self._poll, "receive_message", given)
 
+    async def end_polls(self) -> None:
+        """Wait for the long polls that are under way, and begin no other."""
+        await asyncio.to_thread(self._polls.shutdown, cancel_futures=True)
+
     async def close(self) -> None:
         """Wait for the calls that are under way, and close the connections."""
-        for threads in (self._calls, self._polls):
-            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+        await self.end_polls()
+        await asyncio.to_thread(self._calls.shutdown, cancel_futures=True)
         self._quick.close()
         self._slow.close()
 

@@ -110,9 +110,10 @@ class SqsQueue:
     replayable = replay
 
     async def close(self) -> None:
-        """Open `deliveries` end. What a long poll brings that was cancelled before is handed back first."""
+        """Open `deliveries` end, and hand back what they hold. What a long poll still brings is handed back too."""
         for opened in self._opened:
             opened.end()
+        await self._client.end_polls()
         while self._late:
             await asyncio.gather(*self._late)
         await self._catalog.close()

@@ -68,6 +68,23 @@ async def test_messages_are_sent_ten_at_a_time_and_one_of_an_object(fifo: SqsHar
     assert len({made.id for made in await drained(queue, 26)}) == 26
 
 
+async def test_events_of_as_many_objects_take_one_round_trip(fifo: SqsHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, call, all_sent = await queue_with(fifo, learn=1.0, recount=60.0), Client.call, asyncio.Barrier(10)
+    await queue.publisher.publish(Publication([event(0)]))  # the first one counts the backlog
+
+    async def together(self: Client, operation: str, **given: Any) -> Any:
+        assert operation in {"send_message_batch", "list_queues", "list_queue_tags"}
+        if operation == "send_message_batch":
+            async with asyncio.timeout(5):
+                await all_sent.wait()
+        return await call(self, operation, **given)
+
+    monkeypatch.setattr(Client, "call", together)
+    await queue.publisher.publish(Publication([event(number, f"object-{number}") for number in range(100)]))
+    monkeypatch.setattr(Client, "call", call)
+    assert len(await drained(queue, 101)) == 101
+
+
 async def test_a_call_stays_within_the_bytes_that_elasticmq_takes(fifo: SqsHarness, calls: Calls) -> None:
     await stays_within_the_bytes(fifo, calls)
 

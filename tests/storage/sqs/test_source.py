@@ -86,6 +86,28 @@ async def test_what_comes_after_the_receiver_was_cancelled_is_handed_back(fifo: 
     assert messages[0].receptions in {1, 2}  # 2 if the call that was cancelled had it first
 
 
+async def test_what_a_bus_holds_is_handed_back_when_it_is_closed(fifo: SqsHarness) -> None:
+    queue = await published(fifo, *(f"object-{number}" for number in range(8)))
+    deliveries = queue.subscription(NAME, prefetch=4).deliveries()
+
+    async def consume() -> int:
+        return len([delivery async for delivery in deliveries])
+
+    consumer = asyncio.create_task(consume())
+    await until(lambda: _in_flight(queue, 4))
+    await queue.close()
+    assert await consumer == 4  # they were handed out, and nobody settled them: their claims lapse
+    messages = await received((await fifo.queue("other")).source(NAME), 4)
+    assert len({message.id for message in messages}) == 4
+
+
+async def _in_flight(queue: SqsQueue, least: int) -> bool:
+    (url,) = [found.url for found in (await queue._catalog.read()).queues.values()]
+    names_ = ["ApproximateNumberOfMessagesNotVisible"]
+    reply = await queue._client.call("get_queue_attributes", QueueUrl=url, AttributeNames=names_)
+    return int(reply["Attributes"][names_[0]]) >= least
+
+
 async def _polls(queue: SqsQueue) -> bool:
     return bool(queue._client._polls._threads)
 
