@@ -3,15 +3,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
+from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import Bus, Capabilities
+from kubecdc.storage.contracts.types import ClusterAccess, Opening, Store
 from kubecdc.storage.installed import store_types
 from kubecdc.storage.sqs import SqsSettings, open_queue
 from kubecdc.storage.sqs.opened import SqsQueue, capabilities
@@ -25,34 +27,41 @@ ELASTICMQ_BYTES = 256 << 10  # its limit for a message
 
 @dataclass
 class SqsHarness:
-    """A bus for each test: its queues on a server that all tests share, all else in a file."""
+    """A bus for each test: its queues on a server that all tests share, all else in a file, or in ConfigMaps."""
 
     settings: SqsSettings
     path: Path
     stack: AsyncExitStack
+    kubeconfig: Path | None = None  # of the cluster that has the ConfigMaps
     short: timedelta = timedelta(seconds=1)  # SQS counts in whole seconds
-    queues: list[SqsQueue] = field(default_factory=list)
 
     @property
     def capabilities(self) -> Capabilities:
         own = capabilities(fifo=self.settings.fifo)
-        return ComposedBus.composed(own, state=True, frequent=True, elector=True)
+        in_file = self.kubeconfig is None
+        return ComposedBus.composed(own, state=True, frequent=in_file, elector=in_file)
 
     async def open(
         self, holder: str = "one", *, ack_wait: timedelta = timedelta(seconds=30), max_pending: int = 1_000_000
     ) -> Bus:
         queue = await self.queue(holder, replace(self.settings, ack_wait=ack_wait, max_pending=max_pending))
-        of = store_types().types["sqlite"]
-        store = await of.open(of.model.model_validate({"path": str(self.path)}), "default", opening(holder))
+        store = await self._store(holder)
         bus = ComposedBus(queue, store)
-        self.stack.push_async_callback(store.close)
+        self.stack.push_async_callback(bus.close)
         return bus
 
     async def queue(self, holder: str = "one", settings: SqsSettings | None = None) -> SqsQueue:
         queue = await open_queue(settings or self.settings, holder=holder)
-        self.queues.append(queue)
         self.stack.push_async_callback(queue.close)
         return queue
+
+    async def _store(self, holder: str) -> Store:
+        types = store_types().types
+        if self.kubeconfig is None:
+            written = types["sqlite"].model.model_validate({"path": str(self.path)})
+            return await types["sqlite"].open(written, "default", opening(holder))
+        how = Opening(holder, ClusterAccess(lambda: Cluster(str(self.kubeconfig)), "default"))
+        return await types["configMap"].open(types["configMap"].model.model_validate({}), "default", how)
 
 
 @pytest.fixture(autouse=True)
