@@ -74,12 +74,12 @@ class Client:
 
     async def end_polls(self) -> None:
         """Wait for the long polls that are under way, and begin no other."""
-        await asyncio.to_thread(self._polls.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._polls.shutdown)
 
     async def close(self) -> None:
         """Wait for the calls that are under way, and close the connections."""
         await self.end_polls()
-        await asyncio.to_thread(self._calls.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._calls.shutdown)
         self._quick.close()
         self._slow.close()
 

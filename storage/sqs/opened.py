@@ -18,7 +18,7 @@ from kubecdc.storage.contracts import (
     SubscriptionStatus,
 )
 from kubecdc.storage.sqs.backlog import Backlog
-from kubecdc.storage.sqs.catalog import Catalog
+from kubecdc.storage.sqs.catalog import Catalog, Listing
 from kubecdc.storage.sqs.client import Client
 from kubecdc.storage.sqs.dead_letters import SqsDeadLetters
 from kubecdc.storage.sqs.publisher import SqsPublisher, SqsSender
@@ -74,7 +74,7 @@ class SqsQueue:
 
     async def check(self) -> None:
         """Raises UsageError if the queues may not be listed or are not of the manifest's kind, Unavailable."""
-        await self._catalog.read()
+        await self.listing()
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
@@ -87,6 +87,10 @@ class SqsQueue:
 
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await self._registrations.ensure(specs, dry_run=dry_run)
+
+    async def listing(self) -> Listing:
+        """The queues of the bus, as SQS lists them now. Raises UsageError, Unavailable."""
+        return await self._catalog.read()
 
     def source(self, name: str) -> SqsSource:
         """The messages of a subscription."""

@@ -83,13 +83,19 @@ class ElasticMq:
 
 
 def require() -> None:
-    """Skip the test where there is no ElasticMQ: it needs Java, and Maven for the first time."""
+    """Skip the test where there is no ElasticMQ, even where CI is set."""
+    if reason := missing():
+        pytest.skip(reason)
+
+
+def missing() -> str:
+    """Why ElasticMQ cannot run here, or "". It needs Java, and Maven for the first time."""
     if not shutil.which("java"):
-        pytest.skip("there is no Java to run ElasticMQ: `apt-get install default-jre-headless maven`")
+        return "there is no Java to run ElasticMQ: `apt-get install default-jre-headless maven`"
     if LIBRARY.is_dir():
-        return
+        return ""
     if not shutil.which("mvn"):
-        pytest.skip("there is no Maven to download ElasticMQ: `apt-get install maven`")
+        return "there is no Maven to download ElasticMQ: `apt-get install maven`"
     LIBRARY.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as folder:
         pom, jars = Path(folder) / "pom.xml", Path(folder) / "jars"
@@ -97,8 +103,9 @@ def require() -> None:
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
         done = subprocess.run(["mvn", "-q", "-B", "-f", pom, *goal], capture_output=True, timeout=DOWNLOAD, check=False)
         if done.returncode:
-            pytest.skip(f"ElasticMQ cannot be downloaded: {done.stdout.decode()[-300:]}")
+            return f"ElasticMQ cannot be downloaded: {done.stdout.decode()[-300:]}"
         try:
             jars.rename(LIBRARY)  # at once: another process of the tests may do the same
         except OSError:
             assert LIBRARY.is_dir()
+    return ""
