@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from benchmarks.delivery import worker_http, worker_log
 from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
 from benchmarks.restart import starts
-from benchmarks.sqs import through_sqs
-from tests.storage.sqs import elasticmq
 
 Pairs = Mapping[str, Sequence[tuple[float, float]]]  # by name: ours and bare, of each run
 
@@ -25,12 +22,11 @@ class Size:
     changes: int = 60_000
     events: int = 30_000
     requests: int = 15_000
-    messages: int = 6_000
     seconds: float = 15.0
     inventory: int = 100_000
 
 
-QUICK = Size(runs=1, changes=300, events=300, requests=600, messages=300, seconds=1.0, inventory=500)
+QUICK = Size(runs=1, changes=300, events=300, requests=600, seconds=1.0, inventory=500)
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Measurement:
 
     async def figures(self, size: Size) -> list[Figure]:
         pairs = await self.measure(size)
-        return [Figure.of(definition, pairs[definition.name]) for definition in self.definitions if pairs]
+        return [Figure.of(definition, pairs[definition.name]) for definition in self.definitions]
 
 
 def _faster(name: str, bound: float, bare: str, *, unit: str = "events/s", of_ratio: bool = True) -> Definition:
@@ -87,18 +83,6 @@ async def _restart(size: Size) -> Pairs:
     }
 
 
-async def _sqs(size: Size) -> Pairs:
-    """None where there is no ElasticMQ, which is said."""
-    if reason := elasticmq.missing():
-        print(f"SQS is not measured: {reason}", file=sys.stderr)
-        return {}
-    runs = [await through_sqs(size.messages) for _ in range(size.runs)]
-    return {
-        "sqs_publish": [(ours.publish, bare.publish) for ours, bare in runs],
-        "sqs_consume": [(ours.consume, bare.consume) for ours, bare in runs],
-    }
-
-
 LOOP = "watch line -> XADD -> XREADGROUP"
 MEASUREMENTS = (
     _watch_commit("watch_commit_redis_workflow", "workflow", 2.5, redis=True),
@@ -111,13 +95,6 @@ MEASUREMENTS = (
     _runs(
         _faster("worker_http", 0.8, "aiohttp, 256 at a time", unit="requests/s"),
         lambda size: worker_http(events=size.requests),
-    ),
-    Measurement(
-        (
-            _faster("sqs_publish", 0.8, "boto3, SendMessageBatch of 10, 16 threads"),
-            _faster("sqs_consume", 0.8, "boto3, ReceiveMessage of 10, DeleteMessageBatch, 4 threads"),
-        ),
-        _sqs,
     ),
     Measurement((_below("latency_p50", "ms", 5, LOOP), _below("latency_p99", "ms", 25, LOOP)), _latency),
     Measurement(
