@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubecdc.concurrency import Limit
@@ -29,7 +29,10 @@ _SYSTEM = ["SentTimestamp", "ApproximateReceiveCount"]
 
 @dataclass(frozen=True)
 class Letter:
-    """A dead letter that is held, and where. ``handle`` is what SQS deletes it by."""
+    """A dead letter that is held, and where. ``handle`` is what SQS deletes it by.
+
+    ``body`` is b"" unless the letter was asked for by its id: all that a look finds may be too much for the memory.
+    """
 
     url: str
     handle: str
@@ -113,7 +116,10 @@ class Look:
             if not messages or all(message["MessageId"] in self._held for message in messages):
                 return
             read += len(messages)
-            self._held.update({message["MessageId"]: _letter(subscription, url, message) for message in messages})
+            for message in messages:
+                letter = _letter(subscription, url, message)
+                asked = wanted is not None and letter.shown.id in wanted
+                self._held[letter.shown.id] = letter if asked else replace(letter, body=b"")
 
 
 @asynccontextmanager
