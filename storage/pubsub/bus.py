@@ -1,0 +1,127 @@
+"""The queue on Pub/Sub, with all its parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from weakref import WeakSet
+
+from kubecdc.errors import UsageError
+from kubecdc.storage.broker.settings import BrokerSettings
+from kubecdc.storage.broker.subscription import BrokerSubscription
+from kubecdc.storage.contracts import (
+    Capabilities,
+    Replay,
+    Replayable,
+    StateStore,
+    SubscriptionSpec,
+    SubscriptionStatus,
+    Unknown,
+)
+from kubecdc.storage.pubsub.client import Client
+from kubecdc.storage.pubsub.configs import Configs
+from kubecdc.storage.pubsub.dead_letters import PubSubDeadLetters
+from kubecdc.storage.pubsub.ensure import Ensure
+from kubecdc.storage.pubsub.names import Names
+from kubecdc.storage.pubsub.publisher import PubSubPublisher
+from kubecdc.storage.pubsub.registrations import Registrations
+from kubecdc.storage.pubsub.replays import Replays
+from kubecdc.storage.pubsub.settings import MESSAGE_BYTES, PubSubSettings
+from kubecdc.storage.pubsub.source import PubSubSource
+from kubecdc.storage.pubsub.subscribers import Subscribers
+
+CAPABILITIES = Capabilities(
+    order=True,
+    atomic_commit=False,
+    delayed_nack=True,
+    attempts=False,
+    replay=True,
+    dead_letter_browse=True,
+    max_event_bytes=MESSAGE_BYTES,
+    exactly_once_publish=False,
+    counts=False,
+    limits_backlog=False,
+    uses_state=True,
+    never_back=True,
+)
+
+
+class PubSubBus:
+    """`storage.contracts.Queue`: a topic in a project of Google Cloud."""
+
+    def __init__(self, settings: PubSubSettings, *, holder: str) -> None:
+        self._settings = settings
+        self._holder = holder
+        self._names = names = Names(settings.project, settings.topic)
+        self._client = client = Client(settings)
+        self._configs = configs = Configs(settings, names)
+        self._registrations = registrations = Registrations(client, names, configs)
+        self._subscribers = Subscribers(registrations)
+        self._replays = Replays(client, names, registrations)
+        self._sources: set[PubSubSource] = set()
+        self._opened: WeakSet[BrokerSubscription] = WeakSet()
+        self.capabilities = CAPABILITIES
+        self.ack_wait = settings.claim
+        self.publisher = PubSubPublisher(client, names.topic_path, self._subscribers, settings.message_bytes)
+        self.dead_letters = PubSubDeadLetters(client, names, registrations)
+
+    async def open(self, *, create: bool) -> None:
+        """Find credentials and, unless it may be made, the topic. Raises UsageError, Unavailable."""
+        try:
+            await self._client.open()
+            if not create and await self._client.topic(self._names.topic_path) is None:
+                raise UsageError(
+                    f"there is no topic {self._settings.place} yet",
+                    hint="run `kubecdc bus ensure`, or start `kubecdc run`, `watch` or `work` first",
+                )
+        except BaseException:
+            await self._client.close()
+            raise
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._registrations.register(specs)
+        self._subscribers.forget()
+
+    async def subscriptions(self) -> list[SubscriptionStatus]:
+        return await self._registrations.statuses()
+
+    async def prune(self, name: str) -> bool:
+        self._subscribers.forget()
+        return await self._registrations.prune(name)
+
+    async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
+        run = Ensure(self._client, self._configs, self._registrations, dry_run=dry_run)
+        await run.run(specs)
+        return run.lines
+
+    def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> BrokerSubscription:
+        source = PubSubSource(name, self._client, self._names, self._registrations, self._settings)
+        settings = BrokerSettings(
+            name=name,
+            prefetch=prefetch,
+            ack_wait=self.ack_wait.total_seconds(),
+            ordered=True,
+            holder=self._holder,
+            receivers=1,
+        )
+
+        async def registered() -> SubscriptionSpec | None:
+            return await self._registrations.registered(name)
+
+        opened = BrokerSubscription(source, settings, state, registered)
+        self._sources.add(source)
+        self._opened.add(opened)
+        return opened
+
+    async def replayable(self, replay: Replay) -> Replayable:
+        return await self._replays.replayable(replay)
+
+    async def replay(self, replay: Replay) -> Unknown:
+        return await self._replays.replay(replay)
+
+    async def close(self) -> None:
+        """Open `deliveries` end. What they handed out may still be settled until the channel is closed."""
+        for subscription in self._opened:
+            subscription.end()
+        await asyncio.gather(*(source.close() for source in self._sources))
+        await self._client.close()

@@ -1,0 +1,181 @@
+"""Receives the messages of a subscription and settles them.
+
+Every call is one request. A subscription has one call at a time that waits for messages: of two, the later could return
+the earlier messages of an object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kubecdc.errors import KubecdcError, Unavailable
+from kubecdc.storage.broker.contract import Received, Results
+from kubecdc.storage.contracts import ClaimLost, NoSubscription
+from kubecdc.storage.pubsub.client import Client, seconds_of
+from kubecdc.storage.pubsub.errors import Missing, NotSettled
+from kubecdc.storage.pubsub.letters import letter_of
+from kubecdc.storage.pubsub.messages import ORDER, body_of
+from kubecdc.storage.pubsub.names import Names
+from kubecdc.storage.pubsub.registrations import Generation, Registrations
+from kubecdc.storage.pubsub.settings import PubSubSettings
+
+log = structlog.get_logger()
+LEARN_SECONDS = 10.0  # until a generation that another process made is noticed
+OLDER_SECONDS = 3.0  # between two looks at older generations that had nothing
+PERMANENT = "PERMANENT_FAILURE"
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What a message is settled by, and what it was."""
+
+    path: str
+    ack_id: str
+    message: Any
+
+
+class PubSubSource:
+    """`storage.broker.contract.Source`."""
+
+    most = 1000
+    longest_delay = 0.0  # handing back repeats every later message of the object, and counts as a delivery
+
+    def __init__(
+        self, name: str, client: Client, names: Names, registrations: Registrations, settings: PubSubSettings
+    ) -> None:
+        self._name = name
+        self._client = client
+        self._names = names
+        self._registrations = registrations
+        self._settings = settings
+        self._generations: list[Generation] = []
+        self._learned = -LEARN_SECONDS
+        self._older_at = 0.0
+        self._pulls: set[asyncio.Task[list[Received]]] = set()
+
+    async def receive(self, most: int) -> list[Received]:
+        pull = asyncio.create_task(self._receive(most))
+        self._pulls.add(pull)
+        pull.add_done_callback(self._pulls.discard)
+        try:
+            return await asyncio.shield(pull)
+        except asyncio.CancelledError:
+            back = asyncio.create_task(self._hand_back(pull))
+            self._pulls.add(back)
+            back.add_done_callback(self._pulls.discard)
+            raise
+
+    async def ack(self, messages: Sequence[Received]) -> Results:
+        return await self._settle(messages, self._client.ack)
+
+    async def extend(self, messages: Sequence[Received]) -> Results:
+        seconds = int(self._settings.claim.total_seconds())
+        return await self._settle(messages, lambda path, ids: self._client.modify_deadline(path, ids, seconds))
+
+    async def release(self, messages: Sequence[Received], delay: float) -> Results:
+        return await self._settle(messages, lambda path, ids: self._client.modify_deadline(path, ids, 0))
+
+    async def dead_letter(self, message: Received, reason: str, attempts: int) -> None:
+        letter = letter_of(message.handle.message, self._name, reason, attempts)
+        await self._client.publish(self._names.dead_topic_path, [letter])
+        (error,) = await self.ack([message])
+        if error is not None:
+            raise error
+
+    async def close(self) -> None:
+        """Wait for what is under way: messages that come are handed back."""
+        while self._pulls:
+            await asyncio.gather(*self._pulls, return_exceptions=True)
+
+    async def _receive(self, most: int) -> list[Received]:
+        newest, *older = await self._known()
+        now = asyncio.get_running_loop().time()
+        if older and now >= self._older_at:
+            for generation in older:
+                if found := await self._pull(generation, most, at_once=True):
+                    return found
+            self._older_at = now + OLDER_SECONDS
+        return await self._pull(newest, most)
+
+    async def _known(self) -> list[Generation]:
+        """The generations that are read, newest first. Raises NoSubscription."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._learned + LEARN_SECONDS or not self._generations:
+            found = await self._registrations.generations(self._name)
+            if not found:
+                raise NoSubscription.of(self._name)
+            self._generations = [found[0], *(one for one in found[1:] if not self._registrations.is_spent(one))]
+            self._learned = now
+        return self._generations
+
+    async def _pull(self, generation: Generation, most: int, *, at_once: bool = False) -> list[Received]:
+        begin = asyncio.get_running_loop().time()
+        seconds = self._settings.pull_seconds
+        try:
+            pulled = await self._client.pull(generation.path, most, seconds=seconds, at_once=at_once)
+        except Missing:
+            self._generations = []
+            raise
+        until = begin + generation.claim
+        ours = [one for one in pulled if generation.owns(one.message)]
+        if others := [one.ack_id for one in pulled if not generation.owns(one.message)]:
+            with suppress(KubecdcError):  # then they come again
+                await self._client.ack(generation.path, others)
+        return [_received(generation, one, until) for one in ours]
+
+    async def _hand_back(self, pull: asyncio.Task[list[Received]]) -> list[Received]:
+        try:
+            if messages := await pull:
+                await self.release(messages, 0.0)
+        except KubecdcError as e:
+            log.debug("messages that came too late are not handed back", subscription=self._name, error=str(e))
+        return []
+
+    async def _settle(
+        self, messages: Sequence[Received], call: Callable[[str, Sequence[str]], Awaitable[None]]
+    ) -> Results:
+        by_path: dict[str, list[Received]] = defaultdict(list)
+        for message in messages:
+            by_path[message.handle.path].append(message)
+        errors: dict[str, KubecdcError] = {}
+
+        async def settle(path: str, some: list[Received]) -> None:
+            try:
+                await call(path, [message.handle.ack_id for message in some])
+            except Missing:  # it was ended
+                return
+            except NotSettled as e:
+                for message in some:
+                    if reason := e.reasons.get(message.handle.ack_id):
+                        errors[message.handle.ack_id] = _why(message, reason)
+
+        await asyncio.gather(*(settle(path, some) for path, some in by_path.items()))
+        return [errors.get(message.handle.ack_id) for message in messages]
+
+
+def _received(generation: Generation, pulled: Any, until: float) -> Received:
+    message = pulled.message
+    first = generation.serial == 1
+    return Received(
+        handle=Handle(generation.path, pulled.ack_id, message),
+        id=message.message_id if first else f"{message.message_id}.{generation.serial}",
+        body=body_of(message),
+        lane=message.ordering_key or message.message_id,
+        order=message.attributes.get(ORDER, ""),
+        sent=seconds_of(message.publish_time),
+        receptions=pulled.delivery_attempt or None,
+        until=until,
+    )
+
+
+def _why(message: Received, reason: str) -> KubecdcError:
+    if reason.startswith(PERMANENT):
+        return ClaimLost.lapsed(message.id)
+    return Unavailable(f"Pub/Sub could not settle event {message.id}: {reason}")
