@@ -19,6 +19,7 @@ from kubecdc.storage.contracts import (
     Subscription,
     SubscriptionSpec,
     SubscriptionStatus,
+    Unknown,
 )
 from kubecdc.storage.contracts.types import Store
 from kubecdc.storage.split import SplitPublisher
@@ -96,7 +97,7 @@ class ComposedBus:
     async def replayable(self, replay: Replay) -> Replayable:
         return await self._queue.replayable(replay)
 
-    async def replay(self, replay: Replay) -> int:
+    async def replay(self, replay: Replay) -> int | Unknown:
         return await self._queue.replay(replay)
 
     async def close(self) -> None:

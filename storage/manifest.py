@@ -20,7 +20,7 @@ from kubecdc.storage.contracts.types import QueueType, StoreType
 from kubecdc.storage.installed import queue_types, store_types
 
 MISSING = {  # well-known types, refused unless an installed package provides them
-    **dict.fromkeys(("rq", "pubsub"), NOT_YET),
+    **dict.fromkeys(("rq",), NOT_YET),
     **dict.fromkeys(("nats", "jetstream", "jetstreamExotic", "kafka"), "is not supported"),
 }
 

@@ -54,8 +54,9 @@ class Received:
     """A message that a broker has handed out to this process.
 
     ``id`` is the broker's, the same with every delivery of the message. ``order`` is `Publication.order`, "" for
-    copies made on purpose (redrive). ``sent`` is when the broker took it, in seconds by its own clock. ``receptions``
-    includes this one; None if the broker does not tell.
+    copies made on purpose (redrive). ``sent`` is when the broker took it, in seconds by its own clock; 0 if whatever
+    has the same order is the same event, so that a later copy is stale too. ``receptions`` includes this one; None if
+    the broker does not tell. Orders are compared within a ``series`` only: a replay is another one.
     ``until`` is when the claim lapses, by the monotonic clock of the event loop, counted from before the request was
     sent; the subscription advances it.
     """
@@ -68,6 +69,7 @@ class Received:
     sent: float
     receptions: int | None
     until: float
+    series: str = ""
 
 
 class Source(Protocol):

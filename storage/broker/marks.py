@@ -61,7 +61,7 @@ class OwnMarks:
         self._marks: Recent[Mark] = Recent()
 
     async def enter(self, message: Received) -> Entrance:
-        mark = self._marks.get(message.lane)
+        mark = self._marks.get(_series(message))
         return "stale" if mark and mark.covers(message) else "free"
 
     async def extend(self, message: Received) -> None:
@@ -69,7 +69,8 @@ class OwnMarks:
 
     async def leave(self, message: Received, *, settled: bool) -> None:
         if settled and message.order:
-            self._marks.put(message.lane, (self._marks.get(message.lane) or Mark()).after(message))
+            key = _series(message)
+            self._marks.put(key, (self._marks.get(key) or Mark()).after(message))
 
 
 class SharedMarks:
@@ -127,6 +128,10 @@ class SharedMarks:
 
     def _me(self, message: Received) -> str:
         return f"{self._owner} {message.id}"
+
+
+def _series(message: Received) -> str:
+    return f"{message.series}\n{message.lane}"
 
 
 def _key(message: Received) -> str:

@@ -133,11 +133,11 @@ class Replay:
 
 @dataclass(frozen=True)
 class Replayable:
-    """What a replay would do: how many events, and how far back it can reach.
+    """What a replay would do: how many events, as far as the back end can tell, and how far back it can reach.
 
     Events committed up to ``forgotten`` are not replayed, because the bus may not have all of them. None if the bus has
     every event.
     """
 
-    events: int
+    events: int | Unknown
     forgotten: float | None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from kubecdc.storage.contracts.administration import DeadLetters, Replay, Replayable, SubscriptionStatus
+from kubecdc.storage.contracts.administration import DeadLetters, Replay, Replayable, SubscriptionStatus, Unknown
 from kubecdc.storage.contracts.checkpoints import CheckpointStore
 from kubecdc.storage.contracts.deliveries import Subscription, SubscriptionSpec
 from kubecdc.storage.contracts.leadership import Elector
@@ -91,8 +91,8 @@ class Queue(Protocol):
         """What the replay would do now (Capabilities.replay). Raises as `replay`, but not for its size."""
         ...
 
-    async def replay(self, replay: Replay) -> int:
-        """Owe retained events to a subscription again, behind what is pending. Returns how many.
+    async def replay(self, replay: Replay) -> int | Unknown:
+        """Owe retained events to a subscription again, behind what is pending. Returns how many, if that is known.
 
         Each object's come in order and up to its newest, what is pending included: what a consumer has seen of an
         object in the end is its last event. Raises NoSubscription, UsageError if ``first`` is not retained,

@@ -31,8 +31,8 @@ def require_library() -> None:
     """Raise UsageError where the library of Pub/Sub is not installed. It is imported when a bus is opened, not before:
     a manifest can be checked without it."""
     try:
-        import google.pubsub_v1
-        import grpc_status
+        import google.pubsub_v1  # noqa: F401
+        import grpc_status  # noqa: F401
         import zstandard  # noqa: F401
     except ImportError as e:
         hint = "pip install 'kubecdc[pubsub]'"

@@ -172,7 +172,7 @@ def duration(seconds: float) -> duration_pb2.Duration:
 
 def seconds_of(value: timestamp_pb2.Timestamp | duration_pb2.Duration) -> float:
     """A time or duration of the protocol in seconds."""
-    return value.seconds + value.nanos / 1e9
+    return float(value.seconds + value.nanos / 1e9)
 
 
 def _credentials() -> Any:

@@ -31,9 +31,7 @@ class Ensure:
         subscriptions = client.subscription, client.create_subscription, client.update_subscription
         await self._same("topic", self._configs.topic(), SETTABLE_OF_TOPIC, *topics)
         await self._same("dead-letter topic", self._configs.dead_topic(), (), *topics)
-        await self._same(
-            "subscription for dead letters", self._configs.dead_letters(), OF_DEAD_LETTERS, *subscriptions
-        )
+        await self._same("subscription for dead letters", self._configs.dead_letters(), OF_DEAD_LETTERS, *subscriptions)
         wanted = list(specs)
         known = await self._registrations.all()
         for spec in wanted:

@@ -61,7 +61,9 @@ def map_error(error: Exception, what: str) -> KubecdcError:
         case api.AlreadyExists():
             return Exists(text)
         case api.ResourceExhausted():
-            return Unavailable(f"Pub/Sub: {text}", hint="a quota of the project is used up, see the Google Cloud console")
+            return Unavailable(
+                f"Pub/Sub: {text}", hint="a quota of the project is used up, see the Google Cloud console"
+            )
         case api.InvalidArgument() | api.FailedPrecondition() | api.OutOfRange():
             return Refused(f"Pub/Sub refuses the request: {text}")
         case _:
@@ -72,6 +74,6 @@ def no_credentials(error: Exception) -> UsageError:
     """Nothing that proves who we are, or something that Google does not accept."""
     return UsageError(
         f"there are no valid credentials for Pub/Sub: {error}",
-        hint="use Workload Identity, set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`; "
-        "for an emulator, set PUBSUB_EMULATOR_HOST",
+        hint="use Workload Identity, set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default "
+        "login`; for an emulator, set PUBSUB_EMULATOR_HOST",
     )

@@ -79,7 +79,7 @@ class Names:
 
     def parse(self, path: str) -> Id | None:
         """The id in the path of a subscription; None if it is not one of this bus."""
-        project, _, id_ = path.removeprefix("projects/").partition("/subscriptions/")
+        _, _, id_ = path.removeprefix("projects/").partition("/subscriptions/")
         topic, rest = id_[: len(self.topic) + 1], id_[len(self.topic) + 1 :]
         name, *end = rest.rsplit(".", 2)
         if topic != f"{self.topic}." or len(end) != 2 or not end[1].isdecimal():

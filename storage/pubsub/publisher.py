@@ -45,13 +45,15 @@ class PubSubPublisher:
 
     async def publish(self, publication: Publication) -> None:
         await self._subscribers.require({(event.source, event.subject) for event in publication.events})
-        await publish(publication, [self._outgoing(publication, index) for index in self._left(publication)], self._sender)
+        messages = [
+            self._outgoing(publication, index)
+            for index in range(len(publication.events))
+            if (self._topic, index) not in publication.done
+        ]
+        await publish(publication, messages, self._sender)
 
     def fit(self, event: Event) -> Event:
         return event if fits(event, self._most_bytes) else truncated(event)
-
-    def _left(self, publication: Publication) -> list[int]:
-        return [index for index in range(len(publication.events)) if (self._topic, index) not in publication.done]
 
     def _outgoing(self, publication: Publication, index: int) -> Outgoing:
         event = publication.events[index]

@@ -166,18 +166,18 @@ class Registrations:
         paths = [path for path, id_ in ids.items() if wanted(id_.name, id_.entry)]
         found: dict[str, list[Generation]] = defaultdict(list)
         for path, config in zip(paths, await self._limit.map(self._client.subscription, paths), strict=True):
-            spec = spec_of(config.labels) if config is not None else None
-            if spec:
-                until = config.labels.get(UNTIL)
-                one = Generation(
-                    path,
-                    spec,
-                    ids[path].serial,
-                    int(until) / 1000 if until else None,
-                    config.ack_deadline_seconds,
-                    seconds_of(config.message_retention_duration),
-                )
-                found[spec.name].append(one)
+            if config is None or (spec := spec_of(config.labels)) is None:
+                continue
+            until = config.labels.get(UNTIL)
+            one = Generation(
+                path,
+                spec,
+                ids[path].serial,
+                int(until) / 1000 if until else None,
+                config.ack_deadline_seconds,
+                seconds_of(config.message_retention_duration),
+            )
+            found[spec.name].append(one)
         for generations in found.values():
             generations.sort(key=lambda one: (one.serial, one.path), reverse=True)
         return dict(found)
@@ -189,5 +189,3 @@ async def current(registrations: Registrations, name: str) -> Generation:
     if not generations:
         raise NoSubscription.of(name)
     return generations[0]
-
-

@@ -17,8 +17,8 @@ class PubSubSettings:
     """``ack_wait`` and ``retention`` are as the manifest has them; see `claim` and `replayable` for what Pub/Sub takes.
 
     ``endpoint`` is a host with or without a port, "" for the global one. ``message_retention`` is how long an event
-    waits for its subscription, and ``dead_retention`` how long a dead letter is kept. ``least_ack_wait`` is Pub/Sub's own limit, and ``pull_seconds`` how long a call waits
-    for messages.
+    waits for its subscription, and ``dead_retention`` how long a dead letter is kept. ``least_ack_wait`` is Pub/Sub's
+    own limit, and ``pull_seconds`` how long a call waits for messages.
     """
 
     project: str

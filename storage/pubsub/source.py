@@ -18,7 +18,7 @@ import structlog
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.contracts import ClaimLost, NoSubscription
-from kubecdc.storage.pubsub.client import Client, seconds_of
+from kubecdc.storage.pubsub.client import Client
 from kubecdc.storage.pubsub.errors import Missing, NotSettled
 from kubecdc.storage.pubsub.letters import letter_of
 from kubecdc.storage.pubsub.messages import ORDER, body_of
@@ -169,9 +169,10 @@ def _received(generation: Generation, pulled: Any, until: float) -> Received:
         body=body_of(message),
         lane=message.ordering_key or message.message_id,
         order=message.attributes.get(ORDER, ""),
-        sent=seconds_of(message.publish_time),
+        sent=0.0,  # what was published twice is the same event
         receptions=pulled.delivery_attempt or None,
         until=until,
+        series="" if first else str(generation.serial),
     )
 
 

@@ -14,7 +14,7 @@ from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment
 from kubecdc.errors import UsageError
 from kubecdc.manifest.units import duration
-from kubecdc.storage.contracts import Bus, ObjectName, Replay
+from kubecdc.storage.contracts import Bus, ObjectName, Replay, Unknown
 from kubecdc.storage.manifest import EventBus
 
 
@@ -78,12 +78,16 @@ def replay(
         if found.forgotten is not None and (asked.since is None or asked.since < found.forgotten):
             click.echo(f"events committed up to {moment(found.forgotten)} are no longer retained", err=True)
         if not found.events or dry_run:
-            click.echo(f"{found.events} events to replay")
+            click.echo(f"{_events(found.events)} to replay")
             return
-        confirm(f"Deliver {found.events} events to {subscription} again?", yes=yes)
-        click.echo(f"{await opened.replay(asked)} events will be delivered to {subscription} again")
+        confirm(f"Deliver {_events(found.events)} to {subscription} again?", yes=yes)
+        click.echo(f"{_events(await opened.replay(asked))} will be delivered to {subscription} again")
 
     on_one(load(filenames, stdin=sys.stdin), bus, replay_to)
+
+
+def _events(count: int | Unknown) -> str:
+    return "an unknown number of events" if isinstance(count, Unknown) else f"{count} events"
 
 
 def _time(text: str) -> float:
