@@ -63,7 +63,7 @@ class PubSubBus:
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.claim
         self.publisher = PubSubPublisher(client, names.topic_path, self._subscribers, settings.message_bytes)
-        self.dead_letters = PubSubDeadLetters(client, names, registrations)
+        self.dead_letters = PubSubDeadLetters(client, names, registrations, settings.pull_seconds)
 
     async def open(self, *, create: bool) -> None:
         """Find credentials and, unless it may be made, the topic. Raises UsageError, Unavailable."""

@@ -67,16 +67,12 @@ class Client:
         request = types.PublishRequest.pb()(topic=topic, messages=messages)
         await self._call(self._publisher.publish, types.PublishRequest.wrap(request), topic, seconds=seconds)
 
-    async def pull(self, path: str, most: int, *, seconds: float, at_once: bool = False) -> list[Any]:
+    async def pull(self, path: str, most: int, *, seconds: float) -> list[Any]:
         """Wait for messages, and return them as ``ReceivedMessage`` of the protocol; [] when the time is over."""
-        request = {"subscription": path, "max_messages": most}
-        if at_once:
-            request["return_immediately"] = True
+        request = types.PullRequest.pb()(subscription=path, max_messages=most)
         with suppress(Waited):
-            response = await self._call(
-                self._subscriber.pull, types.PullRequest.wrap(types.PullRequest.pb()(**request)), path, seconds=seconds
-            )
-            return list(types.PullResponse.pb(response).received_messages)
+            answer = await self._call(self._subscriber.pull, types.PullRequest.wrap(request), path, seconds=seconds)
+            return list(types.PullResponse.pb(answer).received_messages)
         return []
 
     async def ack(self, path: str, ack_ids: Sequence[str]) -> None:

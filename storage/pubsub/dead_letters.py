@@ -6,7 +6,6 @@ Two commands at a time each see a part.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -27,9 +26,6 @@ from kubecdc.storage.pubsub.registrations import Registrations
 MOST = 10_000  # letters that a command looks at
 MOST_BYTES = 256 << 20
 AT_ONCE = 1000
-EMPTY = 3  # answers in a row that say that there are no more: Pub/Sub may return nothing though there is something
-PULL_SECONDS = 2.0
-PAUSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,8 @@ class Held:
 class PubSubDeadLetters:
     """`storage.contracts.DeadLetters`. Of letters that a command cannot see, it says that there are none."""
 
-    def __init__(self, client: Client, names: Names, registrations: Registrations) -> None:
+    def __init__(self, client: Client, names: Names, registrations: Registrations, pull_seconds: float) -> None:
+        self._pull_seconds = pull_seconds
         self._client = client
         self._names = names
         self._registrations = registrations
@@ -105,18 +102,17 @@ class PubSubDeadLetters:
                     await self._client.modify_deadline(self._names.dead_path, left[at : at + AT_ONCE], 0)
 
     async def _receive(self, held: dict[str, Held]) -> None:
-        size = empty = 0
-        while empty < EMPTY and len(held) < MOST and size < MOST_BYTES:
+        size = 0
+        while len(held) < MOST and size < MOST_BYTES:
             try:
-                pulled = await self._client.pull(self._names.dead_path, AT_ONCE, seconds=PULL_SECONDS, at_once=True)
+                pulled = await self._client.pull(self._names.dead_path, AT_ONCE, seconds=self._pull_seconds)
             except Missing:
+                return
+            if not pulled:
                 return
             for one in pulled:
                 held[id_of_letter(one.message)] = Held(one.ack_id, one.message)
                 size += len(one.message.data)
-            empty = 0 if pulled else empty + 1
-            if not pulled and empty < EMPTY:
-                await asyncio.sleep(PAUSE)
 
     async def _ack(self, letters: Sequence[Held]) -> None:
         try:

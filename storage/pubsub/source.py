@@ -1,14 +1,14 @@
 """Receives the messages of a subscription and settles them.
 
-Every call is one request. A subscription has one call at a time that waits for messages: of two, the later could return
-the earlier messages of an object.
+Every call is one request. A generation of a subscription has one call at a time that waits for messages: of two, the
+later could return the earlier messages of an object.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,6 @@ from kubecdc.storage.pubsub.settings import PubSubSettings
 
 log = structlog.get_logger()
 LEARN_SECONDS = 10.0  # until a generation that another process made is noticed
-OLDER_SECONDS = 3.0  # between two looks at older generations that had nothing
 PERMANENT = "PERMANENT_FAILURE"
 
 
@@ -57,20 +56,26 @@ class PubSubSource:
         self._settings = settings
         self._generations: list[Generation] = []
         self._learned = -LEARN_SECONDS
-        self._older_at = 0.0
-        self._pulls: set[asyncio.Task[list[Received]]] = set()
+        self._pulls: dict[str, asyncio.Task[list[Received]]] = {}  # by path
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def receive(self, most: int) -> list[Received]:
-        pull = asyncio.create_task(self._receive(most))
-        self._pulls.add(pull)
-        pull.add_done_callback(self._pulls.discard)
+        """Each generation has one call under way, which may go on beyond this one."""
+        for generation in await self._known():
+            if generation.path not in self._pulls:
+                self._pulls[generation.path] = asyncio.create_task(self._pull(generation, most))
         try:
-            return await asyncio.shield(pull)
+            await asyncio.wait(self._pulls.values(), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            back = asyncio.create_task(self._hand_back(pull))
-            self._pulls.add(back)
-            back.add_done_callback(self._pulls.discard)
+            self._hand_back_pulls()
             raise
+        for path, pull in list(self._pulls.items()):
+            if pull.done():
+                del self._pulls[path]
+                if messages := pull.result():
+                    self._spawn(self._release(messages[most:]))  # there was more room when the call began
+                    return messages[:most]
+        return []
 
     async def ack(self, messages: Sequence[Received]) -> Results:
         return await self._settle(messages, self._client.ack)
@@ -91,18 +96,9 @@ class PubSubSource:
 
     async def close(self) -> None:
         """Wait for what is under way: messages that come are handed back."""
-        while self._pulls:
-            await asyncio.gather(*self._pulls, return_exceptions=True)
-
-    async def _receive(self, most: int) -> list[Received]:
-        newest, *older = await self._known()
-        now = asyncio.get_running_loop().time()
-        if older and now >= self._older_at:
-            for generation in older:
-                if found := await self._pull(generation, most, at_once=True):
-                    return found
-            self._older_at = now + OLDER_SECONDS
-        return await self._pull(newest, most)
+        self._hand_back_pulls()
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
 
     async def _known(self) -> list[Generation]:
         """The generations that are read, newest first. Raises NoSubscription."""
@@ -115,28 +111,39 @@ class PubSubSource:
             self._learned = now
         return self._generations
 
-    async def _pull(self, generation: Generation, most: int, *, at_once: bool = False) -> list[Received]:
+    async def _pull(self, generation: Generation, most: int) -> list[Received]:
         begin = asyncio.get_running_loop().time()
-        seconds = self._settings.pull_seconds
         try:
-            pulled = await self._client.pull(generation.path, most, seconds=seconds, at_once=at_once)
+            pulled = await self._client.pull(generation.path, most, seconds=self._settings.pull_seconds)
         except Missing:
             self._generations = []
             raise
         until = begin + generation.claim
-        ours = [one for one in pulled if generation.owns(one.message)]
         if others := [one.ack_id for one in pulled if not generation.owns(one.message)]:
             with suppress(KubecdcError):  # then they come again
                 await self._client.ack(generation.path, others)
-        return [_received(generation, one, until) for one in ours]
+        return [_received(generation, one, until) for one in pulled if generation.owns(one.message)]
 
-    async def _hand_back(self, pull: asyncio.Task[list[Received]]) -> list[Received]:
+    def _hand_back_pulls(self) -> None:
+        for pull in self._pulls.values():
+            self._spawn(self._hand_back(pull))
+        self._pulls.clear()
+
+    async def _hand_back(self, pull: asyncio.Task[list[Received]]) -> None:
+        with suppress(KubecdcError):
+            await self._release(await pull)
+
+    async def _release(self, messages: Sequence[Received]) -> None:
         try:
-            if messages := await pull:
+            if messages:
                 await self.release(messages, 0.0)
         except KubecdcError as e:
             log.debug("messages that came too late are not handed back", subscription=self._name, error=str(e))
-        return []
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _settle(
         self, messages: Sequence[Received], call: Callable[[str, Sequence[str]], Awaitable[None]]
