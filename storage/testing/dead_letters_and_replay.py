@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from kubecdc.errors import Unavailable, UsageError
-from kubecdc.storage.contracts import Bus, DeadLetter, ObjectName, Replay, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, DeadLetter, Delivery, ObjectName, Replay, SubscriptionSpec
 from kubecdc.storage.contracts.errors import BusFull, NoSubscription
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, expect_pending, raises
 from kubecdc.storage.testing.case import Case, Harness, collect
@@ -66,16 +66,33 @@ async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(ha
     assert await bus.dead_letters.redrive([*reversed(ids), ids[0]]) == {}
     assert await letters(bus) == []
     await expect_pending(bus, NAME, 4)
-    async with Receiver.of(bus, NAME) as receiver:
-        assert sorted(await receiver.acked(2)) == sorted([event(3).id, event(4, "b").id])
+    others: list[str] = []
+
+    async def next_of_a() -> Delivery:
+        """The next delivery of the object a. That of the other one may come at any time."""
         delivery = await receiver.next()
+        while delivery.event.partitionkey != event(1).partitionkey:
+            await delivery.ack()
+            others.append(delivery.event.id)
+            delivery = await receiver.next()
+        return delivery
+
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await next_of_a()
+        assert delivery.event.id == event(3).id
+        await delivery.ack()
+        delivery = await next_of_a()
         assert (delivery.body, delivery.attempt) == (event(1).encode(), 1)
         await delivery.start()
         await delivery.nack(timedelta(0))
-        repeated = await receiver.next()
+        repeated = await next_of_a()
         assert (repeated.event.id, repeated.attempt) == (event(1).id, 2)
         await repeated.dead_letter("still not")
-        assert await receiver.acked(1) == [event(2).id]
+        delivery = await next_of_a()
+        assert delivery.event.id == event(2).id
+        await delivery.ack()
+        others += await receiver.acked(1 - len(others))
+        assert others == [event(4, "b").id]
         await receiver.nothing(0.05)
     assert await letters(bus, NAME) == [event(1).id]
     await expect_pending(bus, OTHER.name, 4)
@@ -94,8 +111,9 @@ async def what_cannot_be_redriven_stays_and_says_why(harness: Harness) -> None:
     assert set(refused) == {orphan, "no-such"}
     assert OTHER.name in refused[orphan]
     await (await Leader.take(bus, term=2)).commit(event(3))
-    async with raises(BusFull):
-        await bus.dead_letters.redrive([second])
+    if harness.capabilities.limits_backlog:
+        async with raises(BusFull):
+            await bus.dead_letters.redrive([second])
     assert [letter.id for letter in await bus.dead_letters.page()] == [second, orphan]
     await bus.register([OTHER])
     assert await bus.dead_letters.redrive([orphan]) == {}

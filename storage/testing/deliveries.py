@@ -7,7 +7,7 @@ from collections import defaultdict
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from kubecdc.storage.contracts import Bus, Delivery, SubscriptionSpec
+from kubecdc.storage.contracts import UNKNOWN, Bus, Delivery, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.storage.testing.actors import (
     DEADLINE,
@@ -246,7 +246,7 @@ async def after_a_dead_letter_the_next_of_its_object_proceeds(harness: Harness) 
     assert letter.last >= letter.first > 0
     assert await bus.dead_letters.letter(letter.id) == (letter, event(1).encode())
     assert await bus.dead_letters.page("another") == []
-    assert [status.dead_letters for status in await bus.subscriptions()] == [1]
+    assert [status.dead_letters for status in await bus.subscriptions()] in ([1], [UNKNOWN])
     await expect_pending(bus, NAME, 0)
 
 
