@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from weakref import WeakSet
 
@@ -18,7 +19,7 @@ from kubecdc.storage.contracts import (
     SubscriptionStatus,
     Unknown,
 )
-from kubecdc.storage.pubsub.client import Client
+from kubecdc.storage.pubsub.client import EMULATOR, Client
 from kubecdc.storage.pubsub.configs import Configs
 from kubecdc.storage.pubsub.dead_letters import PubSubDeadLetters
 from kubecdc.storage.pubsub.ensure import Ensure
@@ -50,6 +51,8 @@ class PubSubBus:
     """`storage.contracts.Queue`: a topic in a project of Google Cloud."""
 
     def __init__(self, settings: PubSubSettings, *, holder: str) -> None:
+        if os.environ.get(EMULATOR):
+            settings = settings.on_emulator()
         self._settings = settings
         self._holder = holder
         self._names = names = Names(settings.project, settings.topic)

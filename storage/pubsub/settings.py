@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 REQUEST_BYTES = 10_000_000  # Pub/Sub's own limit, for a message and for a publish request
@@ -10,6 +10,7 @@ MESSAGE_BYTES = 9_900_000  # of a message here: a dead letter has more attribute
 ACK_WAITS = timedelta(seconds=10), timedelta(seconds=600)  # that Pub/Sub accepts
 TOPIC_RETENTION = timedelta(minutes=10), timedelta(days=31)  # that Pub/Sub accepts, for messages that are settled
 MESSAGE_RETENTION = timedelta(days=31)  # the most that Pub/Sub accepts, for messages that are not settled
+EMULATOR_RETENTION = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ class PubSubSettings:
         if not self.retention:
             return timedelta(0)
         return min(max(self.retention, TOPIC_RETENTION[0]), TOPIC_RETENTION[1])
+
+    def on_emulator(self) -> PubSubSettings:
+        """What Google's emulator takes, which knows an older limit."""
+        most = EMULATOR_RETENTION
+        return replace(
+            self, message_retention=min(self.message_retention, most), dead_retention=min(self.dead_retention, most)
+        )
 
     @property
     def place(self) -> str:

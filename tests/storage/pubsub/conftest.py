@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ from tests.storage.pubsub.emulator import Emulator
 from tests.storage.pubsub.fake import FakePubSub
 
 PROJECT = "a-project"
-SECOND = timedelta(seconds=1)
+SECOND, TEN_SECONDS = timedelta(seconds=1), timedelta(seconds=10)
 _topics = itertools.count(1)
 
 
@@ -66,5 +66,17 @@ async def harness(fake: FakePubSub, tmp_path: Path) -> AsyncIterator[PubSubHarne
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
-    return Emulator.started(tmp_path_factory.mktemp("pubsub-emulator"))
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    emulator = Emulator.started(tmp_path_factory.mktemp("pubsub-emulator"))
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture
+async def emulator_harness(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[PubSubHarness]:
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.address)
+    settings = PubSubSettings(PROJECT, f"topic-{next(_topics)}")
+    async with AsyncExitStack() as stack:
+        yield PubSubHarness(tmp_path, stack, settings, short=TEN_SECONDS)
