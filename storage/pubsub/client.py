@@ -22,7 +22,6 @@ from kubecdc.storage.pubsub.settings import PubSubSettings
 
 EMULATOR = "PUBSUB_EMULATOR_HOST"
 HOST = "pubsub.googleapis.com"
-CALL_SECONDS = 5.0
 GRACE_SECONDS = 1.0  # in which gRPC itself ends a call whose time is over
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -46,6 +45,11 @@ class Client:
         self._publisher: PublisherAsyncClient
         self._subscriber: SubscriberAsyncClient
 
+    @property
+    def longest_call(self) -> float:
+        """Seconds after which a call is over in any case."""
+        return self._settings.call_seconds + GRACE_SECONDS
+
     async def open(self) -> None:
         """Find credentials. Raises UsageError if there are none. Nothing is sent yet."""
         if emulator := os.environ.get(EMULATOR):
@@ -62,10 +66,10 @@ class Client:
         self._publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=self._channels[0]))
         self._subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=self._channels[1]))
 
-    async def publish(self, topic: str, messages: Sequence[Any], *, seconds: float = CALL_SECONDS) -> None:
+    async def publish(self, topic: str, messages: Sequence[Any]) -> None:
         """Publish messages of one ordering key, all or none."""
         request = types.PublishRequest.pb()(topic=topic, messages=messages)
-        await self._call(self._publisher.publish, types.PublishRequest.wrap(request), topic, seconds=seconds)
+        await self._call(self._publisher.publish, types.PublishRequest.wrap(request), topic)
 
     async def pull(self, path: str, most: int, *, seconds: float) -> list[Any]:
         """Wait for messages, and return them as ``ReceivedMessage`` of the protocol; [] when the time is over."""
@@ -150,8 +154,9 @@ class Client:
         request: Mapping[str, Any] | Any,
         where: str,
         *,
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
     ) -> Any:
+        seconds = seconds or self._settings.call_seconds
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 return await method(request=request, retry=None, timeout=seconds)

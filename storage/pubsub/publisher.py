@@ -8,7 +8,7 @@ from kubecdc.storage.broker.contract import Outgoing, Results
 from kubecdc.storage.broker.publisher import publish
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event, truncated
-from kubecdc.storage.pubsub.client import CALL_SECONDS, GRACE_SECONDS, Client
+from kubecdc.storage.pubsub.client import Client
 from kubecdc.storage.pubsub.messages import fits, message_of, size_of
 from kubecdc.storage.pubsub.settings import REQUEST_BYTES
 from kubecdc.storage.pubsub.subscribers import Subscribers
@@ -24,10 +24,10 @@ class PubSubSender:
     most_bytes = REQUEST_BYTES - TOPIC_BYTES
     whole_lanes = True
     parallel = 128
-    seconds = CALL_SECONDS + GRACE_SECONDS
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self.seconds = client.longest_call
 
     async def send(self, target: str, messages: Sequence[Outgoing]) -> Results:
         await self._client.publish(target, [message.form for message in messages])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubecdc.concurrency import Limit
-from kubecdc.errors import Refused, UsageError
+from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import UNKNOWN, NoSubscription, SubscriptionSpec, SubscriptionStatus
 from kubecdc.storage.pubsub.client import Client, duration, seconds_of
 from kubecdc.storage.pubsub.configs import Configs
@@ -154,9 +154,7 @@ class Registrations:
         config.labels[UNTIL] = str(int(until * 1000))
         config.expiration_policy.ttl.CopyFrom(duration(self._configs.expires))
         with suppress(Missing):
-            await self._client.update_subscription(config, ["labels"])
-            with suppress(Refused):  # by the emulator
-                await self._client.update_subscription(config, ["expiration_policy"])
+            await self._client.update_subscription(config, ["labels", "expiration_policy"])
 
     async def _found(self, wanted: Callable[[str, str], bool]) -> dict[str, list[Generation]]:
         """Generations whose name (as in the id) and entry are wanted, by name, newest first."""

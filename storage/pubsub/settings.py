@@ -19,7 +19,8 @@ class PubSubSettings:
 
     ``endpoint`` is a host with or without a port, "" for the global one. ``message_retention`` is how long an event
     waits for its subscription, and ``dead_retention`` how long a dead letter is kept. ``least_ack_wait`` is Pub/Sub's
-    own limit, and ``pull_seconds`` how long a call waits for messages.
+    own limit, and ``pull_seconds`` how long a call waits for messages. Any
+    other call is over after ``call_seconds``.
     """
 
     project: str
@@ -32,6 +33,7 @@ class PubSubSettings:
     message_bytes: int = MESSAGE_BYTES
     least_ack_wait: timedelta = ACK_WAITS[0]
     pull_seconds: float = 3.0
+    call_seconds: float = 5.0
 
     @property
     def claim(self) -> timedelta:

@@ -77,6 +77,7 @@ async def emulator_harness(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[PubSubHarness]:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.address)
-    settings = PubSubSettings(PROJECT, f"topic-{next(_topics)}")
+    retention = timedelta(0)  # it gives a new subscription what its topic retains; the service does so by a seek only
+    settings = PubSubSettings(PROJECT, f"topic-{next(_topics)}", retention=retention, pull_seconds=0.5)
     async with AsyncExitStack() as stack:
         yield PubSubHarness(tmp_path, stack, settings, short=TEN_SECONDS)
