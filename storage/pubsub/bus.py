@@ -61,6 +61,7 @@ class PubSubBus:
         self._registrations = registrations = Registrations(client, names, configs)
         self._subscribers = Subscribers(registrations)
         self._replays = Replays(client, names, registrations)
+        self._must_exist = False
         self._sources: set[PubSubSource] = set()
         self._opened: WeakSet[BrokerSubscription] = WeakSet()
         self.capabilities = CAPABILITIES
@@ -69,23 +70,21 @@ class PubSubBus:
         self.dead_letters = PubSubDeadLetters(client, names, registrations, settings.pull_seconds)
 
     async def open(self, *, create: bool) -> None:
-        """Find credentials and, unless it may be made, the topic. Raises UsageError, Unavailable."""
-        try:
-            await self._client.open()
-            if not create and await self._client.topic(self._names.topic_path) is None:
-                raise UsageError(
-                    f"there is no topic {self._settings.place} yet",
-                    hint="run `kubecdc bus ensure`, or start `kubecdc run`, `watch` or `work` first",
-                )
-        except BaseException:
-            await self._client.close()
-            raise
+        """Find credentials. Raises UsageError. Without ``create``, `subscriptions` raises it if there is no topic:
+        `ensure` can tell what it would make."""
+        self._must_exist = not create
+        await self._client.open()
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
         self._subscribers.forget()
 
     async def subscriptions(self) -> list[SubscriptionStatus]:
+        if self._must_exist and await self._client.topic(self._names.topic_path) is None:
+            raise UsageError(
+                f"there is no topic {self._settings.place} yet",
+                hint="run `kubecdc bus ensure`, or start `kubecdc run`, `watch` or `work` first",
+            )
         return await self._registrations.statuses()
 
     async def prune(self, name: str) -> bool:
