@@ -133,7 +133,7 @@ async def purged_letters_are_gone(harness: Harness) -> None:
     await expect_pending(bus, NAME, 0)
 
 
-@collect(CASES, "replay", "order")
+@collect(CASES, "replay", "counts", "order")
 async def a_replay_brings_settled_events_again_in_order_behind_what_is_pending(harness: Harness) -> None:
     bus = await harness.open()
     await bus.register([SUB, OTHER])
@@ -154,7 +154,7 @@ async def a_replay_brings_settled_events_again_in_order_behind_what_is_pending(h
     await expect_pending(bus, OTHER.name, 4)
 
 
-@collect(CASES, "replay")
+@collect(CASES, "replay", "counts")
 async def a_replay_takes_only_what_meets_every_condition(harness: Harness) -> None:
     bus = await harness.open()
     elsewhere = SubscriptionSpec("else", SOURCE, "another-entry")
@@ -181,7 +181,7 @@ async def a_replay_takes_only_what_meets_every_condition(harness: Harness) -> No
         await receiver.nothing(0.05)
 
 
-@collect(CASES, "replay")
+@collect(CASES, "replay", "counts")
 async def a_replay_that_cannot_be_done_does_nothing(harness: Harness) -> None:
     bus = await harness.open(max_pending=3)
     await bus.register([SUB])

@@ -78,6 +78,6 @@ async def emulator_harness(
 ) -> AsyncIterator[PubSubHarness]:
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", emulator.address)
     retention = timedelta(0)  # it gives a new subscription what its topic retains; the service does so by a seek only
-    settings = PubSubSettings(PROJECT, f"topic-{next(_topics)}", retention=retention, pull_seconds=0.5)
+    settings = PubSubSettings(PROJECT, f"topic-{next(_topics)}", retention=retention, pull_seconds=1.5)
     async with AsyncExitStack() as stack:
         yield PubSubHarness(tmp_path, stack, settings, short=TEN_SECONDS)
