@@ -9,6 +9,7 @@ import pytest
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.storage.manifest import EventBusSpec, Redelivery
+from kubecdc.storage.pubsub.manifest import PubSub
 from kubecdc.storage.redis.manifest import Redis
 from kubecdc.storage.sqs.manifest import Sqs
 from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter
@@ -19,7 +20,7 @@ from kubecdc.workers.triggers.log.manifest import Log
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
 MODELS: list[type[Model]] = [
-    *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, Redelivery, SensorSpec),
+    *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
     *(Dependency, Trigger, RetryStrategy, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
 ]
