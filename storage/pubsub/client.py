@@ -23,6 +23,7 @@ from kubecdc.storage.pubsub.settings import PubSubSettings
 EMULATOR = "PUBSUB_EMULATOR_HOST"
 HOST = "pubsub.googleapis.com"
 GRACE_SECONDS = 1.0  # in which gRPC itself ends a call whose time is over
+ERRORS = (GoogleAPICallError, GoogleAuthError, grpc.RpcError, grpc.aio.UsageError, TimeoutError)
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -146,7 +147,8 @@ class Client:
         return False
 
     async def close(self) -> None:
-        await asyncio.gather(*(channel.close() for channel in self._channels))
+        """Calls under way may end. Later ones are Unavailable."""
+        await asyncio.gather(*(channel.close(self.longest_call) for channel in self._channels))
 
     async def _call(
         self,
@@ -160,7 +162,7 @@ class Client:
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 return await method(request=request, retry=None, timeout=seconds)
-        except (GoogleAPICallError, GoogleAuthError, grpc.RpcError, TimeoutError) as e:
+        except ERRORS as e:
             raise map_error(e, f"{method.__name__.replace('_', ' ')} on {where}") from e
 
 

@@ -97,7 +97,8 @@ class Registrations:
         wanted = list(specs)
         names = {self._names.in_id(spec.name) for spec in wanted}
         found = await self._found(lambda in_id, _: in_id in names)
-        for spec in wanted:
+
+        async def register(spec: SubscriptionSpec) -> None:
             try:
                 await self._register(spec, found.get(spec.name, []))
             except UsageError as e:
@@ -106,16 +107,20 @@ class Registrations:
                     hint="let an operator run `kubecdc bus ensure` with the manifests: it makes what is missing",
                 ) from e
 
+        await self._limit.map(register, wanted)
+
     async def succeed(self, spec: SubscriptionSpec, generations: list[Generation]) -> str:
-        """Make the next generation, and return its path. The older ones are owed what they are until they `retire`."""
+        """Make the next generation, and return its path. The older ones are owed what they are until they `retire`.
+
+        Raises Exists if another process has made it.
+        """
         serial = max((generation.serial for generation in generations), default=0) + 1
         config = self._configs.subscription(spec, serial)
-        with suppress(Exists):  # another process registers the same
-            try:
-                await self._client.create_subscription(config)
-            except Missing:
-                await self.make_topics()
-                await self._client.create_subscription(config)
+        try:
+            await self._client.create_subscription(config)
+        except Missing:
+            await self.make_topics()
+            await self._client.create_subscription(config)
         return str(config.name)
 
     async def retire(self, generations: Iterable[Generation], until: float) -> None:
@@ -142,7 +147,8 @@ class Registrations:
     async def _register(self, spec: SubscriptionSpec, generations: list[Generation]) -> None:
         newest = generations[0] if generations else None
         if newest is None or newest.spec != spec or newest.until is not None:
-            await self.succeed(spec, generations)
+            with suppress(Exists):
+                await self.succeed(spec, generations)
         else:
             generations = generations[1:]
         await self.retire((one for one in generations if one.until is None), self._now() + SKEW_SECONDS)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kubecdc.errors import UsageError
+from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import UNKNOWN, Replay, Replayable, Unknown
 from kubecdc.storage.pubsub.client import Client, seconds_of
+from kubecdc.storage.pubsub.errors import Exists
 from kubecdc.storage.pubsub.names import Names
 from kubecdc.storage.pubsub.registrations import Registrations, current
 
@@ -38,7 +39,13 @@ class Replays:
         newest = await current(self._registrations, replay.subscription)
         since = max(await self._oldest(replay), replay.since or 0.0)
         generations = await self._registrations.generations(replay.subscription)
-        path = await self._registrations.succeed(newest.spec, generations)
+        try:
+            path = await self._registrations.succeed(newest.spec, generations)
+        except Exists as e:
+            raise Unavailable(
+                f"subscription {replay.subscription!r} is being changed by another command",
+                hint="run it again in a minute",
+            ) from e
         await self._client.seek(path, since)
         same = [one for one in generations if one.spec == newest.spec]
         await self._registrations.retire(same, since)

@@ -27,7 +27,7 @@ from kubecdc.storage.pubsub.registrations import Generation, Registrations
 from kubecdc.storage.pubsub.settings import PubSubSettings
 
 log = structlog.get_logger()
-LEARN_SECONDS = 10.0  # until a generation that another process made is noticed
+LEARN_SECONDS = 30.0  # until a generation that another process made is noticed
 PERMANENT = "PERMANENT_FAILURE"
 
 
@@ -162,6 +162,10 @@ class PubSubSource:
                 for message in some:
                     if reason := e.reasons.get(message.handle.ack_id):
                         errors[message.handle.ack_id] = _why(message, reason)
+            except Unavailable as e:
+                if len(by_path) == 1:
+                    raise
+                errors.update((message.handle.ack_id, e) for message in some)
 
         await asyncio.gather(*(settle(path, some) for path, some in by_path.items()))
         return [errors.get(message.handle.ack_id) for message in messages]

@@ -10,11 +10,11 @@ import pytest
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.broker.contract import Received
-from kubecdc.storage.contracts import ClaimLost, NoSubscription, Publication, SubscriptionSpec
+from kubecdc.storage.contracts import ClaimLost, NoSubscription, Publication, Replay, SubscriptionSpec
 from kubecdc.storage.pubsub import source as sources
 from kubecdc.storage.pubsub.bus import PubSubBus
 from kubecdc.storage.pubsub.messages import message_of
-from kubecdc.storage.pubsub.registrations import current
+from kubecdc.storage.pubsub.registrations import Generation, current
 from kubecdc.storage.pubsub.source import PubSubSource
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events
 from tests.storage.pubsub.conftest import PubSubHarness
@@ -225,3 +225,28 @@ async def test_a_generation_is_not_read_for_ever(harness: PubSubHarness) -> None
     config = await queue._client.subscription(older.path)
     assert config is not None
     assert config.expiration_policy.ttl.ToSeconds() > config.message_retention_duration.ToSeconds()
+
+
+async def test_after_the_end_everything_is_unavailable(harness: PubSubHarness) -> None:
+    queue = await harness.queue()
+    source, messages = await received(queue, 1)
+    settling = asyncio.create_task(source.extend(messages))
+    await asyncio.sleep(0)
+    await queue.close()
+    assert await settling == [None], "what was under way ends"
+    with pytest.raises(Unavailable):
+        await source.ack(messages)
+
+
+async def test_a_replay_beside_another_one_is_refused(harness: PubSubHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, other = await harness.queue(), await harness.queue("other")
+    await queue.register([SPEC])
+    known = await queue._registrations.generations(NAME)
+    await other.replay(Replay(subscription=NAME))
+
+    async def before_it(_: str) -> list[Generation]:
+        return known
+
+    monkeypatch.setattr(queue._registrations, "generations", before_it)
+    with pytest.raises(Unavailable, match="by another command"):
+        await queue.replay(Replay(subscription=NAME))

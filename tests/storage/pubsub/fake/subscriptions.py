@@ -140,6 +140,11 @@ class FakeSubscription:
         for entry in list(self.settled)[-count:]:
             self.add(entry.published)
 
+    def state(self) -> dict[str, int]:
+        """How many messages wait, are out, and are acknowledged."""
+        waiting = sum(entry.state == "ready" for lane in self.lanes.values() for entry in lane)
+        return {"waiting": waiting, "out": len(self.claims), "acked": len(self.settled)}
+
     def _claim(self, lane: Lane, entry: Entry, owner: object, deadline: float) -> Any:
         entry.state, entry.owner, entry.deadline = "out", owner, deadline
         entry.attempt += 1
