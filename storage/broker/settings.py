@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 class BrokerSettings:
     """``ack_wait`` is in seconds. ``ordered``: the broker hands out a lane's messages in order, to one worker a time.
 
-    ``receivers`` is how many calls may wait for messages at a time while there are many. ``held_bytes`` limits the
-    messages that wait in this process; it may be exceeded by what one call returns. ``wall`` is the wall clock.
+    ``receivers`` is how many calls may wait for messages at a time while there are many. ``least_held`` is how many
+    messages may wait in this process even with a small prefetch: more for a broker that returns those of few objects at
+    a time. ``held_bytes`` limits them too; it may be exceeded by what one call returns. ``wall`` is the wall clock.
     """
 
     name: str
@@ -22,6 +23,7 @@ class BrokerSettings:
     ordered: bool
     holder: str
     receivers: int = 4
+    least_held: int = 100
     held_bytes: int = 64 << 20
     rng: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
@@ -29,4 +31,4 @@ class BrokerSettings:
     @property
     def held_messages(self) -> int:
         """How many messages may wait in this process, beside those that are handed out."""
-        return max(100, 4 * self.prefetch)
+        return max(self.least_held, 4 * self.prefetch)

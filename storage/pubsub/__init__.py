@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from kubecdc.errors import UsageError
@@ -30,6 +31,7 @@ async def open_bus(settings: PubSubSettings, *, holder: str, create: bool = True
 def require_library() -> None:
     """Raise UsageError where the library of Pub/Sub is not installed. It is imported when a bus is opened, not before:
     a manifest can be checked without it."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # or gRPC writes lines of its own among ours
     try:
         import google.pubsub_v1  # noqa: F401
         import grpc_status  # noqa: F401

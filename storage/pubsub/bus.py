@@ -31,6 +31,8 @@ from kubecdc.storage.pubsub.settings import MESSAGE_BYTES, PubSubSettings
 from kubecdc.storage.pubsub.source import PubSubSource
 from kubecdc.storage.pubsub.subscribers import Subscribers
 
+HELD = 1000  # messages that wait in a worker: Pub/Sub returns many of one object at a time
+
 CAPABILITIES = Capabilities(
     order=True,
     atomic_commit=False,
@@ -105,6 +107,7 @@ class PubSubBus:
             ordered=True,
             holder=self._holder,
             receivers=1,
+            least_held=HELD,
         )
 
         async def registered() -> SubscriptionSpec | None:

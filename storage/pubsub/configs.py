@@ -10,7 +10,7 @@ from kubecdc.storage.pubsub.names import Names, filter_of, labels_of
 from kubecdc.storage.pubsub.settings import PubSubSettings
 
 MOST_ATTEMPTS = 100  # deliveries; the most that Pub/Sub accepts, a backstop far above `maxDeliveries`
-BACKOFF = 0.1, 10.0  # seconds until Pub/Sub repeats what was handed back or has lapsed: the real backoff is held here
+BACKOFF = 0.1, 2.0  # seconds until Pub/Sub repeats what was handed back or has lapsed: the real backoff is held here
 DEAD_CLAIM = 60  # seconds in which a command looks through the dead letters
 DAY = 24 * 3600
 SETTABLE_OF_TOPIC = ("message_retention_duration",)

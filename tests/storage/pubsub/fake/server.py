@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -104,7 +105,9 @@ class FakePubSub(State):
             left = end - time.monotonic()
             if taken or left <= 0:
                 return message("PullResponse")(received_messages=taken)
-            await asyncio.wait({asyncio.ensure_future(subscription.ready.wait())}, timeout=min(left, 0.05))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, 0.05)):
+                    await subscription.ready.wait()
 
     async def _publish(self, request: Any) -> Any:
         self.busy += 1
