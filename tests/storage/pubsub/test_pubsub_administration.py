@@ -1,79 +1,27 @@
-"""What is made in Pub/Sub and with which rights, dead letters of both kinds, names and credentials."""
+"""What is made in Pub/Sub and with which rights, and dead letters of both kinds."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-import uvloop
-from google.auth.credentials import AnonymousCredentials
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.contracts import Publication, SubscriptionSpec
 from kubecdc.storage.pubsub import PubSubSettings, open_bus
 from kubecdc.storage.pubsub.configs import MOST_ATTEMPTS, Configs
-from kubecdc.storage.pubsub.names import Names, filter_of, labels_of, spec_of
+from kubecdc.storage.pubsub.names import Names
 from kubecdc.storage.pubsub.queue import PubSubQueue
-from kubecdc.storage.sqlite import SqliteSettings
-from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.storage.pubsub.conftest import PROJECT, PubSubHarness
-from tests.storage.pubsub.fake import FakePubSub, filters
+from tests.storage.pubsub.fake import FakePubSub
 from tests.storage.pubsub.fake.server import Fault
 
 NAME = "mail/send"
 SPEC = SubscriptionSpec(NAME, SOURCE, SUBJECT)
 CREATING = {"CreateTopic", "CreateSubscription", "UpdateTopic", "UpdateSubscription", "DeleteSubscription", "Seek"}
-
-text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300)
-
-
-@given(text, text, text)
-def test_a_spec_is_read_back_from_labels_and_its_id_is_one_that_pubsub_takes(
-    name: str, source: str, subject: str
-) -> None:
-    spec, names = SubscriptionSpec(name, source, subject), Names(PROJECT, "t" * 100)
-    labels = labels_of(spec)
-    assert spec_of(labels) == spec
-    assert len(labels) <= 64
-    assert all(len(value) <= 63 and (value.islower() or value.isdigit()) for value in labels.values())
-    path = names.path(spec, 12)
-    id_ = path.rpartition("/")[2]
-    assert len(id_) <= 255
-    assert all(letter.isascii() and (letter.isalnum() or letter in "-_.~+%") for letter in id_)
-    found = names.parse(path)
-    assert found is not None
-    assert (found.name, found.serial) == (names.in_id(name), 12)
-    assert len(filter_of(path, spec).encode()) <= 256
-
-
-def test_ids_of_other_buses_and_other_people_are_left_alone() -> None:
-    names = Names(PROJECT, "kubecdc")
-    ours = names.path(SPEC, 1)
-    assert ours.endswith(".1")
-    assert names.parse(ours) is not None
-    for other in ("kubecdc-dead", "kubecdc", "kubecdc.x", "kubecdc.a.b.c", "another.mail.0123.1"):
-        assert names.parse(f"projects/{PROJECT}/subscriptions/{other}") is None
-    assert spec_of({"team": "a"}) is None
-    assert spec_of({"kubecdc": "1", "kubecdc-name-0": "1"}) is None, "not Base32"
-
-
-def test_a_filter_lets_in_an_entry_and_what_is_for_the_subscription_alone() -> None:
-    path = Names(PROJECT, "kubecdc").path(SPEC, 1)
-    lets_in = filters.parsed(filter_of(path, SPEC))
-    entry = filter_of(path, SPEC).split('"')[1]
-    target = filter_of(path, SPEC).split('"')[3]
-    assert lets_in({"entry": entry})
-    assert not lets_in({"entry": "another"})
-    assert not lets_in({"entry": entry, "for": "another"})
-    assert lets_in({"entry": "another", "for": target})
 
 
 async def test_a_subscription_is_as_documented(harness: PubSubHarness, fake: FakePubSub) -> None:
@@ -212,25 +160,6 @@ async def test_a_letter_that_was_not_acked_is_in_both_places_and_in_neither_neve
     assert letters[1].reason.startswith("xxx")
 
 
-async def test_without_credentials_the_hint_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nowhere.json"))
-    with pytest.raises(UsageError, match="credentials") as raised:
-        await open_bus(PubSubSettings(PROJECT, "kubecdc"), holder="one")
-    assert "gcloud auth application-default login" in raised.value.hint
-
-
-async def test_with_credentials_it_is_opened_without_asking_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
-    monkeypatch.setattr("google.auth.default", lambda **_: (AnonymousCredentials(), PROJECT))  # type: ignore[no-untyped-call]
-    for endpoint in ("", "europe-west1-pubsub.googleapis.com", "127.0.0.1:1"):
-        bus = await open_bus(PubSubSettings(PROJECT, "kubecdc", endpoint, call_seconds=0.2), holder="one")
-        if endpoint.startswith("127"):
-            with pytest.raises(Unavailable):
-                await bus.subscriptions()
-        await bus.close()
-
-
 async def test_a_topic_that_is_not_there_is_missed_by_commands_that_only_look(harness: PubSubHarness) -> None:
     bus = await open_bus(harness.settings, holder="command", create=False)
     harness.stack.push_async_callback(bus.close)
@@ -245,70 +174,3 @@ async def test_what_pubsub_refuses_to_make_is_told(harness: PubSubHarness, fake:
     fake.fault("CreateTopic", Fault("before", "INVALID_ARGUMENT"))
     with pytest.raises(Refused):
         await queue.register([SPEC])
-
-
-def test_it_runs_on_uvloop_as_the_commands_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> list[str]:
-        async with FakePubSub(pull_wait=0.1) as fake:
-            monkeypatch.setenv("PUBSUB_EMULATOR_HOST", fake.address)
-            queue = await open_bus(PubSubSettings(PROJECT, "kubecdc"), holder="one")
-            await queue.register([SPEC])
-            await queue.publisher.publish(Publication([event(number, f"object-{number}") for number in range(50)]))
-            got = []
-            async for delivery in queue.subscription(NAME, prefetch=10).deliveries():
-                await delivery.ack()
-                got.append(delivery.event.id)
-                if len(got) == 50:
-                    break
-            await queue.close()
-            return got
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert len(set(runner.run(run()))) == 50
-
-
-MANIFESTS = """
-apiVersion: kubecdc.io/v1alpha1
-kind: EventBus
-metadata: {name: default}
-spec:
-  pubsub: {projectID: a-project, topic: a-topic}
-  checkpoint: {sqlite: {path: %s}}
-  subscriptions:
-  - {name: billing, eventSourceName: workflows, eventName: changed}
-"""
-
-
-async def test_the_commands_know_it(fake: FakePubSub, tmp_path: Path) -> None:
-    manifests = tmp_path / "bus.yaml"
-    manifests.write_text(MANIFESTS % (tmp_path / "checkpoint.db"))
-
-    async def kubecdc(*arguments: str) -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from kubecdc.cli.main import main; main()",
-            *arguments,
-            "-f",
-            str(manifests),
-            env=os.environ | {"PUBSUB_EMULATOR_HOST": fake.address},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        return process.returncode, output.decode()
-
-    await (await open_sqlite(SqliteSettings(tmp_path / "checkpoint.db"), holder="before")).close()
-    code, output = await kubecdc("bus", "ensure", "--dry-run")
-    assert (code, fake.topics) == (0, {}), output
-    assert "subscription billing, to workflows/changed" in output
-    code, output = await kubecdc("bus", "ensure")
-    assert code == 0, output
-    assert len(fake.topics) == 2
-    code, output = await kubecdc("bus", "show")
-    assert code == 0, output
-    assert "unknown" in output
-    code, output = await kubecdc("replay", "--subscription", "billing", "--since", "1h", "--yes")
-    assert (code, "an unknown number of events will be delivered to billing again" in output) == (0, True), output
-    code, output = await kubecdc("replay", "--subscription", "billing", "--object", "default/a", "--yes")
-    assert (code, "use --since" in output) == (2, True), output
