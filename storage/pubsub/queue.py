@@ -13,6 +13,7 @@ class PubSubQueue(QueueType[PubSub]):
 
     model = PubSub
     example = "{projectID: my-project, topic: kubecdc}"
+    uses_state = True
     most_deliveries = 50  # Pub/Sub gives up after 100 deliveries at the most
 
     def place(self, spec: PubSub) -> str:

@@ -15,6 +15,7 @@ class SqsQueueType(QueueType[Sqs]):
 
     model = Sqs
     example = "{region: eu-west-1}"
+    uses_state = True
     most_deliveries = 500  # the broker's own limit is 1000 receptions
 
     def place(self, spec: Sqs) -> str:
