@@ -6,13 +6,14 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kubecdc.errors import UsageError
-from kubecdc.storage.redis.settings import Access, RedisSettings
+from kubecdc.storage.redis.settings import RedisSettings
+from kubecdc.storage.redis_server import require_library
+from kubecdc.storage.redis_server.settings import Access
 
 if TYPE_CHECKING:
     from kubecdc.storage.redis.bus import RedisBus
 
-__all__ = ["Access", "RedisSettings", "open_bus", "require_library"]
+__all__ = ["Access", "RedisSettings", "open_bus"]
 
 
 async def open_bus(
@@ -29,20 +30,9 @@ async def open_bus(
     URL or partitions that cannot be used, where redis-py is not installed, and without `create` for a bus that is not
     there; Refused for a Redis that may evict or is too old; Unavailable if it does not answer.
     """
-    require_library()
+    require_library("redis")
     from kubecdc.storage.redis.bus import RedisBus
 
     bus = RedisBus(settings, holder=holder, rng=rng or random.Random(), now=now)  # spreads waits, no secret
     await bus.open(create=create)
     return bus
-
-
-def require_library() -> None:
-    """Raise UsageError where redis-py is not installed. It is imported when a bus is opened, not before: a manifest can
-    be checked without it."""
-    try:
-        import hiredis  # noqa: F401
-        import redis  # noqa: F401
-    except ImportError as e:
-        hint = "pip install 'kubecdc[redis]'"
-        raise UsageError(f"a redis bus needs the Python library of Redis: {e}", hint=hint) from e

@@ -20,18 +20,18 @@ from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.redis.administration import registrations as registry
 from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.administration.dead_letters import RedisDeadLetters
-from kubecdc.storage.redis.administration.registrations import FORMAT
 from kubecdc.storage.redis.administration.retention import Retention
-from kubecdc.storage.redis.commits.checkpoints import RedisCheckpoints
-from kubecdc.storage.redis.commits.elector import RedisElector
 from kubecdc.storage.redis.commits.publisher import RedisPublisher
-from kubecdc.storage.redis.deliveries.notifier import Notifier
 from kubecdc.storage.redis.deliveries.partition_leases import PartitionLeases
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
-from kubecdc.storage.redis.deliveries.state import RedisState
 from kubecdc.storage.redis.deliveries.subscription import RedisSubscription
-from kubecdc.storage.redis.server.connection import Connection
-from kubecdc.storage.redis.settings import RedisSettings
+from kubecdc.storage.redis.settings import SCRIPTS, RedisSettings
+from kubecdc.storage.redis_server.checkpoints import RedisCheckpoints
+from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.elector import RedisElector
+from kubecdc.storage.redis_server.notifier import Notifier
+from kubecdc.storage.redis_server.registrations import FORMAT, Registrations
+from kubecdc.storage.redis_server.state import RedisState
 
 CAPABILITIES = Capabilities(
     order=True,
@@ -56,19 +56,19 @@ class RedisBus:
         self._holder = holder
         self._rng = rng
         self._now = now or time.monotonic
-        self._connection = connection = Connection(settings)
+        self._connection = connection = Connection(settings, SCRIPTS)
         self._notifier = Notifier(connection)
         self._opened: set[PartitionLeases] = set()
         partitions, max_pending = settings.partitions, settings.max_pending
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
-        self._registrations = registrations = registry.Registrations(connection, partitions)
+        self._registrations = registrations = Registrations(connection, partitions)
         self.publisher = RedisPublisher(connection, registrations, partitions=partitions, max_pending=max_pending)
         self.checkpoints = RedisCheckpoints(connection)
         self.state = RedisState(connection)
         self.dead_letters = RedisDeadLetters(connection, partitions=partitions, max_pending=max_pending)
         self.retention = Retention(settings, connection)
-        self.elector = RedisElector(connection, self.retention, settings.lead, holder, self._now)
+        self.elector = RedisElector(connection, self.retention.run, settings.lead, holder, self._now)
 
     async def open(self, *, create: bool) -> None:
         """Find the bus, or create it. Raises UsageError, Refused, Unavailable."""

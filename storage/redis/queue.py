@@ -5,8 +5,9 @@ from __future__ import annotations
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.types import BusSettings, Opening, QueueType
-from kubecdc.storage.redis import RedisSettings, open_bus, url
+from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.manifest import Redis, RedisCheckpoint
+from kubecdc.storage.redis_server import url
 
 
 class RedisQueue(QueueType[Redis]):

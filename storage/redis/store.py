@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kubecdc.storage.contracts.types import Opening, Store, StoreType
-from kubecdc.storage.redis import RedisSettings, require_library, url
+from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis.manifest import RedisCheckpoint
+from kubecdc.storage.redis_server import require_library, url
 
 
 class RedisStore(StoreType[RedisCheckpoint]):
@@ -18,7 +19,7 @@ class RedisStore(StoreType[RedisCheckpoint]):
         return "" if spec.url else "url"
 
     async def open(self, spec: RedisCheckpoint, bus: str, opening: Opening) -> Store:
-        require_library()
+        require_library("redis")
         from kubecdc.storage.redis.connected_store import ConnectedStore
 
         given = RedisSettings(

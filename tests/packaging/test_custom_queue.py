@@ -16,7 +16,11 @@ from tests.cli.rig import Desk
 from tests.packaging.test_wheel import ROOT, run
 
 EXAMPLE = ROOT / "examples" / "custom-queue"
-OURS = {"kubecdc/storage/redis/lua/prelude.lua", "kubecdc/storage/testing/case.py", "kubecdc/watcher/__init__.py"}
+OURS = {
+    "kubecdc/storage/redis_server/lua/prelude.lua",
+    "kubecdc/storage/testing/case.py",
+    "kubecdc/watcher/__init__.py",
+}
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_the_wheel_holds_one_package_and_nothing_of_the_tests(wheel: Path) -> No
     tops = {name.split("/")[0] for name in names}
     assert tops == {"kubecdc", f"kubecdc-{__version__}.dist-info"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert "kubecdc/storage/redis/lua/prelude.lua" in names
+    assert "kubecdc/storage/redis_server/lua/prelude.lua" in names
     assert {f"kubecdc/{side}/__init__.py" for side in ("watcher", "workers", "storage")} <= set(names)
     assert "kubecdc/py.typed" in names
 

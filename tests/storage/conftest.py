@@ -20,8 +20,8 @@ from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis import bus as redis_bus
 from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.redis.bus import RedisBus
-from kubecdc.storage.redis.server.client import Client
-from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.redis_server.client import Client
+from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import CAPABILITIES, SqliteBus
 from tests.storage import redis_server

@@ -13,7 +13,7 @@ from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from kubecdc.storage.redis.url import Address
+from kubecdc.storage.redis_server.url import Address
 from tests.ports import free_port
 from tests.storage.redis_server import START, RedisServer
 

@@ -24,9 +24,9 @@ from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis.deliveries import dispatcher, reader
-from kubecdc.storage.redis.deliveries.notifier import Listener
-from kubecdc.storage.redis.server import client
-from kubecdc.storage.redis.server.connection import Argument
+from kubecdc.storage.redis_server import client
+from kubecdc.storage.redis_server.connection import Argument
+from kubecdc.storage.redis_server.notifier import Listener
 from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage import redis_server
 from tests.storage.conftest import RedisHarness

@@ -13,9 +13,9 @@ from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.bus import RedisBus
-from kubecdc.storage.redis.server import client
-from kubecdc.storage.redis.settings import Access
-from kubecdc.storage.redis.url import Address
+from kubecdc.storage.redis_server import client
+from kubecdc.storage.redis_server.settings import Access
+from kubecdc.storage.redis_server.url import Address
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.apiserver.certificates import Authority
 from tests.ports import free_port

@@ -16,8 +16,8 @@ from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost, CommitMismatch, NoSubscription
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis.bus import RedisBus
-from kubecdc.storage.redis.server import client, wire
-from kubecdc.storage.redis.url import Address
+from kubecdc.storage.redis_server import client, wire
+from kubecdc.storage.redis_server.url import Address
 from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.harness.proxy import Proxy
 from tests.ports import free_port

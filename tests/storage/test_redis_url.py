@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from kubecdc.errors import UsageError
-from kubecdc.storage.redis.settings import Access, RedisSettings
-from kubecdc.storage.redis.url import Address, BadUrl, RedisUrl, parse
+from kubecdc.storage.redis.settings import RedisSettings
+from kubecdc.storage.redis_server.settings import Access
+from kubecdc.storage.redis_server.url import Address, BadUrl, RedisUrl, parse
 
 A = Address("a", 6379)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from redis import exceptions
 from redis.asyncio.connection import Connection
 
-from kubecdc.storage.redis.server.wire import Server, Wire, pack
-from kubecdc.storage.redis.url import Address
+from kubecdc.storage.redis_server.url import Address
+from kubecdc.storage.redis_server.wire import Server, Wire, pack
 from kubecdc.storage.testing.actors import until
 from tests.storage.redis_server import RedisServer
 

@@ -10,7 +10,7 @@ from kubecdc.storage.contracts import DeadLetter
 from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
 from kubecdc.storage.contracts.errors import BusFull
 from kubecdc.storage.redis.commits.publisher import partition
-from kubecdc.storage.redis.server.connection import BODIES_BYTES, Argument, Connection, pairs
+from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection, pairs
 
 ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kubecdc.storage.periodic import run_periodically
 from kubecdc.storage.redis.administration import registrations
-from kubecdc.storage.redis.server.connection import Connection
 from kubecdc.storage.redis.settings import RedisSettings
+from kubecdc.storage.redis_server.connection import Connection
 
 STEP = 500  # events in one script, so that commits and reads get their turn
 

@@ -12,9 +12,9 @@ from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Batch, PreparedBatch, Publication, Term
 from kubecdc.storage.contracts.errors import BusFull, CommitMismatch, NoSubscription
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.redis.administration.registrations import Registrations
-from kubecdc.storage.redis.commits import checkpoints
-from kubecdc.storage.redis.server.connection import Argument, Call, Connection
+from kubecdc.storage.redis_server import checkpoints
+from kubecdc.storage.redis_server.connection import Argument, Call, Connection
+from kubecdc.storage.redis_server.registrations import Registrations
 
 
 class RedisPublisher:
@@ -33,8 +33,8 @@ class RedisPublisher:
     async def publish(self, publication: Publication) -> None:
         if publication.events:
             laid_out = lay_out(publication.events, self._partitions)
-            head: list[Argument] = ["", 0, "", 0, "", "", "", self._max_pending, 0, 0, 0]
-            await self._check(await self._connection.run("commits/commit", *head, *laid_out))
+            args = (*checkpoints.NO_STEP, self._max_pending, *laid_out)
+            await self._check(await self._connection.run("commits/commit", *args))
 
     def fit(self, event: Event) -> Event:
         return event
@@ -55,8 +55,8 @@ class RedisPublisher:
 
     def _call(self, batch: Batch, term: Term) -> Call:
         laid_out = lay_out(batch.events, self._partitions)
-        step = checkpoints.step(batch.key, batch.delta, term, laid_out, full=self._max_pending)
-        return self._connection.call("commits/commit", *step)
+        step = checkpoints.step(batch.key, batch.delta, term)
+        return self._connection.call("commits/commit", *step, self._max_pending, *laid_out)
 
     async def _check(self, answer: Any) -> None:
         """Raise NoSubscription or BusFull if that is the answer."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from kubecdc.storage.redis.administration.registrations import Registrations
 from kubecdc.storage.redis.deliveries.delivery import RedisDelivery
 from kubecdc.storage.redis.deliveries.in_flight import InFlight
 from kubecdc.storage.redis.deliveries.lanes import Lanes
-from kubecdc.storage.redis.deliveries.notifier import Listener
 from kubecdc.storage.redis.deliveries.partition_leases import Partition, PartitionLeases
 from kubecdc.storage.redis.deliveries.reader import Reader
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis.deliveries.settler import Settler
-from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.notifier import Listener
+from kubecdc.storage.redis_server.registrations import Registrations
 
 CHECK = 1.0  # seconds without a notification after which all partitions are read anyway
 

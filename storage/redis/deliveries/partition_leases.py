@@ -10,9 +10,9 @@ from typing import Protocol
 
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts.errors import NoSubscription
-from kubecdc.storage.redis.administration.registrations import Registrations
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
-from kubecdc.storage.redis.server.connection import Argument, Connection
+from kubecdc.storage.redis_server.connection import Argument, Connection
+from kubecdc.storage.redis_server.registrations import Registrations
 
 HEARTBEAT = 1.0  # seconds between two heartbeats, and so about what a rebalance takes
 NEW = b">"

@@ -10,7 +10,7 @@ from kubecdc.storage.redis.deliveries.in_flight import InFlight
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
 from kubecdc.storage.redis.deliveries.partition_leases import NEW, Partition, PartitionLeases
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
-from kubecdc.storage.redis.server.connection import BODIES_BYTES, Argument, Connection
+from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
 READ = 50  # entries of a partition in one script
 READ_BYTES = 1024 * 1024  # about, in one script: settlements wait behind a read, and keep their places in flight

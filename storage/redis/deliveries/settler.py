@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.storage.redis.deliveries.lanes import Entry
-from kubecdc.storage.redis.server.connection import Argument, Connection
+from kubecdc.storage.redis_server.connection import Argument, Connection
 
 GROUP = 200  # settlements in one script
 

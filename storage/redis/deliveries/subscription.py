@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.outage import Outage
-from kubecdc.storage.redis.administration import registrations as registry
-from kubecdc.storage.redis.administration.registrations import Registrations
 from kubecdc.storage.redis.deliveries.delivery import RedisDelivery
 from kubecdc.storage.redis.deliveries.dispatcher import Dispatcher
-from kubecdc.storage.redis.deliveries.notifier import Notifier
 from kubecdc.storage.redis.deliveries.partition_leases import PartitionLeases
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
-from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.notifier import Notifier
+from kubecdc.storage.redis_server.registrations import Registrations, registered
 
 
 class RedisSubscription:
@@ -66,4 +65,4 @@ class RedisSubscription:
             self._opened.discard(leases)
 
     async def registered(self) -> SubscriptionSpec | None:
-        return await registry.registered(self._connection, self.name)
+        return await registered(self._connection, self.name)

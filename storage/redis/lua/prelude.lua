@@ -1,24 +1,4 @@
--- Precedes every script. KEYS[1] is the prefix of all keys of the bus, a hash tag: they are in one slot of a cluster.
-local p = KEYS[1]
-
-local function now()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
--- If memory is full, Redis refuses a script whose first write may need memory; a script that has already written goes
--- on. Scripts that settle, renew and release must work even then, or the backlog of a full bus could not be reduced.
-local function also_when_full()
-  redis.call('DEL', p .. ':nothing')
-end
-
--- Makes listeners read these partitions, '1 5 7', or all if none are given. Notifications are numbered, so that a
--- listener finds out if it has missed some.
-local function notify(partitions)
-  local number = redis.call('HINCRBY', p .. ':meta', 'rings', 1)
-  redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'partitions', partitions or '')
-end
-
+-- Follows the prelude of all buses in a Redis, and precedes every script of a bus on streams.
 local function stream(partition)
   return p .. ':events:' .. partition
 end
@@ -27,29 +7,16 @@ local function group(id)
   return id .. ':' .. (redis.call('HGET', p .. ':subscription:' .. id, 'name') or '')
 end
 
-local function fields(list)
-  local found = {}
-  for i = 1, #list, 2 do found[list[i]] = list[i + 1] end
-  return found
+-- Called for each new subscription.
+local function begin(id, name, partitions)
+  for partition = 0, partitions - 1 do
+    redis.call('XGROUP', 'CREATE', stream(partition), id .. ':' .. name, '$', 'MKSTREAM')
+  end
 end
 
 -- When an entry was committed, in ms. A copy has the time of its original.
 local function committed(eid, entry)
   return tonumber(entry.committed or string.match(eid, '^%d+'))
-end
-
--- The answer to a step of a checkpoint that is not the next one; nil if it is the next one.
-local function refused(key, follows, after, term, token)
-  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'term', 'number', 'token')
-  local number = tonumber(found[2] or 0)
-  if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
-  if number == follows + 1 and found[3] == token then return {'DONE'} end
-  if number ~= follows or (after ~= '' and found[3] ~= after) then return {'MISMATCH', number} end
-end
-
-local function max(a, b)
-  if a > b then return a end
-  return b
 end
 
 -- Reads up to `count` entries, but no more than about `bytes`: entries come with their bodies, and copying many large

@@ -1,30 +1,16 @@
--- Makes a checkpoint step, or publishes events, or both, all or nothing: all checks come before the first write.
-local at = 0
+-- Makes a checkpoint step, or publishes events, or both, all or nothing: all checks come before the first write. After the
+-- arguments of the step: maxPending, number of entries and of events, entries with the number of their events, events.
+local step, at = read_step()
 local function arg()
   at = at + 1
-  return ARGV[at]
+  return ARGV[at - 1]
 end
-local key, follows, after, term, token = arg(), tonumber(arg()), arg(), tonumber(arg()), arg()
-local state, gap = arg(), arg()
-local full = tonumber(arg())
-local upserts, bodies, removals, entries, events = {}, {}, {}, {}, tonumber(ARGV[13])
-local function list(into, size)
-  for i = 1, size do into[i] = arg() end
-end
-local counts = {tonumber(arg()), tonumber(arg()), tonumber(arg()), tonumber(arg())}
-arg()
-list(upserts, 2 * counts[1])
-list(bodies, 2 * counts[2])
-list(removals, counts[3])
-list(entries, 2 * counts[4])
+local answer = refused_step(step)
+if answer then return answer end
 
-local checkpoint = p .. ':checkpoint:' .. key
-if key ~= '' then
-  local answer = refused(key, follows, after, term, token)
-  if answer then return answer end
-end
-
-local owed = {}
+local full, count, events = tonumber(arg()), tonumber(arg()), tonumber(arg())
+local entries, owed = {}, {}
+for i = 1, 2 * count do entries[i] = arg() end
 for i = 1, #entries, 2 do
   local ids = redis.call('SMEMBERS', p .. ':entry:' .. entries[i])
   if #ids == 0 then return {'NOBODY', entries[i]} end
@@ -35,13 +21,6 @@ for i = 1, #entries, 2 do
   owed[entries[i]] = ids
 end
 
-local function apply(command, at_key, values)
-  for i = 1, #values, 1000 do
-    redis.call(command, at_key, unpack(values, i, math.min(i + 999, #values)))
-  end
-end
--- The checkpoint is written last. If Redis stops the script half way, because an ACL was changed for example, the batch
--- is committed again: its events may come twice, but none is lost.
 if events > 0 then
   for i = 1, #entries, 2 do
     for _, id in ipairs(owed[entries[i]]) do
@@ -63,16 +42,5 @@ if events > 0 then
   end
   notify(table.concat(partitions, ' '))
 end
-if key ~= '' then
-  redis.call('SADD', p .. ':checkpoints', key)
-  apply('HSET', p .. ':inventory:' .. key, upserts)
-  if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
-    for i = 1, #upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, upserts[i]) end
-  end
-  apply('HSET', p .. ':objects:' .. key, bodies)
-  apply('HDEL', p .. ':inventory:' .. key, removals)
-  apply('HDEL', p .. ':objects:' .. key, removals)
-  if gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, gap) end
-  redis.call('HSET', checkpoint, 'number', follows + 1, 'term', ARGV[4], 'token', token, 'state', state)
-end
+make_step(step)
 return {'OK'}

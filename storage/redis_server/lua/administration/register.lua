@@ -16,9 +16,7 @@ for i = 3, #ARGV, 3 do
       'registered', now(), 'pending', 0)
     redis.call('HSET', p .. ':subscriptions', name, id)
     redis.call('HDEL', p .. ':pruned', name)
-    for partition = 0, tonumber(ARGV[1]) - 1 do
-      redis.call('XGROUP', 'CREATE', stream(partition), id .. ':' .. name, '$', 'MKSTREAM')
-    end
+    begin(id, name, tonumber(ARGV[1]))
   end
   if id then redis.call('SADD', p .. ':entry:' .. source .. '\n' .. subject, id) end
 end

@@ -32,7 +32,7 @@ import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-from kubecdc.storage.redis.url import Address
+from kubecdc.storage.redis_server.url import Address
 
 Future = asyncio.Future[Any]
 SILENCE = 0.5  # seconds without an answer after which a caller that gives up closes the connection for all callers

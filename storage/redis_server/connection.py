@@ -17,11 +17,11 @@ from typing import Any
 from redis import exceptions
 
 from kubecdc.errors import Refused, Unavailable, UsageError
-from kubecdc.storage.redis.server.client import Client
-from kubecdc.storage.redis.server.errors import Full, forbidden, map_error
-from kubecdc.storage.redis.server.wire import pack
-from kubecdc.storage.redis.settings import RedisSettings
-from kubecdc.storage.redis.url import EXAMPLES
+from kubecdc.storage.redis_server.client import Client
+from kubecdc.storage.redis_server.errors import Full, forbidden, map_error
+from kubecdc.storage.redis_server.settings import ServerSettings
+from kubecdc.storage.redis_server.url import EXAMPLES
+from kubecdc.storage.redis_server.wire import pack
 
 BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
 BODIES_BYTES = 4 * 1024 * 1024  # about what one script may read, so that other commands get their turn
@@ -39,9 +39,10 @@ class Call:
 
 
 class Connection:
-    """Opened, used and closed from one event loop."""
+    """Opened, used and closed from one event loop. ``scripts`` is the package with the scripts of this kind of bus."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: ServerSettings, scripts: str) -> None:
+        self._scripts = scripts
         self._place = settings.place
         self._prefix = settings.prefix
         self._ending = self._closed = False
@@ -66,11 +67,11 @@ class Connection:
         try:
             return await self._send(call.packed)
         except exceptions.NoScriptError:  # a new server, or its scripts were flushed
-            return await self._send(pack("EVAL", _script(call.script)[0], 1, self._prefix, *call.args))
+            return await self._send(pack("EVAL", _script(self._scripts, call.script)[0], 1, self._prefix, *call.args))
 
     def call(self, script: str, *args: Argument) -> Call:
         """A script with its arguments, ready to be sent any number of times."""
-        return Call(script, args, pack("EVALSHA", _script(script)[1], 1, self._prefix, *args))
+        return Call(script, args, pack("EVALSHA", _script(self._scripts, script)[1], 1, self._prefix, *args))
 
     async def keyed(self, command: str, key: str, *args: Argument) -> Any:
         """Send a command for one of the keys of the bus."""
@@ -142,8 +143,10 @@ def _info(text: bytes) -> dict[str, str]:
 
 
 @cache
-def _script(name: str) -> tuple[str, str]:
-    """The source of a script, and its digest."""
-    folder = files("kubecdc.storage.redis") / "lua"
-    source = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+def _script(package: str, name: str) -> tuple[str, str]:
+    """The source of a script, of a kind of bus or of all, and its digest."""
+    own, shared = files(package) / "lua", files("kubecdc.storage.redis_server") / "lua"
+    found = own / f"{name}.lua"
+    parts = (shared / "prelude.lua", own / "prelude.lua", found if found.is_file() else shared / f"{name}.lua")
+    source = "".join(part.read_text() for part in parts)
     return source, hashlib.sha1(source.encode()).hexdigest()  # as EVALSHA expects it

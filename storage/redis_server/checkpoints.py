@@ -10,7 +10,7 @@ import msgspec
 
 from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
-from kubecdc.storage.redis.server.connection import Argument, Connection, pairs
+from kubecdc.storage.redis_server.connection import Argument, Connection, pairs
 
 PAGE = 2000  # fields of a large hash that are read at a time
 
@@ -27,7 +27,7 @@ class RedisCheckpoints:
         return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
-        check(await self._connection.run("commits/commit", *step(key, delta, term, [], full=0)), key, delta, term)
+        check(await self._connection.run("commits/save", *step(key, delta, term)), key, delta, term)
 
     async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
         args: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token]
@@ -72,19 +72,21 @@ class RedisCheckpoints:
         return bool(await self._connection.run("commits/reset", key))
 
 
-def step(key: str, delta: CheckpointDelta, term: Term, events: list[Argument], *, full: int) -> list[Argument]:
-    """The arguments of `commit.lua`: one step of a checkpoint, with events as `publisher.lay_out` returns them."""
+NO_STEP: Sequence[Argument] = ("", 0, "", 0, "", "", "", 0, 0, 0)
+"""The arguments of a script that publishes events without a checkpoint step."""
+
+
+def step(key: str, delta: CheckpointDelta, term: Term) -> list[Argument]:
+    """One step of a checkpoint, as the scripts read it."""
     removals = sorted(delta.removals)
-    head: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token, msgspec.json.encode(delta.state)]
-    head += [msgspec.json.encode(delta.gap) if delta.gap else "", full]
-    head += [len(delta.upserts), len(delta.bodies), len(removals)]
-    tail: list[Argument] = []
+    laid_out: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token]
+    laid_out += [msgspec.json.encode(delta.state), msgspec.json.encode(delta.gap) if delta.gap else ""]
+    laid_out += [len(delta.upserts), len(delta.bodies), len(removals)]
     for uid, known in delta.upserts.items():
-        tail += [uid, msgspec.json.encode(known[:4])]  # a step clears `intended`
+        laid_out += [uid, msgspec.json.encode(known[:4])]  # a step clears `intended`
     for uid, body in delta.bodies.items():
-        tail += [uid, body]
-    counts = events[:2] or [0, 0]
-    return [*head, *counts, *tail, *removals, *events[2:]]
+        laid_out += [uid, body]
+    return [*laid_out, *removals]
 
 
 def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis import exceptions
 
 from kubecdc.errors import KubecdcError, Refused, Unavailable, UsageError
-from kubecdc.storage.redis.url import EXAMPLES
+from kubecdc.storage.redis_server.url import EXAMPLES
 
 TRANSIENT = ("BUSY", "LOADING", "NOREPLICAS", "MASTERDOWN", "TRYAGAIN", "UNBLOCKED")
 FORBIDDEN = ("-NOPERM", "can't run this command", "ACL failure")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from kubecdc.errors import KubecdcError
-from kubecdc.storage.redis.server.connection import BLOCK, Connection, pairs
+from kubecdc.storage.redis_server.connection import BLOCK, Connection, pairs
 
 PAUSE = 0.5  # seconds after an error
 

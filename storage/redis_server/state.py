@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubecdc.storage.contracts import StateChange, StateEntry
 from kubecdc.storage.contracts.errors import StateConflict
-from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.redis_server.connection import Connection
 
 
 class RedisState:

@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.crc import key_slot
 
 from kubecdc.errors import Unavailable, UsageError
-from kubecdc.storage.redis.url import EXAMPLES, Address, RedisUrl
+from kubecdc.storage.redis_server.url import EXAMPLES, Address, RedisUrl
 
 ASK = 2.0  # seconds for one of them to answer: several may be down, and the command has a deadline of its own
 Ask = Callable[..., Awaitable[Any]]  # (address, command ...): the answer of that server, over a new connection

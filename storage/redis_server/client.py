@@ -18,11 +18,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from kubecdc.errors import Unavailable, UsageError
-from kubecdc.storage.redis.server.credentials import login
-from kubecdc.storage.redis.server.topology import topology
-from kubecdc.storage.redis.server.wire import Server, pack
-from kubecdc.storage.redis.settings import RedisSettings
-from kubecdc.storage.redis.url import Address, RedisUrl
+from kubecdc.storage.redis_server.credentials import login
+from kubecdc.storage.redis_server.settings import ServerSettings
+from kubecdc.storage.redis_server.topology import topology
+from kubecdc.storage.redis_server.url import Address, RedisUrl
+from kubecdc.storage.redis_server.wire import Server, pack
 
 DEADLINE = 10.0  # seconds for a command, including finding the server and connecting
 CONNECT_DEADLINE = 5.0
@@ -32,7 +32,7 @@ HOPS = 5  # redirections of one command
 class Client:
     """Opened, used and closed from one event loop. Raises errors of redis-py, and ours if the server is not found."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._url = _readable(settings.server)
         access = settings.access
         self._login = login(access.username or self._url.username, self._url.password, access.password)

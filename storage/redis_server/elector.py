@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,8 +15,7 @@ from kubecdc.retry import until_done
 from kubecdc.storage.contracts import LeadTimes, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.outage import RETRY, until_closed
-from kubecdc.storage.redis.administration.retention import Retention
-from kubecdc.storage.redis.server.connection import Connection
+from kubecdc.storage.redis_server.connection import Connection
 
 log = structlog.get_logger()
 POLL = 0.2  # seconds between two attempts to take the lead
@@ -24,7 +23,7 @@ RELEASE = 2.0  # seconds: a process that is told to stop must stop, whether or n
 
 
 class RedisElector:
-    """`storage.contracts.Elector`. While it leads, it also runs retention.
+    """`storage.contracts.Elector`. While it leads, it also runs the housekeeping of the bus, which never returns.
 
     A leader that cannot renew is cancelled before another process can lead, and its block raises LeadershipLost. Terms
     fence an old leader in any case.
@@ -33,13 +32,13 @@ class RedisElector:
     def __init__(
         self,
         connection: Connection,
-        retention: Retention,
+        housekeeping: Callable[[], Coroutine[Any, Any, None]],
         settings: LeadTimes,
         holder: str,
         now: Callable[[], float],
     ) -> None:
         self._connection = connection
-        self._retention = retention
+        self._housekeeping = housekeeping
         self._kept = int(settings.duration.total_seconds() * 1000)
         self._trust = settings.deadline.total_seconds()
         self._period = settings.period.total_seconds()
@@ -67,7 +66,7 @@ class RedisElector:
             lost.append(await self._hold(token, sent))
             task.cancel()
 
-        helpers = [asyncio.create_task(hold()), asyncio.create_task(self._retention.run())]
+        helpers = [asyncio.create_task(hold()), asyncio.create_task(self._housekeeping())]
         try:
             yield term
         except asyncio.CancelledError:

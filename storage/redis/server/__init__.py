@@ -1,1 +1,0 @@
-"""Access to Redis: finding the server, connections, scripts, error mapping."""

@@ -1,0 +1,106 @@
+-- Precedes every script of a bus in a Redis. KEYS[1] is the prefix of all keys of the bus, a hash tag: they are in one
+-- slot of a cluster.
+local p = KEYS[1]
+
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- If memory is full, Redis refuses a script whose first write may need memory; a script that has already written goes
+-- on. Scripts that settle, renew and release must work even then, or the backlog of a full bus could not be reduced.
+local function also_when_full()
+  redis.call('DEL', p .. ':nothing')
+end
+
+-- Makes listeners read these partitions, '1 5 7', or all if none are given. Notifications are numbered, so that a
+-- listener finds out if it has missed some.
+local function notify(partitions)
+  local number = redis.call('HINCRBY', p .. ':meta', 'rings', 1)
+  redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'partitions', partitions or '')
+end
+
+local function fields(list)
+  local found = {}
+  for i = 1, #list, 2 do found[list[i]] = list[i + 1] end
+  return found
+end
+
+-- The answer to a step of a checkpoint that is not the next one; nil if it is the next one.
+local function refused(key, follows, after, term, token)
+  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'term', 'number', 'token')
+  local number = tonumber(found[2] or 0)
+  if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
+  if number == follows + 1 and found[3] == token then return {'DONE'} end
+  if number ~= follows or (after ~= '' and found[3] ~= after) then return {'MISMATCH', number} end
+end
+
+local function max(a, b)
+  if a > b then return a end
+  return b
+end
+
+-- Reads the arguments of a checkpoint step, as checkpoints.step lays them out. Returns the step, and where the arguments
+-- after it begin.
+local function read_step()
+  local step = {key = ARGV[1], follows = tonumber(ARGV[2]), after = ARGV[3], term = ARGV[4], token = ARGV[5],
+    state = ARGV[6], gap = ARGV[7], upserts = {}, bodies = {}, removals = {}}
+  local at = 11
+  for i, part in ipairs({{step.upserts, 2}, {step.bodies, 2}, {step.removals, 1}}) do
+    for _ = 1, part[2] * tonumber(ARGV[7 + i]) do
+      part[1][#part[1] + 1] = ARGV[at]
+      at = at + 1
+    end
+  end
+  return step, at
+end
+
+-- The answer to a step that is not the next one; nil if it is the next one, or no step at all.
+local function refused_step(step)
+  if step.key ~= '' then return refused(step.key, step.follows, step.after, tonumber(step.term), step.token) end
+end
+
+-- Makes a step. It is the last thing that a script writes. If Redis stops the script half way, because an ACL was changed
+-- for example, the batch is committed again: its events may come twice, but none is lost.
+local function make_step(step)
+  local key = step.key
+  if key == '' then return end
+  local function apply(command, at_key, values)
+    for i = 1, #values, 1000 do
+      redis.call(command, at_key, unpack(values, i, math.min(i + 999, #values)))
+    end
+  end
+  redis.call('SADD', p .. ':checkpoints', key)
+  apply('HSET', p .. ':inventory:' .. key, step.upserts)
+  if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
+    for i = 1, #step.upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, step.upserts[i]) end
+  end
+  apply('HSET', p .. ':objects:' .. key, step.bodies)
+  apply('HDEL', p .. ':inventory:' .. key, step.removals)
+  apply('HDEL', p .. ':objects:' .. key, step.removals)
+  if step.gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, step.gap) end
+  redis.call('HSET', p .. ':checkpoint:' .. key, 'number', step.follows + 1, 'term', step.term, 'token', step.token,
+    'state', step.state)
+end
+
+-- Tries commands, a group after another, each with a key that has no other use and is deleted after the group. What an ACL
+-- forbids must be found at the start, because a script that is stopped half way leaves what it has written. Returns the
+-- first forbidden command and its error; false if there is none.
+local function first_forbidden(groups)
+  local forbidden, other = false, nil
+  local function try(command)
+    local answer = redis.pcall(unpack(command))
+    if type(answer) ~= 'table' or not answer.err or forbidden or other then return end
+    if string.find(answer.err, 'NOPERM') or string.find(answer.err, "can't run this command")
+      or string.find(answer.err, 'ACL failure') then
+      forbidden = {command[1], answer.err}
+    else
+      other = answer
+    end
+  end
+  for _, group in ipairs(groups) do
+    for _, command in ipairs(group) do try(command) end
+    try({'DEL', group.key})
+  end
+  return other or forbidden
+end

@@ -1,0 +1,52 @@
+"""Registers the subscriptions of a bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.redis_server.connection import Argument, Connection
+
+FORMAT = 1  # of the keys
+
+
+class Registrations:
+    """What this process has registered. It registers it again in a Redis that lost it.
+
+    ``partitions`` is the number of streams of the bus, 0 for a bus without streams; ``more`` is what else the script
+    that opens this kind of bus takes.
+    """
+
+    def __init__(self, connection: Connection, partitions: int, *more: Argument) -> None:
+        self._more = more
+        self._connection = connection
+        self._partitions = partitions
+        self._specs: dict[str, SubscriptionSpec] = {}
+
+    async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """Add new subscriptions. A known name takes the new source and subject, and its backlog stays."""
+        wanted = {spec.name: spec for spec in specs}
+        await self._send(wanted, only_missing=False)
+        self._specs |= wanted
+
+    async def restore(self) -> None:
+        """Register what Redis has lost, but not what was pruned."""
+        if self._specs:
+            await self._connection.run("administration/open", self._partitions, FORMAT, 1, *self._more)
+            await self._send(self._specs, only_missing=True)
+
+    async def _send(self, specs: Mapping[str, SubscriptionSpec], *, only_missing: bool) -> None:
+        args: list[Argument] = []
+        for spec in specs.values():
+            args += [spec.name, spec.source, spec.subject]
+        if args:
+            await self._connection.run("administration/register", self._partitions, int(only_missing), *args)
+
+
+async def registered(connection: Connection, name: str) -> SubscriptionSpec | None:
+    """The spec of a subscription; None if it is not registered."""
+    id_ = await connection.keyed("HGET", "subscriptions", name)
+    found = id_ and await connection.keyed("HMGET", f"subscription:{int(id_)}", "source", "subject")
+    if not found or found[0] is None:
+        return None
+    return SubscriptionSpec(name, found[0].decode(), found[1].decode())
