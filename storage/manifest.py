@@ -14,15 +14,14 @@ from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.backoff import Backoff
 from kubecdc.manifest.fields import DEFAULT_BUS, Duration, Items, Printable, Quantity, invalid
-from kubecdc.manifest.model import API_VERSIONS, NOT_YET, Manifest, Model
+from kubecdc.manifest.model import API_VERSIONS, Manifest, Model
 from kubecdc.plugins import Plugins
 from kubecdc.storage.contracts.types import QueueType, StoreType
 from kubecdc.storage.installed import queue_types, store_types
 
-MISSING = {  # well-known types, refused unless an installed package provides them
-    **dict.fromkeys(("rq",), NOT_YET),
-    **dict.fromkeys(("nats", "jetstream", "jetstreamExotic", "kafka"), "is not supported"),
-}
+MISSING = dict.fromkeys(  # well-known types, refused unless an installed package provides them
+    ("nats", "jetstream", "jetstreamExotic", "kafka"), "is not supported"
+)
 
 
 class RedeliveryBackoff(Model):

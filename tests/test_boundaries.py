@@ -14,11 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("kubecdc", "storage", "watcher", "workers")
-BACK_ENDS = {
-    "storage/sqlite": re.compile(r"sqlite|apsw", re.IGNORECASE),
-    "storage/redis": re.compile(r"redis", re.IGNORECASE),
+BACK_ENDS = {  # the folders that may name something
+    ("storage/sqlite",): re.compile(r"sqlite|apsw", re.IGNORECASE),
+    ("storage/redis", "storage/redis_server", "storage/rq"): re.compile(r"redis", re.IGNORECASE),
+    ("storage/rq", "kubecdc/rq"): re.compile(r"\brq\b|\bRq[A-Z]", re.IGNORECASE),
     # "ConfigMap" and `configMapKeyRef` are of Kubernetes, and the option `--configmaps-dir` is about them.
-    "storage/configmap": re.compile(r"configMap(?!KeyRef)|configmap(?!s)|ConfigMap[A-Z]|config_map(?!_key_ref)"),
+    ("storage/configmap",): re.compile(r"configMap(?!KeyRef)|configmap(?!s)|ConfigMap[A-Z]|config_map(?!_key_ref)"),
 }
 ALLOWED = {
     ("watcher/manifest/event_source.py", "redis"),  # EventSource types of Argo Events that are refused
@@ -47,8 +48,10 @@ def named(file: str, source: str) -> list[str]:
     return [
         f"{file}: {text!r}"
         for text in texts(ast.parse(source))
-        for folder, pattern in BACK_ENDS.items()
-        if not file.startswith(f"{folder}/") and pattern.search(text) and (file, text) not in ALLOWED
+        for folders, pattern in BACK_ENDS.items()
+        if not file.startswith(tuple(f"{folder}/" for folder in folders))
+        and pattern.search(text)
+        and (file, text) not in ALLOWED
     ]
 
 
@@ -72,6 +75,7 @@ def test_nothing_outside_the_folder_of_a_back_end_names_it() -> None:
         "from kubecdc.storage.configmap.store import X",
         "ConfigMapStore",
         "x = 'configMap'",
+        "from kubecdc.storage.rq import open_bus",
     ],
 )
 def test_the_search_finds_what_it_is_for(source: str) -> None:
@@ -101,7 +105,7 @@ def test_the_import_rules_bite(tmp_path: Path) -> None:
         "back ends do not import each other",
         "back ends are imported through their entry points only",
         "apsw is used by the SQLite back end only",
-        "redis-py and hiredis are used by the Redis back end only",
+        "redis-py and hiredis are used by the buses in a Redis only",
         "the client of Kubernetes is used by kubecdc.cluster only",
     ):
         assert re.search(rf"{rule} BROKEN", done.stdout), done.stdout

@@ -1,0 +1,105 @@
+"""Dead letters: jobs in RQ's FailedJobRegistry, which neither time nor `prune` deletes."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+from rq.utils import utcparse
+
+from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
+from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.storage.redis_server.connection import Connection, pairs
+from kubecdc.storage.rq import jobs
+
+ID = re.compile(r"[0-9]{20}-([0-9a-f]{8})")
+Fields = Sequence[bytes | None]
+
+
+class RqDeadLetters:
+    """`storage.contracts.DeadLetters`. Ids are those of the jobs.
+
+    Pages have the dead letters of one subscription after another, in the order of their first registration, and those
+    of each in the order of their commits.
+    """
+
+    def __init__(self, connection: Connection, *, max_pending: int) -> None:
+        self._connection = connection
+        self._max_pending = max_pending
+
+    async def page(self, subscription: str | None = None, *, after: str = "", limit: int = 100) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        queues = await self._queues()
+        if not ID.fullmatch(after):
+            after = ""
+        begun = not after
+        for mark, (name, queue) in queues.items():
+            here = after.endswith(mark) and bool(after)
+            begun = begun or here
+            if begun and subscription in {None, name} and len(found) < limit:
+                args = (queue, after if here else "", limit - len(found))
+                letters = await self._connection.run("administration/letters", *args)
+                found += [_letter(id_.decode(), name, fields) for id_, fields in letters]
+        return found
+
+    async def letter(self, id_: str) -> tuple[DeadLetter, bytes] | None:
+        match = ID.fullmatch(id_)
+        place = (await self._queues()).get(match[1]) if match else None
+        if not place:
+            return None
+        found = await self._connection.run("administration/letter", place[1], id_)
+        return (_letter(id_, place[0], found[0]), jobs.body(found[1])) if found and found[1] else None
+
+    async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
+        refused = {id_: NO_SUCH_LETTER for id_ in ids if not ID.fullmatch(id_)}
+        args = sorted({id_ for id_ in ids if ID.fullmatch(id_)})
+        if args:
+            head = (self._max_pending, jobs.time_text(), jobs.RETRIES)
+            for id_, why, *more in await self._connection.run("administration/redrive", *head, *args):
+                if why == b"FULL":
+                    raise BusFull(more[0].decode(), int(more[1]), self._max_pending)
+                refused[id_.decode()] = NO_SUCH_LETTER if why == b"MISSING" else subscription_ended(more[0].decode())
+        return refused
+
+    async def purge(self, ids: Sequence[str]) -> int:
+        known = [id_ for id_ in dict.fromkeys(ids) if ID.fullmatch(id_)]
+        return int(await self._connection.run("administration/purge", *known)) if known else 0
+
+    async def _queues(self) -> dict[str, tuple[str, str]]:
+        """All subscriptions that ever were, by the end of their job ids: name and queue, the oldest first."""
+        names = {queue: name for name, queue in pairs(await self._connection.keyed("HGETALL", "queues")).items()}
+        found = []
+        for mark, place in pairs(await self._connection.keyed("HGETALL", "places")).items():
+            number, _, queue = place.partition(b" ")
+            if queue in names:
+                found.append((int(number), mark.decode(), names[queue].decode(), queue.decode()))
+        return {mark: (name, queue) for _, mark, name, queue in sorted(found)}
+
+
+def _letter(id_: str, subscription: str, found: Fields) -> DeadLetter:
+    meta, reason, raised, attempts, committed, ended, ended_at = found
+    names = jobs.meta(meta)
+    first = int(committed or 0) / 1000
+    last = int(ended) / 1000 if ended else utcparse(ended_at.decode()).timestamp() if ended_at else first
+    return DeadLetter(
+        id=id_,
+        subscription=subscription,
+        event=names.get("event", ""),
+        partitionkey=names.get("partitionkey", ""),
+        reason=reason.decode(errors="replace") if reason else _last_line(raised),
+        attempts=int(attempts or 0),
+        first=first,
+        last=last,
+    )
+
+
+def _last_line(raised: bytes | None) -> str:
+    """Why RQ itself gave up on a job, from its record of the error."""
+    try:
+        text = zlib.decompress(raised or b"").decode(errors="replace")
+    except zlib.error:
+        text = (raised or b"").decode(errors="replace")
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "RQ gave up on its job"

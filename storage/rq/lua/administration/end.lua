@@ -1,0 +1,10 @@
+-- Argument: name. Ends a subscription: it gets no more events and no worker can claim any; drop.lua does the rest.
+local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
+if not id then return 0 end
+also_when_full()
+local of = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
+redis.call('SREM', p .. ':entry:' .. of[1] .. '\n' .. of[2], id)
+redis.call('HDEL', p .. ':subscriptions', ARGV[1])
+redis.call('SADD', p .. ':ended', id)
+redis.call('HSET', p .. ':pruned', ARGV[1], now())
+return 1

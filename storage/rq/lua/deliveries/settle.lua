@@ -1,0 +1,50 @@
+-- Arguments: id, job, execution, worker, what, then what that takes. Returns 'OK' and how many jobs of the lane may go on;
+-- 'LOST' if the job is not the worker's any more. Of a subscription that was ended, nothing is left to be done.
+--   ack      time as text
+--   release  delay in ms, attempts
+--   dead     time as text, attempts, reason, compressed reason, fields of RQ's result
+--   extend   ms, time as text
+--   attempt  attempts
+--   ending   attempts, reason or '': RQ's own worker ends the job next, as done or as failed
+local sub, job, execution, worker, what = known(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if not sub then return {'OK', 0} end
+also_when_full()
+if not ours(sub, job, execution) then return {'LOST'} end
+local key = hash_of(job)
+local going = 0
+if what == 'ack' then
+  local lane = redis.call('HGET', key, 'rate_limit_key')
+  forget(sub, job, execution, worker)
+  drop(job)
+  redis.call('ZREM', sub.owed, job)
+  if lane then going = free(lane, job, ARGV[6]) end
+elseif what == 'release' then
+  forget(sub, job, execution, worker)
+  redis.call('HSET', key, 'status', 'queued', 'attempts', ARGV[7], 'worker_name', '')
+  if tonumber(ARGV[6]) > 0 then
+    redis.call('ZADD', sub.delayed, now() + tonumber(ARGV[6]), job)
+  else
+    redis.call('LPUSH', queue_key(sub), job)
+  end
+  notify()
+  going = 1
+elseif what == 'dead' then
+  local lane = redis.call('HGET', key, 'rate_limit_key')
+  forget(sub, job, execution, worker)
+  redis.call('HSET', key, 'status', 'failed', 'ended_at', ARGV[6], 'attempts', ARGV[7], 'reason', ARGV[8],
+    'exc_info', ARGV[9], 'ended', now())
+  redis.call('ZADD', failed(sub.queue), -1, job)
+  redis.call('XADD', rq .. ':results:' .. job, 'MAXLEN', 10, '*', unpack(ARGV, 10))
+  redis.call('ZREM', sub.owed, job)
+  if lane then going = free(lane, job, ARGV[6]) end
+elseif what == 'extend' then
+  hold(sub, job, execution, worker, tonumber(ARGV[6]))
+  redis.call('HSET', key, 'last_heartbeat', ARGV[7])
+elseif what == 'attempt' then
+  redis.call('HSET', key, 'attempts', ARGV[6])
+elseif what == 'ending' then
+  redis.call('HSET', key, 'attempts', ARGV[6], 'ended', now())
+  if ARGV[7] ~= '' then redis.call('HSET', key, 'reason', ARGV[7]) end
+  redis.call('ZREM', sub.owed, job)
+end
+return {'OK', going}

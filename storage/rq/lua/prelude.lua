@@ -1,0 +1,128 @@
+-- Follows the prelude of all buses in a Redis, and precedes every script of a bus on RQ. The keys and fields of RQ are those
+-- of RQ 3; a test compares them with what RQ itself writes.
+local rq = redis.call('HGET', p .. ':meta', 'rq') or 'rq' -- RQ_KEY_PREFIX
+
+local function hash_of(job) return rq .. ':job:' .. job end
+local function queue_key(sub) return rq .. ':queue:' .. sub.queue end
+local function started(sub) return rq .. ':wip:' .. sub.queue end
+local function failed(queue) return rq .. ':failed:' .. queue end
+local function executions(job) return rq .. ':executions:' .. job end
+
+-- Called for each new subscription. Its queue has a name that people can type, and that no other subscription of any bus has;
+-- it keeps it when it is ended and registered again, because its dead letters stay.
+local function begin(id, name)
+  local bus = string.match(p, '^{kubecdc:(.*)}$')
+  local hash = string.sub(redis.sha1hex(bus .. '\n' .. name), 1, 8)
+  local queue = 'kubecdc.' .. string.gsub(bus .. '.' .. string.gsub(name, '/', '.', 1), '[^%w_.-]', '_')
+  if string.find(bus, '[^%w_-]') or not string.find(name, '^[%w_-]+/?[%w_-]*$') then queue = queue .. '-' .. hash end
+  redis.call('HSET', p .. ':subscription:' .. id, 'queue', queue, 'hash', hash)
+  redis.call('HSET', p .. ':queues', name, queue)
+  redis.call('HSETNX', p .. ':places', hash, id .. ' ' .. queue)
+end
+
+-- A subscription by its id; nil if it was ended.
+local function known(id)
+  local found = redis.call('HMGET', p .. ':subscription:' .. id, 'name', 'queue', 'hash')
+  if not found[1] or redis.call('HGET', p .. ':subscriptions', found[1]) ~= id then return nil end
+  return {id = id, name = found[1], queue = found[2], hash = found[3], owed = p .. ':owed:' .. id,
+    delayed = p .. ':delayed:' .. id}
+end
+
+-- A new job id: they sort in the order of their making, as RQ needs it for jobs that wait for the same lane.
+local function new_id(number, sub)
+  return string.format('%020d', number) .. '-' .. sub.hash
+end
+
+-- Seconds, as RQ scores waiting jobs; they never fall, whatever happens to the clock of a Redis.
+local function stamp()
+  local time = max(math.floor(now() / 1000), tonumber(redis.call('HGET', p .. ':meta', 'stamp') or 0))
+  redis.call('HSET', p .. ':meta', 'stamp', time)
+  return time
+end
+
+-- Lets the next job of a lane into its queue if none of the lane is there or at work (RQ: acquire_and_enqueue). Returns how
+-- many it let in.
+local function fill(lane, iso)
+  local key, count = rq .. ':rl:' .. lane, 0
+  while redis.call('ZCARD', key .. ':allowed') < 1 do
+    local job = redis.call('ZPOPMIN', key .. ':rate_limited')[1]
+    if not job then break end
+    local found = redis.call('HMGET', hash_of(job), 'origin', 'status', 'enqueue_at_front')
+    if found[1] and found[2] == 'rate_limited' then
+      redis.call('ZADD', key .. ':allowed', math.floor(now() / 1000), job)
+      redis.call(found[3] == '1' and 'LPUSH' or 'RPUSH', rq .. ':queue:' .. found[1], job)
+      redis.call('HSET', hash_of(job), 'status', 'queued', 'enqueued_at', iso)
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- Frees the place of a job in its lane, and forgets a lane that is empty. Returns how many jobs it let in.
+local function free(lane, job, iso)
+  local key = rq .. ':rl:' .. lane
+  redis.call('ZREM', key .. ':allowed', job)
+  redis.call('ZREM', key .. ':rate_limited', job)
+  local count = iso and fill(lane, iso) or 0
+  if redis.call('ZCARD', key .. ':allowed') == 0 and redis.call('ZCARD', key .. ':rate_limited') == 0 then
+    redis.call('SREM', rq .. ':rl-keys', lane)
+    redis.call('DEL', key, key .. ':allowed', key .. ':rate_limited')
+  end
+  return count
+end
+
+-- Puts a job whose hash is written behind what is pending of its lane.
+local function enqueue(sub, job, lane, committed, time, iso)
+  redis.call('SADD', rq .. ':queues', queue_key(sub))
+  redis.call('SADD', rq .. ':rl-keys', lane)
+  redis.call('HSET', rq .. ':rl:' .. lane, 'concurrency', 1)
+  redis.call('ZADD', rq .. ':rl:' .. lane .. ':rate_limited', time, job)
+  redis.call('ZADD', sub.owed, committed, job)
+  fill(lane, iso)
+end
+
+-- Whether a worker has the job, by RQ's record of its executions.
+local function alive(job)
+  return redis.call('ZCOUNT', executions(job), '(' .. string.format('%.3f', now() / 1000), '+inf') > 0
+end
+
+-- Forgets that a worker has the job.
+local function forget(sub, job, execution, worker)
+  local both = job .. ':' .. execution
+  redis.call('ZREM', started(sub), both)
+  redis.call('ZREM', executions(job), execution)
+  redis.call('DEL', rq .. ':execution:' .. both)
+  if worker and worker ~= '' then redis.call('SREM', rq .. ':worker:' .. worker .. ':executions', both) end
+end
+
+local function drop(job)
+  local key = hash_of(job)
+  redis.call('DEL', key, key .. ':dependents', key .. ':dependencies', rq .. ':results:' .. job, executions(job))
+end
+
+-- Records until when, in seconds, a worker has the job.
+local function hold(sub, job, execution, worker, wait)
+  local both, till = job .. ':' .. execution, string.format('%.3f', (now() + wait) / 1000)
+  redis.call('ZADD', started(sub), till, both)
+  redis.call('ZADD', executions(job), till, execution)
+  redis.call('PEXPIRE', executions(job), wait + 60000)
+  redis.call('PEXPIRE', rq .. ':execution:' .. both, wait)
+end
+
+-- Whether that worker still has the job. RQ takes a job whose time is over for abandoned, and not in one step: from then on
+-- it is nobody's.
+local function ours(sub, job, execution)
+  local till = redis.call('ZSCORE', started(sub), job .. ':' .. execution)
+  return till and tonumber(till) * 1000 > now()
+end
+
+-- Puts jobs whose delay is over at the front of their queue. Returns when the next one is due, in ms from now; -1: none.
+local function bring_delayed(sub)
+  local time = now()
+  for _, job in ipairs(redis.call('ZRANGEBYSCORE', sub.delayed, '-inf', time, 'LIMIT', 0, 500)) do
+    redis.call('ZREM', sub.delayed, job)
+    redis.call('LPUSH', queue_key(sub), job)
+  end
+  local next = redis.call('ZRANGE', sub.delayed, 0, 0, 'WITHSCORES')[2]
+  return next and max(0, tonumber(next) - time) or -1
+end
