@@ -58,8 +58,13 @@ def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:
     return template.trigger_type.build(template.config, manifest.policy, context)
 
 
+def route(sensor: Sensor, trigger: TriggerManifest, *, concurrency: int, render: Render, mounts: Mounts) -> Route:
+    """The route of one trigger of a Sensor. The caller closes the trigger."""
+    context = Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts)
+    return Route(sensor, trigger, build(trigger, context))
+
+
 def routes(sensor: Sensor, *, concurrency: int, render: Render, mounts: Mounts) -> Iterator[Route]:
     """A route for each trigger of a Sensor, in the order of the manifest. The caller closes the triggers."""
-    context = Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts)
     for trigger in sensor.spec.triggers:
-        yield Route(sensor, trigger, build(trigger, context))
+        yield route(sensor, trigger, concurrency=concurrency, render=render, mounts=mounts)

@@ -1,8 +1,8 @@
 """The jobs of RQ that events become, and back.
 
-A job calls ``kubecdc.rq.handle(<subscription>, <event as JSON text>)``. RQ's own classes write its fields. Beside
-those, its hash has fields of ours, which RQ leaves alone: ``committed`` (ms), ``received`` and ``attempts`` (how often),
-``reason`` and ``ended`` (ms) of a dead letter.
+A job calls ``kubecdc.rq.handle(<subscription>, <event as JSON text>)``. RQ's own classes lay out its fields. Beside
+those, its hash has fields of ours, which RQ leaves alone: ``committed`` (ms), ``received`` and ``attempts`` (how
+often), ``reason`` and ``ended`` (ms) of a dead letter.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def lay_out(event: Event) -> list[Argument]:
 
 
 def lane(partitionkey: str) -> str:
-    """A partitionkey as part of the name of a rate limit. RQ adds parts with colons, which names of objects may have."""
+    """A partitionkey in the name of a rate limit. RQ appends parts with colons, and names of objects may have some."""
     return quote(partitionkey, safe="/.")
 
 

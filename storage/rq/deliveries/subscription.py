@@ -1,7 +1,7 @@
 """A subscription as a worker opens it: events that are due, until the bus is closed.
 
 RQ's rate limit lets one job of each lane into the queue, so whatever the queue has may be worked on at once. Delays are
-in Redis too: a delayed job is in none of RQ's lists, but counts as queued for RQ, so that it keeps its place in its lane.
+in Redis too: a delayed job is in none of RQ's lists, but it counts as queued for RQ and keeps its place in its lane.
 """
 
 from __future__ import annotations

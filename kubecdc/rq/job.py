@@ -1,0 +1,113 @@
+"""One run of a job by RQ's own worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import cast
+
+import structlog
+from rq import get_current_job
+from rq.job import Job
+
+from kubecdc.cli.logs import event_lines
+from kubecdc.errors import KubecdcError, Unavailable, UsageError
+from kubecdc.rq.configuration import configured, opening
+from kubecdc.rq.delivery import JobSubscription
+from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
+from kubecdc.storage.opening import opened
+from kubecdc.storage.rq.bus import RqBus
+from kubecdc.storage.rq.deliveries.running_job import RunningJob
+from kubecdc.storage.rq.jobs import RETRIES
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.route import route
+from kubecdc.workers.settings import Settings
+
+log = structlog.get_logger()
+PAUSE = 5.0  # seconds before a job that cannot be worked on here is handed back
+STOPPING = 1.0  # seconds between two looks at whether RQ's worker is to stop
+
+
+class DeadLettered(Exception):
+    """The event is a dead letter. The text is the reason."""
+
+
+class GivenBack(Exception):
+    """The event is not done, and no failure: RQ has to run its job again, which it does at once."""
+
+
+def run(subscription: str, event: str) -> None:
+    """Run the trigger until the event is settled. Raises DeadLettered, GivenBack: then RQ ends the job accordingly."""
+    job = get_current_job()
+    if job is None or not job.worker_name:
+        raise UsageError("kubecdc.rq.handle was called outside a job", hint="it is for RQ's workers: docs/rq.md")
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+    job.retries_left = RETRIES  # of dead workers and of GivenBack; attempts are counted by us
+    try:
+        last = asyncio.run(_work(job, subscription, event.encode(errors="surrogateescape"))).last
+    except ClaimLost as e:
+        _leave(job, e)
+        return
+    except NoSubscription as e:  # it was pruned, and so this job is to be deleted
+        log.warning("the event is owed to nobody any more", error=str(e))
+        return
+    except KubecdcError as e:
+        log.error("the event cannot be worked on here; it is handed back", error=str(e), hint=e.hint)
+        time.sleep(PAUSE)
+        raise GivenBack(f"{e} ({e.hint})" if e.hint else str(e)) from e
+    if last.reason:
+        job.retries_left = 0
+        raise DeadLettered(last.reason)
+    if last.lost:
+        _leave(job, ClaimLost.lapsed(job.id))
+    elif not last.done:
+        raise GivenBack("the worker stops")
+
+
+async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
+    found = configured(subscription)
+    redelivery, how = found.bus.spec.redelivery, opening()
+    async with opened(found.bus, how) as bus:
+        if not isinstance(bus, RqBus):
+            raise UsageError(f"the bus of {subscription!r} is not an rq bus in the manifests of this worker")
+        running = bus.running(job.id, cast(str, job.worker_name), subscription)
+        claim, received, attempts = await running.begin()
+        whole = bus.subscription(subscription, prefetch=1)
+        one = JobSubscription(claim, body, whole, received=received, attempts=attempts, wait=running.wait)
+        settings = Settings(bus.ack_wait, redelivery.max_deliveries, redelivery.backoff.schedule(), concurrency=1)
+        to = route(found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts)
+        stop = asyncio.Event()
+        watching = asyncio.create_task(_set_when_stopping(running, stop))
+        try:
+            await consume(one, to, settings, stop=stop)
+        finally:
+            watching.cancel()
+            await to.trigger.close()
+    return one
+
+
+async def _set_when_stopping(running: RunningJob, stop: asyncio.Event) -> None:
+    """RQ's worker waits for its job when it is told to stop; a delay may be longer than it has."""
+    while not stop.is_set():
+        await asyncio.sleep(STOPPING)
+        with suppress(Unavailable):
+            if await running.stopping():
+                stop.set()
+
+
+def _leave(job: Job, error: ClaimLost) -> None:
+    """Another worker has the job, or will have it: RQ must not end it here.
+
+    The process that RQ forked for the job ends without a word to RQ. A SimpleWorker has no such process: it puts the
+    job into the queue once more, and the event may be delivered twice.
+    """
+    log.warning("the job was lost to another worker; the event is delivered again", job=job.id)
+    if os.environ.get("RQ_JOB_ID") == job.id:
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(0)
+    raise GivenBack(str(error)) from error
