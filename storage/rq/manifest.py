@@ -21,7 +21,7 @@ class Rq(Server):
         self.check(self.url)
         if redis_url.parse(self.url).kind == "cluster":
             raise invalid(
-                "names a cluster: RQ's keys are in many slots, and a commit changes them in one step",
+                "names a cluster, which cannot have RQ's keys and those of a bus in one slot",
                 f"write it like {redis_url.EXAMPLES['server']}, or {redis_url.EXAMPLES['sentinel']} for Sentinels",
             )
         return self
