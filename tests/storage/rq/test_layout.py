@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.errors import Undecodable
 from kubecdc.storage.rq import jobs
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events
 from tests.storage.rq.conftest import RqHarness
@@ -25,12 +27,13 @@ TIMES = {b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heart
 
 
 def queue(bus: str, client: Redis) -> Queue:
-    return Queue(queue_name(bus), connection=client, serializer=JSONSerializer)
+    """The queue of `NAME` on a bus."""
+    return Queue(queue_names(client, bus, [NAME])[0], connection=client, serializer=JSONSerializer)
 
 
-def queue_name(bus: str) -> str:
-    """The queue of `NAME` on a bus whose name is a word."""
-    return f"kubecdc.{bus}.orders.notify"
+def queue_names(client: Redis, bus: str, names: list[str]) -> list[str]:
+    found: Any = client.hmget(f"{{kubecdc:{bus}}}:queues", names)
+    return [name.decode() for name in found]
 
 
 def fetch(client: Redis, id_: str) -> Job:
@@ -69,8 +72,8 @@ async def test_a_committed_event_is_the_job_that_rq_would_have_made(rq_harness: 
         different = {name for name in rqs.keys() - TIMES if ours[name] != rqs[name]}
         assert different == {b"data", b"origin", b"rate_limit_key"}
     assert fetch(client, waiting).get_status() == fetch(client, second).get_status() == JobStatus.RATE_LIMITED
-    for registry, id_ in ((RateLimitRegistry(key, client), id_), (RateLimitRegistry("theirs", client), first)):
-        assert registry.get_allowed_job_ids() == [id_]
+    for registry, holder in ((RateLimitRegistry(key, client), id_), (RateLimitRegistry("theirs", client), first)):
+        assert registry.get_allowed_job_ids() == [holder]
         assert registry.concurrency == 1
     assert {mine.key, theirs.key} <= {q.key for q in Queue.all(connection=client)}
 
@@ -91,7 +94,7 @@ async def test_rq_sees_what_a_worker_has_and_the_worker(rq_harness: RqHarness, c
         (worker,) = Worker.all(queue=queue(name, client))
         (execution,) = worker.get_current_executions()
         assert (execution.job_id, execution.worker_name) == (id_, worker.name)
-        assert worker.queue_names() == [queue_name(name)]
+        assert worker.queue_names() == [f"kubecdc.{name}.orders.notify"]
         job = fetch(client, id_)
         assert (job.get_status(), job.worker_name) == (JobStatus.STARTED, worker.name)
         assert [e.id for e in job.get_executions()] == [execution.id]
@@ -152,18 +155,11 @@ async def test_each_subscription_has_a_queue_with_a_name_to_type(rq_harness: RqH
     names = ["a/b", "a.b", "a/b.c", "a.b/c", "with space, comma", "ünïcode/x"]
     await bus.register([SubscriptionSpec(name, SOURCE, SUBJECT) for name in names])
     await (await Leader.take(bus)).commit(event(1))
-    of = {name: place.decode() for name, place in zip(names, await places(client, rq_harness, names), strict=True)}
+    of = dict(zip(names, queue_names(client, rq_harness.settings.name, names), strict=True))
     assert of["a/b"] == f"kubecdc.{rq_harness.settings.name}.a.b"
     assert len(set(of.values())) == len(names)
-    assert all(
-        set(queue) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") for queue in of.values()
-    )
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", queue) for queue in of.values())
     assert {q.name for q in Queue.all(connection=client)} >= set(of.values())
-
-
-async def places(client: Redis, harness: RqHarness, names: list[str]) -> list[bytes]:
-    found: Any = client.hmget(f"{harness.settings.prefix}:queues", names)
-    return list(found)
 
 
 async def test_a_lane_is_free_of_the_colons_that_rq_adds(rq_harness: RqHarness, client: Redis) -> None:
@@ -190,8 +186,6 @@ async def test_a_job_that_is_not_ours_becomes_a_dead_letter(rq_harness: RqHarnes
     bus, name = await rq_harness.open(), rq_harness.settings.name
     await bus.register([SPEC])
     queue(name, client).enqueue("os.getpid", 1, 2, 3)
-    from kubecdc.storage.contracts.errors import Undecodable
-
     async with Receiver.of(bus, NAME) as receiver:
         delivery = await receiver.next()
         with pytest.raises(Undecodable):
