@@ -38,11 +38,20 @@ class RqDeadLetters:
         for mark, (name, queue) in queues.items():
             here = after.endswith(mark) and bool(after)
             begun = begun or here
-            if begun and subscription in {None, name} and len(found) < limit:
-                args = (queue, after if here else "", limit - len(found))
-                letters = await self._connection.run("administration/letters", *args)
-                found += [_letter(id_.decode(), name, fields) for id_, fields in letters]
+            if begun and subscription in {None, name}:
+                found += await self._page(name, queue, after if here else "", limit - len(found))
         return found
+
+    async def _page(self, name: str, queue: str, after: str, limit: int) -> list[DeadLetter]:
+        """Of one queue. Jobs that others put there are left to RQ's own tools."""
+        found: list[DeadLetter] = []
+        while len(found) < limit:
+            letters = await self._connection.run("administration/letters", queue, after, limit)
+            found += [_letter(id_.decode(), name, of) for id_, of in letters if ID.fullmatch(id_.decode()) and of[0]]
+            if len(letters) < limit:
+                break
+            after = letters[-1][0].decode()
+        return found[:limit]
 
     async def letter(self, id_: str) -> tuple[DeadLetter, bytes] | None:
         match = ID.fullmatch(id_)
@@ -69,12 +78,10 @@ class RqDeadLetters:
 
     async def _queues(self) -> dict[str, tuple[str, str]]:
         """All subscriptions that ever were, by the end of their job ids: name and queue, the oldest first."""
-        names = {queue: name for name, queue in pairs(await self._connection.keyed("HGETALL", "queues")).items()}
         found = []
         for mark, place in pairs(await self._connection.keyed("HGETALL", "places")).items():
-            number, _, queue = place.partition(b" ")
-            if queue in names:
-                found.append((int(number), mark.decode(), names[queue].decode(), queue.decode()))
+            number, queue, name = place.decode().split(" ", 2)
+            found.append((int(number), mark.decode(), name, queue))
         return {mark: (name, queue) for _, mark, name, queue in sorted(found)}
 
 

@@ -17,7 +17,17 @@ local function begin(id, name)
   if string.find(bus, '[^%w_-]') or not string.find(name, '^[%w_-]+/?[%w_-]*$') then queue = queue .. '-' .. hash end
   redis.call('HSET', p .. ':subscription:' .. id, 'queue', queue, 'hash', hash)
   redis.call('HSET', p .. ':queues', name, queue)
-  redis.call('HSETNX', p .. ':places', hash, id .. ' ' .. queue)
+  redis.call('HSETNX', p .. ':places', hash, id .. ' ' .. queue .. ' ' .. name)
+end
+
+-- The queue and the subscription of a dead letter's job, by its id; nothing if there is no such dead letter. What a job says
+-- of itself may be compressed, which RQ does when it saves one.
+local function place_of(job)
+  local hash = string.match(job, '%-(%x+)$')
+  local place = hash and redis.call('HGET', p .. ':places', hash)
+  if not place then return nil end
+  local queue, name = string.match(place, '^%d+ (%S+) (.*)$')
+  if redis.call('ZSCORE', failed(queue), job) and redis.call('EXISTS', hash_of(job)) == 1 then return queue, name end
 end
 
 -- A subscription by its id; nil if it was ended.

@@ -1,15 +1,12 @@
 -- Arguments: maxPending, time as text, retries, then ids of dead letters. Delivers them again as new jobs and deletes them.
 -- All checks come before the first write. Returns the ids that stay, each with the reason.
-local result, more, ready, numbers = {}, {}, {}, 0
+local result, more, ready = {}, {}, {}
 for i = 4, #ARGV do
   local job = ARGV[i]
-  local hash = string.match(job, '%-(%x+)$')
-  local queue = hash and string.match(redis.call('HGET', p .. ':places', hash) or '', ' (.*)$')
-  local data = queue and redis.call('ZSCORE', failed(queue), job) and redis.call('HGET', hash_of(job), 'data')
-  if not data then
+  local queue, name = place_of(job)
+  if not queue then
     result[#result + 1] = {job, 'MISSING'}
   else
-    local name = cjson.decode(data)[3][1]
     local id = redis.call('HGET', p .. ':subscriptions', name)
     if not id then
       result[#result + 1] = {job, 'ENDED', name}
