@@ -24,7 +24,7 @@ from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import PRIMARY, RedisCluster, Sentinel, call, running
 
 ROOT = Path(__file__).resolve().parents[2]
-LUA = ROOT / "storage/redis/lua"
+FOLDERS = [ROOT / "storage/redis_server", ROOT / "storage/redis"]
 RULES = re.findall(r"^ACL SETUSER kubecdc on >PASSWORD (.*)$", (ROOT / "docs/manifests.md").read_text(), re.MULTILINE)
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
 
@@ -255,12 +255,12 @@ async def test_users_of_sentinels_are_their_own(guarded: RedisServer, tmp_path: 
 
 
 def test_the_rights_are_those_of_every_command_that_is_sent() -> None:
-    scripts = {path.name: path.read_text() for path in LUA.rglob("*.lua")}
+    scripts = {path: path.read_text() for folder in FOLDERS for path in folder.rglob("*.lua")}
     used = {name for text in scripts.values() for name in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
     used |= {name for text in scripts.values() for name in re.findall(r"apply\('([A-Z]+)'", text)}
-    for path in (ROOT / "storage/redis").rglob("*.py"):
+    for path in (path for folder in FOLDERS for path in folder.rglob("*.py")):
         used |= set(re.findall(r"""keyed\(\s*"([A-Z]+)\"""", path.read_text()))
-    tried = set(re.findall(r"\{'([A-Z]+)'", scripts["rights.lua"]))
+    tried = set(re.findall(r"\{'([A-Z]+)'", scripts[FOLDERS[-1] / "lua/administration/rights.lua"]))
     assert used - tried == {"INFO"}  # which the check sends itself
     allowed = {right[1:].upper() for right in RULES[0].split() if right.startswith("+")}
     beside = {"EVAL", "EVALSHA", "INFO", "ROLE", "SELECT", "CLIENT|SETNAME", "CLUSTER|SLOTS"}
