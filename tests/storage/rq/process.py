@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import structlog
+
 from kubecdc.storage.contracts import Inventoried
 from kubecdc.storage.rq import ServerSettings, open_bus
 from kubecdc.storage.testing.actors import Leader, event
@@ -15,6 +17,7 @@ OBJECTS = 8
 
 async def main(url: str, name: str) -> None:
     """Batches with BATCH events, and as many objects of the inventory. Prints the number of each commit."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     bus = await open_bus(ServerSettings(url, name=name), holder="child")
     async with bus.elector.lead() as term:
         leader = await Leader.take(bus, term=term.number)
