@@ -46,9 +46,10 @@ class Housekeeping:
         the next lanes and events that are owed. Raises Unavailable."""
         connection = self._connection
         await subscriptions.drop_ended(connection)
+        left = int(self._ack_wait * 1000)
         ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
         self._events = {id_: self._events.get(id_, b"0") for id_ in ids}
         for id_, cursor in self._events.items():
             await sweep(connection, id_.decode(), self._period, self._ack_wait)
-            self._events[id_] = await connection.run("administration/tidy", id_, cursor, STEP)
+            self._events[id_] = await connection.run("administration/tidy", id_, cursor, STEP, left)
         self._lane = await connection.run("administration/lanes", self._lane, STEP, self._lanes, jobs.time_text())

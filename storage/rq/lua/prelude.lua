@@ -1,6 +1,7 @@
 -- Follows the prelude of all buses in a Redis, and precedes every script of a bus on RQ. The keys and fields of RQ are those
 -- of RQ 3; a test compares them with what RQ itself writes.
-local rq = redis.call('HGET', p .. ':meta', 'rq') or 'rq' -- RQ_KEY_PREFIX
+local rq = redis.pcall('HGET', p .. ':meta', 'rq') -- RQ_KEY_PREFIX; rights.lua finds out if it is forbidden
+if type(rq) ~= 'string' then rq = 'rq' end
 
 local function hash_of(job) return rq .. ':job:' .. job end
 local function queue_key(sub) return rq .. ':queue:' .. sub.queue end
@@ -135,4 +136,23 @@ local function bring_delayed(sub)
   end
   local next = redis.call('ZRANGE', sub.delayed, 0, 0, 'WITHSCORES')[2]
   return next and max(0, tonumber(next) - time) or -1
+end
+
+-- Puts a job back that no worker has any more: at the front of its queue, with its place in its lane.
+local function put_back(sub, job)
+  redis.call('LREM', queue_key(sub) .. ':intermediate', 0, job)
+  redis.call('HSET', hash_of(job), 'status', 'queued')
+  redis.call('LPUSH', queue_key(sub), job)
+  local lane = redis.call('HGET', hash_of(job), 'rate_limit_key')
+  if lane then redis.call('ZADD', rq .. ':rl:' .. lane .. ':allowed', 'NX', math.floor(now() / 1000), job) end
+end
+
+-- Puts a job back that was seen where it should not stay, if that was so long ago, in ms. Returns whether it did.
+local function put_back_after(sub, job, wait)
+  local seen = p .. ':seen:' .. job
+  redis.call('SET', seen, now(), 'NX', 'PX', 3600000)
+  if now() - tonumber(redis.call('GET', seen)) < wait then return false end
+  redis.call('DEL', seen)
+  put_back(sub, job)
+  return true
 end

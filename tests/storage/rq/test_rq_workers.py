@@ -32,7 +32,9 @@ async def shop(shared_redis: RedisServer, request: pytest.FixtureRequest, tmp_pa
         yield shop
 
 
-@pytest.mark.parametrize("kind", ["rq.worker.Worker", "rq.worker.SimpleWorker", "rq.worker.SpawnWorker"])
+@pytest.mark.parametrize(
+    "kind", ["rq.worker.Worker", "rq.worker.SimpleWorker", "rq.worker.SpawnWorker", "kubecdc.rq.worker.Worker"]
+)
 async def test_a_burst_worker_delivers_in_order_and_leaves_nothing(shop: Workshop, kind: str) -> None:
     sent = [*events([1, 2, 3]), event(4, "b")]
     await shop.leader.commit(*sent)
@@ -221,6 +223,18 @@ async def test_the_leader_finds_what_rqs_workers_leave(shop: Workshop) -> None:
         assert status.pending == 1
     async with Receiver.of(shop.bus, SUBSCRIPTION) as receiver:
         assert await receiver.acked(1) == [event(2).id]
+
+
+async def test_a_job_that_is_in_none_of_rqs_lists_is_put_back_by_the_leader(shop: Workshop) -> None:
+    """A worker of several queues takes a job with BLPOP, and may die before it is recorded anywhere."""
+    await shop.leader.commit(event(1), event(2), event(3, "b"))
+    taken = shop.client.lpop(f"rq:queue:{shop.queue}")
+    assert taken
+    async with shop.bus.elector.lead(), Receiver.of(shop.bus, SUBSCRIPTION) as receiver:
+        assert await receiver.acked(1) == [event(3, "b").id], "what is in the queue is left alone"
+        begun = time.monotonic()
+        assert await receiver.acked(2) == [event(1).id, event(2).id]
+    assert time.monotonic() - begun < ACK_WAIT + 3
 
 
 async def test_a_suspended_rq_suspends_kubecdc_work_too(shop: Workshop) -> None:

@@ -5,13 +5,6 @@ if not sub or not redis.call('SET', p .. ':swept:' .. ARGV[1], 1, 'NX', 'PX', AR
 bring_delayed(sub)
 local time = now()
 local between = queue_key(sub) .. ':intermediate' -- RQ's own worker moves a job there, and out of it once it has forked
-local function put_back(job)
-  redis.call('LREM', between, 0, job)
-  redis.call('HSET', hash_of(job), 'status', 'queued')
-  redis.call('LPUSH', queue_key(sub), job)
-  local lane = redis.call('HGET', hash_of(job), 'rate_limit_key')
-  if lane then redis.call('ZADD', rq .. ':rl:' .. lane .. ':allowed', 'NX', math.floor(time / 1000), job) end
-end
 local changed = false
 for _, both in ipairs(redis.call('ZRANGEBYSCORE', started(sub), 0, time / 1000, 'LIMIT', 0, 500)) do
   local job, execution = string.match(both, '^([^:]*):(.*)$')
@@ -21,22 +14,17 @@ for _, both in ipairs(redis.call('ZRANGEBYSCORE', started(sub), 0, time / 1000, 
     local of = redis.call('HMGET', hash_of(job), 'status', 'worker_name')
     forget(sub, job, execution, of[2])
     if of[1] == 'started' and not alive(job) then
-      put_back(job)
+      put_back(sub, job)
       changed = true
     end
   end
 end
 for _, job in ipairs(redis.call('LRANGE', between, 0, 99)) do
-  local status, seen = redis.call('HGET', hash_of(job), 'status'), p .. ':seen:' .. job
-  if not status or (status ~= 'queued' and status ~= 'started') then
+  local status = redis.call('HGET', hash_of(job), 'status')
+  if status ~= 'queued' and status ~= 'started' then
     redis.call('LREM', between, 1, job)
   elseif not alive(job) then
-    redis.call('SET', seen, time, 'NX', 'PX', 10 * tonumber(ARGV[3]))
-    if time - tonumber(redis.call('GET', seen)) >= tonumber(ARGV[3]) then
-      redis.call('DEL', seen)
-      put_back(job)
-      changed = true
-    end
+    changed = put_back_after(sub, job, tonumber(ARGV[3])) or changed
   end
 end
 if changed then notify() end
