@@ -12,7 +12,7 @@ import pytest
 
 from tests.apiserver.process import SimulatorProcess
 from tests.harness.api import WORKFLOWS, Api
-from tests.harness.buses import RedisStreams
+from tests.harness.buses import RedisStreams, RqQueues
 from tests.harness.faults import Kind
 from tests.harness.load import Load
 from tests.harness.processes import Processes
@@ -64,8 +64,9 @@ async def test_nothing_is_lost_though_watchers_workers_and_the_api_server_are_ki
 
 @pytest.mark.kill
 @pytest.mark.timeout(90 + 8 * KILLS)
+@pytest.mark.parametrize("kind", [RedisStreams, RqQueues])
 async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back_older(
-    simulator: Server, tmp_path: Path
+    simulator: Server, tmp_path: Path, kind: type[RedisStreams]
 ) -> None:
     redis_server.require()
     trial = Trial(
@@ -81,7 +82,7 @@ async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back
         },
     )
     with Processes(tmp_path) as processes:
-        async with RedisStreams(processes, tmp_path / "redis").running() as bus:
+        async with kind(processes, tmp_path / "redis").running() as bus:
             stack = await raise_stack(tmp_path, simulator, processes, bus, workers=("worker-1", "worker-2", "worker-3"))
             async with Api(stack.kubeconfig) as api:
                 writer = Writer(api, WORKFLOWS)

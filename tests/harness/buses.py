@@ -1,4 +1,4 @@
-"""The buses that a stack can be built on: a SQLite file, or Redis Streams in a redis-server of its own.
+"""The buses that a stack can be built on: a SQLite file, or Redis Streams or RQ in a redis-server of its own.
 
 Each says what a manifest has to say of it and how watchers elect their leader there, and opens it for the test.
 """
@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from redis.asyncio import Redis
 
@@ -18,6 +18,8 @@ from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis import open_bus as open_redis
+from kubecdc.storage.rq import ServerSettings
+from kubecdc.storage.rq import open_bus as open_rq
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from tests.harness.processes import Process, Processes, until
@@ -103,7 +105,7 @@ class RedisStreams:
         return self._processes[REDIS]
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[RedisStreams]:
+    async def running(self) -> AsyncIterator[Self]:
         """With the server and the proxy up; the server ends with the processes."""
         self._processes.start(REDIS, self._server.argv)
         await self._answers()
@@ -175,13 +177,34 @@ class RedisStreams:
         assert self.process.running, f"redis-server ended\n{self.process.tail()}"
 
 
+class RqQueues(RedisStreams):
+    """Queues of RQ instead of streams."""
+
+    @property
+    def manifest(self) -> Mapping[str, object]:
+        return {"rq": {"url": f"redis://127.0.0.1:{self.proxy.port}/0"}}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Bus]:
+        bus = await open_rq(ServerSettings(self._server.url), holder="the test")
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+    async def committed(self) -> list[Committed]:
+        """Nothing: RQ deletes a job that is done."""
+        return []
+
+
 @asynccontextmanager
 async def open_bus(kind: str, processes: Processes, directory: Path) -> AsyncIterator[BackEnd]:
-    """``sqlite`` or ``redis``, with all it has in the directory."""
+    """``sqlite``, ``redis`` or ``rq``, with all it has in the directory."""
     if kind == "sqlite":
         yield SqliteFile(directory / "bus.db")
         return
-    async with RedisStreams(processes, directory / "redis").running() as bus:
+    kinds = {"redis": RedisStreams, "rq": RqQueues}
+    async with kinds[kind](processes, directory / "redis").running() as bus:
         yield bus
 
 

@@ -8,6 +8,7 @@ from kubecdc.storage.testing import CASES, Case
 from tests.storage.rq.conftest import RqHarness
 
 
+@pytest.mark.conformance("RQ")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_rq(case: Case, rq_harness: RqHarness) -> None:
     if excuse := case.excuse(rq_harness.capabilities):
