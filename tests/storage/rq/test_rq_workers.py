@@ -147,6 +147,7 @@ async def test_a_machine_that_died_is_found_by_the_heartbeats_of_the_job(shop: W
         delivery = await receiver.next()
         took = time.monotonic() - died
         assert (delivery.event.id, delivery.attempt) == (event(1).id, 1)
+        print(f"found after {took:.1f} s")
         assert took < ACK_WAIT + 3, took
         await delivery.ack()
         assert await receiver.acked(1) == [event(2).id], "its lane goes on"
@@ -174,6 +175,7 @@ async def test_a_job_left_between_rqs_lists_is_put_back_and_not_failed(shop: Wor
     async with Receiver.of(shop.bus, SUBSCRIPTION) as receiver:
         assert await receiver.acked(2) == [event(1).id, event(2).id]
         took = time.monotonic() - begun
+    print(f"found after {took:.1f} s")
     assert ACK_WAIT <= took < ACK_WAIT + 3
     (status,) = await shop.bus.subscriptions()
     assert (status.pending, status.dead_letters) == (0, 0)

@@ -23,7 +23,6 @@ while #found < #ARGV - 5 and size < bytes do
       'received', (of[3] or 0) + 1)
     redis.call('HSET', rq .. ':execution:' .. both, 'id', execution, 'job_id', job, 'worker_name', worker,
       'created_at', now() / 1000, 'last_heartbeat', now() / 1000)
-    redis.call('SADD', rq .. ':worker:' .. worker .. ':executions', both)
     hold(sub, job, execution, worker, wait)
     redis.call('ZADD', sub.owed, 'NX', of[2] or now(), job)
     found[#found + 1] = {job, execution, of[1], of[3] or '0', of[4] or '0'}

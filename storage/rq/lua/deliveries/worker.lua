@@ -4,12 +4,11 @@ also_when_full()
 local key = rq .. ':worker:' .. worker
 if wait == 0 then
   redis.call('SREM', rq .. ':workers', key)
-  redis.call('DEL', key, key .. ':executions')
+  redis.call('DEL', key)
   if sub then redis.call('SREM', rq .. ':workers:' .. sub.queue, key) end
 elseif sub then
   redis.call('HSET', key, 'queues', sub.queue, unpack(ARGV, 4))
   redis.call('PEXPIRE', key, wait)
-  redis.call('PEXPIRE', key .. ':executions', wait)
   redis.call('SADD', rq .. ':workers', key)
   redis.call('SADD', rq .. ':workers:' .. sub.queue, key)
 end
