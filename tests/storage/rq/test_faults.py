@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.rq import ServerSettings
 from kubecdc.storage.rq.bus import RqBus
 from kubecdc.storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event, events, raises, until
+from tests.harness.proxy import Proxy
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 from tests.storage.rq.conftest import RqHarness
@@ -34,6 +36,7 @@ from tests.storage.rq.workshop import SUBSCRIPTION, Workshop, workshop
 NAME = "billing"
 SUB = SubscriptionSpec(NAME, SOURCE, SUBJECT)
 ACK_WAIT = 2.0  # seconds
+LATE = 0.5  # seconds that a reply takes
 
 
 @pytest.fixture
@@ -129,6 +132,20 @@ async def test_a_killed_redis_keeps_what_it_confirmed(own: RqHarness, server: Re
         await delivery.ack()
         await leader.commit(event(3))
         assert await receiver.acked(2) == [event(2).id, event(3).id]
+
+
+@pytest.mark.parametrize("objects", [100, 1])
+async def test_a_hundred_events_are_one_round_trip(own: RqHarness, server: RedisServer, objects: int) -> None:
+    async with Proxy(server.port) as proxy:
+        bus = await own.rq(replace(own.settings, url=f"redis://127.0.0.1:{proxy.port}/0"))
+        await bus.register([SUB])
+        leader = await Leader.take(bus)
+        await leader.commit(event(0))  # Redis has the script now
+        clock = asyncio.get_running_loop().time
+        async with proxy.delaying(LATE):
+            begun = clock()
+            await leader.commit(*(event(n, f"object-{n % objects}") for n in range(1, 101)))
+            assert LATE <= clock() - begun < 2 * LATE
 
 
 async def test_queue_and_checkpoint_come_back_older_together(own: RqHarness, server: RedisServer) -> None:
