@@ -1,6 +1,7 @@
 -- Arguments: id, ms between two sweeps, ms until a job counts as left behind. Puts back what workers that died have had: at
 -- the front, without giving its place in its lane away. It is one step, so no lock can outlive a process that holds it.
 local sub = known(ARGV[1])
+also_when_full()
 if not sub or not redis.call('SET', p .. ':swept:' .. ARGV[1], 1, 'NX', 'PX', ARGV[2]) then return end
 bring_delayed(sub)
 local time = now()

@@ -16,9 +16,11 @@ for _ = 1, counts[1] do
   local entry, subs = arg(), {}
   for _, id in ipairs(redis.call('SMEMBERS', p .. ':entry:' .. entry)) do
     local sub = known(id)
-    local pending = redis.call('ZCARD', sub.owed)
-    if pending >= full then return {'FULL', sub.name, tostring(pending)} end
-    subs[#subs + 1] = sub
+    if sub then
+      local pending = redis.call('ZCARD', sub.owed)
+      if pending >= full then return {'FULL', sub.name, tostring(pending)} end
+      subs[#subs + 1] = sub
+    end
   end
   if #subs == 0 then return {'NOBODY', entry} end
   owed[entry] = subs
