@@ -20,8 +20,7 @@ NAME = "bench/act"
 
 
 async def jobs(*, events: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Events a second, ours and RQ's: committed in batches of 100, and enqueued one by one; then started and acked, 64 at
-    a time, and run by a SimpleWorker."""
+    """Events a second, ours and RQ's: committed in batches, enqueued one by one; acked, run by SimpleWorker."""
     with staged(redis=True) as stage:
         bus = await open_bus(ServerSettings(stage.redis_url), holder="the benchmark")
         try:
