@@ -36,10 +36,9 @@ def sent(fake: FakePubSub) -> list[Event]:
 async def test_a_hundred_objects_are_published_at_the_same_time(harness: PubSubHarness, fake: FakePubSub) -> None:
     queue = await harness.queue()
     await queue.register([SPEC])
-    fake.publish_seconds = 0.2
+    fake.together = 100  # or it does not answer
     await queue.publisher.publish(Publication([event(number, f"object-{number}") for number in range(100)]))
     assert fake.calls.count("Publish") == 100
-    assert fake.busiest == 100, "all in one round trip"
 
 
 async def test_the_events_of_an_object_are_one_request(harness: PubSubHarness, fake: FakePubSub) -> None:

@@ -55,8 +55,9 @@ class FakePubSub(State):
         self.faults: dict[str, Fault] = {}
         self.calls: list[str] = []
         self.denied: set[str] = set()  # methods that the caller has no right to
-        self.busy = self.busiest = 0  # publish requests at a time
-        self.publish_seconds = 0.0
+        self.together = 0  # publish requests wait until there are so many
+        self._busy = 0
+        self._enough = asyncio.Event()
         self._pull_wait = pull_wait
         self._port = port
 
@@ -110,13 +111,11 @@ class FakePubSub(State):
                     await subscription.ready.wait()
 
     async def _publish(self, request: Any) -> Any:
-        self.busy += 1
-        self.busiest = max(self.busiest, self.busy)
-        try:
-            await asyncio.sleep(self.publish_seconds)
-            return self.Publish(request)
-        finally:
-            self.busy -= 1
+        self._busy += 1
+        if self._busy >= self.together:
+            self._enough.set()
+        await self._enough.wait()
+        return self.Publish(request)
 
     async def _answer(self, name: str, request: Any, context: Any) -> Any:
         if name in self.denied:
