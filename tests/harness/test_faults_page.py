@@ -1,4 +1,5 @@
-"""docs/faults.md: each known fault has a test that exists, or says what it waits for."""
+"""docs/faults.md: each known fault has a test that exists, or says what it waits for. docs/guarantees.md: so has each
+promise."""
 
 from __future__ import annotations
 
@@ -13,14 +14,22 @@ ROWS = [
     for line in (ROOT / "docs/faults.md").read_text().splitlines()
     if line.startswith("|") and not line.startswith(("|---", "| what goes wrong"))
 ]
-NAMED = sorted({name for row in ROWS for name in re.findall(r"`([\w/]+\.py::\w+)`", row)})
+PROMISES = (ROOT / "docs/guarantees.md").read_text()
+NAMED = sorted({name for text in (*ROWS, PROMISES) for name in re.findall(r"`([\w/]+\.py::\w+)`", text)})
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_test_that_is_named_exists(name: str) -> None:
     path, _, function = name.partition("::")
     text = (ROOT / path).read_text()
-    assert re.search(rf"^(async )?def {function}[(]", text, re.MULTILINE), name
+    assert re.search(rf"^(async )?(def|class) {function}[(]", text, re.MULTILINE), name
+
+
+def test_every_kind_of_promise_names_a_test() -> None:
+    _, *sections = PROMISES.split("\n## ")
+    assert len(sections) == 7
+    for section in sections:
+        assert re.search(r"\.py::", section), section.splitlines()[0]
 
 
 def test_every_fault_names_a_test_or_what_it_waits_for() -> None:
