@@ -60,13 +60,23 @@ def list_(
 ) -> None:
     """Print dead letters, the oldest first, each with its event, object, reason and time."""
 
+    received: list[str] = []
+
     async def rows(opened: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         _require_browsing(opened, manifest)
         letters = await _letters(opened, subscription, limit + 1)
+        if not opened.capabilities.counts:
+            received.append(manifest.name)
         return [_row(letter, manifest) for letter in letters]
 
     found = on_each(load(filenames, stdin=sys.stdin), rows, only=bus)
     show(found[:limit], COLUMNS, output_format, empty="no dead letters")
+    for name in received:
+        click.echo(
+            f"bus {name}: the service lists no messages, they are received and handed back. "
+            "Some may be missing, for example those that another command looks at, and their order is approximate",
+            err=True,
+        )
     if len(found) > limit:
         click.echo(f"only the first {limit} are shown: use --limit to see more", err=True)
 

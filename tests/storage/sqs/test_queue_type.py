@@ -111,4 +111,6 @@ def test_the_commands_use_it(elastic_mq: ElasticMq, tmp_path: Path, monkeypatch:
     assert "nothing to do" in run("bus", "ensure")
     (row,) = json.loads(run("bus", "show", "-o", "json"))
     assert (row["subscription"], row["source"], row["event"]) == ("billing", "pods", "changed")
-    assert "no dead letters" in run("dlq", "list")
+    listed = run("dlq", "list")
+    assert "no dead letters" in listed
+    assert "received and handed back" in listed
