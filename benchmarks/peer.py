@@ -39,10 +39,15 @@ class Peer(asyncio.Protocol):
 async def serve(port_file: Path, seconds: float) -> None:
     """Forever."""
     server = await asyncio.get_running_loop().create_server(lambda: Peer(seconds), "127.0.0.1", 0, backlog=1024)
-    new = port_file.with_suffix(".new")
-    new.write_text(str(server.sockets[0].getsockname()[1]))
-    new.rename(port_file)
+    write_port(port_file, server.sockets[0].getsockname()[1])
     await server.serve_forever()
+
+
+def write_port(port_file: Path, port: int) -> None:
+    """Tell the process that started this one where it listens."""
+    new = port_file.with_suffix(".new")
+    new.write_text(str(port))
+    new.rename(port_file)
 
 
 def main() -> None:

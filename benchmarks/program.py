@@ -8,7 +8,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,9 +41,20 @@ class Arrival:
 
 
 class Program:
-    """Started by its construction. ``log`` gets stderr; standard output is dropped unless `piped`."""
+    """Started by its construction. ``log`` gets stderr; standard output is dropped unless `piped`.
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, *, piped: bool = False) -> None:
+    ``environment`` is beside that of this process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        piped: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.begun = time.monotonic()
         self.arrivals: list[Arrival] = []
@@ -57,7 +68,7 @@ class Program:
                 stdout=subprocess.PIPE if piped else subprocess.DEVNULL,
                 stderr=err,
                 cwd=log.parent,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": path, **(environment or {})},
             )
         self._reader = threading.Thread(target=self._read, daemon=True) if piped else None
         if self._reader:
@@ -145,10 +156,12 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environment: dict[str, str] = {}  # of those that are started from now on
         self._started: list[Program] = []
 
     def start(self, name: str, argv: Sequence[str], *, piped: bool = False) -> Program:
-        program = Program(name, argv, self.folder / f"{name}-{len(self._started)}.log", piped=piped)
+        log = self.folder / f"{name}-{len(self._started)}.log"
+        program = Program(name, argv, log, piped=piped, environment=self.environment)
         self._started.append(program)
         return program
 

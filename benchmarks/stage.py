@@ -37,20 +37,26 @@ class Stage:
     async def apiserver(self, kind: str, changes: int, **settings: float) -> str:
         """Start one and return its URL. The kubeconfig leads to the one that was started last."""
         options = [f"--{name}={value:g}" for name, value in settings.items()]
-        url = await self._served("benchmarks.apiserver", f"--kind={kind}", f"--changes={changes}", *options)
+        port = await self.served("benchmarks.apiserver", f"--kind={kind}", f"--changes={changes}", *options)
+        url = f"http://127.0.0.1:{port}"
         write_kubeconfig(self.folder / "kubeconfig", url)
         return url
 
     async def peer(self) -> str:
         """Start the HTTP peer that answers in 50 ms, and return its URL."""
-        return await self._served("benchmarks.peer")
+        return f"http://127.0.0.1:{await self.served('benchmarks.peer')}"
 
-    async def _served(self, module: str, *options: str) -> str:
+    async def network(self, server: int, *, delay: float) -> int:
+        """Start a network of so many milliseconds each way in front of a server, and return its port."""
+        return await self.served("benchmarks.network", f"--server={server}", f"--delay={delay}")
+
+    async def served(self, module: str, *options: str) -> int:
+        """Start a module that is a server, and return its port."""
         self._named.append(module)
         port = self.folder / f"{len(self._named)}.port"
         argv = [sys.executable, "-m", module, "--port-file", str(port), *options]
         program = self.programs.start(module.rpartition(".")[2], argv)
-        return f"http://127.0.0.1:{await program.wrote(port)}"
+        return int(await program.wrote(port))
 
     def manifests(
         self, kind_name: str, trigger: Mapping[str, object] | None = None, *, sqlite: bool = False, **entry: object
