@@ -39,7 +39,7 @@ async def rates(bus: Bus, events: int) -> dict[str, float]:
     begun = time.perf_counter()
     await Limit(bus.publisher.under_way).map(leader.send, _batches(leader, events))
     published = time.perf_counter()
-    await _received(bus, events)
+    await _acked(bus, events)
     return {"publish": events / (published - begun), "consume": events / (time.perf_counter() - published)}
 
 
@@ -57,7 +57,8 @@ async def trips(bus: Bus, events: int) -> dict[str, float]:
     for batch in _batches(leader, events, 1, first=events):
         await leader.send(batch)
     found: dict[str, list[str]] = defaultdict(list)
-    for event in await _received(bus, (WARM + MEASURED + 1) * events):
+    for delivery in await _acked(bus, (WARM + MEASURED + 1) * events):
+        event = delivery.event
         found[event.partitionkey].append(event.sequence)
     assert len(found) == events + 1
     assert {len(some) for some in found.values()} == {WARM + MEASURED, events}, "events were lost or repeated"
@@ -96,8 +97,8 @@ def _event(object_: int, version: int) -> Event:
     )
 
 
-async def _received(bus: Bus, events: int) -> list[Event]:
-    """Ack so many deliveries, each as soon as it is there. Returns their events in order."""
+async def _acked(bus: Bus, events: int) -> list[Delivery]:
+    """Receive so many deliveries, and ack each as soon as it is there."""
     found: list[Delivery] = []
     async with aclosing(bus.subscription(SPEC.name, prefetch=Settings.concurrency).deliveries()) as deliveries:
         async with asyncio.TaskGroup() as settling:
@@ -106,11 +107,12 @@ async def _received(bus: Bus, events: int) -> list[Event]:
                 settling.create_task(_settle(delivery))
                 if len(found) == events:
                     break
-    return [delivery.event for delivery in found]
+    return found
 
 
 async def _settle(delivery: Delivery) -> None:
     await delivery.start()
+    assert delivery.body
     await delivery.ack()
 
 

@@ -74,7 +74,7 @@ class Topic:
         acknowledging: set[asyncio.Task[None]] = set()
         while events:
             answer = await self._subscriber.pull(subscription=SUBSCRIPTION, max_messages=PULLED)
-            ids = [received.ack_id for received in answer.received_messages]
+            ids = [received.ack_id for received in answer.received_messages if received.message.data]
             events -= len(ids)
             if len(acknowledging) == ACKNOWLEDGERS:
                 _, acknowledging = await asyncio.wait(acknowledging, return_when=asyncio.FIRST_COMPLETED)

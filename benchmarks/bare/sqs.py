@@ -52,6 +52,7 @@ class Queue:
         return [
             {"Id": str(index), "ReceiptHandle": found["ReceiptHandle"]}
             for index, found in enumerate(reply.get("Messages") or [])
+            if found["Body"]
         ]
 
     def delete(self, entries: list[dict[str, str]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.broker.contract import Received, Results
@@ -15,11 +16,21 @@ PARALLEL = 4  # calls at a time
 
 
 class Batched:
-    """Calls ``call`` for up to ``most`` messages at a time. Messages that come while calls are under way wait."""
+    """Calls ``call`` for up to ``most`` messages at a time. Messages that come while calls are under way wait.
 
-    def __init__(self, call: Callable[[Sequence[Received]], Awaitable[Results]], most: int) -> None:
+    ``there_are`` tells how many messages there are. Once all of them are here, a call does not wait for others.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Sequence[Received]], Awaitable[Results]],
+        most: int,
+        there_are: Callable[[], float] = lambda: inf,
+    ) -> None:
         self._call = call
         self._most = most
+        self._there_are = there_are
+        self._here = 0
         self._waiting: deque[tuple[Received, asyncio.Future[None]]] = deque()
         self._full = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -28,17 +39,24 @@ class Batched:
         """Return once the message's call is done. Raises the message's own error, or that of the call."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, done))
-        if len(self._waiting) >= self._most:
+        self._here += 1
+        if self._is_full():
             self._full.set()
         if len(self._tasks) < PARALLEL:
             task = asyncio.create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        await done
+        try:
+            await done
+        finally:
+            self._here -= 1
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._most or self._here >= self._there_are()
 
     async def _run(self) -> None:
         while self._waiting:
-            if len(self._waiting) < self._most:
+            if not self._is_full():
                 self._full.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LINGER):

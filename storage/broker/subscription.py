@@ -58,10 +58,11 @@ class BrokerSubscription:
         self._lanes = Lanes()
         self._claims = Claims(source, self._lanes, self._marks, ack_wait)
         self._receiver = Receiver(source, settings, room=self._room, received=self._received)
-        self._ack = Batched(source.ack, source.most)
+        self._ack = Batched(source.ack, source.most, lambda: self._out)
         self._ready: deque[Entry] = deque()
         self._offered = 0  # entries whose turn it is and that are not handed out yet, the ready ones included
         self._out = 0
+        self._acking = 0  # of those that are out
         self._wake = asyncio.Event()  # something is ready, or may be handed out now
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,10 +112,15 @@ class BrokerSubscription:
     # What a delivery calls. The calls raise ClaimLost, Unavailable.
 
     async def ack(self, entry: Entry) -> None:
-        """It is done."""
-        await self._marks.leave(entry.message, settled=True)
-        await self._ack(entry.message)
-        await self._forget(entry)
+        """It is done. The next one is asked for at the same time."""
+        self._acking += 1
+        self._receiver.look_again()
+        try:
+            await self._marks.leave(entry.message, settled=True)
+            await self._ack(entry.message)
+            await self._forget(entry)
+        finally:
+            self._acking -= 1
 
     async def nack(self, entry: Entry, delay: float) -> None:
         """Hand it back with its delay, or hold it here."""
@@ -158,7 +164,7 @@ class BrokerSubscription:
     def _room(self) -> int:
         """How many messages to ask for. If too many wait behind others, one lane is handed back to make room."""
         asked = self._receiver.asked
-        room = self._settings.prefetch - self._out - self._offered - asked
+        room = self._settings.prefetch - (self._out - self._acking) - self._offered - asked
         waiting = self._lanes.held - self._offered + asked
         full = waiting >= self._settings.held_messages or self._lanes.held_bytes >= self._settings.held_bytes
         if full and room > 0 and not asked:
