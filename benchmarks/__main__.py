@@ -24,10 +24,13 @@ def main() -> int:
     if unknown := [name for name in names if name not in NAMES]:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     size = QUICK if args.quick else Size(runs=args.runs)
-    figures = asyncio.run(run(names, size, _say))
+    missing: dict[str, str] = {}
+    figures = asyncio.run(run(names, size, _say, missing.__setitem__))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_bytes(msgspec.json.format(msgspec.json.encode([figure.record() for figure in figures])))
     print(table(figures))
+    for name, why in missing.items():
+        print(f"{name} is left out: {why}")
     return 0
 
 

@@ -23,7 +23,7 @@ class Broker:
 
     ``name`` is that of its field in an EventBus and that of its bare loop, ``package`` the client library. ``started``
     runs a server on a stage and gives its port. Of the server behind a port, ``bus`` is the field of an EventBus, and
-    ``environment`` leads clients to it.
+    ``environment`` leads clients to it. ``events`` take it some seconds.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Broker:
     started: Callable[[Stage], AbstractAsyncContextManager[int]]
     bus: Callable[[int], Mapping[str, object]]
     environment: Callable[[int], dict[str, str]]
+    events: int
     holds_checkpoint: bool = False
 
     @asynccontextmanager
@@ -95,6 +96,7 @@ SQS = Broker(
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL_SQS": f"http://127.0.0.1:{port}",
     },
+    events=1000,
 )
 PUBSUB = Broker(
     "pubsub",
@@ -102,6 +104,7 @@ PUBSUB = Broker(
     _pubsub,
     lambda port: {"projectID": "the-bench"},
     lambda port: {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{port}"},
+    events=5000,
 )
 RQ = Broker(
     "rq",
@@ -109,5 +112,7 @@ RQ = Broker(
     redis_server,
     lambda port: {"url": redis_url(port)},
     lambda port: {"BARE_REDIS_URL": redis_url(port)},
+    events=10_000,
     holds_checkpoint=True,
 )
+BROKERS = (SQS, PUBSUB, RQ)

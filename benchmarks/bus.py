@@ -1,4 +1,4 @@
-"""A bus without watches and triggers: ``python -m benchmarks.bus rates|trips EVENTBUS EVENTS``.
+"""A bus without watches and triggers: ``python -m benchmarks.bus rates|commits EVENTBUS EVENTS``.
 
 The events and their commits are those of `kubecdc watch`, and the prefetch is that of `kubecdc work`.
 """
@@ -9,10 +9,10 @@ import asyncio
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from statistics import median
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import msgspec
 import uvloop
@@ -30,7 +30,8 @@ from kubecdc.workers.settings import Settings
 
 SPEC = SubscriptionSpec("bench/act", "bench", "changed")
 OBJECTS = 1000
-WARM, MEASURED = 3, 5  # commits whose round trips are not counted, and that are counted
+PREFETCH = Settings.concurrency
+WARM, MEASURED = 10, 10  # commits that are not counted, and that are counted
 
 
 async def rates(bus: Bus, events: int) -> dict[str, float]:
@@ -43,7 +44,7 @@ async def rates(bus: Bus, events: int) -> dict[str, float]:
     return {"publish": events / (published - begun), "consume": events / (time.perf_counter() - published)}
 
 
-async def trips(bus: Bus, events: int) -> dict[str, float]:
+async def commits(bus: Bus, events: int) -> dict[str, float]:
     """The seconds of a commit of as many events of as many objects.
 
     Raises AssertionError unless these, and as many of one object, arrive in order.
@@ -100,13 +101,13 @@ def _event(object_: int, version: int) -> Event:
 async def _acked(bus: Bus, events: int) -> list[Delivery]:
     """Receive so many deliveries, and ack each as soon as it is there."""
     found: list[Delivery] = []
-    async with aclosing(bus.subscription(SPEC.name, prefetch=Settings.concurrency).deliveries()) as deliveries:
-        async with asyncio.TaskGroup() as settling:
-            async for delivery in deliveries:
-                found.append(delivery)
-                settling.create_task(_settle(delivery))
-                if len(found) == events:
-                    break
+    deliveries = cast(AsyncGenerator[Delivery, None], bus.subscription(SPEC.name, prefetch=PREFETCH).deliveries())
+    async with aclosing(deliveries), asyncio.TaskGroup() as settling:
+        async for delivery in deliveries:
+            found.append(delivery)
+            settling.create_task(_settle(delivery))
+            if len(found) == events:
+                break
     return found
 
 
@@ -125,7 +126,7 @@ async def main(mode: str, spec: str, events: int) -> None:
     bus_manifest = EventBus.model_validate({**manifest, "spec": msgspec.json.decode(spec)})
     async with opened(bus_manifest, Opening("the benchmark", ClusterAccess(_no_cluster))) as bus:
         await bus.register([SPEC])
-        print(msgspec.json.encode(await {"rates": rates, "trips": trips}[mode](bus, events)).decode())
+        print(msgspec.json.encode(await {"rates": rates, "commits": commits}[mode](bus, events)).decode())
 
 
 if __name__ == "__main__":

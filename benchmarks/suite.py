@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.brokers import BROKERS, Broker, Missing
 from benchmarks.capture import watch_commit
 from benchmarks.delivery import worker_http, worker_log
 from benchmarks.figure import Definition, Figure, Target
 from benchmarks.jobs import jobs
 from benchmarks.pace import paced
+from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
 
 Pairs = Mapping[str, Sequence[tuple[float, float]]]  # by name: ours and bare, of each run
@@ -23,11 +25,12 @@ class Size:
     changes: int = 60_000
     events: int = 30_000
     requests: int = 15_000
+    messages: int = 10_000
     seconds: float = 15.0
     inventory: int = 100_000
 
 
-QUICK = Size(runs=1, changes=300, events=300, requests=600, seconds=1.0, inventory=500)
+QUICK = Size(runs=1, changes=300, events=300, requests=600, messages=300, seconds=1.0, inventory=500)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,35 @@ async def _restart(size: Size) -> Pairs:
     }
 
 
+def _rates(broker: Broker, bare_publish: str, bare_consume: str) -> Measurement:
+    async def measure(size: Size) -> Pairs:
+        runs = [await rates(broker, size.messages) for _ in range(size.runs)]
+        return {
+            f"{what}_{broker.name}": [(ours[what], bare[what]) for ours, bare in runs]
+            for what in ("publish", "consume")
+        }
+
+    publish = _faster(f"publish_{broker.name}", 0.8, bare_publish)
+    return Measurement((publish, _faster(f"consume_{broker.name}", 0.8, bare_consume)), measure)
+
+
+def _commits(broker: Broker) -> Measurement:
+    async def measure(size: Size) -> Pairs:
+        runs = [await commits(broker) for _ in range(size.runs)]
+        return {
+            f"round_trips_{broker.name}": [(ours.trips, bare.trips) for ours, bare in runs],
+            f"commit_50ms_{broker.name}": [(ours.milliseconds, bare.milliseconds) for ours, bare in runs],
+        }
+
+    trips = _below(f"round_trips_{broker.name}", "round trips", 4, "the messages alone")
+    return Measurement((trips, _below(f"commit_50ms_{broker.name}", "ms", 200, "the messages alone")), measure)
+
+
+BARE_CLIENTS = {
+    "sqs": ("boto3, 10 calls of 10", "boto3, 4 polls, 4 deletes"),
+    "pubsub": ("PublisherAsyncClient, 100 at a time", "pull 64, acknowledge"),
+    "rq": ("RQ's jobs, 100 in a MULTI", "RQ's registrations, 64 in a MULTI"),
+}
 LOOP = "watch line -> XADD -> XREADGROUP"
 MEASUREMENTS = (
     _watch_commit("watch_commit_redis_workflow", "workflow", 2.5, redis=True),
@@ -124,18 +156,32 @@ MEASUREMENTS = (
         ),
         _cpu,
     ),
+    *(_rates(broker, *BARE_CLIENTS[broker.name]) for broker in BROKERS),
+    *(_commits(broker) for broker in BROKERS),
 )
 NAMES = tuple(definition.name for measurement in MEASUREMENTS for definition in measurement.definitions)
 
 
-async def run(names: Sequence[str], size: Size, done: Callable[[Figure], None]) -> list[Figure]:
-    """Measure what is named, one after the other; ``done`` hears of each."""
+async def run(
+    names: Sequence[str], size: Size, done: Callable[[Figure], None], left_out: Callable[[str, str], None]
+) -> list[Figure]:
+    """Measure what is named, one after the other; ``done`` hears of each.
+
+    ``left_out`` hears of each name that cannot be measured on this machine, and why.
+    """
     found: list[Figure] = []
     for measurement in MEASUREMENTS:
-        if not any(definition.name in names for definition in measurement.definitions):
+        wanted = [definition.name for definition in measurement.definitions if definition.name in names]
+        if not wanted:
             continue
-        for figure in await measurement.figures(size):
-            if figure.definition.name in names:
+        try:
+            figures = await measurement.figures(size)
+        except Missing as e:
+            for name in wanted:
+                left_out(name, str(e))
+            continue
+        for figure in figures:
+            if figure.definition.name in wanted:
                 found.append(figure)
                 done(figure)
     return found

@@ -1,6 +1,7 @@
 """boto3 in threads: sends messages to a FIFO queue, ten a call and ten calls at a time, receives them and deletes them.
 
-``rates`` prints how many a second; ``trips`` how many seconds so many messages take, once connections are there.
+``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that are
+there already.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.objects import KINDS
 ENTRIES = 10  # messages in a call
 SENDERS, RECEIVERS, DELETERS = 10, 4, 4
 OBJECTS = 1000
+WARM, MEASURED = 10, 10  # times that are not counted, and that are counted
 
 
 class Queue:
@@ -84,16 +86,16 @@ def rates(queue: Queue, events: int) -> dict[str, float]:
     return {"publish": events / (sent - begun), "consume": events / (done - begun_to_receive)}
 
 
-def trips(queue: Queue, events: int) -> dict[str, float]:
+def commits(queue: Queue, events: int) -> dict[str, float]:
     seconds = []
     with ThreadPoolExecutor(SENDERS) as senders:
-        for _ in range(8):
+        for _ in range(WARM + MEASURED):
             calls = [queue.entries() for _ in range(events // ENTRIES)]
             begun = time.perf_counter()
             list(senders.map(queue.send, calls))
             seconds.append(time.perf_counter() - begun)
-    return {"seconds": median(seconds[3:])}
+    return {"seconds": median(seconds[WARM:])}
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode({"rates": rates, "trips": trips}[sys.argv[1]](Queue(), int(sys.argv[2]))).decode())
+    print(msgspec.json.encode({"rates": rates, "commits": commits}[sys.argv[1]](Queue(), int(sys.argv[2]))).decode())
