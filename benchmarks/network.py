@@ -21,7 +21,8 @@ class End(asyncio.Protocol):
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._late: deque[bytes] = deque()
+        self._under_way: deque[bytes] = deque()
+        self._arrived = 0  # of those, oldest first; the other end may not be connected yet
         self._loop = asyncio.get_running_loop()
         self.other: End | None = None
         self.transport: asyncio.Transport | None = None
@@ -30,21 +31,26 @@ class End(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._late.append(data)
+        self._under_way.append(data)
         self._loop.call_later(self._seconds, self._arrive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.other and self.other.transport:
             self.other.transport.abort()
 
+    def pass_on(self) -> None:
+        """Write what has arrived."""
+        while self._arrived and self.other and self.other.transport:
+            self.other.transport.write(self._under_way.popleft())
+            self._arrived -= 1
+
     def _arrive(self) -> None:
-        data = self._late.popleft()  # timers of the same length may fire in another order
-        if self.other and self.other.transport:
-            self.other.transport.write(data)
+        self._arrived += 1
+        self.pass_on()
 
 
 class Entry(End):
-    """The end of a client, which is connected to the server before anything is read."""
+    """The end of a client, for which the server is connected to."""
 
     def __init__(self, seconds: float, port: int) -> None:
         super().__init__(seconds)
@@ -53,18 +59,18 @@ class Entry(End):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        cast(asyncio.Transport, transport).pause_reading()
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         assert self.transport
         try:
-            _, self.other = await self._loop.create_connection(lambda: End(self._seconds), "127.0.0.1", self._port)
+            _, other = await self._loop.create_connection(lambda: End(self._seconds), "127.0.0.1", self._port)
         except OSError:
             self.transport.abort()
             return
-        self.other.other = self
-        self.transport.resume_reading()
+        self.other, other.other = other, self
+        self.pass_on()
+        other.pass_on()
 
 
 async def serve(port_file: Path, server: int, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Google's asyncio client: publishes messages, one a request and 100 requests at a time; pulls and acknowledges them.
 
-``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that are
-there already.
+``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that
+are there already.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """boto3 in threads: sends messages to a FIFO queue, ten a call and ten calls at a time, receives them and deletes them.
 
-``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that are
-there already.
+``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that
+are there already.
 """
 
 from __future__ import annotations
