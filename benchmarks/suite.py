@@ -9,7 +9,6 @@ from benchmarks.brokers import BROKERS, Broker, Missing
 from benchmarks.capture import watch_commit
 from benchmarks.delivery import worker_http, worker_log
 from benchmarks.figure import Definition, Figure, Target
-from benchmarks.jobs import jobs
 from benchmarks.pace import paced
 from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
@@ -79,11 +78,6 @@ async def _cpu(size: Size) -> Pairs:
     }
 
 
-async def _jobs(size: Size) -> Pairs:
-    runs = [await jobs(events=size.events // 10) for _ in range(size.runs)]
-    return {"rq_commit": [committed for committed, _ in runs], "rq_settle": [settled for _, settled in runs]}
-
-
 async def _restart(size: Size) -> Pairs:
     runs = await starts(size.inventory, size.runs)
     return {
@@ -133,13 +127,6 @@ MEASUREMENTS = (
     _runs(
         _faster("worker_http", 0.8, "aiohttp, 256 at a time", unit="requests/s"),
         lambda size: worker_http(events=size.requests),
-    ),
-    Measurement(
-        (
-            _faster("rq_commit", 0.8, "RQ enqueues one by one"),
-            _faster("rq_settle", 0.8, "RQ's SimpleWorker"),
-        ),
-        _jobs,
     ),
     Measurement((_below("latency_p50", "ms", 5, LOOP), _below("latency_p99", "ms", 25, LOOP)), _latency),
     Measurement(
