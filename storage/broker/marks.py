@@ -35,7 +35,7 @@ class Mark:
 
     def after(self, message: Received) -> Mark:
         """The mark once the message is settled."""
-        return replace(self, order=message.order, sent=message.sent) if message.order > self.order else self
+        return Mark(message.order, message.sent, self.owner, self.until) if message.order > self.order else self
 
 
 class Marks(Protocol):

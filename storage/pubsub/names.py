@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import quote, unquote
 
 from kubecdc.storage.contracts import SubscriptionSpec
@@ -25,6 +26,7 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+@cache
 def entry_of(source: str, subject: str) -> str:
     """The attribute ``entry`` of an event, by which subscriptions filter: a filter has 256 bytes at the most."""
     return digest(source, subject)

@@ -119,10 +119,13 @@ class PubSubSource:
             self._generations = []
             raise
         until = begin + generation.claim
-        if others := [one.ack_id for one in pulled if not generation.owns(one.message)]:
+        own, others = [], []
+        for one in pulled:
+            (own if generation.owns(one.message) else others).append(one)
+        if others:
             with suppress(KubecdcError):  # then they come again
-                await self._client.ack(generation.path, others)
-        return [_received(generation, one, until) for one in pulled if generation.owns(one.message)]
+                await self._client.ack(generation.path, [one.ack_id for one in others])
+        return [_received(generation, one, until) for one in own]
 
     def _hand_back_pulls(self) -> None:
         for pull in self._pulls.values():

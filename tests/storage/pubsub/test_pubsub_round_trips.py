@@ -16,7 +16,7 @@ from tests.storage.rounds import counted
 from tests.storage.stores import opening
 
 SPEC = SubscriptionSpec("billing", SOURCE, SUBJECT)
-CALLS = (Client, "_call"), (Connection, "_send")
+CALLS = (Client, "_answer"), (Connection, "_send")
 
 
 @pytest.fixture
