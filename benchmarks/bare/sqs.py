@@ -1,5 +1,7 @@
 """boto3 in threads: sends messages to a FIFO queue, ten a call and ten calls at a time, receives them and deletes them.
 
+The next ten calls begin when the ten before them are confirmed, as if there was a checkpoint after each hundred messages.
+
 ``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that
 are there already.
 """
@@ -65,7 +67,8 @@ def rates(queue: Queue, events: int) -> dict[str, float]:
     calls = [queue.entries() for _ in range(events // ENTRIES)]
     with ThreadPoolExecutor(SENDERS) as senders:
         begun = time.perf_counter()
-        list(senders.map(queue.send, calls))
+        for start in range(0, len(calls), SENDERS):
+            list(senders.map(queue.send, calls[start : start + SENDERS]))
         sent = time.perf_counter()
     deletions: list[Future[None]] = []
     received: list[int] = []
