@@ -112,7 +112,7 @@ RQ = Broker(
     redis_server,
     lambda port: {"url": redis_url(port)},
     lambda port: {"BARE_REDIS_URL": redis_url(port)},
-    events=10_000,
+    events=4000,
     holds_checkpoint=True,
 )
 BROKERS = (SQS, PUBSUB, RQ)

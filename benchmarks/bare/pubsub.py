@@ -1,6 +1,6 @@
 """Google's asyncio client: publishes messages, one a request and 100 requests at a time; pulls and acknowledges them.
 
-The next 100 begin when the 100 before them are confirmed, as if there was a checkpoint after each hundred messages.
+The next 100 begin when the 100 before them are confirmed, as if there was a checkpoint after each hundred.
 
 ``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that
 are there already.

@@ -1,6 +1,6 @@
 """boto3 in threads: sends messages to a FIFO queue, ten a call and ten calls at a time, receives them and deletes them.
 
-The next ten calls begin when the ten before them are confirmed, as if there was a checkpoint after each hundred messages.
+The next ten calls begin when the ten before them are confirmed, as if there was a checkpoint after each hundred.
 
 ``rates`` prints how many a second; ``commits`` how many seconds so many messages take at once, over connections that
 are there already.
