@@ -119,7 +119,8 @@ class PubSubSource:
             self._generations = []
             raise
         until = begin + generation.claim
-        own, others = [], []
+        own: list[Any] = []
+        others: list[Any] = []
         for one in pulled:
             (own if generation.owns(one.message) else others).append(one)
         if others:
