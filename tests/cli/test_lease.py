@@ -10,7 +10,7 @@ import pytest
 
 from tests.apiserver import LEASES
 from tests.cli.rig import SOURCE, Desk
-from tests.harness.buses import committed
+from tests.harness.own_redis import committed
 
 SECONDS = 3
 ELECTION = ["--leader-election", "--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "400ms"]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness.api import WORKFLOWS, Api
-from tests.harness.buses import LEASE_SECONDS, Committed, RedisStreams
+from tests.harness.back_end import LEASE_SECONDS
 from tests.harness.ledger import DEATH, TAIL, Absence, Receipt, Report
 from tests.harness.load import Load
+from tests.harness.own_redis import Committed, RedisStreams
 from tests.harness.processes import Processes, until
 from tests.harness.servers import Server
 from tests.harness.stack import Stack

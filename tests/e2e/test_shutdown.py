@@ -15,12 +15,12 @@ from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server
 from tests.harness.stack import Stack
-from tests.harness.trial import BRISK, judge, raise_stack
+from tests.harness.trial import judge, raise_stack
 from tests.harness.writer import Writer
 
 GRACE = 5.0  # seconds
 SOON = 20.0  # seconds; whoever waits for a claim to lapse waits for a minute
-PATIENT = {**BRISK, "ackWait": "60s"}
+PATIENT = {"ackWait": "60s", "backoff": {"duration": "200ms", "factor": 2, "cap": "1s", "jitter": 0.2}}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 import tempfile
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,15 @@ class Api:
             is_json = answer.content_type == "application/json"
             return answer.status, json.loads(text) if is_json else text.decode("utf-8", "replace")
 
+    async def watch(self, path: str, version: str) -> AsyncIterator[dict[str, Any]]:
+        """The changes of a collection since that version, until the server ends the stream."""
+        given = {"watch": "true", "resourceVersion": version}
+        forever = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(self.server + path, params=given, timeout=forever) as answer:
+            answer.raise_for_status()
+            async for line in _lines(answer.content):
+                yield json.loads(line)
+
     async def __aenter__(self) -> Api:
         return self
 
@@ -74,6 +84,15 @@ class Api:
 def _named(config: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = next(entry[kind] for entry in config[f"{kind}s"] if entry["name"] == name)
     return found
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Of any length."""
+    begun = b""
+    async for chunk in content.iter_any():
+        *whole, begun = (begun + chunk).split(b"\n")
+        for line in whole:
+            yield line
 
 
 def _tls(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:

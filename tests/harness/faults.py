@@ -8,13 +8,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from kubecdc.storage.redis.deliveries.partition_leases import HEARTBEAT
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
-from tests.harness.buses import LEASE_SECONDS, RedisStreams
+from tests.harness.back_end import LEASE_SECONDS
+from tests.harness.kinds import KILLS, OF_A_BUS, Kind
 from tests.harness.ledger import AWAY, TAIL, TAKEN, Absence
+from tests.harness.own_redis import OwnRedis
 from tests.harness.processes import Process, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import crash
@@ -22,50 +22,13 @@ from tests.harness.stack import Stack
 from tests.harness.terms import leader
 from tests.harness.writer import Writer
 
-
-class Kind(StrEnum):
-    """What can go wrong."""
-
-    KILL_WATCHER = "watcher killed"
-    KILL_WORKER = "worker killed"
-    PAUSE_WATCHER = "watcher stopped for a while"
-    PAUSE_WORKER = "worker stopped for a while"
-    KILL_SERVER = "API server killed"
-    RESTART_SERVER = "API server restarted"
-    EXPIRE_HISTORY = "history expired"
-    BLACKOUT = "history expired while no watcher ran"
-    RESTORE = "etcd restored"
-    RESTORE_UNSEEN = "etcd restored while no watcher ran"
-    PAUSE_SERVER = "API server stopped for a while"
-    PAUSE_ETCD = "etcd stopped for a while"
-    CUT_STREAMS = "watch cut in the middle of a line"
-    REFUSE_WATCHES = "API server answered 503 to watches"
-    PAUSE_LEADER = "leader stopped for longer than its lease"
-    KILL_REDIS = "Redis killed"
-    LOSE_TAIL = "Redis lost its last second"
-    FLUSH_SCRIPTS = "Redis forgot its scripts"
-    CUT_REDIS = "connections to Redis cut"
-    DROP_REPLIES = "replies of Redis cut off"
-    DELAY_REPLIES = "replies of Redis late"
-    HANG_REDIS = "nothing passed to or from Redis"
-    REFUSE = "receiver answered 503"
-    HANG_UP = "receiver hung up"
-    SLOW = "receiver was slow"
-
-
-SIMULATED = {Kind.CUT_STREAMS, Kind.REFUSE_WATCHES}  # only the simulator does these on command
-REAL = {Kind.PAUSE_ETCD}  # only the real server has one
-REDIS = {  # only where the bus is there
-    Kind.PAUSE_LEADER,
-    Kind.KILL_REDIS,
-    Kind.LOSE_TAIL,
-    Kind.FLUSH_SCRIPTS,
-    Kind.CUT_REDIS,
-    Kind.DROP_REPLIES,
-    Kind.DELAY_REPLIES,
-    Kind.HANG_REDIS,
+OF_THE_SERVER = {
+    Kind.KILL_SERVER,
+    Kind.RESTART_SERVER,
+    Kind.EXPIRE_HISTORY,
+    Kind.PAUSE_SERVER,
+    Kind.PAUSE_ETCD,
 }
-KILLS = {Kind.KILL_WATCHER, Kind.KILL_WORKER}
 STARTUP = 1.0  # seconds
 LATE_REPLY = 0.4  # seconds
 TORN = 40  # bytes before the end of a write: some of its last command
@@ -102,7 +65,7 @@ class Unleashed:
         self._rng = rng
         self._begun = len(writer.changes)
         self._server = asyncio.Lock()  # one fault of the API server at a time
-        self._redis = asyncio.Lock()  # and one of Redis
+        self._bus = asyncio.Lock()  # and one of the bus
         self._copies = asyncio.Lock()  # a copy is put back before the next is made
         # One strike at a time on each side, so that no victim is struck twice; and none while all watchers are down.
         self._watchers, self._workers = asyncio.Lock(), asyncio.Lock()
@@ -130,8 +93,8 @@ class Unleashed:
             case Kind.PAUSE_LEADER:
                 async with self._watchers:
                     await self._pause_leader(fault.seconds)
-            case kind if kind in REDIS:
-                async with self._redis:
+            case kind if kind in OF_A_BUS:
+                async with self._bus:
                     await _trouble(self._stack, fault)
             case Kind.BLACKOUT:
                 async with self._watchers:
@@ -171,6 +134,8 @@ class Unleashed:
         process.signal(signal.SIGCONT)
         if process.name.startswith("worker"):
             self._stack.absences.append(Absence(began, time.monotonic()))
+        else:
+            self._stack.unsaved(began, time.monotonic())
 
     async def _pause_leader(self, seconds: float) -> None:
         """Long enough for another to lead; then it wakes up, and may be about to commit."""
@@ -192,7 +157,7 @@ class Unleashed:
 
     async def _expire(self) -> None:
         async with self._server:
-            await self._stack.server.expire_history()
+            await _disturb(self._stack, Fault(0, Kind.EXPIRE_HISTORY, 0.0))
 
     async def _restore(self, fault: Fault) -> None:
         """Copy etcd now and put it back later; every other time versions grow past the undone ones at once."""
@@ -217,6 +182,14 @@ class Unleashed:
 
 
 async def _disturb(stack: Stack, fault: Fault) -> None:
+    """What happens to the API server, where the Lease is renewed and the ConfigMap written; or to the receiver."""
+    began = time.monotonic()
+    await _disturbed(stack, fault)
+    if fault.kind in OF_THE_SERVER:
+        stack.unsaved(began, time.monotonic())
+
+
+async def _disturbed(stack: Stack, fault: Fault) -> None:
     match fault.kind:
         case Kind.KILL_SERVER:
             await crash(stack.server)
@@ -247,8 +220,34 @@ async def _disturb(stack: Stack, fault: Fault) -> None:
 
 
 async def _trouble(stack: Stack, fault: Fault) -> None:
+    """What happens to the bus."""
+    proxy = stack.bus.proxy
+    assert proxy, fault
+    began = time.monotonic()
+    match fault.kind:
+        case Kind.KILL_REDIS | Kind.LOSE_TAIL | Kind.FLUSH_SCRIPTS:
+            await _trouble_redis(stack, fault)
+            return
+        case Kind.CUT_BUS:
+            proxy.cut()
+        case Kind.DROP_REPLIES:
+            async with proxy.dropping():
+                await asyncio.sleep(fault.seconds)
+        case Kind.DELAY_REPLIES:
+            async with proxy.delaying(LATE_REPLY):
+                await asyncio.sleep(fault.seconds)
+        case Kind.HANG_BUS:
+            async with proxy.hanging():
+                await asyncio.sleep(fault.seconds)
+        case _:
+            raise ValueError(fault.kind)
+    if fault.kind is not Kind.CUT_BUS or not stack.bus.atomic:
+        stack.absences.append(Absence(began, time.monotonic(), AWAY))
+
+
+async def _trouble_redis(stack: Stack, fault: Fault) -> None:
     bus = stack.bus
-    assert isinstance(bus, RedisStreams), fault
+    assert isinstance(bus, OwnRedis), fault
     began, cause = time.monotonic(), AWAY
     match fault.kind:
         case Kind.KILL_REDIS:
@@ -264,22 +263,10 @@ async def _trouble(stack: Stack, fault: Fault) -> None:
         case Kind.FLUSH_SCRIPTS:
             await bus.flush_scripts()
             return
-        case Kind.CUT_REDIS:
-            bus.proxy.cut()
-            return
-        case Kind.DROP_REPLIES:
-            async with bus.proxy.dropping():
-                await asyncio.sleep(fault.seconds)
-        case Kind.DELAY_REPLIES:
-            async with bus.proxy.delaying(LATE_REPLY):
-                await asyncio.sleep(fault.seconds)
-        case Kind.HANG_REDIS:
-            async with bus.proxy.hanging():
-                await asyncio.sleep(fault.seconds)
         case _:
             raise ValueError(fault.kind)
     back = time.monotonic()
     stack.absences.append(Absence(began, back, cause))
     if cause == TAIL:
         # Signs of life went with it: others may take what a worker delivers from, until its next one.
-        stack.absences.append(Absence(back, back + HEARTBEAT, TAKEN))
+        stack.absences.append(Absence(back, back + bus.heartbeat, TAKEN))

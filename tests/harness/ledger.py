@@ -13,7 +13,7 @@ watch recorded. Nothing here asks the program under test what it thinks it did.
 
 *forgotten*: what would be out of order or misled, but that Redis lost the tail in which alone the object was announced,
 and a gap then covered its version, or the change, and a restore undid it: Redis' tail and the API's history lost
-together, the exception that is promised.
+together, the exception that is promised. So it is with what a ConfigMap lacked when its leader ended.
 
 What a restore of etcd undid may have been delivered or not. What was made after one may be collapsed by the next gap,
 wherever that begins: its beginning is a version of a past that never was.
@@ -37,8 +37,9 @@ __all__ = ["Absence", "Change", "Duplicate", "Receipt", "Report", "Restore", "au
 
 LATE = 0.25  # seconds: what a dying worker had sent may be read by the receiver a moment after its death
 DEATH = "a worker died with it in flight"
-AWAY = "Redis did not answer, and the claim lapsed"
+AWAY = "the bus did not answer"
 TAIL = "Redis lost its tail"
+UNSAVED = "the leader changed before it saved what it had published"
 TAKEN = "Redis lost a worker's sign of life, and another took over"
 
 
@@ -69,6 +70,7 @@ class Receipt:
     at: float
     accepted: bool = True
     tag: str = ""  # the writer's, where the body has it
+    epoch: int = 0  # the term of the leader that published it
 
     @property
     def timeline(self) -> int:
@@ -105,6 +107,10 @@ class Report:
     forgotten: list[str]
     undone: int  # changes that restores of etcd undid
 
+    def caused(self, cause: str) -> int:
+        """How many duplicates that explains."""
+        return sum(duplicate.cause == cause for duplicate in self.duplicates)
+
     @property
     def unexplained(self) -> list[Duplicate]:
         """Duplicates that nobody's absence accounts for."""
@@ -127,7 +133,7 @@ class Report:
             ("deletions collapsed", self.deletions_collapsed),
             ("lost", len(self.lost)),
             *([("undone by restores", self.undone)] if self.undone else []),
-            *([("forgotten with Redis' tail and the history", len(self.forgotten))] if self.forgotten else []),
+            *([("forgotten with a tail and the history", len(self.forgotten))] if self.forgotten else []),
         ]
 
     def __str__(self) -> str:
@@ -177,13 +183,14 @@ def audit(
 ) -> Report:
     """Compare. ``receipts`` are one subscription's, in the order received; ``expected`` says which changes pass its
     eventTypes and filters (None: all, and then beliefs are checked too); ``absences`` say when a worker was dead or
-    stopped, or Redis away, and a duplicate is explained if its event came in one, at most ``window`` seconds before
-    one, or was refused. ``clock``: what a monotonic second is behind the clock of the gaps.
+    stopped, or the bus away, and a duplicate is explained if its event came in one, at most ``window`` seconds before
+    one, or was refused; or if two leaders published it, the first of which may not have saved that. ``clock``: what a
+    monotonic second is behind the clock of the gaps.
     """
     accepted = [receipt for receipt in receipts if receipt.accepted]
     history = History(changes, restores)
     spans = sorted((_Span.of(gap, clock) for gap in gaps), key=lambda span: span.time)
-    tails = [absence for absence in absences if absence.cause == TAIL]
+    tails = [absence for absence in absences if absence.cause in {TAIL, UNSAVED}]
     doubt = _Doubt(tails, spans, accepted, history)
     passes = expected or (lambda change: True)
     told = {(r.uid, r.version, r.tag) for r in accepted if r.action != "DELETE"}
@@ -258,8 +265,8 @@ class _Span:
 
 
 class _Doubt:
-    """What was announced only in a tail that Redis lost, and whose history was lost too: a gap covers the version in
-    which the object was announced, or a restore of etcd undid the change."""
+    """What was announced only in a tail that Redis lost, or in what a leader had not saved yet, and whose history was
+    lost too: a gap covers the version in which the object was announced, or a restore of etcd undid the change."""
 
     def __init__(
         self, tails: Sequence[Absence], spans: Sequence[_Span], receipts: Sequence[Receipt], history: History
@@ -299,6 +306,7 @@ def _within(tail: Absence, receipt: Receipt) -> bool:
 
 def _duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:
     last: dict[str, Receipt] = {}
+    others = [absence for absence in absences if absence.cause != UNSAVED]
     found = []
     for receipt in receipts:
         before = last.get(receipt.key)
@@ -306,8 +314,10 @@ def _duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window
             cause = ""
             if not before.accepted:
                 cause = "the receiver refused it"
+            elif before.epoch != receipt.epoch and any(a.cause == UNSAVED and a.since <= receipt.at for a in absences):
+                cause = UNSAVED
             else:
-                cause = next((a.cause for a in absences if a.since - window <= before.at <= a.until + LATE), "")
+                cause = next((a.cause for a in others if a.since - window <= before.at <= a.until + LATE), "")
             found.append(Duplicate(receipt, before.at, cause))
         last[receipt.key] = receipt
     return found

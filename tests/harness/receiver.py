@@ -36,6 +36,7 @@ class Line(msgspec.Struct, kw_only=True):
     partitionkey: str = ""
     sequence: str = ""
     synthetic: str = ""
+    epoch: str = ""
     idempotency_key: str = ""
     size: int = 0
     tag: str = ""  # of the write that made the object, where the body has it
@@ -91,6 +92,7 @@ class Receiver:
             partitionkey=header.get("ce-partitionkey", ""),
             sequence=header.get("ce-sequence", ""),
             synthetic=header.get("ce-synthetic", ""),
+            epoch=header.get("ce-epoch", ""),
             idempotency_key=header.get("Idempotency-Key", ""),
             size=len(body),
             tag=tag_of(body),
@@ -146,7 +148,9 @@ def receipts(path: Path) -> dict[str, list[Receipt]]:
             line.id, line.idempotency_key, line.partitionkey, line.sequence, synthetic=line.synthetic == "true"
         )
         accepted = 200 <= line.answer < 300
-        found.setdefault(subscription, []).append(replace(receipt, at=line.at, accepted=accepted, tag=line.tag))
+        found.setdefault(subscription, []).append(
+            replace(receipt, at=line.at, accepted=accepted, tag=line.tag, epoch=int(line.epoch or 0))
+        )
     return found
 
 

@@ -9,16 +9,18 @@ import asyncio
 import sys
 import sysconfig
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
-from kubecdc.storage.contracts import Bus, Gap
-from tests.harness.buses import BackEnd
-from tests.harness.ledger import Absence, Receipt
+from kubecdc.errors import KubecdcError
+from kubecdc.storage.contracts import CheckpointStore, Gap
+from tests.harness.back_end import BackEnd, Observed
+from tests.harness.ledger import UNSAVED, Absence, Receipt
 from tests.harness.processes import Process, Processes
 from tests.harness.receiver import Behaviour, printed, receipts
 from tests.harness.servers import Server
@@ -26,6 +28,8 @@ from tests.harness.servers import Server
 KUBECDC = str(Path(sysconfig.get_path("scripts")) / "kubecdc")
 WORKER_LOG = "workers.log"
 QUIET = 0.5  # seconds without a request, after which nothing more is expected
+UNSAVED_SECONDS = 1.5  # what a ConfigMap may lack: its write window, and a write
+GAPS_SECONDS = 2.0  # between two looks for gaps: a ConfigMap has only the last ten
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Stack:
     url: str = ""
     absences: list[Absence] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
+    _gaps: dict[str, dict[str, Gap]] = field(default_factory=dict)  # by key, and what was recorded
 
     @property
     def kubeconfig(self) -> Path:
@@ -68,16 +73,36 @@ class Stack:
 
     def _start(self, command: str, name: str) -> Process:
         argv = [KUBECDC, command, "-f", str(self.manifests), "--log-format", "json"]
+        if command == "watch" or not self.bus.atomic:
+            argv += ["--kubeconfig", str(self.kubeconfig)]
         if command == "watch":
-            argv += ["--kubeconfig", str(self.kubeconfig), *self.bus.election]
+            argv += self.bus.election
         # One file for all workers: its order is the order in which their `log` triggers wrote.
-        return self.processes.start(name, argv, log=WORKER_LOG if command == "work" else "")
+        return self.processes.start(name, argv, self.bus.environment, log=WORKER_LOG if command == "work" else "")
+
+    async def run(self, *command: str) -> str:
+        """Run a command of kubecdc with the manifests to its end, and return what it printed."""
+        argv = [KUBECDC, *command, "-f", str(self.manifests)]
+        if not self.bus.atomic:
+            argv += ["--kubeconfig", str(self.kubeconfig)]
+        process = self.processes.start("-".join(command), argv, self.bus.environment)
+        code = await process.wait(60.0)
+        assert code == 0, process.tail()
+        return process.output()
 
     async def kill(self, name: str) -> None:
-        """SIGKILL; a worker's death is remembered."""
+        """SIGKILL; what a death explains is remembered."""
         died = await self.processes[name].kill()
         if name.startswith("worker"):
             self.absences.append(Absence(died, died))
+        else:
+            self.unsaved(died, died)
+
+    def unsaved(self, since: float, until: float) -> None:
+        """Remember that the leader may have changed, before it saved what it had published; the monotonic seconds are
+        those of the fault. What it published may wait behind the claims of a dead worker."""
+        if not self.bus.atomic:
+            self.absences.append(Absence(since - UNSAVED_SECONDS, until + 2 * self.bus.ack_wait, UNSAVED))
 
     def count(self, fault: str) -> None:
         """Remember a fault for the report."""
@@ -99,18 +124,46 @@ class Stack:
 
     async def gaps(self, key: str) -> list[Gap]:
         """The gaps that the watch ``<source>/<event name>`` recorded."""
-        async with self.bus.open() as bus:
-            return await bus.checkpoints.gaps(key)
+        async with self.bus.observed(self.kubeconfig) as bus:
+            return await self._remembered(bus, key)
 
-    async def ready(self, timeout: float = 20.0) -> None:
+    @asynccontextmanager
+    async def gaps_remembered(self, key: str) -> AsyncIterator[None]:
+        """Look for gaps again and again, so that `gaps` knows those too of which a ConfigMap has only the last ten."""
+
+        async def look() -> None:
+            async with self.bus.observed(self.kubeconfig) as bus:
+                while True:
+                    with suppress(KubecdcError):
+                        await self._remembered(bus, key)
+                    await asyncio.sleep(GAPS_SECONDS)
+
+        looking = None if self.bus.atomic else asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            if looking:
+                looking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await looking
+
+    async def _remembered(self, bus: Observed, key: str) -> list[Gap]:
+        found = await bus.checkpoints.gaps(key)
+        if self.bus.atomic:
+            return found
+        known = self._gaps.setdefault(key, {})
+        known.update({str(gap): gap for gap in found})
+        return list(known.values())
+
+    async def ready(self, timeout: float = 40.0) -> None:
         """Wait until there is a checkpoint, and each watch is past its first list."""
-        async with self.bus.open() as bus:
-            await self._wait(lambda: _past(bus, 0), timeout, "the first list", all_run=True)
+        async with self.bus.observed(self.kubeconfig) as bus:
+            await self._wait(lambda: _past(bus.checkpoints, 0), timeout, "the first list", all_run=True)
 
-    async def settle(self, version: int, timeout: float = 60.0) -> None:
+    async def settle(self, version: int, timeout: float = 90.0) -> None:
         """Wait until each watch has passed the version, nothing is pending, and no request comes any more."""
-        async with self.bus.open() as bus:
-            await self._wait(lambda: _past(bus, version), timeout, f"the watches at version {version}")
+        async with self.bus.observed(self.kubeconfig) as bus:
+            await self._wait(lambda: _past(bus.checkpoints, version), timeout, f"the watches at version {version}")
             await self._wait(lambda: _drained(bus), timeout, "an empty backlog")
         size = -1
         while self.received.exists() and size != self.received.stat().st_size:
@@ -130,11 +183,12 @@ class Stack:
             await asyncio.sleep(0.1)
 
 
-async def _past(bus: Bus, version: int) -> str:
-    checkpoints = await bus.checkpoints.checkpoints()
+async def _past(store: CheckpointStore, version: int) -> str:
+    checkpoints = await store.checkpoints()
     behind = [c for c in checkpoints if not c.state or c.state.listing or int(c.state.position or 0) < version]
     return "" if checkpoints and not behind else f"{behind or 'no checkpoint'}"
 
 
-async def _drained(bus: Bus) -> str:
-    return ", ".join(f"{s.spec.name}: {s.pending} pending" for s in await bus.subscriptions() if s.pending)
+async def _drained(bus: Observed) -> str:
+    pending = await bus.pending()
+    return f"{pending} pending" if pending else ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tests.harness.buses import Committed
+from tests.harness.own_redis import Committed
 from tests.harness.processes import Processes
 
 EVENTS = frozenset({"lease taken", "epoch raised"})

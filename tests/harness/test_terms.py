@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.harness.buses import Committed
+from tests.harness.own_redis import Committed
 from tests.harness.terms import Taken, quarrels, terms
 
 ONE, OTHER = "host/11/aa", "host/22/bb"

@@ -12,8 +12,10 @@ from pathlib import Path
 import yaml
 
 from tests.harness.api import WORKFLOWS
-from tests.harness.buses import BackEnd, SqliteFile
-from tests.harness.faults import Kind, Unleashed, plan
+from tests.harness.back_end import BackEnd
+from tests.harness.buses import SqliteFile
+from tests.harness.faults import Unleashed, plan
+from tests.harness.kinds import Kind
 from tests.harness.ledger import Report, audit
 from tests.harness.load import Load, touch
 from tests.harness.processes import Processes
@@ -29,17 +31,20 @@ KEY = "workflows/changed"
 SUBSCRIPTION = "relay/post"
 
 
-BRISK: Mapping[str, object] = {  # what a test can wait for
-    "ackWait": f"{ACK_WAIT:g}s",
-    "maxDeliveries": 1000,
-    "backoff": {"duration": "200ms", "factor": 2, "cap": "1s", "jitter": 0.2},
-}
+def brisk(bus: BackEnd) -> Mapping[str, object]:
+    """A redelivery that a test can wait for."""
+    return {
+        "ackWait": f"{bus.ack_wait:g}s",
+        "maxDeliveries": 1000 if bus.atomic else 50,  # what each of them takes
+        "backoff": {"duration": "200ms", "factor": 2, "cap": "1s", "jitter": 0.2},
+    }
 
 
 def manifests(
-    url: str, bus: BackEnd, redelivery: Mapping[str, object] = BRISK, **entry: object
+    url: str, bus: BackEnd, redelivery: Mapping[str, object] | None = None, **entry: object
 ) -> list[dict[str, object]]:
     """Every change of every workflow, posted to the URL; ``entry``: more fields of the EventSource's entry."""
+    redelivery = brisk(bus) if redelivery is None else redelivery
     workflows = {
         "group": WORKFLOWS.group,
         "version": WORKFLOWS.version,
@@ -73,11 +78,11 @@ async def raise_stack(
     *,
     watchers: tuple[str, ...] = WATCHERS,
     workers: tuple[str, ...] = WORKERS,
-    redelivery: Mapping[str, object] = BRISK,
+    redelivery: Mapping[str, object] | None = None,
     **entry: object,
 ) -> Stack:
     """Receiver, watchers and workers on a running API server; returns once the first list is done. Without a ``bus``
-    it is a file; an empty ``redelivery`` means the defaults of kubecdc."""
+    it is a file; an empty ``redelivery`` means the defaults of kubecdc, none means `brisk`."""
     folder = directory / "manifests"
     folder.mkdir(parents=True)
     stack = Stack(directory, server, processes, folder, bus or SqliteFile(directory / "bus.db"))
@@ -102,7 +107,7 @@ class Trial:
         """Run the load under the faults, wait until all has come, and audit everything since the stack began."""
         rng = random.Random(f"faults/{self.load.seed}")
         faults = plan(rng, self.load.changes, self.faults)
-        async with asyncio.TaskGroup() as group:
+        async with stack.gaps_remembered(KEY), asyncio.TaskGroup() as group:
             striking = group.create_task(Unleashed(stack, writer, rng).run(faults))
             group.create_task(self.load.run(writer, longer=lambda: not striking.done()))
         return await verdict(stack, writer)
