@@ -20,12 +20,13 @@ class Term:
     """A period of leadership. ``number`` is the epoch, which only grows; ``holder`` names the process in logs.
 
     ``left`` returns the seconds from now for which the process may act, by its own clock; 0 or less: it must not.
-    Every renewal of the lead extends it.
+    Every renewal of the lead extends it; while they succeed, at least ``assured`` seconds are left.
     """
 
     number: int
     holder: str
     left: Callable[[], float] = field(default=endless, compare=False, repr=False)
+    assured: float = field(default=math.inf, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

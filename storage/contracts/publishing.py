@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from kubecdc.errors import Unavailable
+from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts.checkpoints import CheckpointDelta
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.contracts.event import Event
@@ -62,10 +62,16 @@ class Publication:
     def require_time(self, seconds: float) -> None:
         """Check before each call of the queue that the term lasts longer than the call may take.
 
-        Raises LeadershipLost if the term is over, Unavailable if too little of it is left.
+        Raises LeadershipLost if the term is over, Unavailable if too little of it is left, UsageError if renewals never
+        leave enough.
         """
         if self.term is None:
             return
+        if self.term.assured < seconds:
+            raise UsageError(
+                f"a call of the bus may take {seconds:g} s, and the lead is sure for {self.term.assured:g} s only",
+                hint=f"--renew-deadline must be at least {seconds:g} s longer than --retry-period, as it is by default",
+            )
         left = self.term.left()
         if left <= 0:
             raise LeadershipLost(f"term {self.term.number} of {self.term.holder} is over")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.api import WORKFLOWS, Api
-from tests.harness.back_end import LEASE_SECONDS
+from tests.harness.back_end import QUICK
 from tests.harness.ledger import DEATH, TAIL, Absence, Receipt, Report
 from tests.harness.load import Load
 from tests.harness.own_redis import Committed, RedisStreams
@@ -25,7 +25,7 @@ from tests.harness.writer import Writer
 from tests.storage import redis_server
 
 NAMESPACE = "default"
-TAKEOVER = LEASE_SECONDS + 8.0  # seconds, on a busy machine too
+TAKEOVER = QUICK.lease + 8.0  # seconds, on a busy machine too
 UNDONE = 50  # versions that a restore of etcd takes back, at least
 pytestmark = pytest.mark.timeout(150)
 

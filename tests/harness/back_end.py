@@ -12,11 +12,21 @@ from kubecdc.storage.contracts import Bus, CheckpointStore, Unknown
 from tests.harness.kinds import Kind
 from tests.harness.proxy import Proxy
 
-LEASE_SECONDS = 4
-ELECTION = (
-    *("--leader-election", "--lease-duration", f"{LEASE_SECONDS}s"),
-    *("--renew-deadline", "3s", "--retry-period", "500ms"),
-)
+
+@dataclass(frozen=True)
+class Election:
+    """How a leader is elected by a Lease that lasts so many seconds."""
+
+    lease: int
+
+    @property
+    def options(self) -> Sequence[str]:
+        """Of `kubecdc watch`."""
+        durations = ("--lease-duration", f"{self.lease}s", "--renew-deadline", f"{self.lease - 1}s")
+        return ("--leader-election", *durations, "--retry-period", "500ms")
+
+
+QUICK = Election(4)
 
 
 @dataclass(frozen=True)
@@ -30,13 +40,13 @@ class Observed:
 class BackEnd(Protocol):
     """A bus of its own for a stack.
 
-    ``manifest``: its part of the EventBus's spec. ``election``: options of `kubecdc watch`. ``environment``: variables
-    of watchers and workers. ``ack_wait``: seconds, of the manifest. ``faults``: what can be done to it. ``atomic``:
+    ``manifest``: its part of the EventBus's spec. ``election``: None if its lock elects. ``environment``: variables of
+    watchers and workers. ``ack_wait``: seconds, of the manifest. ``faults``: what can be done to it. ``atomic``:
     events and checkpoint are stored in one step; else the checkpoint is in a ConfigMap, and workers need the cluster.
     """
 
     name: str
-    election: Sequence[str]
+    election: Election | None
     atomic: bool
     ack_wait: float
     faults: Collection[Kind]

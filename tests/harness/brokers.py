@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.configmap.manifest import ConfigMapCheckpoint
 from kubecdc.storage.configmap.store_type import ConfigMapStore
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
-from tests.harness.back_end import ELECTION, Observed
+from tests.harness.back_end import Election, Observed
 from tests.harness.kinds import LEASED, PROXIED, Kind
 from tests.harness.proxy import Proxy
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.storage.sqs.elasticmq import ElasticMq
 
 BUS = "default"
+ELECTION = Election(9)  # the lead must outlast any call of a broker, of 6 s
 REGION, PROJECT, TOPIC = "eu-west-1", "a-project", "kubecdc"
 
 
@@ -28,7 +29,7 @@ class SqsQueues:
     """FIFO queues of ElasticMQ. It has its messages in memory only, so it is never killed."""
 
     name = "sqs"
-    election: Sequence[str] = ELECTION
+    election: Election | None = ELECTION
     atomic = False
     ack_wait = 2.0  # and 3 seconds more from a reception on, for the long poll
     faults: Collection[Kind] = LEASED | PROXIED
@@ -91,7 +92,7 @@ class PubSubTopic:
     """A topic of the fake, which lives in the event loop of the test."""
 
     name = "pubsub"
-    election: Sequence[str] = ELECTION
+    election: Election | None = ELECTION
     atomic = False
     ack_wait = 10.0  # Pub/Sub takes no less
     faults: Collection[Kind] = LEASED | PROXIED

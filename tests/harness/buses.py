@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
-from tests.harness.back_end import BackEnd, Observed, observed
+from tests.harness.back_end import BackEnd, Election, Observed, observed
 from tests.harness.kinds import Kind
 from tests.harness.own_redis import RedisStreams, RqQueues
 from tests.harness.processes import Processes
@@ -22,7 +22,7 @@ class SqliteFile:
     """A file; whoever has locked it leads."""
 
     name = "sqlite"
-    election: Sequence[str] = ()
+    election: Election | None = None
     atomic = True
     ack_wait = 2.0
     faults: Collection[Kind] = frozenset()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from tests.apiserver.process import SimulatorProcess
 from tests.apiserver.real import RealApiServer
-from tests.harness.back_end import LEASE_SECONDS
 from tests.harness.kinds import KILLS, OF_A_BUS, Kind
 from tests.harness.ledger import AWAY, TAIL, TAKEN, Absence
 from tests.harness.own_redis import OwnRedis
@@ -139,11 +138,12 @@ class Unleashed:
 
     async def _pause_leader(self, seconds: float) -> None:
         """Long enough for another to lead; then it wakes up, and may be about to commit."""
+        assert self._stack.bus.election
         await until(lambda: leader(self._stack.processes) is not None, PATIENCE, "a leader")
         name = leader(self._stack.processes)
         assert name
         self._stack.processes[name].signal(signal.SIGSTOP)
-        await self._go_on(self._stack.processes[name], LEASE_SECONDS + seconds)
+        await self._go_on(self._stack.processes[name], self._stack.bus.election.lease + seconds)
 
     async def _blackout(self, seconds: float, unseen: Callable[[], Awaitable[None]]) -> None:
         watchers = [name for name in self._stack.processes if name.startswith("watcher")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -19,7 +19,7 @@ from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.redis.deliveries.partition_leases import HEARTBEAT
 from kubecdc.storage.rq import ServerSettings
 from kubecdc.storage.rq import open_bus as open_rq
-from tests.harness.back_end import ELECTION, Observed, observed
+from tests.harness.back_end import QUICK, Election, Observed, observed
 from tests.harness.kinds import OF_A_BUS, Kind
 from tests.harness.processes import Process, Processes, until
 from tests.harness.proxy import Proxy
@@ -36,7 +36,7 @@ class OwnRedis(ABC):
     """
 
     name: str
-    election: Sequence[str] = ELECTION
+    election: Election | None = QUICK
     atomic = True
     ack_wait = 2.0
     faults: Collection[Kind] = OF_A_BUS

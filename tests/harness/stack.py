@@ -75,8 +75,8 @@ class Stack:
         argv = [KUBECDC, command, "-f", str(self.manifests), "--log-format", "json"]
         if command == "watch" or not self.bus.atomic:
             argv += ["--kubeconfig", str(self.kubeconfig)]
-        if command == "watch":
-            argv += self.bus.election
+        if command == "watch" and self.bus.election:
+            argv += self.bus.election.options
         # One file for all workers: its order is the order in which their `log` triggers wrote.
         return self.processes.start(name, argv, self.bus.environment, log=WORKER_LOG if command == "work" else "")
 

@@ -84,7 +84,8 @@ class LeaseElector:
                 if self._inner is not None:
                     term = await stack.enter_async_context(self._inner.lead())
                     await self._raise_epoch(term.number)
-                yield Term(self._lease.observation.epoch, self.identity, lambda: self._lease.trust)
+                assured = self._settings.deadline_seconds - self._settings.retry_seconds
+                yield Term(self._lease.observation.epoch, self.identity, lambda: self._lease.trust, assured)
         finally:
             if self._lost is None:
                 await self._lease.release()

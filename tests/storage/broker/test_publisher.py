@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubecdc.errors import Unavailable
+from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.broker.contract import Outgoing
 from kubecdc.storage.contracts import Batch, CheckpointDelta, LeadershipLost, Publication, SubscriptionSpec, Term
 from kubecdc.storage.contracts.event import Event
@@ -226,6 +226,14 @@ async def test_a_call_is_not_begun_that_could_outlast_the_term() -> None:
     assert made.calls == []
     await MemoryQueue(made).publish(Publication([event(1)], term=Term(1, "me", until(60))))
     assert sends(made) == [1]
+
+
+async def test_a_lead_too_short_for_any_call_is_a_mistake_of_the_operator_and_not_waited_for() -> None:
+    made = broker()
+    short = Term(1, "me", lambda: MemoryQueue.seconds, MemoryQueue.seconds / 2)
+    with pytest.raises(UsageError, match="the lead is sure for"):
+        await MemoryQueue(made).publish(Publication([event(1)], term=short))
+    assert not sends(made)
 
 
 @given(
