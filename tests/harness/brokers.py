@@ -31,7 +31,7 @@ class SqsQueues:
     name = "sqs"
     election: Election | None = ELECTION
     atomic = False
-    ack_wait = 2.0  # and 3 seconds more from a reception on, for the long poll
+    ack_wait = 5.0  # and 3 seconds more from a reception on, for the long poll; less is too little for a busy machine
     faults: Collection[Kind] = LEASED | PROXIED
 
     def __init__(self, server: ElasticMq, folder: Path) -> None:
