@@ -18,15 +18,13 @@ CHECKPOINT, STATE = "kubecdc-checkpoint", "kubecdc-checkpoint-state"
 
 @dataclass
 class Writes:
-    """``times`` are monotonic seconds, ``largest`` is in bytes of values, ``last`` the object as written last."""
+    """``times`` are monotonic seconds, ``largest`` is in bytes of values."""
 
     times: list[float] = field(default_factory=list)
     largest: int = 0
-    last: dict[str, Any] = field(default_factory=dict)
 
     def add(self, found: dict[str, Any]) -> None:
         self.times.append(time.monotonic())
-        self.last = found
         self.largest = max(self.largest, _size(found))
 
     def most_in(self, seconds: float) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from kubecdc.storage.contracts import Gap
 from kubecdc.storage.contracts.event import Action, event_id
-from tests.harness.ledger import DEATH, TAIL, Absence, Change, Receipt, Restore, audit, parse_id
+from tests.harness.ledger import DEATH, TAIL, UNSAVED, Absence, Change, Receipt, Restore, audit, parse_id
 
 
 class World:
@@ -411,14 +411,29 @@ def test_each_cause_of_a_duplicate_is_counted_by_its_name(world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    ("epochs", "since", "cause"),
+    [((1, 2), 0.0, UNSAVED), ((1, 1), 0.0, ""), ((1, 2), 30.0, ""), ((2, 1), 0.0, UNSAVED)],
+)
+def test_what_two_leaders_published_is_explained_by_the_end_of_one_before_it_came_again(
+    world: World, epochs: tuple[int, int], since: float, cause: str
+) -> None:
+    first = world.receipts[0] = replace(world.receipts[0], epoch=epochs[0])
+    world.receipts.append(replace(first, at=20.0, epoch=epochs[1]))
+    report = audit(world.changes, world.receipts, absences=[Absence(since, since + 1.0, UNSAVED)])
+    assert [d.cause for d in report.duplicates] == [cause]
+    assert report.caused(UNSAVED) == (cause == UNSAVED)
+
+
+@pytest.mark.parametrize("cause", [TAIL, UNSAVED])
+@pytest.mark.parametrize(
     ("tail", "history", "excused"), [(True, True, True), (True, False, False), (False, True, False)]
 )
-def test_an_end_is_forgotten_only_if_both_redis_tail_and_history_were_lost(
-    world: World, tail: bool, history: bool, excused: bool
+def test_an_end_is_forgotten_only_if_both_a_tail_and_history_were_lost(
+    world: World, tail: bool, history: bool, excused: bool, cause: str
 ) -> None:
     """An object was announced; its end, of which nobody knows any more, never came."""
     world.take("DELETE", "c")
-    absences = [Absence(3.4, 3.6, TAIL)] if tail else []
+    absences = [Absence(3.4, 3.6, cause)] if tail else []
     report = audit(world.changes, world.receipts, [gap(103, 106)] if history else [], absences=absences)
     assert bool(report.forgotten) is excused
     assert bool(report.misled) is not excused
