@@ -44,11 +44,15 @@ TAKEN = "Redis lost a worker's sign of life, and another took over"
 
 
 class Absence(NamedTuple):
-    """From when to when (monotonic seconds) somebody was not there, and what of the repeats it explains."""
+    """From when to when (monotonic seconds) somebody was not there, and what of the repeats it explains.
+
+    ``epoch``: of the leader that may not have saved all that it had published. Workers may get that much later.
+    """
 
     since: float
     until: float
     cause: str = DEATH
+    epoch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +305,8 @@ class _Doubt:
 
 
 def _within(tail: Absence, receipt: Receipt) -> bool:
+    if tail.cause == UNSAVED:  # a gap begins where the leader had saved, so whether it covers the receipt is decisive
+        return tail.since <= receipt.at and receipt.epoch <= tail.epoch
     return tail.since <= receipt.at <= tail.until + LATE
 
 

@@ -24,6 +24,7 @@ from tests.harness.ledger import UNSAVED, Absence, Receipt
 from tests.harness.processes import Process, Processes
 from tests.harness.receiver import Behaviour, printed, receipts
 from tests.harness.servers import Server
+from tests.harness.terms import terms, watcher_logs
 
 KUBECDC = str(Path(sysconfig.get_path("scripts")) / "kubecdc")
 WORKER_LOG = "workers.log"
@@ -100,9 +101,11 @@ class Stack:
 
     def unsaved(self, since: float, until: float) -> None:
         """Remember that the leader may have changed, before it saved what it had published; the monotonic seconds are
-        those of the fault. What it published may wait behind the claims of a dead worker."""
+        those of the fault."""
         if not self.bus.atomic:
-            self.absences.append(Absence(since - UNSAVED_SECONDS, until + 2 * self.bus.ack_wait, UNSAVED))
+            taken = terms(watcher_logs(self.processes))
+            epoch = max((holding.epoch for holding in taken), default=0)
+            self.absences.append(Absence(since - UNSAVED_SECONDS, until, UNSAVED, epoch))
 
     def count(self, fault: str) -> None:
         """Remember a fault for the report."""

@@ -433,10 +433,21 @@ def test_an_end_is_forgotten_only_if_both_a_tail_and_history_were_lost(
 ) -> None:
     """An object was announced; its end, of which nobody knows any more, never came."""
     world.take("DELETE", "c")
-    absences = [Absence(3.4, 3.6, cause)] if tail else []
+    world.receipts = [replace(receipt, epoch=1) for receipt in world.receipts]
+    absences = [Absence(3.4, 3.6, cause, epoch=1)] if tail else []
     report = audit(world.changes, world.receipts, [gap(103, 106)] if history else [], absences=absences)
     assert bool(report.forgotten) is excused
     assert bool(report.misled) is not excused
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_end_is_not_forgotten_that_the_next_leader_told_of(world: World, epoch: int) -> None:
+    """What it announced, it has in its inventory."""
+    world.take("DELETE", "c")
+    world.receipts = [replace(receipt, epoch=epoch) for receipt in world.receipts]
+    unsaved = Absence(3.4, 3.6, UNSAVED, epoch=1)
+    report = audit(world.changes, world.receipts, [gap(103, 106)], absences=[unsaved])
+    assert bool(report.misled) is (epoch == 2)
 
 
 def test_an_end_is_not_forgotten_of_an_object_that_was_known_before_the_tail(world: World) -> None:
