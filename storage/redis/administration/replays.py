@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from kubecdc.storage.contracts import Replay
 from kubecdc.storage.contracts.errors import NoSubscription
-from kubecdc.storage.redis.commits.publisher import entry
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Connection
+from kubecdc.storage.redis_server.publisher import entry
 from kubecdc.storage.replay import ReplayPlan, in_steps, not_retained
 
 PAGE = 500  # events in one script
