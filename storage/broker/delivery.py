@@ -31,7 +31,7 @@ class BrokerDelivery(ClaimedDelivery):
         self._recorded = False
 
     async def ack(self) -> None:
-        await self._settle("ack", lambda: self._valid(self._owner.ack))
+        await self._settle("ack", self._ack)
 
     async def nack(self, delay: timedelta) -> None:
         async def give_back(entry: Entry) -> None:
@@ -50,6 +50,11 @@ class BrokerDelivery(ClaimedDelivery):
             await self._owner.dead_letter(entry, reason, self._attempted)
 
         await self._settle("dead letter", lambda: self._valid(give_up))
+
+    async def _ack(self) -> None:
+        if self._owner.lapsed(self._entry):
+            await self._owner.not_acked(self._entry)
+        await self._valid(self._owner.ack)
 
     async def _record_attempt(self) -> None:
         await self._owner.ledger.record(self._entry.message, self.attempt)

@@ -53,16 +53,31 @@ class Marks(Protocol):
         """The message is not in work any more. Repeating it changes nothing."""
         ...
 
+    async def not_acked(self, message: Received) -> None:
+        """It was settled here, but the broker does not know, and may hand it to another worker."""
+        ...
+
 
 class OwnMarks:
-    """Marks in the memory of this process, for a broker that keeps the order of a lane among its workers."""
+    """Marks in the memory of this process, for a broker that keeps the order of a lane among its workers.
 
-    def __init__(self) -> None:
+    A mark that other workers need, because an ack failed, is also kept in the ``state`` store. It is looked for when a
+    message comes that was received before.
+    """
+
+    def __init__(self, state: StateStore | None, name: str) -> None:
+        self._state = state
+        self._name = name
         self._marks: Recent[Mark] = Recent()
 
     async def enter(self, message: Received) -> Entrance:
         mark = self._marks.get(_series(message))
-        return "stale" if mark and mark.covers(message) else "free"
+        if mark and mark.covers(message):
+            return "stale"
+        if not (self._state and message.order) or message.receptions == 1:
+            return "free"
+        kept = _mark(await self._state.get(self._name, _key(message)))
+        return "stale" if kept.covers(message) else "free"
 
     async def extend(self, message: Received) -> None:
         """Nobody else asks."""
@@ -71,6 +86,38 @@ class OwnMarks:
         if settled and message.order:
             key = _series(message)
             self._marks.put(key, (self._marks.get(key) or Mark()).after(message))
+
+    async def not_acked(self, message: Received) -> None:
+        def advance(found: StateEntry | None) -> bytes | None:
+            mark = _mark(found)
+            later = mark.after(message)
+            return _value(later) if later != mark else None
+
+        if self._state and message.order:
+            await change(self._state, self._name, _key(message), advance)
+
+
+class MessageMarks:
+    """Remembers single messages, for a broker without order and without a store that could keep order.
+
+    An older event of an object may come after a newer one, and has not been run before.
+    """
+
+    def __init__(self) -> None:
+        self._settled: Recent[bool] = Recent()
+
+    async def enter(self, message: Received) -> Entrance:
+        return "stale" if self._settled.get(message.id) else "free"
+
+    async def extend(self, message: Received) -> None:
+        """Nobody else asks."""
+
+    async def leave(self, message: Received, *, settled: bool) -> None:
+        if settled:
+            self._settled.put(message.id, True)
+
+    async def not_acked(self, message: Received) -> None:
+        """Another worker runs it again."""
 
 
 class SharedMarks:
@@ -126,6 +173,9 @@ class SharedMarks:
 
         await change(self._state, self._name, _key(message), release)
 
+    async def not_acked(self, message: Received) -> None:
+        """`leave` has told the store before the ack."""
+
     def _me(self, message: Received) -> str:
         return f"{self._owner} {message.id}"
 
@@ -135,7 +185,7 @@ def _series(message: Received) -> str:
 
 
 def _key(message: Received) -> str:
-    return f"mark/{message.lane}"
+    return f"mark/{message.series}/{message.lane}"
 
 
 def _mark(found: StateEntry | None) -> Mark:

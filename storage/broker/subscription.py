@@ -21,7 +21,7 @@ from kubecdc.storage.broker.contract import Received, Source
 from kubecdc.storage.broker.delivery import BrokerDelivery
 from kubecdc.storage.broker.lanes import Entry, Lane, Lanes
 from kubecdc.storage.broker.ledger import Ledger, ReceptionLedger, StateLedger
-from kubecdc.storage.broker.marks import Marks, OwnMarks, SharedMarks
+from kubecdc.storage.broker.marks import Marks, MessageMarks, OwnMarks, SharedMarks
 from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.receiver import Receiver
 from kubecdc.storage.broker.settings import BrokerSettings
@@ -52,9 +52,7 @@ class BrokerSubscription:
         self.registered = registered
         self._source = source
         self._settings = settings
-        self._marks: Marks = OwnMarks()
-        if not settings.ordered and state and state.frequent:
-            self._marks = SharedMarks(state, name, settings.holder, ack_wait, settings.wall)
+        self._marks = _marks(settings, state)
         self._lanes = Lanes()
         self._claims = Claims(source, self._lanes, self._marks, ack_wait)
         self._receiver = Receiver(source, settings, room=self._room, received=self._received)
@@ -117,10 +115,20 @@ class BrokerSubscription:
         self._receiver.look_again()
         try:
             await self._marks.leave(entry.message, settled=True)
-            await self._ack(entry.message)
+            try:
+                await self._ack(entry.message)
+            except ClaimLost:
+                await self.not_acked(entry)
+                raise
             await self._forget(entry)
         finally:
             self._acking -= 1
+
+    async def not_acked(self, entry: Entry) -> None:
+        """It was run, and its claim is lost: spare other workers to run it again, if that is possible."""
+        with suppress(Unavailable):
+            await self._marks.leave(entry.message, settled=True)
+            await self._marks.not_acked(entry.message)
 
     async def nack(self, entry: Entry, delay: float) -> None:
         """Hand it back with its delay, or hold it here."""
@@ -268,3 +276,11 @@ class BrokerSubscription:
         if not task.cancelled() and (error := task.exception()):
             self._failure = error
             self._wake.set()
+
+
+def _marks(settings: BrokerSettings, state: StateStore | None) -> Marks:
+    if settings.ordered:
+        return OwnMarks(state, settings.name)
+    if state and state.frequent:
+        return SharedMarks(state, settings.name, settings.holder, settings.ack_wait, settings.wall)
+    return MessageMarks()
