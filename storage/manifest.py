@@ -152,8 +152,8 @@ class _EventBusSpec(Model):
                 raise invalid(f"needs `{field}`", f"write {store_type.example}")
         elif value is not None and not queue_type.same_place(queue, store):
             raise invalid(
-                f"names {store_type.elsewhere}: a {kind} bus holds its own checkpoint, because events would be lost if "
-                "only the bus were restored to an earlier state",
+                f"names {store_type.elsewhere}: a bus of type {kind} holds its own checkpoint, because events would be "
+                "lost if only the bus were restored to an earlier state",
                 "leave `checkpoint` out",
             )
         return value
@@ -165,8 +165,8 @@ class _EventBusSpec(Model):
         most = cls.queues[kind].most_deliveries if kind else None
         if most is not None and value.max_deliveries > most:
             raise invalid(
-                f"has a `maxDeliveries` of {value.max_deliveries}; a {kind} bus allows {most}, because the service "
-                "gives up by itself after a number of receptions, which are more than attempts",
+                f"has a `maxDeliveries` of {value.max_deliveries}; a bus of type {kind} allows {most}, because the "
+                "service gives up by itself after a number of receptions, which are more than attempts",
                 "lower it, or use a longer `backoff`",
             )
         return value

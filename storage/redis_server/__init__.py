@@ -15,4 +15,4 @@ def require_library(kind: str) -> None:
         import redis  # noqa: F401
     except ImportError as e:
         hint = f"pip install 'kubecdc[{kind}]'"
-        raise UsageError(f"a {kind} bus needs the Python library of Redis: {e}", hint=hint) from e
+        raise UsageError(f"a bus of type {kind} needs the Python library of Redis: {e}", hint=hint) from e
