@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from kubecdc.storage.broker.contract import Received
 from kubecdc.storage.broker.ledger import change
 from kubecdc.storage.broker.recent import Recent
+from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import StateEntry, StateStore
 
 Entrance = Literal["free", "stale", "busy"]
@@ -178,6 +179,15 @@ class SharedMarks:
 
     def _me(self, message: Received) -> str:
         return f"{self._owner} {message.id}"
+
+
+def marks_of(settings: BrokerSettings, state: StateStore | None) -> Marks:
+    """The marks for a subscription, as far as its broker and the state store allow."""
+    if settings.ordered:
+        return OwnMarks(state, settings.name)
+    if state and state.frequent:
+        return SharedMarks(state, settings.name, settings.holder, settings.ack_wait, settings.wall)
+    return MessageMarks()
 
 
 def _series(message: Received) -> str:

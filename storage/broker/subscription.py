@@ -21,7 +21,7 @@ from kubecdc.storage.broker.contract import Received, Source
 from kubecdc.storage.broker.delivery import BrokerDelivery
 from kubecdc.storage.broker.lanes import Entry, Lane, Lanes
 from kubecdc.storage.broker.ledger import Ledger, ReceptionLedger, StateLedger
-from kubecdc.storage.broker.marks import Marks, MessageMarks, OwnMarks, SharedMarks
+from kubecdc.storage.broker.marks import marks_of
 from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.receiver import Receiver
 from kubecdc.storage.broker.settings import BrokerSettings
@@ -52,7 +52,7 @@ class BrokerSubscription:
         self.registered = registered
         self._source = source
         self._settings = settings
-        self._marks = _marks(settings, state)
+        self._marks = marks_of(settings, state)
         self._lanes = Lanes()
         self._claims = Claims(source, self._lanes, self._marks, ack_wait)
         self._receiver = Receiver(source, settings, room=self._room, received=self._received)
@@ -276,11 +276,3 @@ class BrokerSubscription:
         if not task.cancelled() and (error := task.exception()):
             self._failure = error
             self._wake.set()
-
-
-def _marks(settings: BrokerSettings, state: StateStore | None) -> Marks:
-    if settings.ordered:
-        return OwnMarks(state, settings.name)
-    if state and state.frequent:
-        return SharedMarks(state, settings.name, settings.holder, settings.ack_wait, settings.wall)
-    return MessageMarks()
