@@ -83,7 +83,8 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
         removed = []
         for s in await bus.subscriptions():
             if s.spec.name not in named and name in {None, s.spec.name}:
-                confirm(f"Remove the subscription {s.spec.name} and discard its {s.pending} pending events?", yes=yes)
+                backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
+                confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)
                 if await bus.prune(s.spec.name):
                     removed.append(s.spec.name)
         return removed
