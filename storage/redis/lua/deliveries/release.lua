@@ -10,8 +10,16 @@ for i = 5, 4 + count do
     given[ARGV[i]] = true
   end
 end
+-- A settlement may have come here just before, and its reply not yet to the worker. What was acked is over. What was
+-- nacked has the time when it is due, until it is started again: if it was handed out anew, its start finds out.
+local function in_flight(partition, eid)
+  local pending = redis.pcall('XPENDING', stream(partition), group(id), eid, eid, 1)
+  if pending.err or #pending == 0 then return false end
+  local tries = redis.call('HGET', p .. ':tries:' .. id, partition .. '/' .. eid)
+  return not tries or string.match(tries, ' 0$') ~= nil
+end
 for i = 5 + count, #ARGV, 3 do
-  if given[ARGV[i]] then
+  if given[ARGV[i]] and in_flight(ARGV[i], ARGV[i + 1]) then
     redis.call('HSET', p .. ':holds:' .. id, ARGV[i] .. '/' .. ARGV[i + 1], token .. ' ' .. (time + tonumber(ARGV[i + 2])))
   end
 end
