@@ -44,6 +44,7 @@ class RedisElector:
         self._period = settings.period.total_seconds()
         self._holder = holder
         self._now = now
+        self._sent = 0.0  # when the last renewal that succeeded was sent
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[Term]:
@@ -53,7 +54,7 @@ class RedisElector:
         """
         token = secrets.token_hex(8)
         try:
-            term, sent = await self._take(token)
+            term = await self._take(token)
         except asyncio.CancelledError:
             await self._release(token)  # the lead may be ours, and only the reply is missing
             raise
@@ -63,7 +64,7 @@ class RedisElector:
         lost: list[str] = []
 
         async def hold() -> None:
-            lost.append(await self._hold(token, sent))
+            lost.append(await self._hold(token))
             task.cancel()
 
         helpers = [asyncio.create_task(hold()), asyncio.create_task(self._housekeeping())]
@@ -80,7 +81,11 @@ class RedisElector:
             if not lost:
                 await self._release(token)
 
-    async def _take(self, token: str) -> tuple[Term, float]:
+    def _left(self) -> float:
+        """For how many seconds from now this process may act."""
+        return self._sent + self._trust - self._now()
+
+    async def _take(self, token: str) -> Term:
         report = until_closed("cannot begin a term", lambda: self._connection.ending)
         standing_by = False
 
@@ -90,9 +95,9 @@ class RedisElector:
             return epoch, leader, sent
 
         while True:
-            epoch, leader, sent = await until_done(attempt, RETRY, report=report)
+            epoch, leader, self._sent = await until_done(attempt, RETRY, report=report)
             if epoch:
-                return Term(int(epoch), self._holder), sent
+                return Term(int(epoch), self._holder, self._left, self._trust - self._period)
             if not standing_by:
                 standing_by = True
                 log.info("standing by", leader=leader.decode(errors="replace"), holder=self._holder)
@@ -103,18 +108,18 @@ class RedisElector:
             async with asyncio.timeout(RELEASE):
                 await self._connection.run("commits/renew", token, 0)
 
-    async def _hold(self, token: str, sent: float) -> str:
+    async def _hold(self, token: str) -> str:
         """Renew until that is not possible any more. Returns the reason."""
         while True:
             await asyncio.sleep(self._period)
             begin = self._now()
             try:
-                async with asyncio.timeout(max(0.0, sent + self._trust - begin)):
+                async with asyncio.timeout(max(0.0, self._left())):
                     if not await self._connection.run("commits/renew", token, self._kept):
                         return "another process has taken the lead in Redis, or the lead has expired"
-                sent = begin
+                self._sent = begin
             except (Unavailable, TimeoutError) as e:
-                if self._now() >= sent + self._trust:
+                if self._left() <= 0:
                     return f"the lead in Redis could not be renewed: {str(e) or 'no answer in time'}"
             except KubecdcError as e:  # no retry helps: the next attempt to take the lead raises it, with its hint
                 return f"the lead in Redis could not be renewed: {e}"

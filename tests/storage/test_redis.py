@@ -525,6 +525,26 @@ async def test_a_leader_that_cannot_renew_is_stopped_before_another_leads(
         assert second.number > first.number
 
 
+async def test_a_lead_lasts_until_its_deadline_after_the_last_renewal(own: RedisHarness) -> None:
+    """What publishes to another system asks before each of its calls."""
+    lead = LeadTimes(*(timedelta(seconds=seconds) for seconds in (15, 10, 0.05)))
+    now = 1000.0
+    bus = await open_bus(replace(own.settings, lead=lead), holder="one", now=lambda: now)
+    try:
+        async with bus.elector.lead() as term:
+            assert (term.left(), term.assured) == (10.0, 9.95)
+            now += 4.0
+
+            async def renewed() -> bool:
+                return bool(term.left() == 10.0)
+
+            await until(renewed)
+    finally:
+        await bus.close()
+    now += 10.0
+    assert term.left() <= 0.0
+
+
 async def test_who_gives_up_before_it_hears_that_it_leads_leaves_no_lead_behind(
     redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
