@@ -136,13 +136,12 @@ class _EventBusSpec(Model):
     @field_validator("checkpoint", mode="before", check_fields=False)
     @classmethod
     def _only_with_known_type(cls, value: object, info: ValidationInfo) -> object:
-        known = any(info.data.get(_attribute(name)) for name in cls.queues)
-        return value if known else None  # an unknown type of bus is the only problem to report
+        return value if _kind(cls, info) else None  # an unknown type of bus is the only problem to report
 
     @field_validator("checkpoint", check_fields=False)
     @classmethod
     def _allowed_place(cls, value: _CheckpointPlace | None, info: ValidationInfo) -> _CheckpointPlace | None:
-        kind = next((name for name in cls.queues if info.data.get(_attribute(name))), None)
+        kind = _kind(cls, info)
         if kind is None:
             return value
         queue_type, queue = cls.queues[kind], info.data[_attribute(kind)]
@@ -161,7 +160,7 @@ class _EventBusSpec(Model):
     @field_validator("redelivery", check_fields=False)
     @classmethod
     def _below_the_limit(cls, value: Redelivery, info: ValidationInfo) -> Redelivery:
-        kind = next((name for name in cls.queues if info.data.get(_attribute(name))), None)
+        kind = _kind(cls, info)
         most = cls.queues[kind].most_deliveries if kind else None
         if most is not None and value.max_deliveries > most:
             raise invalid(
@@ -194,6 +193,11 @@ class _EventBusSpec(Model):
 def _attribute(name: str) -> str:
     """The attribute for the field of a type. The prefix avoids conflicts with methods and other fields."""
     return f"type_{name}"
+
+
+def _kind(spec: type[_EventBusSpec], info: ValidationInfo) -> str | None:
+    """The type of a bus that is being validated; None if it has no valid one."""
+    return next((name for name in spec.queues if info.data.get(_attribute(name))), None)
 
 
 def _written(model: Model, types: Mapping[str, object]) -> list[str]:

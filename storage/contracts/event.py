@@ -78,6 +78,15 @@ def sequence(resource_version: str) -> str:
     return resource_version.zfill(SEQUENCE_DIGITS)
 
 
+def names_in(body: bytes) -> tuple[str, str]:
+    """The id and the partitionkey of a stored event; both "" if it cannot be read."""
+    try:
+        event = Event.decode(body)
+    except Undecodable:
+        return "", ""
+    return event.id, event.partitionkey
+
+
 class _Data(msgspec.Struct):
     type: str
     body: msgspec.Raw

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubecdc.storage.contracts import DeadLetter, Undecodable
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts.event import names_in
 from kubecdc.storage.pubsub.client import PubsubMessage, seconds_of
 from kubecdc.storage.pubsub.messages import ENCODING, ENTRY, FOR, ID, SOURCE, SUBJECT, attribute, body_of
 from kubecdc.storage.pubsub.names import Names
@@ -40,11 +40,7 @@ def read(message: Any, names: Names) -> DeadLetter:
     """The dead letter that a message is. Its id sorts by the time when it was given up."""
     last = seconds_of(message.publish_time)
     attributes = dict(message.attributes)
-    try:
-        event = Event.decode(body_of(message))
-        event_id, partitionkey = event.id, event.partitionkey
-    except Undecodable:
-        event_id = partitionkey = ""
+    event_id, partitionkey = names_in(body_of(message))
     if REASON not in attributes:
         attributes |= _by_pubsub(attributes, names, last)
     return DeadLetter(

@@ -30,7 +30,7 @@ from kubecdc.storage.redis_server.checkpoints import RedisCheckpoints
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.elector import RedisElector
 from kubecdc.storage.redis_server.notifier import Notifier
-from kubecdc.storage.redis_server.registrations import FORMAT, Registrations
+from kubecdc.storage.redis_server.registrations import FORMAT, Registrations, require_format
 from kubecdc.storage.redis_server.state import RedisState
 
 CAPABILITIES = Capabilities(
@@ -77,16 +77,7 @@ class RedisBus:
             await self._connection.require_rights()
             wanted = self._settings.partitions
             found = await self._connection.run("administration/open", wanted, FORMAT, int(create))
-            if found[0] is None:
-                raise UsageError(
-                    f"there is no bus {self._settings.name!r} in {self._settings.place} yet",
-                    hint="start `kubecdc run`, `watch` or `work` first",
-                )
-            if int(found[0]) > FORMAT:
-                raise UsageError(
-                    f"bus {self._settings.name!r} has format {int(found[0])}, this kubecdc knows {FORMAT}",
-                    hint="run the version of kubecdc that made it, or a newer one",
-                )
+            require_format(found[0], self._settings.name, self._settings.place)
             if int(found[1]) != wanted:
                 raise UsageError(
                     f"bus {self._settings.name!r} was made with {int(found[1])} partitions, not {wanted}",

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.redis_server.connection import Argument, Connection
 
 FORMAT = 1  # of the keys
+
+
+def require_format(found: bytes | None, name: str, place: str) -> None:
+    """Raise UsageError if there is no bus of that name, or one of a newer format."""
+    if found is None:
+        raise UsageError(
+            f"there is no bus {name!r} in {place} yet", hint="start `kubecdc run`, `watch` or `work` first"
+        )
+    if int(found) > FORMAT:
+        raise UsageError(
+            f"bus {name!r} has format {int(found)}, this kubecdc knows {FORMAT}",
+            hint="run the version of kubecdc that made it, or a newer one",
+        )
 
 
 class Registrations:

@@ -14,7 +14,7 @@ from kubecdc.storage.redis_server.url import BadUrl, RedisUrl, parse
 
 @dataclass(frozen=True)
 class Access:
-    """What the URL need not say, and what is said here goes before it.
+    """What may be left out of the URL. What is given here takes precedence over it.
 
     The passwords are read anew for each connection: a mounted Secret is rotated under a running process. They raise
     KubecdcError. ``tls`` has redis-py's options, for a URL that asks for TLS.

@@ -23,7 +23,7 @@ from kubecdc.storage.redis_server.checkpoints import RedisCheckpoints
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.elector import RedisElector
 from kubecdc.storage.redis_server.notifier import Notifier
-from kubecdc.storage.redis_server.registrations import FORMAT, Registrations
+from kubecdc.storage.redis_server.registrations import FORMAT, Registrations, require_format
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.redis_server.state import RedisState
 from kubecdc.storage.rq.administration import subscriptions
@@ -85,15 +85,7 @@ class RqBus:
 
     def _require_same(self, form: bytes | None, streams: bytes, prefix: bytes | None) -> None:
         name, place = self._settings.name, self._settings.place
-        if form is None:
-            raise UsageError(
-                f"there is no bus {name!r} in {place} yet", hint="start `kubecdc run`, `watch` or `work` first"
-            )
-        if int(form) > FORMAT:
-            raise UsageError(
-                f"bus {name!r} has format {int(form)}, this kubecdc knows {FORMAT}",
-                hint="run the version of kubecdc that made it, or a newer one",
-            )
+        require_format(form, name, place)
         if int(streams) != STREAMS or prefix is None:
             raise UsageError(
                 f"bus {name!r} in {place} is a redis bus, not an rq bus",

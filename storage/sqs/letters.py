@@ -14,8 +14,7 @@ from typing import Any
 from kubecdc.concurrency import Limit
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import DeadLetter
-from kubecdc.storage.contracts.errors import Undecodable
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts.event import names_in
 from kubecdc.storage.sqs import encoding
 from kubecdc.storage.sqs.client import Client
 from kubecdc.storage.sqs.errors import QueueGone
@@ -143,11 +142,7 @@ def _letter(subscription: str, url: str, message: dict[str, Any]) -> Letter:
     attributes, system = encoding.attributes_of(message), message.get("Attributes", {})
     body = encoding.decoded(message["Body"], attributes)
     sent = int(system.get("SentTimestamp", 0)) / 1000
-    try:
-        event = Event.decode(body)
-        id_, partitionkey = event.id, event.partitionkey
-    except Undecodable:
-        id_ = partitionkey = ""
+    id_, partitionkey = names_in(body)
     shown = DeadLetter(
         id=message["MessageId"],
         subscription=subscription,

@@ -37,7 +37,7 @@ async def bus_with(harness: Harness, *numbers: int, ack_wait: timedelta = timede
 
 
 @collect(CASES, "order")
-async def events_of_an_object_arrive_in_order_whoever_works(harness: Harness) -> None:
+async def events_of_an_object_arrive_in_order_with_several_workers(harness: Harness) -> None:
     bus, other = await bus_with(harness), await harness.open("other")
     leader = await Leader.take(bus)
     names = [f"object-{number}" for number in range(5)]

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from kubecdc.storage.redis_server.client import Client
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import CAPABILITIES, SqliteBus
+from tests.apiserver import LocalSimulator, RealApiServer, simulator
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, running
@@ -191,3 +192,25 @@ async def sentinel_harness(
 ) -> AsyncIterator[RedisHarness]:
     async with redis_harness_on(shared_sentinel.url, request) as harness:
         yield harness
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(params=["simulator", "real"])
+def real(request: pytest.FixtureRequest) -> RealApiServer | None:
+    """A real API server, or None for a simulated one."""
+    found: RealApiServer | None = request.getfixturevalue("real_api") if request.param == "real" else None
+    return found
+
+
+@pytest.fixture
+async def api(real: RealApiServer | None, stack: AsyncExitStack) -> AsyncIterator[LocalSimulator | RealApiServer]:
+    if real is None:
+        yield await stack.enter_async_context(simulator(rbac=True))
+    else:
+        yield real
+        await real.close()

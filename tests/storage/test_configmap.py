@@ -343,28 +343,6 @@ async def test_many_watches_start_together(store: ConfigMapCheckpoints, server: 
 # -- on an API server
 
 
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture(params=["simulator", "real"])
-def real(request: pytest.FixtureRequest) -> RealApiServer | None:
-    """A real API server, or None for a simulated one."""
-    found: RealApiServer | None = request.getfixturevalue("real_api") if request.param == "real" else None
-    return found
-
-
-@pytest.fixture
-async def api(real: RealApiServer | None, stack: AsyncExitStack) -> AsyncIterator[LocalSimulator | RealApiServer]:
-    if real is None:
-        yield await stack.enter_async_context(simulator(rbac=True))
-    else:
-        yield real
-        await real.close()
-
-
 def on(kubeconfig: Path, stack: AsyncExitStack, **settings: int) -> ConfigMapStores:
     """A ConfigMap of its own."""
     return ConfigMapStores(kubeconfig, f"checkpoint-{uuid.uuid4().hex}", stack, ConfigMapSettings(**settings))  # type: ignore[arg-type]

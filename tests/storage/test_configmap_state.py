@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from kubecdc.storage.configmap.state import ATTEMPTS, ConfigMapState, StateSetti
 from kubecdc.storage.contracts import StateChange, StateEntry
 from kubecdc.storage.contracts.errors import StateConflict
 from kubecdc.storage.testing.state import change
-from tests.apiserver import CONFIGMAPS, LocalSimulator, RealApiServer, simulator
+from tests.apiserver import CONFIGMAPS, LocalSimulator, RealApiServer
 from tests.storage.fake_config_map import FakeClock, FakeConfigMaps, settled
 from tests.storage.stores import ConfigMapStores
 
@@ -369,28 +369,6 @@ async def test_a_configmap_that_is_not_ours_is_left_alone(
 
 
 # -- on an API server
-
-
-@pytest.fixture(params=["simulator", "real"])
-def real(request: pytest.FixtureRequest) -> RealApiServer | None:
-    """A real API server, or None for a simulated one."""
-    found: RealApiServer | None = request.getfixturevalue("real_api") if request.param == "real" else None
-    return found
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-async def api(real: RealApiServer | None, stack: AsyncExitStack) -> AsyncIterator[LocalSimulator | RealApiServer]:
-    if real is None:
-        yield await stack.enter_async_context(simulator(rbac=True))
-    else:
-        yield real
-        await real.close()
 
 
 def on(kubeconfig: Path, stack: AsyncExitStack) -> ConfigMapStores:

@@ -30,7 +30,7 @@ SHORT = (  # commit, fence, claim, settle: what scripts and redirections could b
     "a_newer_term_fences_the_older_one",
     "the_inventory_is_what_the_deltas_made_it",
     "one_leads_and_the_next_takes_over_with_a_greater_term",
-    "events_of_an_object_arrive_in_order_whoever_works",
+    "events_of_an_object_arrive_in_order_with_several_workers",
     "a_nacked_event_returns_after_its_delay",
     "pruning_drops_the_backlog_and_keeps_the_dead_letters",
     "a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending",

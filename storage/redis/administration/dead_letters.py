@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubecdc.storage.contracts import DeadLetter
-from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
-from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.storage.contracts.administration import NO_SUCH_LETTER
 from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection, pairs
+from kubecdc.storage.redis_server.redrives import refusals
 
 ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
@@ -55,12 +55,8 @@ class RedisDeadLetters:
             else:
                 args += [id_, partition(found[0].partitionkey, self._partitions)]
         if args:
-            for id_, why, *more in await self._connection.run(
-                "administration/redrive", self._partitions, self._max_pending, *args
-            ):
-                if why == b"FULL":
-                    raise BusFull(more[0].decode(), int(more[1]), self._max_pending)
-                refused[id_.decode()] = NO_SUCH_LETTER if why == b"MISSING" else subscription_ended(more[0].decode())
+            head = (self._partitions, self._max_pending)
+            refused |= refusals(await self._connection.run("administration/redrive", *head, *args), self._max_pending)
         return refused
 
     async def purge(self, ids: Sequence[str]) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from rq.utils import utcparse
 
 from kubecdc.storage.contracts import DeadLetter
-from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
-from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.storage.contracts.administration import NO_SUCH_LETTER
 from kubecdc.storage.redis_server.connection import Connection, pairs
+from kubecdc.storage.redis_server.redrives import refusals
 from kubecdc.storage.rq import jobs
 
 ID = re.compile(r"[0-9]{20}-([0-9a-f]{8})")
@@ -66,10 +66,8 @@ class RqDeadLetters:
         args = sorted({id_ for id_ in ids if ID.fullmatch(id_)})
         if args:
             head = (self._max_pending, jobs.time_text(), jobs.RETRIES)
-            for id_, why, *more in await self._connection.run("administration/redrive", *head, *args):
-                if why == b"FULL":
-                    raise BusFull(more[0].decode(), int(more[1]), self._max_pending)
-                refused[id_.decode()] = NO_SUCH_LETTER if why == b"MISSING" else subscription_ended(more[0].decode())
+            answer = await self._connection.run("administration/redrive", *head, *args)
+            refused |= refusals(answer, self._max_pending)
         return refused
 
     async def purge(self, ids: Sequence[str]) -> int:

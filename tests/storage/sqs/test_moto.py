@@ -29,7 +29,7 @@ SHORT = {
     "what_cannot_be_redriven_stays_and_says_why",
 }
 EXCUSES = {  # of FIFO queues
-    "events_of_an_object_arrive_in_order_whoever_works": (
+    "events_of_an_object_arrive_in_order_with_several_workers": (
         "lets a long poll have messages of a group that another call has taken since the poll began"
     ),
     "no_more_is_handed_out_than_prefetch": "looks at all messages for each call, which takes longer than a call may",

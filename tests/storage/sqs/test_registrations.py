@@ -100,7 +100,7 @@ async def test_a_registration_waits_until_publishers_know_it_and_one_that_is_kno
     while not (await other.subscriptions()):
         assert not first.done()
     later = clock()
-    await other.register([SUB])  # somebody else's, just now: a publisher may not know it yet
+    await other.register([SUB])  # another process made it just now, so a publisher may not know it yet
     assert clock() - later >= settings.learn
     await first
     assert clock() - begin >= settings.learn
