@@ -1,6 +1,7 @@
 """A bus without watches and triggers: ``python -m benchmarks.bus rates|commits EVENTBUS EVENTS``.
 
-The events and their commits are those of `kubecdc watch`, and the prefetch is that of `kubecdc work`.
+The events and their commits are those of `kubecdc watch`, and the prefetch and the garbage
+collection those of `kubecdc work`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from statistics import median
 from typing import NoReturn, cast
@@ -18,6 +19,7 @@ import msgspec
 import uvloop
 
 from benchmarks.objects import BASE, KINDS
+from kubecdc.cli.process import collect_less_often
 from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts import Batch, Bus, Delivery, Inventoried, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event, event_id, partition_key, sequence
@@ -58,9 +60,11 @@ async def commits(bus: Bus, events: int) -> dict[str, float]:
     for batch in _batches(leader, events, 1, first=events):
         await leader.send(batch)
     found: dict[str, list[str]] = defaultdict(list)
-    for delivery in await _acked(bus, (WARM + MEASURED + 1) * events):
-        event = delivery.event
-        found[event.partitionkey].append(event.sequence)
+
+    def note(delivery: Delivery) -> None:
+        found[delivery.event.partitionkey].append(delivery.event.sequence)
+
+    await _acked(bus, (WARM + MEASURED + 1) * events, note)
     assert len(found) == events + 1
     assert {len(some) for some in found.values()} == {WARM + MEASURED, events}, "events were lost or repeated"
     assert all(some == sorted(some) for some in found.values()), "events did not arrive in the order of their object"
@@ -98,17 +102,16 @@ def _event(object_: int, version: int) -> Event:
     )
 
 
-async def _acked(bus: Bus, events: int) -> list[Delivery]:
-    """Receive so many deliveries, and ack each as soon as it is there."""
-    found: list[Delivery] = []
+async def _acked(bus: Bus, events: int, note: Callable[[Delivery], object] = lambda delivery: None) -> None:
+    """Receive so many deliveries, and ack each as soon as it is there. Nothing of them is kept, as in a worker."""
     deliveries = cast(AsyncGenerator[Delivery, None], bus.subscription(SPEC.name, prefetch=PREFETCH).deliveries())
     async with aclosing(deliveries), asyncio.TaskGroup() as settling:
         async for delivery in deliveries:
-            found.append(delivery)
+            note(delivery)
             settling.create_task(_settle(delivery))
-            if len(found) == events:
+            events -= 1
+            if not events:
                 break
-    return found
 
 
 async def _settle(delivery: Delivery) -> None:
@@ -126,6 +129,7 @@ async def main(mode: str, spec: str, events: int) -> None:
     bus_manifest = EventBus.model_validate({**manifest, "spec": msgspec.json.decode(spec)})
     async with opened(bus_manifest, Opening("the benchmark", ClusterAccess(_no_cluster))) as bus:
         await bus.register([SPEC])
+        collect_less_often()
         print(msgspec.json.encode(await {"rates": rates, "commits": commits}[mode](bus, events)).decode())
 
 

@@ -24,7 +24,7 @@ class BrokerDelivery(ClaimedDelivery):
 
     def __init__(self, owner: BrokerSubscription, entry: Entry) -> None:
         super().__init__(
-            entry.message.body, name=entry.message.id, received=int(entry.repeated), attempts=entry.attempts
+            entry.message.body, name=entry.message.id, received=int(entry.repeated), attempts=entry.attempts or 0
         )
         self._owner = owner
         self._entry = entry

@@ -15,12 +15,12 @@ Phase = Literal["waiting", "offered", "out", "gone"]
 class Entry:
     """A message in its lane. It is ``offered`` from when it is its turn until it is handed out (``out``).
 
-    ``repeated``: it was handed out before, here or elsewhere. ``due`` is when its turn may come, by the loop's clock.
+    ``attempts`` is None until it is known. ``repeated``: it was handed out before, here or elsewhere. ``due`` is when
+    its turn may come, by the loop's clock.
     """
 
     message: Received
-    attempts: int = 0
-    asked: bool = False  # the ledger knows of `attempts`
+    attempts: int | None = None
     repeated: bool = False
     phase: Phase = "waiting"
     due: float = 0.0

@@ -18,8 +18,12 @@ CONFLICTS = 10  # in a row
 class Ledger(Protocol):
     """Counts the attempts of messages."""
 
+    def known(self, message: Received) -> int | None:
+        """How many attempts were made before this reception; None if that has to be asked."""
+        ...
+
     async def attempts(self, message: Received) -> int:
-        """How many attempts were made before this reception. Raises Unavailable."""
+        """Ask how many attempts were made before this reception. Raises Unavailable."""
         ...
 
     async def record(self, message: Received, attempts: int) -> None:
@@ -40,12 +44,15 @@ class ReceptionLedger:
     def __init__(self) -> None:
         self._known: Recent[int] = Recent()
 
-    async def attempts(self, message: Received) -> int:
+    def known(self, message: Received) -> int:
         known = self._known.get(message.id)
         if known is None:
             known = max(0, (message.receptions or 1) - 1)
             self._known.put(message.id, known)
         return known
+
+    async def attempts(self, message: Received) -> int:
+        return self.known(message)
 
     async def record(self, message: Received, attempts: int) -> None:
         self._known.put(message.id, attempts)
@@ -64,9 +71,10 @@ class StateLedger:
         self._state = state
         self._name = name
 
+    def known(self, message: Received) -> int | None:
+        return 0 if message.receptions == 1 else None
+
     async def attempts(self, message: Received) -> int:
-        if message.receptions == 1:
-            return 0
         found = await self._state.get(self._name, _key(message))
         return int(found.value) if found else 0
 

@@ -42,6 +42,10 @@ class Mark:
 class Marks(Protocol):
     """Asked before a message is handed out, and told when it is settled. Calls raise Unavailable."""
 
+    def known(self, message: Received) -> Entrance | None:
+        """What `enter` would return, where that is known here; None if it has to be asked."""
+        ...
+
     async def enter(self, message: Received) -> Entrance:
         """Whether to hand the message out: not if it is stale, and not now if another worker has one of its lane."""
         ...
@@ -71,12 +75,16 @@ class OwnMarks:
         self._name = name
         self._marks: Recent[Mark] = Recent()
 
-    async def enter(self, message: Received) -> Entrance:
+    def known(self, message: Received) -> Entrance | None:
         mark = self._marks.get(_series(message))
         if mark and mark.covers(message):
             return "stale"
-        if not (self._state and message.order) or message.receptions == 1:
-            return "free"
+        return "free" if not (self._state and message.order) or message.receptions == 1 else None
+
+    async def enter(self, message: Received) -> Entrance:
+        if known := self.known(message):
+            return known
+        assert self._state
         kept = _mark(await self._state.get(self._name, _key(message)))
         return "stale" if kept.covers(message) else "free"
 
@@ -107,8 +115,11 @@ class MessageMarks:
     def __init__(self) -> None:
         self._settled: Recent[bool] = Recent()
 
-    async def enter(self, message: Received) -> Entrance:
+    def known(self, message: Received) -> Entrance:
         return "stale" if self._settled.get(message.id) else "free"
+
+    async def enter(self, message: Received) -> Entrance:
+        return self.known(message)
 
     async def extend(self, message: Received) -> None:
         """Nobody else asks."""
@@ -135,6 +146,9 @@ class SharedMarks:
         self._owner = owner
         self._ack_wait = ack_wait
         self._now = now
+
+    def known(self, message: Received) -> None:
+        """Other workers change it."""
 
     async def enter(self, message: Received) -> Entrance:
         me, entrance = self._me(message), "free"

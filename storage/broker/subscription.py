@@ -74,7 +74,7 @@ class BrokerSubscription:
             worker.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._ended:
-                while self._ready and not self._ended and self._out < self._settings.prefetch:
+                while self._ready and not self._ended and self._in_work < self._settings.prefetch:
                     entry = self._ready.popleft()
                     if self.lapsed(entry):
                         self._abandon(entry)
@@ -169,10 +169,15 @@ class BrokerSubscription:
 
     # Room
 
+    @property
+    def _in_work(self) -> int:
+        """How many are handed out, without those that are being acked."""
+        return self._out - min(self._acking, self._settings.prefetch)
+
     def _room(self) -> int:
         """How many messages to ask for. If too many wait behind others, one lane is handed back to make room."""
         asked = self._receiver.asked
-        room = self._settings.prefetch - (self._out - self._acking) - self._offered - asked
+        room = self._settings.prefetch - self._in_work - self._offered - asked
         waiting = self._lanes.held - self._offered + asked
         full = waiting >= self._settings.held_messages or self._lanes.held_bytes >= self._settings.held_bytes
         if full and room > 0 and not asked:
@@ -208,14 +213,20 @@ class BrokerSubscription:
             return
         entry.phase = "offered"
         self._offered += 1
-        self._spawn(self._offer(entry))
+        if entry.attempts is None:
+            entry.attempts = self.ledger.known(entry.message)
+        if entry.attempts is not None and self._marks.known(entry.message) == "free":  # of most messages
+            self._ready.append(entry)
+            self._wake.set()
+        else:
+            self._spawn(self._offer(entry))
 
     async def _offer(self, entry: Entry) -> None:
         """Find out what has to be known before it is handed out."""
         message = entry.message
         try:
-            if not entry.asked:
-                entry.attempts, entry.asked = await self.ledger.attempts(message), True
+            if entry.attempts is None:
+                entry.attempts = await self.ledger.attempts(message)
             entrance = await self._marks.enter(message)
             self._outage.over()
             match entrance:

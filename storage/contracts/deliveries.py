@@ -69,7 +69,9 @@ class Subscription(Protocol):
     """A registered subscription, opened by a worker."""
 
     def deliveries(self) -> AsyncIterator[Delivery]:
-        """Events that are due, without end, at most ``prefetch`` unsettled at a time. Waits while there are none.
+        """Events that are due, without end, at most ``prefetch`` in work at a time. Waits while there are none.
+
+        Those that are being acked may count as settled, as many as ``prefetch`` again.
 
         With Capabilities.order, no worker receives an event while an earlier one of its partitionkey is unsettled.
         Closing the iterator settles nothing: settle what was received. Unavailable is not raised: the iterator retries,

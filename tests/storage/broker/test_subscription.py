@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import structlog
 
 from kubecdc.errors import Refused, Unavailable
 from kubecdc.storage.broker import subscription as engine
+from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import ClaimLost, Delivery, Publication, StateStore, SubscriptionSpec, Term
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, event, events, until
-from tests.storage.broker.memory import Broker, MemoryQueue, Stored, Topic
+from tests.storage.broker.memory import Broker, MemoryQueue, MemorySource, Stored, Topic
 
 NAME = "billing"
 SPEC = SubscriptionSpec(NAME, SOURCE, SUBJECT)
@@ -205,6 +206,27 @@ async def test_acks_are_gathered_and_each_has_its_own_result(room: Room) -> None
     assert [type(result) for result in results if result is not None] == [ClaimLost]
     assert room.calls("ack") == [10]
     assert len(room.topic.messages) == 1
+
+
+async def test_what_is_being_acked_makes_room_once_however_long_the_acks_take(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        await room.publish(number, name=f"object-{number}")
+    answer = asyncio.Event()
+    ack = MemorySource.ack
+
+    async def slow(source: MemorySource, messages: Sequence[Received]) -> Results:
+        await answer.wait()
+        return await ack(source, messages)
+
+    monkeypatch.setattr(MemorySource, "ack", slow)
+    worker = room.worker(prefetch=2)
+    acks = [asyncio.create_task((await worker.next()).ack()) for _ in range(4)]
+    await worker.nothing()
+    answer.set()
+    await asyncio.gather(*acks)
+    assert len(room.topic.messages) == 4
 
 
 async def test_an_ack_that_failed_is_repeated_until_it_is_done(room: Room) -> None:

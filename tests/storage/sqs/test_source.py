@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.broker.contract import Received
-from kubecdc.storage.contracts import Publication, SubscriptionSpec
+from kubecdc.storage.contracts import Delivery, Publication, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
+from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqs import names
 from kubecdc.storage.sqs.opened import SqsQueue
 from kubecdc.storage.sqs.source import SqsSource
@@ -88,17 +90,15 @@ async def test_what_comes_after_the_receiver_was_cancelled_is_handed_back(fifo: 
 
 async def test_what_a_bus_holds_is_handed_back_when_it_is_closed(fifo: SqsHarness) -> None:
     queue = await published(fifo, *(f"object-{number}" for number in range(8)))
-    deliveries = queue.subscription(NAME, prefetch=4).deliveries()
-
-    async def consume() -> int:
-        return len([delivery async for delivery in deliveries])
-
-    consumer = asyncio.create_task(consume())
+    deliveries = cast(AsyncGenerator[Delivery, None], queue.subscription(NAME, prefetch=4).deliveries())
+    out = await anext(deliveries)
     await until(lambda: _in_flight(queue, 4))
-    await queue.close()
-    assert await consumer == 4  # they were handed out, and nobody settled them: their claims lapse
-    messages = await received((await fifo.queue("other")).source(NAME), 4)
-    assert len({message.id for message in messages}) == 4
+    _, ended = await asyncio.gather(queue.close(), anext(deliveries, "the end"))
+    assert ended == "the end"
+    messages = await received((await fifo.queue("other")).source(NAME), 7)
+    assert {Event.decode(message.body).id for message in messages} == {event(n, f"object-{n}").id for n in range(8)} - {
+        out.event.id  # nobody settled it: its claim lapses
+    }
 
 
 async def _in_flight(queue: SqsQueue, least: int) -> bool:
