@@ -157,7 +157,7 @@ class CheckpointStore(Protocol):
         ...
 
     async def gaps(self, key: str) -> list[Gap]:
-        """The recorded gaps of a checkpoint, oldest first."""
+        """The newest recorded gaps of a checkpoint, oldest first: ten at least, and a bounded number."""
         ...
 
     async def reset(self, key: str) -> bool:

@@ -13,6 +13,7 @@ from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.redis_server.connection import Argument, Connection, pairs
 
 PAGE = 2000  # fields of a large hash that are read at a time
+CHECKPOINTS = 1000  # in one script: a round trip for many, and no other command waits for long
 
 
 class RedisCheckpoints:
@@ -56,14 +57,16 @@ class RedisCheckpoints:
 
     async def checkpoint(self, key: str) -> Checkpoint | None:
         found = await self._connection.keyed("HMGET", f"checkpoint:{key}", "number", "term", "state")
-        if found[1] is None:
-            return None
-        return Checkpoint(key, int(found[0] or 0), int(found[1]), _state(found[2]))
+        return _checkpoint(key.encode(), found)
 
     async def checkpoints(self) -> list[Checkpoint]:
-        keys = sorted(key.decode() for key in await self._connection.keyed("SMEMBERS", "checkpoints"))
-        found = [await self.checkpoint(key) for key in keys]
-        return [checkpoint for checkpoint in found if checkpoint]
+        keys = sorted(await self._connection.keyed("SMEMBERS", "checkpoints"))
+        found: list[Checkpoint] = []
+        for start in range(0, len(keys), CHECKPOINTS):
+            page = keys[start : start + CHECKPOINTS]
+            answers = await self._connection.run("commits/checkpoints", *page)
+            found += [of for key, answer in zip(page, answers, strict=True) if (of := _checkpoint(key, answer))]
+        return found
 
     async def gaps(self, key: str) -> list[Gap]:
         return [_gaps.decode(gap) for gap in await self._connection.keyed("LRANGE", f"gaps:{key}", 0, -1)]
@@ -108,6 +111,11 @@ def _known(found: bytes) -> Inventoried:
     """
     known = _inventoried.decode(found)
     return known._replace(namespace=sys.intern(known.namespace))
+
+
+def _checkpoint(key: bytes, found: Sequence[bytes | None]) -> Checkpoint | None:
+    number, term, state = found
+    return None if term is None else Checkpoint(key.decode(), int(number or 0), int(term), _state(state))
 
 
 def _state(found: bytes | None) -> State | None:

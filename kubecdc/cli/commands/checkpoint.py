@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.manifest import EventBus
 
 COLUMNS = ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus")
+TOGETHER = 20  # checkpoints whose inventories are read at a time: there may be thousands, or large ones
 
 
 @click.group()
@@ -37,7 +39,14 @@ def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> No
     """Print the checkpoints: the position, what is watched, and the repaired gaps."""
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
-        return [await _row(bus, manifest, c) for c in await bus.checkpoints.checkpoints() if key in {None, c.key}]
+        if key is not None:
+            one = await bus.checkpoints.checkpoint(key)
+            return [await _row(bus, manifest, one)] if one else []
+        all_, rows = await bus.checkpoints.checkpoints(), []
+        for start in range(0, len(all_), TOGETHER):
+            some = all_[start : start + TOGETHER]
+            rows += await asyncio.gather(*(_row(bus, manifest, checkpoint) for checkpoint in some))
+        return rows
 
     found = on_each(load(filenames, stdin=sys.stdin), rows)
     if key and not found:
@@ -85,7 +94,8 @@ def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
     """Delete the position and the inventory of a watch. It lists again, as at its first start."""
 
     async def reset(bus: Bus, _: EventBus) -> list[bool]:
-        if not any(c.key == key and c.state for c in await bus.checkpoints.checkpoints()):
+        found = await bus.checkpoints.checkpoint(key)
+        if found is None or found.state is None:
             return []
         confirm(
             f"Delete the checkpoint {key} and its inventory? Deletions that were not captured yet are lost.", yes=yes

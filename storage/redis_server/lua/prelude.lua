@@ -40,6 +40,19 @@ local function max(a, b)
   return b
 end
 
+-- Remembers that a subscription was pruned, so that a process that still has it does not register it again in a Redis that
+-- lost some. The newest thousand are remembered.
+local function remember_pruned(name)
+  redis.call('HSET', p .. ':pruned', name, now())
+  local found = redis.call('HGETALL', p .. ':pruned')
+  if #found <= 2000 then return end
+  local oldest = 1
+  for i = 3, #found, 2 do
+    if tonumber(found[i + 1]) < tonumber(found[oldest + 1]) then oldest = i end
+  end
+  redis.call('HDEL', p .. ':pruned', found[oldest])
+end
+
 -- Reads the arguments of a checkpoint step, as checkpoints.step lays them out. Returns the step, and where the arguments
 -- after it begin.
 local function read_step()
@@ -78,7 +91,10 @@ local function make_step(step)
   apply('HSET', p .. ':objects:' .. key, step.bodies)
   apply('HDEL', p .. ':inventory:' .. key, step.removals)
   apply('HDEL', p .. ':objects:' .. key, step.removals)
-  if step.gap ~= '' then redis.call('RPUSH', p .. ':gaps:' .. key, step.gap) end
+  if step.gap ~= '' then
+    redis.call('RPUSH', p .. ':gaps:' .. key, step.gap)
+    redis.call('LTRIM', p .. ':gaps:' .. key, -100, -1)
+  end
   redis.call('HSET', p .. ':checkpoint:' .. key, 'number', step.follows + 1, 'term', step.term, 'token', step.token,
     'state', step.state)
 end

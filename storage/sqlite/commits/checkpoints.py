@@ -14,6 +14,8 @@ from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.reader import Reader
 from kubecdc.storage.sqlite.file.writer import Writer
 
+GAPS = 100  # of a checkpoint that are kept, the newest
+
 
 class SqliteCheckpoints:
     """`storage.contracts.CheckpointStore`."""
@@ -97,6 +99,11 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
         db.execute(
             "INSERT INTO gaps (key, reason, since, until, time, synthetic) VALUES (?, ?, ?, ?, ?, ?)",
             (key, gap.reason, gap.since, gap.until, gap.time, gap.synthetic),
+        )
+        db.execute(
+            "DELETE FROM gaps WHERE key = ?1 AND id <="
+            " (SELECT id FROM gaps WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (key, GAPS),
         )
     return True
 

@@ -7,5 +7,5 @@ redis.call('SREM', p .. ':entry:' .. known[1] .. '\n' .. known[2], id)
 redis.call('HDEL', p .. ':subscriptions', ARGV[1])
 redis.call('DEL', p .. ':leases:' .. id, p .. ':workers:' .. id, p .. ':holders:' .. id)
 redis.call('SADD', p .. ':ended', id)
-redis.call('HSET', p .. ':pruned', ARGV[1], now())
+remember_pruned(ARGV[1])
 return 1

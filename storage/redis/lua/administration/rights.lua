@@ -6,7 +6,7 @@ return first_forbidden({
   {key = key, {'HSET', key, 'a', 1}, {'HINCRBY', key, 'a', 1}, {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HGETALL', key},
     {'HSCAN', key, 0}, {'HEXISTS', key, 'a'}, {'HSETNX', key, 'a', 1}, {'HDEL', key, 'a'}},
   {key = key, {'SADD', key, 'a'}, {'SMEMBERS', key}, {'SRANDMEMBER', key}, {'SREM', key, 'a'}},
-  {key = key, {'RPUSH', key, 'a'}, {'LRANGE', key, 0, -1}},
+  {key = key, {'RPUSH', key, 'a'}, {'LRANGE', key, 0, -1}, {'LTRIM', key, 0, 1}},
   {key = key, {'ZADD', key, 1, 'a'}, {'ZCARD', key}, {'ZSCORE', key, 'a'}, {'ZRANGE', key, 0, -1},
     {'ZRANGEBYSCORE', key, '-inf', '+inf'}, {'ZREM', key, 'a'}},
   {key = key, {'XADD', key, '1-1', 'a', 1}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'},

@@ -6,5 +6,5 @@ local of = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
 redis.call('SREM', p .. ':entry:' .. of[1] .. '\n' .. of[2], id)
 redis.call('HDEL', p .. ':subscriptions', ARGV[1])
 redis.call('SADD', p .. ':ended', id)
-redis.call('HSET', p .. ':pruned', ARGV[1], now())
+remember_pruned(ARGV[1])
 return 1

@@ -7,7 +7,7 @@ for _, key in ipairs({p .. ':nothing', rq .. ':queue:kubecdc.nothing'}) do
     {{'HSET', key, 'a', 1}, {'HINCRBY', key, 'a', 1}, {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HGETALL', key},
       {'HSCAN', key, 0}, {'HEXISTS', key, 'a'}, {'HSETNX', key, 'a', 1}, {'HDEL', key, 'a'}},
     {{'SADD', key, 'a'}, {'SMEMBERS', key}, {'SRANDMEMBER', key}, {'SSCAN', key, 0}, {'SREM', key, 'a'}},
-    {{'RPUSH', key, 'a'}, {'LPUSH', key, 'a'}, {'LRANGE', key, 0, -1}, {'LREM', key, 1, 'b'}, {'LLEN', key}, {'LPOP', key}},
+    {{'RPUSH', key, 'a'}, {'LPUSH', key, 'a'}, {'LRANGE', key, 0, -1}, {'LREM', key, 1, 'b'}, {'LLEN', key}, {'LTRIM', key, 0, 1}, {'LPOP', key}},
     {{'ZADD', key, 1, 'a'}, {'ZCARD', key}, {'ZSCORE', key, 'a'}, {'ZRANGE', key, 0, -1}, {'ZREVRANGE', key, 0, -1},
       {'ZRANGEBYSCORE', key, '-inf', '+inf'}, {'ZRANGEBYLEX', key, '-', '+'}, {'ZCOUNT', key, '-inf', '+inf'},
       {'ZSCAN', key, 0}, {'ZREM', key, 'b'}, {'ZPOPMIN', key}},
