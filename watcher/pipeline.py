@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from kubecdc.cluster.errors import ApiError, Expired, Malformed
+from kubecdc.cluster.errors import ApiError, Expired, Malformed, NotResumable
 from kubecdc.cluster.list_watch import WATCH_SECONDS, ListWatch, Silence
 from kubecdc.cluster.versions import older
 from kubecdc.concurrency import run_until_first
@@ -16,14 +16,24 @@ from kubecdc.watcher.capture import gap, identity
 from kubecdc.watcher.capture.batch import Batcher
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
-from kubecdc.watcher.capture.relist import BACKWARDS, CLOSED, DIFFERS, EXPIRED, SELECTION, RanBackwards, relist
+from kubecdc.watcher.capture.relist import (
+    BACKWARDS,
+    CLOSED,
+    DIFFERS,
+    EXPIRED,
+    REFUSED,
+    SELECTION,
+    RanBackwards,
+    relist,
+)
 from kubecdc.watcher.capture.stream import StreamCommitter, StreamEnd
 from kubecdc.watcher.recovery import Recovery
 from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
 
-INSTANT_CLOSES = 3  # in a row
+FRUITLESS = 5  # watches in a row that end without a line, although lists work
+PASSING = frozenset({0, 401, 403, 404})  # these refuse lists too: not reached, no rights, no such resource
 EXTERNAL_CHECK_SECONDS = 5.0  # between two looks at a checkpoint that another process may have changed
 
 
@@ -35,6 +45,7 @@ class Watch:
         self.entry = entry
         self.list_watch = list_watch
         self.suspicion = ""  # why history seems to be missing, if the checkpoint does not record it yet
+        self.fruitless = 0  # watches in a row
         self.batcher = Batcher(entry, list_watch)
         self.recovery = Recovery(session, entry.key)
         self.stream = StreamCommitter(self.batcher, self.recovery)
@@ -102,11 +113,23 @@ class Watch:
         self, writer: CheckpointWriter, seconds: tuple[float, float] | None = None, *, until: str = ""
     ) -> StreamEnd:
         """Read one watch, and commit its changes, to its end or up to the version ``until``."""
-        end = await self.stream.commit_changes(writer, self.list_watch.watch(writer.state.position, seconds), until)
-        if self.stream.instant_closes >= INSTANT_CLOSES:
-            # An expired watch on `events` gives no error, only this (kubernetes/kubernetes#104171).
-            self.suspicion, self.stream.instant_closes = CLOSED, 0
+        changes = self.list_watch.watch(writer.state.position, seconds)
+        try:
+            end = await self.stream.commit_changes(writer, changes, until)
+        except (ApiError, Malformed) as e:
+            self._suspect(REFUSED, fruitless=not (isinstance(e, ApiError) and e.status in PASSING))
+            raise
+        # An expired watch on `events` may give no error, only this (kubernetes/kubernetes#104171).
+        self._suspect(CLOSED, fruitless=end.at_once)
         return end
+
+    def _suspect(self, reason: str, *, fruitless: bool) -> None:
+        """Whatever ends each watch from this position, a list leads past it."""
+        if self.stream.lines:
+            self.fruitless = 0
+        self.fruitless += fruitless
+        if self.fruitless >= FRUITLESS:
+            self.suspicion, self.fruitless = reason, 0
 
     async def run(self) -> None:
         """Capture until cancelled. Raises LeadershipLost, and Refused where only an operator can decide."""
@@ -116,6 +139,10 @@ class Watch:
             except Expired:
                 self.suspicion = EXPIRED
                 await self.recovery.after_routine()
+            except NotResumable as e:
+                self.suspicion = REFUSED
+                metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
+                await self.recovery.after(e)
             except RanBackwards:
                 self.suspicion = BACKWARDS
                 await self.recovery.after_routine()

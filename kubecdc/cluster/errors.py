@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from kubecdc.errors import KubecdcError, Unavailable
 
+MOST_RETRY_AFTER = 60.0
+"""Seconds. No API server asks for more, but the maintenance page of a gateway may ask for hours."""
+
 
 class ApiError(Unavailable):
     """The API server could not be reached (status 0) or refused a request.
 
-    ``retry_after``: seconds that the server asks to wait, 0 if it does not.
+    ``retry_after``: seconds that the server asks to wait, 0 if it does not, never more than `MOST_RETRY_AFTER`.
     """
 
     def __init__(self, message: str, *, status: int = 0, hint: str = "", retry_after: float = 0.0) -> None:
         super().__init__(message, hint=hint)
         self.status = status
-        self.retry_after = retry_after
+        # Compared in this order, so that NaN becomes 0.
+        self.retry_after = float(min(retry_after, MOST_RETRY_AFTER)) if retry_after > 0 else 0.0
 
 
-class Expired(ApiError):
+class NotResumable(ApiError):
+    """The API server ended a watch with an error that need not pass. A list leads past it."""
+
+
+class Expired(NotResumable):
     """410: the API server no longer has the history, or the page of a list, that was asked for."""
 
 
@@ -26,7 +34,7 @@ class Malformed(KubecdcError):
 
 
 def refusal(code: int, text: str, path: str, retry_after: float = 0.0) -> ApiError:
-    """The error for a status code, from HTTP or from inside a watch stream, with a hint for the operator."""
+    """The error for a status code of HTTP, with a hint for the operator."""
     if code == 410:
         return Expired(text, status=code)
     if code == 401:
@@ -47,3 +55,19 @@ def refusal(code: int, text: str, path: str, retry_after: float = 0.0) -> ApiErr
             hint="install the CRD, or correct group, version and resource; the request is repeated until it succeeds",
         )
     return ApiError(f"the API server answered {code}: {text}", status=code, retry_after=retry_after)
+
+
+def stream_error(code: int, reason: str, text: str, retry_after: float = 0.0) -> ApiError:
+    """The error for an ERROR line of a watch, told apart as by client-go's reflector (tools/cache/reflector.go).
+
+    Only 429 means that the watch may go on from the same position. Servers before 1.18 say Gone for Expired, and a
+    proxy may lose the code, so the reason counts too.
+    """
+    text = text or reason or "no reason given"
+    if code == 410 or reason in {"Expired", "Gone"}:
+        return Expired(text, status=410)
+    if code == 429 or reason == "TooManyRequests":
+        return ApiError(f"the API server ended the watch: {text}", status=429, retry_after=retry_after)
+    return NotResumable(
+        f"the API server ended the watch with error {code}: {text}", status=code, retry_after=retry_after
+    )

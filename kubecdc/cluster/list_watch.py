@@ -11,8 +11,8 @@ import aiohttp
 
 from kubecdc.cluster.changes import Change, Page, decode_line, decode_page
 from kubecdc.cluster.connection import Cluster
-from kubecdc.cluster.errors import ApiError, Malformed, refusal
-from kubecdc.cluster.objects import Meta, Status, decode_object, decode_status
+from kubecdc.cluster.errors import ApiError, Malformed, stream_error
+from kubecdc.cluster.objects import Meta, decode_object, decode_status
 from kubecdc.cluster.resource import Resource
 
 MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; no object is this large
@@ -65,7 +65,7 @@ class ListWatch:
 
         The server closes the stream after a random time between the two `seconds` (default: WATCH_SECONDS), if not
         earlier. An incomplete last line is dropped; the next watch gets it again.
-        Raises ApiError, Expired, Malformed, Silence.
+        Raises ApiError, NotResumable, Malformed, Silence.
         """
         lasts = int(random.uniform(*(seconds or WATCH_SECONDS)))
         query = self.resource.query(
@@ -83,8 +83,8 @@ class ListWatch:
                     if change.type == "ERROR":
                         if changes:
                             yield changes
-                        status: Status = decode_status(change.body)
-                        raise refusal(status.code, status.message, self.resource.path)
+                        status = decode_status(change.body)
+                        raise stream_error(status.code, status.reason, status.message, status.retry_after)
                     changes.append(change)
                 yield changes
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import msgspec
 
 from kubecdc.cluster.errors import Malformed
+
+T = TypeVar("T")
 
 
 class Meta(msgspec.Struct, frozen=True, rename="camel"):
@@ -18,11 +22,12 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The API server's error object (meta/v1 Status)."""
+    """The API server's error object (meta/v1 Status). ``retry_after``: seconds, 0 if it asks for none."""
 
     message: str = ""
     reason: str = ""
     code: int = 0
+    retry_after: float = 0
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -37,7 +42,6 @@ class Object(msgspec.Struct, rename="camel"):
 
 
 object_decoder = msgspec.json.Decoder(Object)
-_status = msgspec.json.Decoder(Status)
 
 
 def decode_object(text: bytes) -> Meta:
@@ -49,11 +53,24 @@ def decode_object(text: bytes) -> Meta:
 
 
 def decode_status(body: bytes) -> Status:
-    """A Status object. If the body is not one, a Status with the start of the body as its message."""
+    """A Status object, without the fields that have the wrong type. If the body is none, its start is the message."""
     try:
-        return _status.decode(body)
+        found = msgspec.json.decode(body)
     except UNREADABLE:
+        found = None
+    if not isinstance(found, dict):
         return Status(message=shown(body))
+    return Status(
+        _field(found, "message", str, ""),
+        _field(found, "reason", str, ""),
+        _field(found, "code", int, 0),
+        _field(_field(found, "details", dict, {}), "retryAfterSeconds", int, 0),
+    )
+
+
+def _field(document: dict[str, Any], name: str, kind: type[T], default: T) -> T:
+    value = document.get(name)
+    return value if isinstance(value, kind) else default
 
 
 def shown(text: bytes, limit: int = 120) -> str:

@@ -68,7 +68,7 @@ def unreachable(host: str, error: Exception) -> ApiError:
 def _refusal(response: aiohttp.ClientResponse, path: str, status: Status) -> ApiError:
     text = status.message or response.reason or "no reason given"
     try:
-        retry_after = float(response.headers.get("Retry-After", "0"))
+        retry_after = float(response.headers.get("Retry-After", status.retry_after))
     except ValueError:
-        retry_after = 0.0  # a date is not supported
+        retry_after = status.retry_after  # a date is not supported
     return refusal(response.status, text, path, retry_after)

@@ -76,6 +76,12 @@ class Admin:
                 faults.latency = float(given["seconds"])
             case "POST", "cut":
                 return {"streams": simulator.cut_streams(**given)}, None
+            case "POST", "end":
+                return {"streams": simulator.end_streams()}, None
+            case "POST", "refuse-watches":
+                faults.refuse_watches(given["status"], int(given["below"]))
+            case "POST", "inject":
+                simulator.inject(given["line"].encode(), given["resource"])
             case "POST", "expire":
                 faults.expired_by_http = bool(given.get("http", False))
                 simulator.expire_history()

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from tests.apiserver.connection import Request
 from tests.apiserver.errors import ApiError
@@ -51,12 +52,15 @@ class Faults:
         self.silent = False
         self.latency = 0.0
         self.expired_by_http = False
+        self.refused_below = self.refusals = 0
+        self.refusal: dict[str, Any] | str | None = None
         self._initializing_until = 0.0
 
     def clear(self) -> None:
         """Lift every fault."""
         self.failures.clear()
         self.silent = self.expired_by_http = False
+        self.refused_below = 0
         self.latency = self._initializing_until = 0.0
 
     def fail(
@@ -72,6 +76,10 @@ class Faults:
         """Answer ``status`` to the next ``count`` requests (None: until lifted) in which both expressions are found."""
         failure = Failure(status, re.compile(method), re.compile(path), count, retry_after, message)
         self.failures.append(failure)
+
+    def refuse_watches(self, status: dict[str, Any] | str | None, below: int) -> None:
+        """Watches from a version below this one get an ERROR line with the status and end; lists are answered."""
+        self.refusal, self.refused_below = status, below
 
     def initialize(self, seconds: float) -> None:
         """For so long, watches get 429: the watch caches fill."""

@@ -84,6 +84,14 @@ class LocalSimulator(Client):
         """See Simulator.cut_streams."""
         return self.simulator.cut_streams(mid_line=mid_line, resource=resource)
 
+    def end_streams(self) -> int:
+        """See Simulator.end_streams."""
+        return self.simulator.end_streams()
+
+    def inject(self, line: bytes, resource: str = "workflows") -> None:
+        """See Simulator.inject."""
+        self.simulator.inject(line, resource)
+
     def fail(self, status: int, **which: Any) -> None:
         """See Faults.fail."""
         self.faults.fail(status, **which)

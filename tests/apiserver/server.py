@@ -185,6 +185,13 @@ class Simulator:
             for watch in list(self._watches):
                 watch.flush()
 
+    def end_streams(self) -> int:
+        """End open watches in order, as a load balancer does. How many."""
+        found = list(self._watches)
+        for watch in found:
+            watch.end()
+        return len(found)
+
     def cut_streams(self, *, mid_line: bool = True, resource: str = "") -> int:
         """Break open watches (of a plural, or all): in the middle of their next line, or now. How many."""
         found = [w for w in self._watches if resource in {"", w.collection.kind.plural}]
@@ -194,6 +201,12 @@ class Simulator:
             else:
                 watch.cut()
         return len(found)
+
+    def inject(self, line: bytes, resource: str) -> None:
+        """Send a line to every open watch of a plural."""
+        for watch in list(self._watches):
+            if watch.collection.kind.plural == resource:
+                watch.inject(line)
 
     @property
     def watching(self) -> int:
@@ -306,7 +319,7 @@ class Simulator:
         watch.on_close = lambda: self._watches.discard(watch)
         self._watches.add(watch)
         try:
-            watch.open(connection, expired_by_http=self.faults.expired_by_http)
+            watch.open(connection, self.faults)
         except ApiError:
             self._watches.discard(watch)
             raise

@@ -12,6 +12,7 @@ from tests.apiserver import errors
 from tests.apiserver.changes import Change, Stored, encode, watch_line
 from tests.apiserver.connection import Connection
 from tests.apiserver.errors import ApiError
+from tests.apiserver.faults import Faults
 from tests.apiserver.lists import Options, version_fault
 from tests.apiserver.store import Collection, Store
 
@@ -65,7 +66,7 @@ class Watch:
 
     # -- opening
 
-    def open(self, connection: Connection, *, expired_by_http: bool = False) -> None:
+    def open(self, connection: Connection, faults: Faults) -> None:
         """Answer with a stream; ApiError where the answer is no stream."""
         options, window = self._options, self.collection.window
         if fault := version_fault(options.version):
@@ -75,11 +76,16 @@ class Watch:
         uncached = self.collection.kind.plural == "events"
         oldest = max(self._store.compacted, self._store.compacted_in_etcd) if uncached else window.start
         expired = not initial and 0 < version < oldest
-        if expired and expired_by_http and not uncached:
+        if expired and faults.expired_by_http and not uncached:
             raise errors.too_old_watch(version, oldest)
         self._connection = connection
         connection.begin()
         connection.on_close, connection.on_drain = self.close, self.flush
+        if 0 < version < faults.refused_below:
+            faults.refusals += 1
+            self._lines.append(watch_line("ERROR", encode(faults.refusal)))
+            self.end()
+            return
         if expired:
             # Events bypass the watch cache: a stale version there ends the stream without a word.
             self._fail(None if uncached else errors.too_old_watch(version, oldest))
@@ -212,6 +218,11 @@ class Watch:
     def _next_line(self) -> bytes | None:
         line = next(self._backlog, None)
         return line if line is not None or not self._lines else self._lines.popleft()
+
+    def inject(self, line: bytes) -> None:
+        """Send a line that no change has made."""
+        self._lines.append(line + b"\n")
+        self.flush()
 
     def end(self) -> None:
         """A clean end of the stream, after what is queued."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from kubecdc.backoff import Backoff
-from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import MOST_RETRY_AFTER, ApiError
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import Term
 from kubecdc.watcher import recovery
@@ -44,6 +46,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (Unavailable("the bus is away"), 0.01, 0),
         (ApiError("busy", status=429, retry_after=0.2), 0.2, 0),
         (ApiError("busy", status=503, retry_after=0.001), 0.01, 0),
+        (ApiError("down for maintenance", status=503, retry_after=3600), 60, 0),
         (ApiError("who is that?", status=401), 0.01, 1),
     ],
 )
@@ -60,6 +63,26 @@ async def test_a_failure_is_waited_out_as_long_as_the_server_asks(
     session = Session(cast(Any, credentials), cast(Any, None), Term(1, "test"))
     await Recovery(session, "a").after(error)
     assert (waits, credentials.read) == ([seconds], read)
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"), [(3600, 60), (math.inf, 60), (10**400, 60), (1.5, 1.5), (0, 0), (-5, 0), (math.nan, 0)]
+)
+def test_no_server_and_no_gateway_silences_a_watch_for_long(asked: float, granted: float) -> None:
+    assert ApiError("busy", status=503, retry_after=asked).retry_after == granted
+
+
+async def test_what_a_gateway_asks_for_is_capped_for_every_request(bench: Rig) -> None:
+    bench.api.fail(503, path="maintained", retry_after=3600)
+    async with Cluster(str(bench.kubeconfig)) as cluster:
+        for answer in (cluster.get("/maintained"), cluster.post("/maintained", {}), cluster.put("/maintained", {})):
+            with pytest.raises(ApiError) as caught:
+                await answer
+            assert (caught.value.status, caught.value.retry_after) == (503, MOST_RETRY_AFTER)
+        with pytest.raises(ApiError) as caught:
+            async with cluster.stream("/maintained", {}):
+                pytest.fail("it was refused")
+        assert caught.value.retry_after == MOST_RETRY_AFTER
 
 
 @pytest.fixture

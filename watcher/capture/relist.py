@@ -30,6 +30,7 @@ BACKWARDS = "versions ran backwards"  # a restored etcd: an equal version may hi
 EXPIRED = "history expired"
 SELECTION = "another selection"
 CLOSED = "the API server closes each watch at once"
+REFUSED = "the API server ends the watch with an error"
 DIFFERS = "the audit found differences"  # a restored etcd whose versions have grown past ours looks like that
 PAGE_BYTES = 4 << 20
 PAGE_OBJECTS = (50, 500)
@@ -180,7 +181,7 @@ class Diff:
             seen = known is None and (version == self.since or older(version, self.since))
             if seen and not (self.first or self.entry.keeps_inventory or backwards):
                 return []  # without an inventory only the version shows what is new
-            if seen and self.entry.keeps_inventory and self.reason in {EXPIRED, CLOSED}:
+            if seen and self.entry.keeps_inventory and self.reason in {EXPIRED, CLOSED, REFUSED}:
                 raise RanBackwards  # it existed before our position and we did not know it: only a restore does that
             if self.entry.existed_before(change, self.writer.state.started):
                 return []

@@ -25,7 +25,7 @@ Changes = AsyncGenerator[list[Change]]
 
 
 class StreamEnd(NamedTuple):
-    """How a watch ended: after how many seconds, and whether the server closed it as soon as it was open."""
+    """How a watch ended: how many seconds after it was open, and whether the server closed it as soon as it was."""
 
     seconds: float
     at_once: bool
@@ -34,32 +34,28 @@ class StreamEnd(NamedTuple):
 class StreamCommitter:
     """Reads one watch after another to its end, and prepares the next commit while those before are under way.
 
-    At most one prepared commit waits: a slow bus slows the reading. ``instant_closes`` counts the watches in a row
-    that the server closed as soon as they were open.
+    At most one prepared commit waits: a slow bus slows the reading. ``lines`` is how many came from the last watch.
     """
 
     def __init__(self, batcher: Batcher, recovery: Recovery) -> None:
-        self.instant_closes = 0
+        self.lines = 0
         self._batcher = batcher
         self._recovery = recovery
-        self._lines = 0  # of the last watch
+        self._opened = math.inf
 
     async def commit_changes(self, writer: CheckpointWriter, changes: Changes, until: str = "") -> StreamEnd:
         """Commit everything until the watch ends or has reached the version ``until``.
 
         Raises ApiError, Malformed and Silence, after committing what came before; CommitMismatch, LeadershipLost.
         """
-        opened = time.monotonic()
+        self.lines, self._opened = 0, math.inf
         commits: Commits = asyncio.Queue(maxsize=1)
         committers = (commit_all(writer, commits) for _ in range(writer.under_way))
         await run_until_first(self._read(writer, changes, commits, until), *committers)
-        seconds = time.monotonic() - opened
-        at_once = not self._lines and seconds < INSTANT_SECONDS
-        self.instant_closes += at_once
-        return StreamEnd(seconds, at_once)
+        seconds = time.monotonic() - self._opened
+        return StreamEnd(seconds, at_once=not self.lines and seconds < INSTANT_SECONDS)
 
     async def _read(self, writer: CheckpointWriter, changes: Changes, commits: Commits, until: str) -> None:
-        self._lines = 0
         try:
             async with aclosing(changes) as stream:
                 async for chunk in stream:
@@ -76,9 +72,9 @@ class StreamCommitter:
         await commits.join()
 
     def _came(self, chunk: list[Change]) -> None:
-        self._lines += len(chunk)
-        if self._lines:
-            self.instant_closes = 0
+        self._opened = min(self._opened, time.monotonic())  # the first chunk is empty: however long it took
+        self.lines += len(chunk)
+        if self.lines:
             self._recovery.succeeded()
         else:
             self._recovery.resolve()

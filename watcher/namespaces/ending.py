@@ -6,13 +6,13 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from kubecdc.cluster.errors import ApiError, Expired
+from kubecdc.cluster.errors import ApiError, Expired, NotResumable
 from kubecdc.cluster.list_watch import ListWatch, Silence
 from kubecdc.cluster.versions import older, well_formed
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher.capture import gap
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
-from kubecdc.watcher.capture.relist import EXPIRED, LEFT, leave, resource_of
+from kubecdc.watcher.capture.relist import EXPIRED, LEFT, REFUSED, leave, resource_of
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.recovery import short_pause
 
@@ -56,8 +56,8 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
                 stream = await watch.read(writer, WATCH_SECONDS, until=target)
                 if stream.at_once:
                     await short_pause()
-        except Expired:
-            reason = EXPIRED
+        except NotResumable as e:
+            reason = EXPIRED if isinstance(e, Expired) else REFUSED
         except Silence:
             pass  # the connection may be dead: open another one
         except ApiError as e:
