@@ -16,7 +16,7 @@ from kubecdc.cluster.changes import decode_page
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.cluster.objects import UNREADABLE
-from kubecdc.cluster.resource import Resource
+from kubecdc.cluster.resource import Resource, joined
 from kubecdc.watcher.election.lease import VERBS as LEASE_VERBS
 from kubecdc.watcher.election.lease import grant as lease_grant
 from kubecdc.watcher.election.lease import resource as lease_resource
@@ -96,7 +96,7 @@ class _Access:
     async def lease_problems(self, lease: LeaseSettings) -> list[tuple[str, str]]:
         """The message and the hint of each problem with the Lease. Raises ApiError, Malformed."""
         with suppress(ApiError):  # without access to the namespace, this check is skipped
-            if not await self._exists(f"/api/v1/namespaces/{lease.namespace}"):
+            if not await self._exists(NAMESPACES.path_of(lease.namespace)):
                 hint = f"`kubectl create namespace {lease.namespace}`, or name another with --lease-namespace"
                 return [(f"there is no namespace {lease.namespace} for the Lease", hint)]
         resource = lease_resource(lease.namespace)
@@ -143,7 +143,7 @@ class _Access:
 
     async def _resources(self, group: str, version: str) -> list[_Served] | None:
         """The resources of a group and version. None if it is not served, empty without access to discovery."""
-        path = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        path = joined("apis", group, version) if group else joined("api", version)
         if path not in self._served:
             try:
                 text = await self._cluster.get(path)

@@ -15,6 +15,8 @@ import msgspec
 from kubecdc.cluster.credentials import load_configuration, tls_context
 from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.requests import NO_ANSWER, Request, send, unreachable
+from kubecdc.cluster.server import parse
+from kubecdc.cluster.socks import SocksConnector
 from kubecdc.errors import UsageError
 
 CONNECT_SECONDS = 10.0
@@ -28,17 +30,19 @@ class Cluster:
     def __init__(self, kubeconfig: str | None = None, context: str | None = None) -> None:
         self._source = (kubeconfig, context)
         self._configuration = load_configuration(kubeconfig, context)
+        self._server = parse(self._configuration.host, self._configuration.proxy)
         self._tls = tls_context(self._configuration)
         self._session: aiohttp.ClientSession | None = None
 
     @property
     def host(self) -> str:
-        """The server's URL."""
-        return str(self._configuration.host)
+        """The server's URL, without a user and password."""
+        return str(self._server)
 
     async def __aenter__(self) -> Cluster:
+        proxy = self._server.proxy
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=SocksConnector(proxy.url, limit=0) if proxy and proxy.socks else aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "kubecdc"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -88,17 +92,17 @@ class Cluster:
                     deadline.reschedule(None)
                     yield response.content
         except NO_ANSWER as e:
-            raise unreachable(self.host, e) from e
+            raise unreachable(self._server, e) from e
 
     async def _call(self, request: Request, seconds: float) -> bytes:
         try:
             async with asyncio.timeout(seconds), self._send(request) as response:
                 return await response.read()
         except NO_ANSWER as e:
-            raise unreachable(self.host, e) from e
+            raise unreachable(self._server, e) from e
 
     @asynccontextmanager
     async def _send(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "use `async with`"
-        async with send(self._session, self._configuration, self._tls, request) as response:
+        async with send(self._session, self._server, self._configuration, self._tls, request) as response:
             yield response

@@ -23,7 +23,7 @@ def load_configuration(kubeconfig: str | None, context: str | None) -> Configura
     from kubernetes import config
     from kubernetes.client import Configuration
 
-    found = Configuration()
+    found = Configuration(proxy="")  # that of the environment: kubecdc.cluster.proxy
     files = kubeconfig or os.environ.get("KUBECONFIG") or ""
     default = Path("~/.kube/config").expanduser()
     try:

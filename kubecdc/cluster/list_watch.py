@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
@@ -46,13 +47,13 @@ class ListWatch:
     async def find(self, namespace: str, name: str) -> Meta | None:
         """The object of that name, if it is in the selection now. Raises ApiError, Malformed."""
         place = replace(self.resource, namespace=namespace)
-        text = await self.cluster.get(place.path, place.query(fieldSelector=f"metadata.name={name}"))
+        text = await self.cluster.get(place.path, place.query(fieldSelector=f"metadata.name={_field_value(name)}"))
         items = decode_page(text).items
         return items[0].meta if items else None
 
     async def uid(self, namespace: str, name: str) -> str:
         """The uid of the object of that name, whether selected or not; "" if there is none. Raises ApiError."""
-        path = f"{replace(self.resource, namespace=namespace).path}/{name}"
+        path = replace(self.resource, namespace=namespace).path_of(name)
         try:
             return decode_object(await self.cluster.get(path)).uid
         except ApiError as e:
@@ -87,6 +88,11 @@ class ListWatch:
                         raise stream_error(status.code, status.reason, status.message, status.retry_after)
                     changes.append(change)
                 yield changes
+
+
+def _field_value(text: str) -> str:
+    """A value in a field selector (EscapeValue of k8s.io/apimachinery/pkg/fields)."""
+    return re.sub(r"[\\,=]", r"\\\g<0>", text)
 
 
 async def _lines(stream: aiohttp.StreamReader, silence: float) -> AsyncIterator[list[bytes]]:

@@ -28,7 +28,7 @@ class NamedObject:
         self._what = what
         self._role = role
         self._elsewhere = elsewhere
-        self._path = f"{resource.path}/{name}"
+        self._path = resource.path_of(name)
 
     @property
     def place(self) -> str:

@@ -15,6 +15,8 @@ import aiohttp
 from kubecdc.cluster.credentials import authorization
 from kubecdc.cluster.errors import ApiError, refusal
 from kubecdc.cluster.objects import Status, decode_status
+from kubecdc.cluster.proxy import masked
+from kubecdc.cluster.server import Server
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -24,7 +26,7 @@ NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. ``body`` is JSON."""
+    """What is asked. ``path`` is escaped. ``body`` is JSON."""
 
     method: str
     path: str
@@ -34,20 +36,22 @@ class Request:
 
 @asynccontextmanager
 async def send(
-    session: aiohttp.ClientSession, configuration: Configuration, tls: ssl.SSLContext, request: Request
+    session: aiohttp.ClientSession, server: Server, configuration: Configuration, tls: ssl.SSLContext, request: Request
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The response, its body not read yet. Raises ApiError if the server refused, and what `NO_ANSWER` lists."""
     headers = await asyncio.to_thread(authorization, configuration)
+    if server.authorization:
+        headers.setdefault("Authorization", server.authorization)
     if request.body is not None:
         headers["Content-Type"] = "application/json"
     async with session.request(
         request.method,
-        str(configuration.host).rstrip("/") + request.path,
+        server.at(request.path),
         params=request.query,
         data=None if request.body is None else io.BytesIO(request.body),  # sent piece by piece
         headers=headers,
         ssl=tls,
-        proxy=configuration.proxy,
+        proxy=server.proxy.url if server.proxy and not server.proxy.socks else None,  # SOCKS is the connector's
         server_hostname=configuration.tls_server_name or None,
         allow_redirects=False,
     ) as response:
@@ -56,12 +60,19 @@ async def send(
         yield response
 
 
-def unreachable(host: str, error: Exception) -> ApiError:
-    """The error for a server that gave no answer."""
-    detail = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+def unreachable(server: Server, error: Exception) -> ApiError:
+    """The error for a server that gave no answer, or a proxy on the way that would not let us through."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        detail = f"the proxy answered {error.status} {error.message}"
+    elif isinstance(error, TimeoutError):
+        detail = "no answer in time"
+    else:
+        detail = masked(str(error)) or type(error).__name__
+    way = f" through the proxy {server.proxy}" if server.proxy else ""
+    address = "proxy of the kubeconfig or the environment" if server.proxy else "kubeconfig's server address"
     return ApiError(
-        f"the API server at {host} cannot be reached: {detail}",
-        hint="check that the cluster is up and the kubeconfig's server address is right",
+        f"the API server at {server} cannot be reached{way}: {detail}",
+        hint=f"check that the cluster is up and the {address} is right",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,20 @@ class Resource:
 
     @property
     def path(self) -> str:
-        """The collection's path."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        scope = f"/namespaces/{self.namespace}" if self.namespace else ""
-        return f"{root}{scope}/{self.resource}"
+        """The collection's path, escaped."""
+        root = ("apis", self.group, self.version) if self.group else ("api", self.version)
+        scope = ("namespaces", self.namespace) if self.namespace else ()
+        return joined(*root, *scope, self.resource)
+
+    def path_of(self, name: str) -> str:
+        """The path of one object, escaped."""
+        return f"{self.path}{joined(name)}"
 
     def query(self, **more: str) -> dict[str, str]:
         """Query parameters with the selector."""
         return {"labelSelector": self.labels, **more} if self.labels else more
+
+
+def joined(*segments: str) -> str:
+    """A path of these segments, escaped: names of some kinds may contain ``?``, ``#`` and blanks."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)

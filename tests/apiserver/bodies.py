@@ -91,6 +91,15 @@ def _metadata_fault(metadata: Body) -> str:
     return ""
 
 
+def _name_fault(kind: Kind, name: str) -> str:
+    """Names of Roles and bindings need only be a segment of a path (ValidatePathSegmentName of apimachinery)."""
+    if kind.group != "rbac.authorization.k8s.io":
+        return "" if _NAME.fullmatch(name) and len(name) <= 253 else _NAME_RULE
+    if name in {".", ".."}:
+        return f"may not be '{name}'"
+    return next((f"may not contain '{character}'" for character in "/%" if character in name), "")
+
+
 def _job_faults(body: Body) -> list[Cause]:
     """What nearly every Job that a test makes up lacks."""
     spec, causes = (body.get("spec") or {}).get("template", {}).get("spec") or {}, []
@@ -127,8 +136,8 @@ def validate(kind: Kind, body: Body, before: Body | None = None) -> None:
         raise errors.invalid_object(kind, name, [cause], kind_name=body["kind"])
     if not name:
         causes.append(Cause.required("metadata.name", "name or generateName is required"))
-    elif not _NAME.fullmatch(name) or len(name) > 253:
-        causes.append(Cause.invalid("metadata.name", f'"{name}"', _NAME_RULE))
+    elif fault := _name_fault(kind, name):
+        causes.append(Cause.invalid("metadata.name", f'"{name}"', fault))
     for key, value in (metadata.get("labels") or {}).items():
         for shown, why in ((key, label_fault(key)), (value, value_fault(value))):
             if why:

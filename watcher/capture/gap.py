@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.resource import Resource
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.entry import Entry
@@ -36,7 +37,7 @@ async def report(gap: Gap, entry: Entry, session: Session) -> None:
 
 
 async def _post(gap: Gap, entry: Entry, session: Session, namespace: str) -> None:
-    await session.cluster.post(f"/api/v1/namespaces/{namespace}/events", _event(gap, entry, namespace))
+    await session.cluster.post(Resource("", "v1", "events", namespace).path, _event(gap, entry, namespace))
 
 
 def _event(gap: Gap, entry: Entry, namespace: str) -> dict[str, object]:

@@ -1,0 +1,49 @@
+"""The API server's address, and the way there."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+
+from yarl import URL
+
+from kubecdc.cluster.proxy import Proxy, choose, masked
+from kubecdc.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the API server is. ``authorization`` is from a user and password in the address, "" without them."""
+
+    url: URL
+    proxy: Proxy | None
+    authorization: str = ""
+
+    def at(self, path: str) -> URL:
+        """The URL of an escaped path of the API. A path in the server's address is in front of it."""
+        return URL(str(self.url).rstrip("/") + path)
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
+def parse(address: str, proxy_url: str, *, secure: bool = False) -> Server:
+    """The kubeconfig's ``server`` and ``proxy-url``, read as client-go does it (rest.DefaultServerURL).
+
+    An address without scheme is one of HTTPS if it is ``secure``: if the kubeconfig has an authority or a certificate.
+    Raises UsageError.
+    """
+    full = address if "://" in address else f"{'https' if secure else 'http'}://{address}"
+    hint = "write it as https://HOST:PORT"
+    try:
+        url = URL(full).with_query(None).with_fragment(None)
+    except ValueError:  # its text may contain a password
+        raise UsageError(f"the kubeconfig's server {masked(full)!r} is not a URL", hint=hint) from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise UsageError(f"the kubeconfig's server {masked(full)!r} is no address of HTTP or HTTPS", hint=hint)
+    authorization = ""
+    if url.user is not None or url.password is not None:
+        pair = f"{url.user or ''}:{url.password or ''}"
+        authorization = f"Basic {b64encode(pair.encode()).decode()}"
+        url = url.with_user(None)
+    return Server(url, choose(url, proxy_url), authorization)
