@@ -9,6 +9,9 @@ EVENTS = Counter("kubecdc_events", "Events committed to the bus", ["watch"])
 SYNTHETIC = Counter("kubecdc_synthetic_events", "Events made by gap repair", ["watch"])
 TRUNCATED = Counter("kubecdc_truncated_events", "Events too large for the bus, sent with metadata only", ["watch"])
 GAPS = Counter("kubecdc_gaps", "Gaps repaired, by reason", ["watch", "reason"])
+ROUTINE_GAPS = Counter(
+    "kubecdc_routine_gaps", "Expired history in which nothing was found to have changed, by reason", ["watch", "reason"]
+)
 ERRORS = Counter(
     "kubecdc_watch_errors", "Failed lists and watches, by HTTP status (0: not reached)", ["watch", "status"]
 )

@@ -13,6 +13,7 @@ from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.watcher import metrics
 from kubecdc.watcher.audit.auditor import Auditor, Differs
 from kubecdc.watcher.capture import gap, identity
+from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.batch import Batcher
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
@@ -46,6 +47,7 @@ class Watch:
         self.list_watch = list_watch
         self.suspicion = ""  # why history seems to be missing, if the checkpoint does not record it yet
         self.fruitless = 0  # watches in a row
+        self.announced = Announced()
         self.batcher = Batcher(entry, list_watch)
         self.recovery = Recovery(session, entry.key)
         self.stream = StreamCommitter(self.batcher, self.recovery)
@@ -92,11 +94,13 @@ class Watch:
         return BACKWARDS if older(newest.version, state.position) else ""
 
     async def relist(self, writer: CheckpointWriter, reason: str) -> None:
-        """List everything, and commit and report what differs from the inventory."""
-        found = await relist(writer, self.list_watch, reason)
+        """List everything, commit what differs from the inventory, and report it."""
+        found, routine = await relist(writer, self.list_watch, reason, self.announced)
         self.suspicion = ""
         self.auditor.relisted()
-        if found is not None:
+        if found is not None and routine:
+            gap.count_routine(found, self.entry)
+        elif found is not None:
             await gap.report(found, self.entry, self.session)
 
     async def follow(self, writer: CheckpointWriter) -> None:
@@ -106,7 +110,7 @@ class Watch:
             # It ended early: the server was restarted, or etcd was restored. If no request failed meanwhile, and
             # versions have grown past our position, only an audit can tell the two apart.
             self.auditor.schedule()
-        if end.at_once:
+        if end.at_once and self.fruitless > 1:
             raise ApiError("the API server closed the watch at once")
 
     async def read(

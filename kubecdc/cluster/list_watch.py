@@ -12,7 +12,7 @@ import aiohttp
 
 from kubecdc.cluster.changes import Change, Page, decode_line, decode_page
 from kubecdc.cluster.connection import Cluster
-from kubecdc.cluster.errors import ApiError, Malformed, stream_error
+from kubecdc.cluster.errors import ApiError, Expired, Malformed, stream_error
 from kubecdc.cluster.objects import Meta, decode_object, decode_status
 from kubecdc.cluster.resource import Resource
 
@@ -34,15 +34,26 @@ class ListWatch:
         self.cluster = cluster
         self.resource = resource
         self._silence = silence
+        self._under_way = ("", "")  # of the last list: the token of its next page, and its version
+        self._in_pages = True
 
     async def page(self, limit: int, after: str = "") -> Page:
-        """One page of a consistent list (no resourceVersion: the most recent). Raises ApiError, Expired, Malformed."""
-        query = self.resource.query(limit=str(limit), **({"continue": after} if after else {}))
+        """One page of a consistent list (no resourceVersion: the most recent). Raises ApiError, Expired, Malformed.
+
+        Expired also if a server lists each page as of its own moment. From then on it is asked for all objects at once,
+        as client-go's pager does after a 410.
+        """
+        bounds = {"limit": str(limit)} if self._in_pages else {}
+        query = self.resource.query(**bounds, **({"continue": after} if after else {}))
         text = await self.cluster.get(self.resource.path, query)
-        if len(text) > READ_INLINE_BYTES:
-            # Decoding a large page here would delay every other watch.
-            return await asyncio.to_thread(decode_page, text)
-        return decode_page(text)
+        # Decoding a large page here would delay every other watch.
+        page = await asyncio.to_thread(decode_page, text) if len(text) > READ_INLINE_BYTES else decode_page(text)
+        token, version = self._under_way
+        if after and after == token and page.version != version:
+            self._in_pages = False
+            raise Expired(f"the pages of one list have the versions {version} and {page.version}")
+        self._under_way = (page.next, page.version)
+        return page
 
     async def find(self, namespace: str, name: str) -> Meta | None:
         """The object of that name, if it is in the selection now. Raises ApiError, Malformed."""

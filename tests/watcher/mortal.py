@@ -28,6 +28,7 @@ from kubecdc.storage.contracts import Bus, CheckpointStore, Publication, Publish
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.split import SplitPublisher
 from kubecdc.storage.testing.fault_injection import Crash
+from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.relist import EXPIRED, relist
@@ -218,7 +219,7 @@ class Mortal:
                 if not reason and int(writer.state.position) < self.world.forgotten:
                     reason = EXPIRED
                 if reason:
-                    await relist(writer, cast(Any, self.world), reason)
+                    await relist(writer, cast(Any, self.world), reason, Announced())
                 changes = self.world.since(writer.state.position)
                 for start in range(0, len(changes), BATCH):
                     await writer.commit_prepared(await watch.batcher.prepare(writer, changes[start : start + BATCH]))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from kubecdc.cluster import list_watch as watcher_api
+from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.contracts.event import Event
-from tests.apiserver import LocalSimulator, simulator
+from tests.apiserver import WORKFLOWS, LocalSimulator, simulator
 from tests.watcher.rig import KEY, Rig, believed, data, event_source, told
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -166,6 +171,126 @@ async def test_pages_that_outlive_the_history_make_the_list_start_anew(
     await believed(bench, events)
     assert told(events)[-1] == "~DELETE a"
     assert "~UPDATE b" in told(events)
+
+
+@pytest.mark.parametrize("inventory", ["versions", "none"])
+async def test_pages_that_expire_again_and_again_announce_each_object_once(
+    bench: Rig, inventory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abcdef":
+        await bench.create(name)
+    changes = iter("be")
+    real, calls = watcher_api.ListWatch.page, 0
+
+    async def page(self: watcher_api.ListWatch, limit: int, after: str = "") -> object:
+        nonlocal calls
+        calls += bool(after)
+        if after and calls in {2, 4}:  # both times behind "d"
+            await bench.update(next(changes), {"spec": {"n": 2}})
+            await bench.api.expire_history()
+        return await real(self, limit, after)
+
+    monkeypatch.setattr(watcher_api.ListWatch, "page", page)
+    await bench.start(event_source(inventory=inventory))
+    events = await bench.events()
+    assert calls > 4
+    assert len({event.id for event in events}) == len(events)
+    last = {event.partitionkey[-1]: event.id for event in events}
+    listed = (await bench.api.list(*WORKFLOWS))["items"]
+    versions = {o["metadata"]["name"]: o["metadata"]["resourceVersion"] for o in listed}
+    assert {name: id_.split(".")[2] for name, id_ in last.items()} == {name: versions[name] for name in "abcdef"}
+    assert len(events) == (6 + 1)  # "b" changed after it had been announced, "e" before
+
+
+async def test_pages_of_different_moments_are_not_taken_for_one_list(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an aggregated server that answers each page with what is there now, under the version of now."""
+    for name in "abcdef":
+        await bench.create(name)
+    get, changed = Cluster.get, False
+
+    async def of_now(self: Cluster, path: str, query: Mapping[str, str] | None = None, **more: Any) -> bytes:
+        nonlocal changed
+        asked = dict(query or {})
+        token = asked.pop("continue", "")
+        if not (path.endswith("/workflows") and (token or asked.get("limit") == "2")):
+            return await get(self, path, query, **more)
+        if token and not changed:
+            changed = True
+            await bench.update("a", {"metadata": {"labels": {"changed": "yes"}}})
+            await bench.delete("b")
+        asked.pop("limit", None)
+        whole = msgspec.json.decode(await get(self, path, asked, **more))
+        start = int(token or 0)
+        more_items = start + 2 < len(whole["items"])
+        whole["items"] = whole["items"][start : start + 2]
+        whole["metadata"]["continue"] = str(start + 2) if more_items else ""
+        return msgspec.json.encode(whole)
+
+    monkeypatch.setattr(Cluster, "get", of_now)
+    await bench.start()
+    await bench.watching()
+    events = await bench.events()
+    await believed(bench, events)
+    assert "~DELETE b" in told(events)
+    assert "~UPDATE a" in told(events)
+
+
+def counted(reason: str) -> tuple[float, float]:
+    """How many gaps were alarming, and how many routine."""
+    labels = {"watch": KEY, "reason": reason}
+    alarming, routine = (
+        REGISTRY.get_sample_value(f"{name}_total", labels) or 0.0 for name in ("kubecdc_gaps", "kubecdc_routine_gaps")
+    )
+    return alarming, routine
+
+
+@pytest.mark.parametrize("inventory", ["versions", "objects", "none"])
+async def test_a_restarted_api_server_is_no_news_if_nothing_changed(
+    bench: Rig, inventory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every version that was told before is 410 then. One commit sets the position, and nobody is alarmed."""
+    for name in "abcdefg":
+        await bench.create(name)
+    await bench.start(event_source(inventory=inventory))
+    await bench.events()
+    store = (await bench.open()).checkpoints
+    before, (alarming, routine) = await store.checkpoint(KEY), counted("history expired")
+    capsys.readouterr()
+    await bench.api.restart(initializing=0)
+
+    async def listed() -> bool:
+        return bool(await store.gaps(KEY)) and bench.api.watching > 0
+
+    await bench.until(listed)
+    after = await store.checkpoint(KEY)
+    assert before
+    assert after
+    assert after.number == before.number + 1
+    assert [(gap.reason, gap.synthetic) for gap in await store.gaps(KEY)] == [("history expired", 0)]
+    assert "warning" not in capsys.readouterr().out
+    assert (await bench.api.list("", "v1", "events", "default"))["items"] == []
+    assert counted("history expired") == (alarming, routine + 1)
+    assert await bench.events() == []
+
+
+async def test_a_restarted_api_server_is_news_if_something_changed(bench: Rig) -> None:
+    await bench.create("a")
+    await bench.start(event_source(eventTypes=["ADD", "DELETE"]))
+    await bench.events()
+    alarming, routine = counted("history expired")
+    bench.api.silence()
+    await bench.update("a", {"spec": {"n": 2}})  # makes no event, but a difference
+    await bench.api.restart(initializing=0)
+    bench.api.silence(False)
+
+    async def reported() -> bool:
+        return bool((await bench.api.list("", "v1", "events", "default"))["items"])
+
+    await bench.until(reported)
+    assert counted("history expired") == (alarming + 1, routine)
+    assert await bench.events() == []
 
 
 async def test_expired_events_watches_that_close_at_once_are_a_gap(bench: Rig, api: LocalSimulator) -> None:

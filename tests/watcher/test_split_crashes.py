@@ -94,7 +94,7 @@ def test_with_a_write_window_only_deletions_of_what_was_told_in_it_are(script: l
 
 
 def test_places_to_die_are_found_in_every_part_of_a_commit() -> None:
-    assert len(lost(SCENARIO, 0.0)) > 20
+    assert len(lost(SCENARIO, 0.0)) > 15
 
 
 @pytest.mark.parametrize("window", [0.0, WINDOW])

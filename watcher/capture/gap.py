@@ -36,6 +36,11 @@ async def report(gap: Gap, entry: Entry, session: Session) -> None:
         )
 
 
+def count_routine(gap: Gap, entry: Entry) -> None:
+    """Count a gap in which nothing was found to have changed. Nobody need look at it."""
+    metrics.ROUTINE_GAPS.labels(entry.key, gap.reason).inc()
+
+
 async def _post(gap: Gap, entry: Entry, session: Session, namespace: str) -> None:
     await session.cluster.post(Resource("", "v1", "events", namespace).path, _event(gap, entry, namespace))
 

@@ -1,14 +1,18 @@
 """The list: the first one, and the repair of a gap by comparing a list with the inventory.
 
-The checkpoint is marked `listing` first. The last commit removes the mark and sets the position to the list's version.
-In between, each page commits its events and inventory together. Whoever finds the mark lists and compares again, and
-never resumes from the old position.
+The checkpoint is marked `listing` before anything else is committed. The last commit removes the mark and sets the
+position to the list's version. In between, each page commits its differences: events and inventory together. Whoever
+finds the mark lists and compares again, and never resumes from the old position.
+
+Expired history is routine: a restarted API server forgets all of it. If the list shows no difference, there is one
+commit, of the new position, and nobody is alarmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -19,9 +23,11 @@ from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.versions import before, older
 from kubecdc.storage.contracts import Gap, Inventoried, Selection
 from kubecdc.storage.contracts.event import Action, Event
+from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import FIRST_LIST, CheckpointWriter
 from kubecdc.watcher.capture.entry import Removal
 from kubecdc.watcher.capture.existing import existing_uids
+from kubecdc.watcher.capture.namesakes import age, uids_by_name
 
 log = structlog.get_logger()
 
@@ -31,6 +37,7 @@ EXPIRED = "history expired"
 SELECTION = "another selection"
 CLOSED = "the API server closes each watch at once"
 REFUSED = "the API server ends the watch with an error"
+EXPIRIES = frozenset({EXPIRED, CLOSED, REFUSED})  # the position may not be resumed, and nothing else is wrong
 DIFFERS = "the audit found differences"  # a restored etcd whose versions have grown past ours looks like that
 PAGE_BYTES = 4 << 20
 PAGE_OBJECTS = (50, 500)
@@ -41,32 +48,40 @@ class RanBackwards(Exception):
     """The list, or an object in it, is older than what was seen before."""
 
 
-async def relist(writer: CheckpointWriter, list_watch: ListWatch, reason: str) -> Gap | None:
-    """List everything, announce what differs from the inventory, and set the position. None: no gap.
+class Repair(NamedTuple):
+    """What a list has repaired; None: no gap. ``routine``: history expired, and nothing was found to have changed."""
+
+    gap: Gap | None
+    routine: bool
+
+
+async def relist(writer: CheckpointWriter, list_watch: ListWatch, reason: str, announced: Announced) -> Repair:
+    """List everything, announce what differs from the inventory, and set the position.
 
     Raises Expired when the pages outlive the server's history (list again), RanBackwards, ApiError, Malformed,
     CommitMismatch.
     """
     inventory = await writer.inventory()
-    announced = {uid: known for uid, known in inventory.items() if not known.intended}
-    if len(uids_by_name(announced)) < len(announced):
+    told = {uid: known for uid, known in inventory.items() if not known.intended}
+    if len(uids_by_name(told)) < len(told):
         # Two objects of one name: a restore that nobody noticed undid the first, and its successor was made since.
         reason = BACKWARDS
     resumed = writer.stored and writer.state.listing == reason
-    if not resumed:
+    if not resumed and (writer.state.listing or reason not in EXPIRIES):
         starts_timeline = reason in {BACKWARDS, DIFFERS}
         await writer.commit(listing=reason, timeline=writer.state.timeline + starts_timeline)
     log.info("listing", watch=writer.entry.key, reason=reason, path=list_watch.resource.path)
-    diff = Diff(writer, list_watch, inventory, reason, resumed=resumed)
+    diff = Diff(writer, list_watch, inventory, reason, announced, resumed=resumed)
     await diff.leave_old_resource()
     async for page in pages(list_watch):
         await diff.page(page)
-    return await diff.finish()
+    found = await diff.finish()
+    return Repair(found, routine=reason in EXPIRIES and not diff.differs)
 
 
 async def leave(writer: CheckpointWriter, list_watch: ListWatch) -> None:
     """Announce the end of every object known. The checkpoint is marked LEFT. Raises ApiError, CommitMismatch."""
-    await Diff(writer, list_watch, await writer.inventory(), LEFT).leave()
+    await Diff(writer, list_watch, await writer.inventory(), LEFT, Announced()).leave()
 
 
 async def pages(list_watch: ListWatch) -> AsyncIterator[Page]:
@@ -92,6 +107,7 @@ class Diff:
         list_watch: ListWatch,
         inventory: dict[str, Inventoried],
         reason: str,
+        announced: Announced,
         *,
         resumed: bool = False,
     ) -> None:
@@ -101,6 +117,9 @@ class Diff:
         self.reason = reason
         self.first = reason == FIRST_LIST
         self.resumed = resumed
+        self.differs = False
+        self.announced = announced
+        self.announced.begin()
         self.missing = inventory
         self.by_name = uids_by_name(inventory)
         self.version = ""
@@ -118,7 +137,7 @@ class Diff:
             self.since = ""  # versions of different resources cannot be compared
         if old != new:
             self.selects = True
-            await self.writer.commit(selection=new)
+            await self._commit(selection=new)
 
     async def leave(self) -> None:
         """Announce the end of every object known."""
@@ -134,6 +153,7 @@ class Diff:
         upserts: dict[str, Inventoried] = {}
         removals: set[str] = set()
         bodies = await self.writer.bodies(self._known_before(page))
+        routine = self.reason in EXPIRIES  # then the bodies of objects that have not changed are there
         for change in page.items:
             meta = change.meta
             known = self.missing.pop(meta.uid, None)
@@ -146,11 +166,21 @@ class Diff:
                 removals.add(predecessor)
             passed = self.entry.filter.passes(change)
             now = self.entry.inventoried(meta, passed=passed)
-            if self.entry.keeps_objects or (self.entry.keeps_inventory and now != known):
+            if self.entry.keeps_inventory and (now != known or (self.entry.keeps_objects and not routine)):
                 upserts[meta.uid] = now
             events += self._difference(change, known, passed=passed, old=bodies.get(meta.uid))
-        last = {c.meta.uid: c.body for c in page.items} if self.entry.keeps_objects else {}
-        await self.writer.commit(events, upserts=upserts, bodies=last, removals=frozenset(removals))
+        if events or upserts or removals:
+            last = {c.meta.uid: c.body for c in page.items if c.meta.uid in upserts} if self.entry.keeps_objects else {}
+            await self._commit(events, upserts=upserts, bodies=last, removals=frozenset(removals))
+        if not self.entry.keeps_inventory:
+            self.announced.page(page, self.writer.state.timeline)
+
+    async def _commit(self, events: Sequence[Event] = (), **what: Any) -> None:
+        """Commit a difference, the first one after the mark."""
+        self.differs = True
+        if self.writer.state.listing != self.reason:
+            await self.writer.commit(listing=self.reason)
+        await self.writer.commit(events, **what)
 
     def _known_before(self, page: Page) -> list[str]:
         """The uids in the inventory that the page has, or whose names it has."""
@@ -168,6 +198,7 @@ class Diff:
             now = datetime.now(UTC).isoformat()
             gap = Gap(self.reason, self.since, self.version, now, self.synthetic)
         await self.writer.commit(position=self.version, listing="", gap=gap)
+        self.announced.clear()
         log.info("listed", watch=self.entry.key, version=self.version, synthetic=self.synthetic)
         return gap
 
@@ -181,7 +212,9 @@ class Diff:
             seen = known is None and (version == self.since or older(version, self.since))
             if seen and not (self.first or self.entry.keeps_inventory or backwards):
                 return []  # without an inventory only the version shows what is new
-            if seen and self.entry.keeps_inventory and self.reason in {EXPIRED, CLOSED, REFUSED}:
+            if not self.entry.keeps_inventory and self.announced.has(change.meta, self.writer.state.timeline):
+                return []
+            if seen and self.entry.keeps_inventory and self.reason in EXPIRIES:
                 raise RanBackwards  # it existed before our position and we did not know it: only a restore does that
             if self.entry.existed_before(change, self.writer.state.started):
                 return []
@@ -210,7 +243,7 @@ class Diff:
     async def _delete_missing(self, list_watch: ListWatch | None, at: str) -> None:
         """Announce the end of all missing objects. ``list_watch`` is asked which of them still exist."""
         # Two objects of one name end in the order in which they were made.
-        ended = sorted(self.missing.items(), key=lambda item: _age(item[1]))
+        ended = sorted(self.missing.items(), key=lambda item: age(item[1]))
         self.missing.clear()
         for start in range(0, len(ended), COMMIT_OBJECTS):
             some = ended[start : start + COMMIT_OBJECTS]
@@ -219,28 +252,13 @@ class Diff:
             events: list[Event] = []
             for uid, known in some:
                 events += self._deletion(Removal(uid, known, bodies.get(uid), uid in existing), at)
-            await self.writer.commit(events, removals=frozenset(uid for uid, _ in some))
+            await self._commit(events, removals=frozenset(uid for uid, _ in some))
 
     async def _existing(self, list_watch: ListWatch | None, some: list[tuple[str, Inventoried]]) -> frozenset[str]:
         if list_watch is None:
             return frozenset()
         metas = [Meta(known.name, known.namespace, uid) for uid, known in some]
         return await existing_uids(list_watch, metas, self.writer.session.problems)
-
-
-def uids_by_name(inventory: dict[str, Inventoried]) -> dict[tuple[str, str], list[str]]:
-    """The uids of each namespace and name, oldest first."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for uid, known in inventory.items():
-        namesakes = found.setdefault((known.namespace, known.name), [])
-        namesakes.append(uid)
-        if len(namesakes) > 1:
-            namesakes.sort(key=lambda uid: _age(inventory[uid]))
-    return found
-
-
-def _age(known: Inventoried) -> tuple[int, str]:
-    return len(known.resource_version), known.resource_version
 
 
 def resource_of(selection: Selection) -> Resource:
