@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,9 @@ from kubecdc.cluster.errors import ApiError
 from kubecdc.errors import UsageError
 from tests.apiserver import LocalSimulator, simulator
 from tests.apiserver.certificates import server_context
+from tests.apiserver.client import write_kubeconfig
 from tests.harness.forward_proxy import ForwardProxy
+from tests.harness.proxy import Proxy
 from tests.ports import free_port
 
 NAMESPACE = "/api/v1/namespaces/kube-system"
@@ -30,6 +35,29 @@ def kubeconfig(api: LocalSimulator, path: Path, server: str = "", **fields: Any)
     cluster["server"] = server or cluster["server"]
     path.write_text(yaml.safe_dump(document))
     return str(path)
+
+
+class Listening:
+    """A server that answers every request with an empty object. ``heads`` has what it was asked."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.heads: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def listening(tls: ssl.SSLContext | None = None) -> AsyncIterator[Listening]:
+    one = Listening()
+    server = await asyncio.start_server(one.serve, "127.0.0.1", 0, ssl=tls)
+    one.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield one
 
 
 async def ask(path: str) -> None:
@@ -104,12 +132,73 @@ async def test_the_proxy_of_the_environment_is_for_the_scheme_of_the_server(
         assert len(proxy.asked) == 1
 
 
-@pytest.mark.parametrize(
-    "address", [lambda port: f"http://127.0.0.1:{port}/", lambda port: f"http://127.0.0.1:{port}?x=1#y"]
-)
-async def test_what_follows_the_host_and_is_no_path_is_left_out(address: Callable[[int], str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", ["/", "?x=1#y", "/_sim/api", "/_sim/api/", "/_sim/api?x=1#y"])
+async def test_a_path_in_the_address_is_a_prefix_and_what_follows_it_is_left_out(rest: str, tmp_path: Path) -> None:
+    async with simulator() as api:  # it answers below /_sim/api too
+        await ask(kubeconfig(api, tmp_path / "kc", f"{api.url}{rest}"))
+
+
+async def test_the_prefix_is_in_front_of_every_request(tmp_path: Path) -> None:
+    async with simulator() as api, Cluster(kubeconfig(api, tmp_path / "kc", f"{api.url}/not/here")) as cluster:
+        with pytest.raises(ApiError, match="does not know"):
+            await cluster.get(NAMESPACE)
+
+
+async def test_an_address_without_scheme_is_one_of_http(tmp_path: Path) -> None:
     async with simulator() as api:
-        await ask(kubeconfig(api, tmp_path / "kc", address(api.simulator.port)))
+        await ask(kubeconfig(api, tmp_path / "kc", f"127.0.0.1:{api.simulator.port}"))
+
+
+async def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
+    async with simulator() as api:
+        try:
+            async with Proxy(api.simulator.port, "::1") as ipv6:
+                await ask(kubeconfig(api, tmp_path / "kc", f"http://[::1]:{ipv6.port}"))
+        except OSError as e:
+            pytest.skip(f"this machine has no IPv6: {e}")
+
+
+async def test_a_user_and_password_in_the_address_are_sent_unless_there_is_a_token(tmp_path: Path) -> None:
+    async with listening() as server:
+        address = f"http://me:p%40ss@127.0.0.1:{server.port}"
+        for user, expected in (({}, "Basic bWU6cEBzcw=="), ({"token": "given"}, "Bearer given")):
+            async with Cluster(str(write_kubeconfig(tmp_path / "kc", address, user=user))) as cluster:
+                assert cluster.host == f"http://127.0.0.1:{server.port}"
+                await cluster.get(NAMESPACE)
+            assert f"Authorization: {expected}" in server.heads.pop()
+
+
+@pytest.mark.parametrize("fields", [{}, {"disable-compression": True}, {"disable-compression": False}])
+async def test_no_answer_is_compressed(fields: dict[str, bool], tmp_path: Path) -> None:
+    async with listening() as server:
+        address = f"http://127.0.0.1:{server.port}"
+        async with Cluster(str(write_kubeconfig(tmp_path / "kc", address, cluster=fields))) as cluster:
+            await cluster.get(NAMESPACE)
+        assert "Accept-Encoding: identity" in server.heads.pop()
+
+
+@pytest.mark.parametrize("name", ["", "localhost", "other.example"])
+async def test_the_certificate_must_be_for_the_name_that_the_kubeconfig_gives(name: str, tmp_path: Path) -> None:
+    asked: list[str] = []
+    tls = server_context(tmp_path / "tls")
+    tls.sni_callback = lambda _, server_name, __: asked.append(server_name or "")
+    async with listening(tls) as server, ForwardProxy(server.port) as proxy:
+        fields = {"proxy-url": f"http://127.0.0.1:{proxy.port}", "certificate-authority": str(tmp_path / "tls/ca.crt")}
+        path = write_kubeconfig(tmp_path / "kc", f"https://{ELSEWHERE}", cluster={**fields, "tls-server-name": name})
+        async with Cluster(str(path)) as cluster:
+            if name == "localhost":
+                await cluster.get(NAMESPACE)
+            else:
+                with pytest.raises(ApiError, match="Hostname mismatch"):
+                    await cluster.get(NAMESPACE)
+    assert asked == [name or ELSEWHERE.partition(":")[0]]
+
+
+async def test_a_certificate_that_is_not_to_be_checked_is_not(tmp_path: Path) -> None:
+    async with simulator(tls=tmp_path / "tls") as api:
+        with pytest.raises(ApiError, match="certificate verify failed"):
+            await ask(str(write_kubeconfig(tmp_path / "kc", api.url)))
+        await ask(str(write_kubeconfig(tmp_path / "kc", api.url, cluster={"insecure-skip-tls-verify": True})))
 
 
 @pytest.mark.parametrize(

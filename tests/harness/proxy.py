@@ -15,12 +15,14 @@ CHUNK = 65536
 
 class Proxy:
     """Between clients and a server on 127.0.0.1. Its own ``port`` is free to choose for the machine, and then stays.
+    It listens at ``host``.
 
     ``delay``: seconds by which each reply is late. ``dropped``: replies that were cut off.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, host: str = "127.0.0.1") -> None:
         self.port = 0
+        self.host = host
         self.delay = 0.0
         self.dropped = 0
         self.server_port = server_port
@@ -80,7 +82,7 @@ class Proxy:
                 link.flows.set()
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -18,10 +18,11 @@ from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Checkpoint, CheckpointStore, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import watcher
+from kubecdc.watcher.election import settings
 from kubecdc.watcher.election.clock import SystemClock, Timing
 from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import EPOCH
-from kubecdc.watcher.election.settings import LeaseSettings
+from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
 from tests.apiserver import LEASES, RequestFailed, simulator
 from tests.watcher.booth import Booth, Cut, Cutting, put
 from tests.watcher.rig import SPEC, Rig, event_source, told
@@ -435,3 +436,13 @@ def test_settings_that_cannot_be_are_refused_by_the_relation_they_break(given: d
     settings: dict[str, Any] = {k: timedelta(seconds=v) if isinstance(v, float) else v for k, v in given.items()}
     with pytest.raises(UsageError, match=re.escape(message)):
         LeaseSettings(**settings)
+
+
+def test_the_home_namespace_is_that_of_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POD_NAMESPACE", raising=False)
+    monkeypatch.setattr(settings, "NAMESPACE_FILE", tmp_path / "namespace")
+    assert home_namespace() == "default"
+    (tmp_path / "namespace").write_text("of-the-account\n")
+    assert home_namespace() == "of-the-account"
+    monkeypatch.setenv("POD_NAMESPACE", "of-the-pod")
+    assert home_namespace() == "of-the-pod"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from kubecdc.errors import UsageError
 from kubecdc.manifest.fields import dns_label, dns_subdomain
 
 JITTER = 1.2  # client-go's JitterFactor
-POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,13 @@ def _check(option: str, valid: Callable[[str], str], value: str) -> None:
 
 
 def home_namespace() -> str:
-    """The pod's namespace; ``default`` outside of a cluster."""
+    """The pod's namespace: $POD_NAMESPACE, or that of its service account; ``default`` outside of a cluster.
+
+    The same order as in client-go (clientcmd's inClusterClientConfig).
+    """
+    if named := os.environ.get("POD_NAMESPACE"):
+        return named
     try:
-        return POD_NAMESPACE.read_text().strip() or "default"
+        return NAMESPACE_FILE.read_text().strip() or "default"
     except OSError:
         return "default"
