@@ -41,6 +41,7 @@ class _Table(msgspec.Struct):
     format: int
     write: str  # the token of the write
     checkpoints: list[Row]
+    epoch: int = 0  # the newest term, which fences all older ones
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -60,6 +61,7 @@ class Found:
     metadata: Mapping[str, Any]
     write: str
     checkpoints: Mapping[str, CheckpointRecord]
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Packed:
 
     rows: list[Row]
     parts: Mapping[str, bytes]
+    epoch: int
 
     @property
     def size(self) -> int:
@@ -81,9 +84,8 @@ class Packed:
 
     def document(self, metadata: Mapping[str, Any], write: str) -> dict[str, Any]:
         """The ConfigMap to send."""
-        epoch = max((row.term for row in self.rows), default=0)
-        annotations = {**(metadata.get("annotations") or {}), EPOCH: str(epoch)}
-        table = msgspec.json.encode(_Table(FORMAT, write, self.rows))
+        annotations = {**(metadata.get("annotations") or {}), EPOCH: str(self.epoch)}
+        table = msgspec.json.encode(_Table(FORMAT, write, self.rows, self.epoch))
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -125,7 +127,9 @@ def read(text: bytes, place: str) -> Found:
             f"the ConfigMap {place} does not hold checkpoints, or is damaged: {e!r}",
             hint="name another one; or delete it, then everything is listed anew",
         ) from e
-    return Found(metadata, table.write, checkpoints)
+    # A kubecdc of an earlier version writes the terms of the checkpoints only.
+    epoch = max((table.epoch, *(record.stamp.term for record in checkpoints.values())))
+    return Found(metadata, table.write, checkpoints, epoch)
 
 
 def require_format(version: int, known: int, place: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
-from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
+from kubecdc.storage.contracts.errors import CommitMismatch
 
 GAPS = 10  # kept of a checkpoint; older ones are dropped, because a ConfigMap must not grow without end
 _revisions = itertools.count(1)
@@ -43,16 +43,11 @@ class CheckpointRecord:
         """As `storage.contracts` has it."""
         return Checkpoint(self.key, self.stamp.number, self.stamp.term, self.state)
 
-    def is_next(self, delta: CheckpointDelta, term: Term) -> bool:
-        """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
-        self.require_term(term)
+    def is_next(self, delta: CheckpointDelta) -> bool:
+        """Whether the step is the next one; False if it is the last one. Raises CommitMismatch."""
         if self.lost:
             raise CommitMismatch.changed(self.key, self.stamp.number)
         return delta.is_next(self.key, self.stamp.number, self.stamp.token)
-
-    def require_term(self, term: Term) -> None:
-        """Raise LeadershipLost if a newer term has it."""
-        LeadershipLost.require(self.key, self.stamp.term, term)
 
     def is_urgent(self, delta: CheckpointDelta) -> bool:
         """Whether the step must be written at once, because it changes more than position and inventory.

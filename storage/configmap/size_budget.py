@@ -32,10 +32,10 @@ class SizeBudget:
         self._accepted = ""  # the token of a step that fits
         self._warned = False
 
-    async def pack(self, records: Mapping[str, CheckpointRecord]) -> Packed:
+    async def pack(self, records: Mapping[str, CheckpointRecord], epoch: int) -> Packed:
         """Compress all checkpoints as they are now. Raises Refused if they do not fit."""
         grown = self._grown
-        packed = await self._packed(list(records.values()))
+        packed = replace(await self._packed(list(records.values())), epoch=epoch)
         self._check(packed)
         self._size, self._grown = packed.size, self._grown - grown
         return packed
@@ -95,7 +95,7 @@ class SizeBudget:
             parts |= made
             if revision:
                 self._parts[key] = revision, made
-        return Packed(rows, parts)
+        return Packed(rows, parts, 0)
 
 
 def _hint() -> str:

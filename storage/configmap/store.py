@@ -19,7 +19,7 @@ from kubecdc.storage.configmap.record import CheckpointRecord
 from kubecdc.storage.configmap.size_budget import SizeBudget
 from kubecdc.storage.configmap.sync import ATTEMPTS, ConfigMapSync
 from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, Term
-from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 
 REFRESH = 4  # write windows after which the leader reads whether another process has written
 
@@ -52,24 +52,30 @@ class ConfigMapCheckpoints:
 
     async def acquire(self, key: str, term: Term) -> Checkpoint:
         await self._sync.refresh()
+        LeadershipLost.require(self._sync.epoch, term)
         record = self._sync.records.setdefault(key, CheckpointRecord(key))
-        record.require_term(term)
         record.lost = False
         if not record.ours or record.stamp.term != term.number or not self._sync.is_stored(key):
             record.ours = True
             record.stamp = replace(record.stamp, term=term.number)
+            self._sync.epoch = term.number
             self._sync.mark_changed()
             await self._sync.flush()
+            LeadershipLost.require(self._sync.epoch, term)
             record = self._at(key)
-            record.require_term(term)
             record.lost = False
         return record.checkpoint
 
+    async def newest_term(self) -> int:
+        await self._sync.refresh()
+        return self._sync.epoch
+
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
         await self._sync.ensure_loaded()
+        LeadershipLost.require(self._sync.epoch, term)
         record = self._at(key)
         urgent = not record.ours
-        if record.is_next(delta, term):
+        if record.is_next(delta):
             await self._budget.require_room(self._sync.records, record, delta)
             record = self._next(key, delta, term)
             urgent = urgent or record.is_urgent(delta)
@@ -88,8 +94,9 @@ class ConfigMapCheckpoints:
         """
         await self._sync.flush_if_due()
         await self._sync.ensure_loaded()
+        LeadershipLost.require(self._sync.epoch, term)
         record = self._at(key)
-        if not record.is_next(delta, term):
+        if not record.is_next(delta):
             if not self._sync.pending:
                 await self._sync.refresh()
             self._require_made(key, delta, term)
@@ -156,18 +163,20 @@ class ConfigMapCheckpoints:
 
     def _next(self, key: str, delta: CheckpointDelta, term: Term) -> CheckpointRecord:
         """The checkpoint that the step follows, after waiting. Raises LeadershipLost, CommitMismatch."""
+        LeadershipLost.require(self._sync.epoch, term)
         record = self._at(key)
-        if not record.is_next(delta, term):
+        if not record.is_next(delta):
             raise CommitMismatch.changed(key, record.stamp.number)
         return record
 
     def _changed(self, record: CheckpointRecord) -> None:
         self._sync.records[record.key] = record
+        self._sync.epoch = max(self._sync.epoch, record.stamp.term)
         self._sync.mark_changed()
 
     def _require_made(self, key: str, delta: CheckpointDelta, term: Term) -> None:
         """Raise LeadershipLost or CommitMismatch if the step is not the last one."""
+        LeadershipLost.require(self._sync.epoch, term)
         record = self._at(key)
         if record.lost or (record.stamp.number, record.stamp.token) != (delta.follows + 1, delta.token):
-            record.require_term(term)
             raise CommitMismatch.changed(key, record.stamp.number)

@@ -23,7 +23,8 @@ RETRY = Backoff(duration=0.5, cap=5.0)
 
 
 class ConfigMapSync:
-    """``records`` is the memory, by key. After a change, call `mark_changed` and await `flush_if_due`."""
+    """``records`` is the memory, by key, ``epoch`` the newest term, which fences all older ones. After a change, call
+    `mark_changed` and await `flush_if_due`."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class ConfigMapSync:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.records: dict[str, CheckpointRecord] = {}
+        self.epoch = 0
         self._place = api.place
         self._budget = budget
         self._window = window
@@ -97,7 +99,7 @@ class ConfigMapSync:
                     return
                 since, self._pending_since = self._pending_since, None
                 try:
-                    await self._remote.write(await self._budget.pack(self.records))
+                    await self._remote.write(await self._budget.pack(self.records, self.epoch))
                     self._synced = self._now()
                 except Conflict:
                     self._pending_since = since
@@ -145,6 +147,7 @@ class ConfigMapSync:
     async def _reload(self) -> None:
         found = await self._remote.fetch()
         self._synced = self._now()
+        self.epoch = max(self.epoch, found.epoch if found else 0)
         keys = {*self.records, *(found.checkpoints if found else {})}
         kept = [key for key in keys if not self._reconcile(key, found)]
         self._remote.accept(found)
@@ -163,12 +166,17 @@ class ConfigMapSync:
             else:
                 self.records[key] = theirs
             return True
+        if found is not None and found.epoch > mine.stamp.term:  # a newer leader, which may not have acquired it yet
+            if theirs is None:
+                del self.records[key]
+            else:
+                self.records[key] = replace(theirs, ours=True, lost=True)
+            return True
         if theirs is None:
             return written is None
         if theirs.stamp == written:
             return True
-        newer = theirs.stamp.number >= (written.number if written else 0)
-        if theirs.stamp.term > mine.stamp.term or (theirs.stamp.term == mine.stamp.term and newer):
+        if theirs.stamp.term == mine.stamp.term and theirs.stamp.number >= (written.number if written else 0):
             self.records[key] = replace(theirs, ours=True, lost=True)
             return True
         return False

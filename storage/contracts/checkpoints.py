@@ -110,10 +110,14 @@ class CheckpointStore(Protocol):
     """The checkpoints of a bus, each with its inventory, by key."""
 
     async def acquire(self, key: str, term: Term) -> Checkpoint:
-        """Fence every older term and return the checkpoint. The next commit follows its ``number``.
+        """Fence every older term, under all keys, and return the checkpoint. The next commit follows its ``number``.
 
-        Raises LeadershipLost if a newer term has the checkpoint, Unavailable.
+        Raises LeadershipLost if a newer term has acquired any key, Unavailable.
         """
+        ...
+
+    async def newest_term(self) -> int:
+        """The newest term that has acquired a key; older ones are refused. 0 if there was none. It never falls."""
         ...
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:

@@ -72,13 +72,13 @@ class StateConflict(KubecdcError):
 
 
 class LeadershipLost(KubecdcError):
-    """A newer term holds the checkpoint: stop publishing, and stand by again."""
+    """A newer term has the bus: stop publishing, and stand by again."""
 
     @classmethod
-    def require(cls, key: str, stored: int, term: Term) -> None:
-        """Raise it if the checkpoint's term is newer than ours."""
-        if stored > term.number:
-            raise cls(f"checkpoint {key!r} belongs to term {stored}, ours is {term.number} ({term.holder})")
+    def require(cls, newest: int, term: Term) -> None:
+        """Raise it if the newest term that the store knows is newer than ours."""
+        if newest > term.number:
+            raise cls(f"the bus belongs to term {newest}, ours is {term.number} ({term.holder})")
 
 
 class ClaimLost(KubecdcError):

@@ -24,8 +24,11 @@ class RedisCheckpoints:
 
     async def acquire(self, key: str, term: Term) -> Checkpoint:
         answer = await self._connection.run("commits/acquire", key, term.number)
-        _require_term(answer, key, term)
+        _require_term(answer, term)
         return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
+
+    async def newest_term(self) -> int:
+        return int(await self._connection.run("commits/newest_term"))
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
         check(await self._connection.run("commits/save", *step(key, delta, term)), key, delta, term)
@@ -94,14 +97,14 @@ def step(key: str, delta: CheckpointDelta, term: Term) -> list[Argument]:
 
 def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:
     """Check what a script answered to a step. Raises LeadershipLost, CommitMismatch."""
-    _require_term(answer, key, term)
+    _require_term(answer, term)
     if answer[0] == b"MISMATCH":
         raise CommitMismatch.of(key, int(answer[1]), delta.follows)
 
 
-def _require_term(answer: Any, key: str, term: Term) -> None:
+def _require_term(answer: Any, term: Term) -> None:
     if answer[0] == b"LOST":
-        LeadershipLost.require(key, int(answer[1]), term)
+        LeadershipLost.require(int(answer[1]), term)
 
 
 def _known(found: bytes) -> Inventoried:

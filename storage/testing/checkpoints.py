@@ -117,14 +117,52 @@ async def a_newer_term_fences_the_older_ones(harness: StoreHarness) -> None:
 
 
 @collect
+async def a_newer_term_fences_the_older_ones_under_all_keys(harness: StoreHarness) -> None:
+    one, other = await harness.store("one"), await harness.store("other")
+    assert await one.newest_term() == 0
+    old, elsewhere = await Keeper.take(one, term=3), await Keeper.take(one, term=3, key="elsewhere")
+    await old.save()
+    await elsewhere.save()
+    await one.flush()
+    new = await Keeper.take(other, term=4)
+    assert (await one.newest_term(), await other.newest_term()) == (4, 4)
+    late = step(elsewhere.number, upserts={"uid-a": KNOWN})
+    async with raises(LeadershipLost):
+        await elsewhere.intend(late)
+    async with raises(LeadershipLost):
+        await elsewhere.send(late)
+    for key in ("elsewhere", "a new one"):
+        async with raises(LeadershipLost):
+            await Keeper.take(one, term=3, key=key)
+    await new.save()
+    assert (await Keeper.take(other, term=4, key="elsewhere")).number == elsewhere.number
+    assert await other.inventory("elsewhere") == {}
+
+
+@collect
+async def an_old_leader_that_has_not_noticed_yet_is_refused_under_all_keys(harness: StoreHarness) -> None:
+    one, other = await harness.store("one"), await harness.store("other")
+    await Keeper.take(one, term=3)
+    elsewhere = await Keeper.take(one, term=3, key="elsewhere")
+    await elsewhere.save()
+    await one.flush()
+    await Keeper.take(other, term=4)
+    async with raises(LeadershipLost):
+        await elsewhere.save(upserts={"uid-a": KNOWN})
+    await one.flush()
+    assert (await Keeper.take(other, term=4, key="elsewhere")).number == elsewhere.number
+    assert await other.inventory("elsewhere") == {}
+
+
+@collect
 async def checkpoints_of_different_keys_are_independent(harness: StoreHarness) -> None:
     store = await harness.store()
-    one, two = await Keeper.take(store, key="one"), await Keeper.take(store, key="two/ü b", term=5)
+    one, two = await Keeper.take(store, key="one", term=4), await Keeper.take(store, key="two/ü b", term=4)
     await one.save(upserts={"uid-a": KNOWN})
     await one.save()
     await two.save()
     found = [(c.key, c.number, c.term) for c in await store.checkpoints()]
-    assert found == [("one", one.number, 1), ("two/ü b", two.number, 5)]
+    assert found == [("one", one.number, 4), ("two/ü b", two.number, 4)]
     assert await store.inventory("two/ü b") == {}
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 from kubecdc.storage.contracts import SubscriptionSpec, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
-from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, event, raises
-from kubecdc.storage.testing.case import Case, Harness, collect
+from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, raises
+from kubecdc.storage.testing.case import Case, Harness, collect, in_order, one_of
 
 CASES: list[Case] = []
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
@@ -40,6 +40,23 @@ async def a_newer_term_fences_also_before_the_first_commit(harness: Harness) -> 
     async with raises(LeadershipLost):
         await old.commit(event(1))
     await new.commit(event(1))
+
+
+@collect(CASES)
+async def a_newer_term_fences_the_older_one_also_where_it_has_acquired_nothing_yet(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    await Leader.take(bus, term=1)
+    old = await Leader.take(bus, term=1, key="elsewhere")
+    await old.commit(one_of(harness, 1))
+    await Leader.take(bus, term=2)
+    async with raises(LeadershipLost):
+        await old.commit(one_of(harness, 2))
+    new = await Leader.take(bus, term=2, key="elsewhere")
+    assert new.number == old.number
+    await new.commit(one_of(harness, 3))
+    async with Receiver.of(bus, SUB.name) as receiver:
+        assert in_order(harness, await receiver.acked(2)) == in_order(harness, [one_of(harness, n).id for n in (1, 3)])
 
 
 @collect(CASES)

@@ -406,3 +406,18 @@ async def test_what_the_api_server_finds_too_large_is_refused(
     with pytest.raises(Refused, match="does not accept the checkpoint"):
         await store.flush()
     await store.reset(KEY)
+
+
+async def test_the_terms_of_a_config_map_that_an_earlier_version_wrote_fence_all_keys(
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
+) -> None:
+    await (await Keeper.take(store, term=5)).save()
+    await store.flush()
+    assert server.document is not None
+    table = msgspec.json.decode(server.document["data"]["checkpoints"])
+    del table["epoch"]
+    server.document["data"]["checkpoints"] = msgspec.json.encode(table).decode()
+    async with another(server, clock) as other:
+        with pytest.raises(LeadershipLost):
+            await other.acquire("elsewhere", Term(4, "an old leader"))
+        assert await other.newest_term() == 5

@@ -15,7 +15,7 @@ import structlog
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.errors import Unavailable, UsageError
-from kubecdc.storage.contracts import Checkpoint, CheckpointStore, Term
+from kubecdc.storage.contracts import CheckpointStore, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import watcher
 from kubecdc.watcher.election import settings
@@ -332,10 +332,10 @@ async def test_who_cannot_reach_the_store_does_not_take_the_lead(booth: Booth) -
     class Away:
         there = False
 
-        async def checkpoints(self) -> list[Checkpoint]:
+        async def newest_term(self) -> int:
             if not self.there:
                 raise Unavailable("the store is away")
-            return []
+            return 0
 
     store = Away()
     async with booth.candidate("one") as one:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubecdc.storage.contracts import Checkpoint, Term
+from kubecdc.storage.contracts import Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher.election.clock import Timing
 from kubecdc.watcher.election.elector import LeaseElector
@@ -35,8 +35,8 @@ class Store:
     def __init__(self) -> None:
         self.term = 0
 
-    async def checkpoints(self) -> list[Checkpoint]:
-        return [Checkpoint("workflows/changed", 1, self.term, None)]
+    async def newest_term(self) -> int:
+        return self.term
 
 
 @dataclass

@@ -111,8 +111,9 @@ async def _mark(bus: Bus, key: str) -> None:
             return None
         state = msgspec.structs.replace(checkpoint.state, listing=DIFFERS, timeline=checkpoint.state.timeline + 1)
         delta = CheckpointDelta(follows=checkpoint.number, state=state)
+        term = Term(await bus.checkpoints.newest_term(), "kubecdc audit")
         with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or has changed
-            return await bus.checkpoints.save(key, delta, term=Term(checkpoint.term, "kubecdc audit"))
+            return await bus.checkpoints.save(key, delta, term=term)
 
 
 async def _under(bus: Bus, base: str) -> list[Checkpoint]:

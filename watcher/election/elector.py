@@ -126,12 +126,12 @@ class LeaseElector:
         return True
 
     async def _highest_term(self) -> int:
-        """The highest term of the checkpoints. Raises Unavailable: without the store, a process must not lead."""
+        """The newest term that the store knows. Raises Unavailable: without the store, a process must not lead."""
         try:
             async with asyncio.timeout(self._settings.request_seconds):
-                return max((c.term for c in await self._checkpoints.checkpoints()), default=0)
+                return await self._checkpoints.newest_term()
         except TimeoutError as e:
-            raise Unavailable("the bus did not return its checkpoints in time", hint="check that it is up") from e
+            raise Unavailable("the bus did not return its newest term in time", hint="check that it is up") from e
 
     # Leading
 

@@ -116,8 +116,9 @@ async def _move(bus: Bus, key: str, resource_version: str) -> bool:
     while (found := await bus.checkpoints.checkpoint(key)) and found.state:
         state = msgspec.structs.replace(found.state, position=resource_version, listing="")
         delta = CheckpointDelta(follows=found.number, state=state)
+        term = Term(await bus.checkpoints.newest_term(), "kubecdc checkpoint set")
         with suppress(CommitMismatch, LeadershipLost):  # a commit or a new leader came first: read it again
-            await bus.checkpoints.save(key, delta, term=Term(found.term, "kubecdc checkpoint set"))
+            await bus.checkpoints.save(key, delta, term=term)
             await bus.checkpoints.flush()
             return True
     return False

@@ -26,15 +26,6 @@ local function fields(list)
   return found
 end
 
--- The answer to a step of a checkpoint that is not the next one; nil if it is the next one.
-local function refused(key, follows, after, term, token)
-  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'term', 'number', 'token')
-  local number = tonumber(found[2] or 0)
-  if tonumber(found[1] or 0) > term then return {'LOST', found[1]} end
-  if number == follows + 1 and found[3] == token then return {'DONE'} end
-  if number ~= follows or (after ~= '' and found[3] ~= after) then return {'MISMATCH', number} end
-end
-
 local function max(a, b)
   if a > b then return a end
   return b
@@ -51,6 +42,32 @@ local function remember_pruned(name)
     if tonumber(found[i + 1]) < tonumber(found[oldest + 1]) then oldest = i end
   end
   redis.call('HDEL', p .. ':pruned', found[oldest])
+end
+
+-- The term that fences all older ones. Of each checkpoint too, because programs of an earlier version leave it only there.
+local function newest_term(keys)
+  local newest = tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0)
+  for _, key in ipairs(keys) do
+    newest = max(newest, tonumber(redis.call('HGET', p .. ':checkpoint:' .. key, 'term') or 0))
+  end
+  return newest
+end
+
+-- Fences all terms older than this one.
+local function fence(term)
+  if tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0) < term then
+    redis.call('HSET', p .. ':meta', 'epoch', term)
+  end
+end
+
+-- The answer to a step of a checkpoint that is not the next one; nil if it is the next one.
+local function refused(key, follows, after, term, token)
+  local newest = newest_term({key})
+  if newest > term then return {'LOST', newest} end
+  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'number', 'token')
+  local number = tonumber(found[1] or 0)
+  if number == follows + 1 and found[2] == token then return {'DONE'} end
+  if number ~= follows or (after ~= '' and found[2] ~= after) then return {'MISMATCH', number} end
 end
 
 -- Reads the arguments of a checkpoint step, as checkpoints.step lays them out. Returns the step, and where the arguments
@@ -95,6 +112,7 @@ local function make_step(step)
     redis.call('RPUSH', p .. ':gaps:' .. key, step.gap)
     redis.call('LTRIM', p .. ':gaps:' .. key, -100, -1)
   end
+  fence(tonumber(step.term))
   redis.call('HSET', p .. ':checkpoint:' .. key, 'number', step.follows + 1, 'term', step.term, 'token', step.token,
     'state', step.state)
 end

@@ -27,6 +27,10 @@ class SqliteCheckpoints:
     async def acquire(self, key: str, term: Term) -> Checkpoint:
         return await self._writer.submit(lambda db: acquire(db, key, term))
 
+    async def newest_term(self) -> int:
+        term: int = await self._reader.submit(newest_term)
+        return term
+
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
         await self._writer.submit(lambda db: advance(db, key, delta, term))
 
@@ -68,12 +72,19 @@ class SqliteCheckpoints:
 
 
 def acquire(db: apsw.Connection, key: str, term: Term) -> Checkpoint:
-    """Create the row if there is none, so that it fences from now on. Raises LeadershipLost."""
+    """Create the row if there is none, and fence older terms from now on. Raises LeadershipLost."""
     db.execute("INSERT OR IGNORE INTO checkpoints (key, number, term, token) VALUES (?, 0, 0, '')", (key,))
-    found = row(db, "SELECT key, number, ?, state, term FROM checkpoints WHERE key = ?", (term.number, key))
-    LeadershipLost.require(key, found[4], term)
+    number, state, newest = row(db, f"SELECT number, state, {_NEWEST} FROM checkpoints WHERE key = ?", (key,))
+    LeadershipLost.require(newest, term)
     db.execute("UPDATE checkpoints SET term = ? WHERE key = ?", (term.number, key))
-    return _checkpoint(found[:4])
+    _fence(db, newest, term)
+    return _checkpoint((key, number, term.number, state))
+
+
+def newest_term(db: apsw.Connection) -> int:
+    """As `storage.contracts.CheckpointStore.newest_term`."""
+    term: int = row(db, "SELECT max(epoch, (SELECT coalesce(max(term), 0) FROM checkpoints)) FROM meta")[0]
+    return term
 
 
 def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
@@ -134,9 +145,16 @@ def reset(db: apsw.Connection, key: str) -> bool:
 
 def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:
     """Whether the step is the next one; False if it is the last one. Raises LeadershipLost, CommitMismatch."""
-    number, stored, token = row(db, "SELECT number, term, token FROM checkpoints WHERE key = ?", (key,)) or (0, 0, "")
-    LeadershipLost.require(key, stored, term)
+    found = row(db, f"SELECT number, token, {_NEWEST} FROM checkpoints WHERE key = ?", (key,))
+    number, token, newest = found or (0, "", row(db, "SELECT epoch FROM meta")[0])
+    LeadershipLost.require(newest, term)
+    _fence(db, newest, term)
     return delta.is_next(key, number, token)
+
+
+def _fence(db: apsw.Connection, newest: int, term: Term) -> None:
+    if term.number > newest:
+        db.execute("UPDATE meta SET epoch = ?", (term.number,))
 
 
 def _checkpoint(found: tuple[Any, ...]) -> Checkpoint:
@@ -145,3 +163,4 @@ def _checkpoint(found: tuple[Any, ...]) -> Checkpoint:
 
 
 _states = msgspec.json.Decoder(State)
+_NEWEST = "max(term, (SELECT epoch FROM meta))"  # a program of an earlier version leaves its term at its keys only

@@ -15,6 +15,7 @@ from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Term
 from kubecdc.storage.outage import RETRY, until_closed
 from kubecdc.storage.sqlite.administration.retention import Retention
+from kubecdc.storage.sqlite.commits.checkpoints import newest_term
 from kubecdc.storage.sqlite.file.connection import row
 from kubecdc.storage.sqlite.file.writer import Writer
 from kubecdc.storage.sqlite.settings import SqliteSettings
@@ -67,8 +68,7 @@ class SqliteElector:
 
 def next_epoch(db: apsw.Connection) -> int:
     """A number that is greater than any term before."""
-    highest = "max(epoch, (SELECT coalesce(max(term), 0) FROM checkpoints))"
-    epoch: int = row(db, f"UPDATE meta SET epoch = {highest} + 1 RETURNING epoch")[0]
+    epoch: int = row(db, "UPDATE meta SET epoch = ? RETURNING epoch", (newest_term(db) + 1,))[0]
     return epoch
 
 

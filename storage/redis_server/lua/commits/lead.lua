@@ -4,9 +4,6 @@ also_when_full()
 local leader = redis.call('GET', p .. ':leader')
 if leader and string.match(leader, '^%S+') ~= ARGV[1] then return {0, string.match(leader, '^%S+ (.*)$')} end
 redis.call('SET', p .. ':leader', ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
-local epoch = tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0)
-for _, key in ipairs(redis.call('SMEMBERS', p .. ':checkpoints')) do
-  epoch = max(epoch, tonumber(redis.call('HGET', p .. ':checkpoint:' .. key, 'term') or 0))
-end
-redis.call('HSET', p .. ':meta', 'epoch', epoch + 1)
-return {epoch + 1, ARGV[2]}
+local epoch = newest_term(redis.call('SMEMBERS', p .. ':checkpoints')) + 1
+redis.call('HSET', p .. ':meta', 'epoch', epoch)
+return {epoch, ARGV[2]}

@@ -1,0 +1,2 @@
+-- The newest term that has acquired a checkpoint.
+return newest_term(redis.call('SMEMBERS', p .. ':checkpoints'))
