@@ -17,6 +17,8 @@ from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.batch import Batcher
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.capture.memory import Memory
+from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.relist import (
     BACKWARDS,
     CLOSED,
@@ -41,17 +43,18 @@ EXTERNAL_CHECK_SECONDS = 5.0  # between two looks at a checkpoint that another p
 class Watch:
     """Captures one entry for as long as the term lasts."""
 
-    def __init__(self, session: Session, entry: Entry, list_watch: ListWatch) -> None:
+    def __init__(self, session: Session, entry: Entry, list_watch: ListWatch, memory: Memory | None = None) -> None:
         self.session = session
         self.entry = entry
         self.list_watch = list_watch
         self.suspicion = ""  # why history seems to be missing, if the checkpoint does not record it yet
+        self.memory = memory or Memory()
         self.fruitless = 0  # watches in a row
         self.announced = Announced()
         self.batcher = Batcher(entry, list_watch)
         self.recovery = Recovery(session, entry.key)
-        self.stream = StreamCommitter(self.batcher, self.recovery)
-        self.auditor = Auditor(entry)
+        self.stream = StreamCommitter(self.batcher, self.recovery, self.memory)
+        self.auditor = Auditor(entry, self.memory)
 
     async def once(self) -> None:
         """From the checkpoint to the end of one watch stream."""
@@ -90,12 +93,12 @@ class Watch:
         if state.selection != self.entry.selection(state.selection.cluster):
             return SELECTION
         # The API server accepts a watch from a version that does not exist yet, and then stays silent forever.
-        newest = await self.list_watch.page(limit=1)
-        return BACKWARDS if older(newest.version, state.position) else ""
+        newest = await newest_version(self.list_watch, self.memory)
+        return BACKWARDS if older(newest, state.position) else ""
 
     async def relist(self, writer: CheckpointWriter, reason: str) -> None:
         """List everything, commit what differs from the inventory, and report it."""
-        found, routine = await relist(writer, self.list_watch, reason, self.announced)
+        found, routine = await relist(writer, self.list_watch, reason, self.announced, self.memory)
         self.suspicion = ""
         self.auditor.relisted()
         if found is not None and routine:

@@ -12,6 +12,7 @@ from kubecdc.errors import KubecdcError
 from kubecdc.storage.contracts import Bus, Elector
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import metrics
+from kubecdc.watcher.capture.memory import BYTES, LEAST_BYTES, Memory
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.namespaces.entry import watch_entry
 from kubecdc.watcher.namespaces.watches import EntryWatches
@@ -48,11 +49,13 @@ def _stand_by(reason: BaseException) -> None:
 
 async def lead(session: Session, sources: Sequence[EventSource]) -> None:
     """Watch every entry of the sources for as long as the term lasts. Raises Refused, LeadershipLost (in groups)."""
+    entries = sum(len(source.spec.resource) for source in sources)
+    limit = max(LEAST_BYTES, BYTES // max(1, entries))
     try:
         async with asyncio.TaskGroup() as tasks:
             for source in sources:
                 for name, manifest in source.spec.resource.items():
-                    tasks.create_task(watch_entry(EntryWatches(session, source.name, name, manifest)))
+                    tasks.create_task(watch_entry(EntryWatches(session, source.name, name, manifest, Memory(limit))))
     finally:
         await _hand_over(session.bus)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from kubecdc.cluster.credentials import load_configuration, tls_context
 from kubecdc.cluster.errors import ApiError
-from kubecdc.cluster.requests import NO_ANSWER, Request, send, unreachable
+from kubecdc.cluster.requests import NO_ANSWER, Request, read_at_most, send, unreachable
 from kubecdc.cluster.server import parse
 from kubecdc.cluster.socks import SocksConnector
 from kubecdc.errors import UsageError
@@ -69,10 +69,15 @@ class Cluster:
             raise ApiError(str(e), status=401, hint=e.hint) from e
 
     async def get(
-        self, path: str, query: Mapping[str, str] | None = None, *, seconds: float = REQUEST_SECONDS
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        seconds: float = REQUEST_SECONDS,
+        most_bytes: int | None = None,
     ) -> bytes:
-        """The body of a GET. Raises ApiError, also if it takes longer than ``seconds``."""
-        return await self._call(Request("GET", path, query), seconds)
+        """The body of a GET. Raises ApiError, also if it takes longer than ``seconds``, and TooLarge."""
+        return await self._call(Request("GET", path, query), seconds, most_bytes)
 
     async def post(self, path: str, document: object, *, seconds: float = REQUEST_SECONDS) -> bytes:
         """Create an object. Raises ApiError, also if it takes longer than ``seconds``."""
@@ -94,10 +99,10 @@ class Cluster:
         except NO_ANSWER as e:
             raise unreachable(self._server, e) from e
 
-    async def _call(self, request: Request, seconds: float) -> bytes:
+    async def _call(self, request: Request, seconds: float, most_bytes: int | None = None) -> bytes:
         try:
             async with asyncio.timeout(seconds), self._send(request) as response:
-                return await response.read()
+                return await (response.read() if most_bytes is None else read_at_most(response, most_bytes))
         except NO_ANSWER as e:
             raise unreachable(self._server, e) from e
 

@@ -29,6 +29,10 @@ class Expired(NotResumable):
     """410: the API server no longer has the history, or the page of a list, that was asked for."""
 
 
+class TooLarge(ApiError):
+    """A response is larger than the caller can hold. It was not read to its end."""
+
+
 class Malformed(KubecdcError):
     """The API server, or a proxy in between, sent data that cannot be used. None of it is used."""
 

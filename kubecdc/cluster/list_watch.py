@@ -37,15 +37,17 @@ class ListWatch:
         self._under_way = ("", "")  # of the last list: the token of its next page, and its version
         self._in_pages = True
 
-    async def page(self, limit: int, after: str = "") -> Page:
-        """One page of a consistent list (no resourceVersion: the most recent). Raises ApiError, Expired, Malformed.
+    async def page(self, limit: int, after: str = "", *, most_bytes: int | None = None) -> Page:
+        """One page of a consistent list (no resourceVersion: the most recent).
+
+        Raises ApiError, Expired, Malformed, and TooLarge if the page has more than ``most_bytes``.
 
         Expired also if a server lists each page as of its own moment. From then on it is asked for all objects at once,
         as client-go's pager does after a 410.
         """
         bounds = {"limit": str(limit)} if self._in_pages else {}
         query = self.resource.query(**bounds, **({"continue": after} if after else {}))
-        text = await self.cluster.get(self.resource.path, query)
+        text = await self.cluster.get(self.resource.path, query, most_bytes=most_bytes if self._in_pages else None)
         # Decoding a large page here would delay every other watch.
         page = await asyncio.to_thread(decode_page, text) if len(text) > READ_INLINE_BYTES else decode_page(text)
         token, version = self._under_way

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from kubecdc.cluster.credentials import authorization
-from kubecdc.cluster.errors import ApiError, refusal
+from kubecdc.cluster.errors import ApiError, TooLarge, refusal
 from kubecdc.cluster.objects import Status, decode_status
 from kubecdc.cluster.proxy import masked
 from kubecdc.cluster.server import Server
@@ -58,6 +58,22 @@ async def send(
         if response.status >= 300:
             raise _refusal(response, request.path, decode_status(await response.read()))
         yield response
+
+
+async def read_at_most(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of a response, if it has at most so many bytes. Raises TooLarge as soon as it has more."""
+    pieces: list[bytes] = []
+    size = response.content_length or 0
+    if size <= most:
+        size = 0
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                break
+    if size > most:
+        raise TooLarge(f"the answer to {response.url.path} has more than {most} bytes", status=response.status)
+    return b"".join(pieces)
 
 
 def unreachable(server: Server, error: Exception) -> ApiError:

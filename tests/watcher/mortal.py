@@ -31,6 +31,7 @@ from kubecdc.storage.testing.fault_injection import Crash
 from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.relist import EXPIRED, relist
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.session import Session
@@ -108,7 +109,7 @@ class World:
         self.history.append(change)
         return change
 
-    async def page(self, limit: int, after: str = "") -> Page:
+    async def page(self, limit: int, after: str = "", *, most_bytes: int | None = None) -> Page:
         """A page of a list of this moment: nobody changes anything between two pages."""
         items = [self.objects[name]._replace(type="ADDED") for name in sorted(self.objects)]
         start = int(after or 0)
@@ -219,7 +220,7 @@ class Mortal:
                 if not reason and int(writer.state.position) < self.world.forgotten:
                     reason = EXPIRED
                 if reason:
-                    await relist(writer, cast(Any, self.world), reason, Announced())
+                    await relist(writer, cast(Any, self.world), reason, Announced(), Memory())
                 changes = self.world.since(writer.state.position)
                 for start in range(0, len(changes), BATCH):
                     await writer.commit_prepared(await watch.batcher.prepare(writer, changes[start : start + BATCH]))

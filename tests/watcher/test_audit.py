@@ -14,7 +14,7 @@ from kubecdc.cluster.changes import Page
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
-from kubecdc.watcher.capture import relist
+from kubecdc.watcher.capture import pages
 from tests.apiserver import WORKFLOWS, WatchRules, simulator
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
 
@@ -23,7 +23,7 @@ from tests.watcher.rig import KEY, Rig, event_source, rig, told
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auditor, "SOON_SECONDS", 0.0)
     monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(relist, "PAGE_OBJECTS", (2, 2))
+    monkeypatch.setattr(pages, "PAGE_OBJECTS", (2, 2))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_an_object_deleted_while_the_audit_lists_is_not_raised_from_the_de
     real = ListWatch.page
     done: list[str] = []
 
-    async def page(self: ListWatch, limit: int, after: str = "") -> Page:
+    async def page(self: ListWatch, limit: int, after: str = "", *, most_bytes: int | None = None) -> Page:
         if limit > 1 and not done:
             # Between the reading of the inventory and the list: in the list, not in the inventory.
             await bench.create("aa")
@@ -130,7 +130,7 @@ async def test_an_object_that_left_the_selector_meanwhile_is_no_difference(
     real = ListWatch.page
     done: list[str] = []
 
-    async def page(self: ListWatch, limit: int, after: str = "") -> Page:
+    async def page(self: ListWatch, limit: int, after: str = "", *, most_bytes: int | None = None) -> Page:
         found = await real(self, limit, after)
         if limit > 1 and not done:
             await bench.create("b", labels={"k": "x"})

@@ -156,7 +156,9 @@ async def test_pages_that_outlive_the_history_make_the_list_start_anew(
         await bench.create(name)
     real, calls = watcher_api.ListWatch.page, 0
 
-    async def page(self: watcher_api.ListWatch, limit: int, after: str = "") -> object:
+    async def page(
+        self: watcher_api.ListWatch, limit: int, after: str = "", *, most_bytes: int | None = None
+    ) -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
@@ -182,7 +184,9 @@ async def test_pages_that_expire_again_and_again_announce_each_object_once(
     changes = iter("be")
     real, calls = watcher_api.ListWatch.page, 0
 
-    async def page(self: watcher_api.ListWatch, limit: int, after: str = "") -> object:
+    async def page(
+        self: watcher_api.ListWatch, limit: int, after: str = "", *, most_bytes: int | None = None
+    ) -> object:
         nonlocal calls
         calls += bool(after)
         if after and calls in {2, 4}:  # both times behind "d"

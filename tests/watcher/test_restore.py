@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,10 +102,10 @@ async def test_no_list_is_taken_from_the_watch_cache(bench: Rig, monkeypatch: py
     asked: list[dict[str, str]] = []
     get = Cluster.get
 
-    async def spy(self: Cluster, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    async def spy(self: Cluster, path: str, query: Mapping[str, str] | None = None, **how: Any) -> bytes:
         if path.endswith("/workflows"):
             asked.append(dict(query or {}))
-        return await get(self, path, query)
+        return await get(self, path, query, **how)
 
     monkeypatch.setattr(Cluster, "get", spy)
     await outgrown(bench)

@@ -14,6 +14,7 @@ from kubecdc.watcher import metrics
 from kubecdc.watcher.audit.comparison import Difference, audit
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.relist import DIFFERS
 
 log = structlog.get_logger()
@@ -30,7 +31,8 @@ class Differs(Exception):
 class Auditor:
     """The audits of one watch."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, memory: Memory) -> None:
+        self._memory = memory
         self._interval = entry.audit_seconds if entry.keeps_inventory else 0.0
         self._key = entry.key
         self._log = log.bind(watch=entry.key)
@@ -54,7 +56,7 @@ class Auditor:
             await asyncio.sleep(self._next - time.monotonic())
             self._next = time.monotonic() + self._interval
             try:
-                found = await audit(list_watch, writer.inventory, writer.wait_for_position)
+                found = await audit(list_watch, self._memory, writer.inventory, writer.wait_for_position)
             except (ApiError, Malformed) as e:
                 self._log.info("the audit was not finished", reason=str(e))
                 self._next = time.monotonic() + min(self._interval, RETRY_SECONDS)

@@ -19,6 +19,7 @@ from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.watcher import watcher
 from kubecdc.watcher.audit.comparison import Difference, audit
 from kubecdc.watcher.capture.identity import cluster_uid
+from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.relist import DIFFERS, RanBackwards, resource_of
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.ongoing_problems import OngoingProblems
@@ -69,7 +70,7 @@ async def _inspect(bus: Bus, checkpoint: Checkpoint, cluster: Cluster, uid: str,
 
     try:
         list_watch = ListWatch(cluster, resource_of(state.selection))
-        differences = await audit(list_watch, lambda: bus.checkpoints.inventory(key), wait_for_position)
+        differences = await audit(list_watch, Memory(), lambda: bus.checkpoints.inventory(key), wait_for_position)
     except RanBackwards:
         raise KubecdcError(
             f"{key}: the cluster is older than the checkpoint: it was restored from a backup",

@@ -7,6 +7,7 @@ what still differs then. Its caller repairs that as a gap.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,9 @@ from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.versions import older, well_formed
 from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts import Inventoried
-from kubecdc.watcher.capture.relist import RanBackwards, pages
+from kubecdc.watcher.capture.memory import Memory
+from kubecdc.watcher.capture.pages import pages
+from kubecdc.watcher.capture.relist import RanBackwards
 
 Kind = Literal["not captured", "change not captured", "deletion not captured"]
 Inventory = dict[str, Inventoried]
@@ -35,6 +38,7 @@ class Difference:
 
 async def audit(
     list_watch: ListWatch,
+    memory: Memory,
     inventory: Callable[[], Awaitable[Inventory]],
     wait_for_position: Callable[[str], Awaitable[None]],
 ) -> list[Difference]:
@@ -45,15 +49,16 @@ async def audit(
     known = await inventory()
     suspects: dict[str, Meta] = {}
     version = ""
-    async for page in pages(list_watch):
-        version = page.version
-        for change in page.items:
-            meta = change.meta
-            before = known.pop(meta.uid, None)
-            if before is None or before.resource_version != meta.resource_version:
-                suspects[meta.uid] = meta
-            if before and older(meta.resource_version, before.resource_version):
-                raise RanBackwards
+    async with aclosing(pages(list_watch, memory)) as listed:
+        async for page in listed:
+            version = page.version
+            for change in page.items:
+                meta = change.meta
+                before = known.pop(meta.uid, None)
+                if before is None or before.resource_version != meta.resource_version:
+                    suspects[meta.uid] = meta
+                if before and older(meta.resource_version, before.resource_version):
+                    raise RanBackwards
     if not (suspects or known) or not well_formed(version):
         return []
     if any(older(version, left.resource_version) for left in known.values()):

@@ -10,7 +10,8 @@ commit, of the new position, and nobody is alarmed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -27,7 +28,9 @@ from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import FIRST_LIST, CheckpointWriter
 from kubecdc.watcher.capture.entry import Removal
 from kubecdc.watcher.capture.existing import existing_uids
+from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.namesakes import age, uids_by_name
+from kubecdc.watcher.capture.pages import pages
 
 log = structlog.get_logger()
 
@@ -39,8 +42,6 @@ CLOSED = "the API server closes each watch at once"
 REFUSED = "the API server ends the watch with an error"
 EXPIRIES = frozenset({EXPIRED, CLOSED, REFUSED})  # the position may not be resumed, and nothing else is wrong
 DIFFERS = "the audit found differences"  # a restored etcd whose versions have grown past ours looks like that
-PAGE_BYTES = 4 << 20
-PAGE_OBJECTS = (50, 500)
 COMMIT_OBJECTS = 500
 
 
@@ -55,7 +56,9 @@ class Repair(NamedTuple):
     routine: bool
 
 
-async def relist(writer: CheckpointWriter, list_watch: ListWatch, reason: str, announced: Announced) -> Repair:
+async def relist(
+    writer: CheckpointWriter, list_watch: ListWatch, reason: str, announced: Announced, memory: Memory
+) -> Repair:
     """List everything, announce what differs from the inventory, and set the position.
 
     Raises Expired when the pages outlive the server's history (list again), RanBackwards, ApiError, Malformed,
@@ -73,8 +76,9 @@ async def relist(writer: CheckpointWriter, list_watch: ListWatch, reason: str, a
     log.info("listing", watch=writer.entry.key, reason=reason, path=list_watch.resource.path)
     diff = Diff(writer, list_watch, inventory, reason, announced, resumed=resumed)
     await diff.leave_old_resource()
-    async for page in pages(list_watch):
-        await diff.page(page)
+    async with aclosing(pages(list_watch, memory)) as listed:
+        async for page in listed:
+            await diff.page(page)
     found = await diff.finish()
     return Repair(found, routine=reason in EXPIRIES and not diff.differs)
 
@@ -82,20 +86,6 @@ async def relist(writer: CheckpointWriter, list_watch: ListWatch, reason: str, a
 async def leave(writer: CheckpointWriter, list_watch: ListWatch) -> None:
     """Announce the end of every object known. The checkpoint is marked LEFT. Raises ApiError, CommitMismatch."""
     await Diff(writer, list_watch, await writer.inventory(), LEFT, Announced()).leave()
-
-
-async def pages(list_watch: ListWatch) -> AsyncIterator[Page]:
-    """A consistent list, page by page. Raises Expired if it outlives the server's history."""
-    low, high = PAGE_OBJECTS
-    limit, token = low, ""
-    while True:
-        page = await list_watch.page(limit, token)
-        yield page
-        if not page.next:
-            return
-        token = page.next
-        # As many objects as fit into PAGE_BYTES: large ones must not fill the memory.
-        limit = max(low, min(high, limit * PAGE_BYTES // max(page.size, 1)))
 
 
 class Diff:

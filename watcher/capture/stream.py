@@ -15,12 +15,13 @@ from kubecdc.concurrency import run_until_first
 from kubecdc.storage.contracts import Batch
 from kubecdc.watcher.capture.batch import Batcher
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.memory import Holder, Memory
 from kubecdc.watcher.recovery import Recovery
 
 BATCH = 100  # changes a commit; more are slower on every back end
 INSTANT_SECONDS = 1.0
 
-Commits = asyncio.Queue[Batch]  # prepared, in the order in which they are to be made
+Commits = asyncio.Queue[tuple[Batch, int]]  # prepared, with their sizes, in the order in which they are to be made
 Changes = AsyncGenerator[list[Change]]
 
 
@@ -37,10 +38,11 @@ class StreamCommitter:
     At most one prepared commit waits: a slow bus slows the reading. ``lines`` is how many came from the last watch.
     """
 
-    def __init__(self, batcher: Batcher, recovery: Recovery) -> None:
+    def __init__(self, batcher: Batcher, recovery: Recovery, memory: Memory) -> None:
         self.lines = 0
         self._batcher = batcher
         self._recovery = recovery
+        self._memory = memory
         self._opened = math.inf
 
     async def commit_changes(self, writer: CheckpointWriter, changes: Changes, until: str = "") -> StreamEnd:
@@ -50,12 +52,15 @@ class StreamCommitter:
         """
         self.lines, self._opened = 0, math.inf
         commits: Commits = asyncio.Queue(maxsize=1)
-        committers = (commit_all(writer, commits) for _ in range(writer.under_way))
-        await run_until_first(self._read(writer, changes, commits, until), *committers)
+        with self._memory.holder() as holder:
+            committers = (commit_all(writer, commits, holder) for _ in range(writer.under_way))
+            await run_until_first(self._read(writer, changes, commits, holder, until), *committers)
         seconds = time.monotonic() - self._opened
         return StreamEnd(seconds, at_once=not self.lines and seconds < INSTANT_SECONDS)
 
-    async def _read(self, writer: CheckpointWriter, changes: Changes, commits: Commits, until: str) -> None:
+    async def _read(
+        self, writer: CheckpointWriter, changes: Changes, commits: Commits, holder: Holder, until: str
+    ) -> None:
         try:
             async with aclosing(changes) as stream:
                 async for chunk in stream:
@@ -63,7 +68,9 @@ class StreamCommitter:
                     for some in even_chunks(chunk, BATCH):
                         if writer.entry.keeps_objects:
                             await commits.join()  # the next commit needs the bodies that the last one stores
-                        await commits.put(await self._batcher.prepare(writer, some))
+                        size = sum(len(change.body) for change in some)
+                        await holder.take(size)
+                        await commits.put((await self._batcher.prepare(writer, some), size))
                     if until and chunk and not older(chunk[-1].meta.resource_version, until):
                         break
         except Exception:
@@ -80,10 +87,12 @@ class StreamCommitter:
             self._recovery.resolve()
 
 
-async def commit_all(writer: CheckpointWriter, commits: Commits) -> None:
+async def commit_all(writer: CheckpointWriter, commits: Commits, holder: Holder) -> None:
     """Commit what is in the queue, in its order. Never returns; raises CommitMismatch, LeadershipLost."""
     while True:
-        await writer.commit_prepared(await commits.get())
+        batch, size = await commits.get()
+        await writer.commit_prepared(batch)
+        holder.release(size)
         commits.task_done()
 
 

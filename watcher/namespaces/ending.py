@@ -12,6 +12,7 @@ from kubecdc.cluster.versions import older, well_formed
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher.capture import gap
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.relist import EXPIRED, LEFT, REFUSED, leave, resource_of
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.recovery import short_pause
@@ -46,7 +47,8 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
         try:
             reason = await watch.relist_reason(writer)
             if not target:
-                target = (await ListWatch(watch.session.cluster, resource_of(writer.state.selection)).page(1)).version
+                list_watch = ListWatch(watch.session.cluster, resource_of(writer.state.selection))
+                target = await newest_version(list_watch, watch.memory)
             position = writer.state.position
             if not reason:
                 if reached(position, target):

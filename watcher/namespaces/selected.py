@@ -13,7 +13,8 @@ from functools import partial
 from kubecdc.cluster.errors import Expired
 from kubecdc.cluster.list_watch import ListWatch, Silence
 from kubecdc.cluster.resource import Resource
-from kubecdc.watcher.capture.relist import pages
+from kubecdc.watcher.capture.memory import Memory
+from kubecdc.watcher.capture.pages import pages
 from kubecdc.watcher.namespaces.watches import EntryWatches
 from kubecdc.watcher.recovery import RETRIED, Recovery
 
@@ -48,9 +49,10 @@ class SelectedNamespaces:
         """Start and end watches as a list of the namespaces requires, then follow the changes from there."""
         selected: set[str] = set()
         version = ""
-        async for page in pages(self._list_watch):
-            version = page.version
-            selected |= {item.meta.name for item in page.items}
+        async with aclosing(pages(self._list_watch, Memory())) as listed:  # kept from its entry's, which may be full
+            async for page in listed:
+                version = page.version
+                selected |= {item.meta.name for item in page.items}
         for namespace in self._running.keys() - selected:
             self._end(namespace, tasks)
         await self._leave_others(selected, tasks)

@@ -13,6 +13,7 @@ from kubecdc.cluster.resource import Resource
 from kubecdc.concurrency import Limit
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher.capture.entry import Entry
+from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.namespaces import ending
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.session import Session
@@ -24,12 +25,13 @@ ENDS = 16  # watches that are ended at a time
 class EntryWatches:
     """Makes and ends the watches of one entry. ``base`` is the entry's key, `key` that of one namespace."""
 
-    def __init__(self, session: Session, source: str, name: str, manifest: manifests.Entry) -> None:
+    def __init__(self, session: Session, source: str, name: str, manifest: manifests.Entry, memory: Memory) -> None:
         self.session = session
         self.manifest = manifest
         self.base = f"{source}/{name}"
         self._source = source
         self._name = name
+        self._memory = memory
         self._ends = Limit(ENDS)
 
     def key(self, namespace: str) -> str:
@@ -41,7 +43,7 @@ class EntryWatches:
         m, largest = self.manifest, self.session.bus.capabilities.max_event_bytes
         entry = Entry(self._source, self._name, m, namespace=namespace, key=key, max_event_bytes=largest)
         resource = Resource(m.group, m.version, m.resource, namespace, entry.labels)
-        return Watch(self.session, entry, ListWatch(self.session.cluster, resource))
+        return Watch(self.session, entry, ListWatch(self.session.cluster, resource), self._memory)
 
     async def others(self, keys: set[str]) -> dict[str, str]:
         """Where else the entry was watched before: the namespace of each such checkpoint, by key."""

@@ -1,0 +1,149 @@
+"""What is held of objects is bounded in bytes, over all lists and watches of an entry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from kubecdc.cluster.connection import Cluster
+from kubecdc.watcher import watcher
+from kubecdc.watcher.capture import pages
+from kubecdc.watcher.capture.memory import Memory
+from tests.apiserver import NAMESPACES
+from tests.watcher.rig import SPEC, Rig, event_source, told
+
+LIMIT = 40_000
+
+
+async def make_namespace(bench: Rig, name: str) -> None:
+    await bench.api.create(*NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+async def turn() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_finds_no_room_waits_for_its_turn_and_what_is_too_large_is_held_alone() -> None:
+    memory, done = Memory(10), list[str]()
+
+    async def take(name: str, size: int) -> None:
+        await memory.take(size)
+        done.append(name)
+
+    await take("first", 6)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(take("too large", 30))
+        await turn()
+        tasks.create_task(take("small", 1))
+        await turn()
+        assert done == ["first"], "the small one would fit, but its turn comes later"
+        memory.release(6)
+        await turn()
+        assert done == ["first", "too large"]
+        memory.release(30)
+    assert done == ["first", "too large", "small"]
+    memory.release(1)
+    assert memory.held == 0
+
+
+async def test_who_gives_up_lets_the_next_have_its_turn() -> None:
+    memory = Memory(10)
+    await memory.take(6)
+    large, small = asyncio.create_task(memory.take(10)), asyncio.create_task(memory.take(4))
+    await turn()
+    large.cancel()
+    await asyncio.wait_for(small, 1)
+    assert memory.held == 10
+    late = asyncio.create_task(memory.take(10))
+    await turn()
+    memory.release(10)  # it has its turn, and is cancelled before it knows
+    late.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    assert memory.held == 0
+
+
+async def test_whoever_ends_releases_what_it_held() -> None:
+    memory = Memory(10)
+    with pytest.raises(OSError), memory.holder() as holder:
+        await holder.take(3)
+        holder.resize(8)
+        await holder.take(2)
+        assert memory.held == 10
+        raise OSError
+    assert memory.held == 0
+
+
+async def test_lists_of_all_namespaces_hold_no_more_than_their_entry_may(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small objects come first, so the page that has the large ones is asked for with far too many."""
+    monkeypatch.setattr(watcher, "BYTES", LIMIT)
+    monkeypatch.setattr(watcher, "LEAST_BYTES", LIMIT)
+    monkeypatch.setattr(pages, "PAGE_BYTES", LIMIT // 4)
+    sizes, most = list[int](), [0]
+    namespaces = [f"ns-{n}" for n in range(6)]
+    for namespace in namespaces:
+        await make_namespace(bench, namespace)
+        for n in range(60):
+            await bench.create(f"a-{n:02}", namespace, spec={"text": "x"})
+        for n in range(5):
+            await bench.create(f"b-{n}", namespace, spec={"text": "x" * 3000})
+        await bench.create("c", namespace, spec={"text": "x" * 12_000})
+    real, take = Cluster.get, Memory.take
+
+    async def get(self: Cluster, path: str, query: Mapping[str, str] | None = None, **how: Any) -> bytes:
+        found = await real(self, path, query, **how)
+        sizes.append(len(found))
+        return found
+
+    async def counted(self: Memory, size: int) -> None:
+        await take(self, size)
+        if self.limit == LIMIT:
+            most[0] = max(most[0], self.held)
+
+    monkeypatch.setattr(Cluster, "get", get)
+    monkeypatch.setattr(Memory, "take", counted)
+    await bench.start(event_source(namespaces=[*namespaces, "default"]))
+    events = await bench.events()
+    assert len(events) == len(set(told(events))) * len(namespaces) == 66 * len(namespaces)
+    assert max(sizes) < 14_000, "no page but that of the one large object is larger than a page may be"
+    # Four pages at a time, each of which may be the large object.
+    assert LIMIT // 2 < most[0] <= LIMIT + 4 * (14_000 - LIMIT // 4)
+
+
+async def test_changes_that_wait_for_their_commit_stop_the_reading(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody subscribes, so no commit is made; what is read meanwhile is one share, however much there is."""
+    held = list[int]()
+    take = Memory.take
+
+    async def counted(self: Memory, size: int) -> None:
+        await take(self, size)
+        held.append(self.held)
+
+    monkeypatch.setattr(watcher, "BYTES", LIMIT)
+    monkeypatch.setattr(watcher, "LEAST_BYTES", LIMIT)
+    monkeypatch.setattr(Memory, "take", counted)
+    namespaces = [f"ns-{n}" for n in range(8)]
+    for namespace in namespaces:
+        await make_namespace(bench, namespace)
+    await bench.start(event_source(namespaces=[*namespaces, "default"]))
+    assert await bench.events() == []
+    bus = await bench.open()
+    await bus.prune("test/all")
+    for n in range(4):
+        for namespace in namespaces:
+            await bench.create(f"{n}", namespace, spec={"text": "x" * 12_000})
+
+    async def full() -> bool:
+        return bool(held) and held[-1] > LIMIT // 2
+
+    await bench.until(full)
+    assert max(held) <= LIMIT
+    await bus.register([SPEC])
+    events = await bench.events()
+    assert len(events) == 4 * len(namespaces)
