@@ -41,6 +41,12 @@ class OngoingProblems:
         if who in self._active and who not in self._ending:
             self._ending[who] = asyncio.get_running_loop().call_later(CALM, self._end, who)
 
+    def forget(self, who: str) -> None:
+        """It has ended, and its problem with it: if another has the same one, it is logged again."""
+        self._active.pop(who, None)
+        if ending := self._ending.pop(who, None):
+            ending.cancel()
+
     def _end(self, who: str) -> None:
         del self._ending[who]
         text = self._active.pop(who)

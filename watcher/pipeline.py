@@ -15,7 +15,7 @@ from kubecdc.watcher.audit.auditor import Auditor, Differs
 from kubecdc.watcher.capture import gap, identity
 from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.batch import Batcher
-from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter, commits_of
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import newest_version
@@ -140,28 +140,32 @@ class Watch:
 
     async def run(self) -> None:
         """Capture until cancelled. Raises LeadershipLost, and Refused where only an operator can decide."""
-        while True:
-            try:
-                await self.once()
-            except Expired:
-                self.suspicion = EXPIRED
-                await self.recovery.after_routine()
-            except NotResumable as e:
-                self.suspicion = REFUSED
-                metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
-                await self.recovery.after(e)
-            except RanBackwards:
-                self.suspicion = BACKWARDS
-                await self.recovery.after_routine()
-            except Differs:
-                self.suspicion = DIFFERS
-            except CommitMismatch as e:
-                log.warning("reloading the checkpoint", watch=self.entry.key, reason=str(e))
-                await self.recovery.after_routine()
-            except Silence:
-                log.info("silent watch closed, resuming", watch=self.entry.key)
-            except (ApiError, Malformed, Unavailable) as e:
-                if isinstance(e, ApiError):
+        try:
+            while True:
+                try:
+                    await self.once()
+                except Expired:
+                    self.suspicion = EXPIRED
+                    await self.recovery.after_routine()
+                except NotResumable as e:
+                    self.suspicion = REFUSED
                     metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
-                    self.auditor.schedule()  # an API server that was away may have come back with an older etcd
-                await self.recovery.after(e)
+                    await self.recovery.after(e)
+                except RanBackwards:
+                    self.suspicion = BACKWARDS
+                    await self.recovery.after_routine()
+                except Differs:
+                    self.suspicion = DIFFERS
+                except CommitMismatch as e:
+                    log.warning("reloading the checkpoint", watch=self.entry.key, reason=str(e))
+                    await self.recovery.after_routine()
+                except Silence:
+                    log.info("silent watch closed, resuming", watch=self.entry.key)
+                except (ApiError, Malformed, Unavailable) as e:
+                    if isinstance(e, ApiError):
+                        metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
+                        self.auditor.schedule()  # an API server that was away may have come back with an older etcd
+                    await self.recovery.after(e)
+        finally:
+            self.session.problems.forget(self.entry.key)
+            self.session.problems.forget(commits_of(self.entry.key))

@@ -14,9 +14,7 @@ def well_formed(version: str) -> bool:
 
 def older(version: str, than: str) -> bool:
     """Whether `version` came before `than`. False if either is opaque, because then they cannot be compared."""
-    if not (well_formed(version) and well_formed(than)):
-        return False
-    return (len(version), version) < (len(than), than)
+    return (len(version), version) < (len(than), than) and well_formed(version) and well_formed(than)
 
 
 def before(version: str) -> str:

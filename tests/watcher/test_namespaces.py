@@ -20,7 +20,7 @@ from kubecdc.watcher.namespaces import ending, selected, watches
 from kubecdc.watcher.pipeline import Watch
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator
 from tests.apiserver.watch import WatchRules
-from tests.watcher.rig import KEY, Rig, event_source, told
+from tests.watcher.rig import KEY, Rig, event_source, faulty, told
 
 EVENTS = ("", "v1", "events")
 PROD = event_source(namespaceSelector={"matchLabels": {"env": "prod"}})
@@ -469,3 +469,18 @@ async def test_the_lead_that_is_lost_while_namespaces_are_left_ends_all_of_it(
     await bench.start(PROD)
     await keys(bench, f"{KEY}/two")
     assert told(await bench.events(namespace="two")) == TOLD
+
+
+async def test_trouble_that_ended_with_its_namespace_is_said_again_of_another(
+    bench: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def reported(name: str) -> bool:
+        return f"watch={KEY}/{name} (commit)" in capsys.readouterr().out.replace("'", "")
+
+    bench.wrap = faulty(*[refused] * 1000)
+    await namespace(bench, "one", "prod")
+    await bench.start(PROD)
+    await bench.until(lambda: reported("one"))
+    await relabel(bench, "one", None)  # nothing of it was committed, so nothing resolves the trouble
+    await namespace(bench, "two", "prod")
+    await bench.until(lambda: reported("two"))

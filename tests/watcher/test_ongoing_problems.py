@@ -41,3 +41,13 @@ async def test_another_trouble_is_said_and_what_two_suffer_from_is_one_line(monk
         known.resolve("b")
         await until(lambda: len(logged) >= 4, 10, "both ends")
     assert [line["event"] for line in logged] == ["the bus is away", "the bus is full", "recovered", "recovered"]
+
+
+def test_trouble_of_what_has_ended_is_said_again_of_another() -> None:
+    known = OngoingProblems()
+    with capture_logs() as logged:
+        known.report("a", Unavailable("the bus is away"))
+        known.forget("a")
+        known.report("b", Unavailable("the bus is away"))
+        known.forget("never reported")
+    assert [line["watch"] for line in logged] == ["a", "b"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kubecdc.cluster.changes import Change
 from kubecdc.cluster.list_watch import ListWatch
+from kubecdc.cluster.versions import older
 from kubecdc.storage.contracts import Batch, Inventoried
 from kubecdc.storage.contracts.event import Event
 from kubecdc.watcher import metrics
@@ -24,9 +25,10 @@ class Batcher:
         self._counts = {kind: metrics.CHANGES.labels(entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
 
     async def prepare(self, writer: CheckpointWriter, changes: Sequence[Change]) -> Batch:
-        """One commit of all the changes. The position moves to the last one, whether or not any becomes an event.
+        """One commit of all the changes. The position moves on, whether or not any becomes an event, and never back.
 
-        Raises ApiError, Malformed, Unavailable.
+        Aggregated servers may send a change under an older version, such as a DELETED under the object's last one. Its
+        event is ordered by the position, because a sequence must not fall. Raises ApiError, Malformed, Unavailable.
         """
         entry, origin = self._entry, writer.origin()
         events: list[Event] = []
@@ -35,7 +37,11 @@ class Batcher:
         deleted = [change.meta for change in changes if change.type == "DELETED"] if entry.labels else []
         existing = await existing_uids(self._list_watch, deleted, writer.session.problems)
         bodies = await writer.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
+        position = writer.prepared_position
         for change in changes:
+            late = older(change.meta.resource_version, position)
+            if not late:
+                position = change.meta.resource_version
             if change.type == "BOOKMARK":
                 continue
             action, uid = ACTIONS[change.type], change.meta.uid
@@ -53,9 +59,9 @@ class Batcher:
             if action == "ADD" and entry.existed_before(change, writer.state.started):
                 continue
             deselected = action == "DELETE" and uid in existing
-            events.append(entry.event(action, change, origin, deselected=deselected, old=old))
+            at = position if late else ""
+            events.append(entry.event(action, change, origin, at=at, deselected=deselected, old=old))
         for kind, count in Counter(change.type for change in changes).items():
             self._counts[kind].inc(count)
-        position = changes[-1].meta.resource_version
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
         return writer.prepare(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)

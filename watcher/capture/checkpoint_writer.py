@@ -23,6 +23,11 @@ BLOCKED = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
 FIRST_LIST = "first list"
 
 
+def commits_of(key: str) -> str:
+    """The name under which trouble with the commits of a watch is reported."""
+    return f"{key} (commit)"
+
+
 class CheckpointWriter:
     """Commits of one watch within one term. ``state`` is what the store holds, once it is ``stored``."""
 
@@ -37,7 +42,7 @@ class CheckpointWriter:
         self._moved = asyncio.Event()
         self._last = asyncio.Event()  # set once the commit that was begun last is done
         self._last.set()
-        self._problem = f"{entry.key} (commit)"
+        self._problem = commits_of(entry.key)
         self._events = metrics.EVENTS.labels(entry.key)
         self._truncated = metrics.TRUNCATED.labels(entry.key)
         self._last_commit = metrics.LAST_COMMIT.labels(entry.key)
@@ -61,6 +66,11 @@ class CheckpointWriter:
     def under_way(self) -> int:
         """How many commits may be under way at a time."""
         return self._bus.publisher.under_way
+
+    @property
+    def prepared_position(self) -> str:
+        """The position of the last commit that was prepared, which may still be under way."""
+        return self._ahead[2].position
 
     def origin(self, *, synthetic: bool = False) -> Origin:
         """The origin of events that are made now."""

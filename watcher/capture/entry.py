@@ -15,6 +15,7 @@ from kubecdc.storage.contracts.event import SPEC_VERSION, Action, Event, event_i
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher.capture.filter import Filter, created_before, label_selector
 
+ATTRIBUTES_BYTES = 16 << 10  # of an event without its data: names and ids are far shorter
 ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "DELETE"}
 
 
@@ -72,6 +73,7 @@ class Entry:
         self._own = self.selection("")
         self._tail = self._tail_of(self._own)
         self._max_event_bytes = max_event_bytes
+        self._surely_fits = max_event_bytes - ATTRIBUTES_BYTES  # of data
         self._now = now
 
     def now(self) -> str:
@@ -104,15 +106,22 @@ class Entry:
         return Inventoried(meta.resource_version, meta.namespace, meta.name, passed)
 
     def event(
-        self, action: Action, change: Change, origin: Origin, *, deselected: bool = False, old: bytes | None = None
+        self,
+        action: Action,
+        change: Change,
+        origin: Origin,
+        *,
+        at: str = "",
+        deselected: bool = False,
+        old: bytes | None = None,
     ) -> Event:
         """The event of a change; the object's bytes go into it unchanged.
 
-        ``deselected``: the object of this DELETE still exists. ``old`` is the body before the change, if known.
+        ``at`` is the version that the event is ordered by, if it is not the object's. ``deselected``: the object of
+        this DELETE still exists. ``old`` is the body before the change, if known.
         """
         old = old if action == "UPDATE" else None
-        event = self._event(action, change.meta, origin, self._own, change.body, old)
-        return msgspec.structs.replace(event, deselected=True) if deselected else event
+        return self._event(action, change.meta, origin, self._own, change.body, old, at=at, deselected=deselected)
 
     def deletion(self, removal: Removal, origin: Origin, selection: Selection, kind: str, *, at: str) -> Event:
         """The DELETE of an object that a list does not have: its id has the last version known.
@@ -122,8 +131,7 @@ class Entry:
         known = removal.known
         meta = Meta(known.name, known.namespace, removal.uid, known.resource_version)
         body = removal.body or _metadata_only(meta, selection, kind)
-        event = self._event("DELETE", meta, origin, selection, body)
-        return msgspec.structs.replace(event, sequence=sequence(at), deselected=removal.deselected)
+        return self._event("DELETE", meta, origin, selection, body, at=at, deselected=removal.deselected)
 
     def _event(
         self,
@@ -133,13 +141,11 @@ class Entry:
         selection: Selection,
         body: bytes,
         old: bytes | None = None,
+        *,
+        at: str = "",
+        deselected: bool = False,
     ) -> Event:
-        truncated = len(body) + len(old or b"") > self._max_event_bytes
-        if truncated:
-            old = None
-        if len(body) > self._max_event_bytes:
-            body = _metadata_only(meta, selection)
-        return Event(
+        event = Event(
             specversion=SPEC_VERSION,
             id=event_id(self.name, meta.uid, meta.resource_version, action, origin.timeline),
             source=self.source,
@@ -148,13 +154,20 @@ class Entry:
             time=origin.time,
             datacontenttype="application/json",
             partitionkey=partition_key(selection.resource, selection.group, meta.namespace, meta.name),
-            sequence=sequence(meta.resource_version),
+            sequence=sequence(at or meta.resource_version),
             epoch=origin.epoch,
             timeline=origin.timeline,
             synthetic=origin.synthetic,
-            truncated=truncated,
+            deselected=deselected,
             data=self._data(action, body, old, selection),
         )
+        if len(event.data) <= self._surely_fits or len(event.encode()) <= self._max_event_bytes:
+            return event
+        if old is not None:
+            event = _truncated(event, self._data(action, body, None, selection))
+        if old is None or len(event.encode()) > self._max_event_bytes:
+            event = _truncated(event, self._data(action, _metadata_only(meta, selection), None, selection))
+        return event
 
     def _data(self, action: Action, body: bytes, old: bytes | None, selection: Selection) -> msgspec.Raw:
         tail = self._tail if selection is self._own else self._tail_of(selection)
@@ -171,6 +184,10 @@ class Entry:
         if self.manifest.metadata:
             tail["metadata"] = dict(self.manifest.metadata)
         return b"," + msgspec.json.encode(tail)[1:]
+
+
+def _truncated(event: Event, data: msgspec.Raw) -> Event:
+    return msgspec.structs.replace(event, truncated=True, data=data)
 
 
 def _metadata_only(meta: Meta, selection: Selection, kind: str = "") -> bytes:
