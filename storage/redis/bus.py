@@ -30,9 +30,10 @@ from kubecdc.storage.redis_server.checkpoints import RedisCheckpoints
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.elector import RedisElector
 from kubecdc.storage.redis_server.notifier import Notifier
-from kubecdc.storage.redis_server.registrations import FORMAT, Registrations, require_format
+from kubecdc.storage.redis_server.registrations import TOGETHER, Registrations, require_format
 from kubecdc.storage.redis_server.state import RedisState
 
+FORMAT = 2  # of the keys
 CAPABILITIES = Capabilities(
     order=True,
     atomic_commit=True,
@@ -62,7 +63,7 @@ class RedisBus:
         partitions, max_pending = settings.partitions, settings.max_pending
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
-        self._registrations = registrations = Registrations(connection, partitions)
+        self._registrations = registrations = Registrations(connection, partitions, FORMAT)
         self.publisher = RedisPublisher(connection, registrations, partitions=partitions, max_pending=max_pending)
         self.checkpoints = RedisCheckpoints(connection)
         self.state = RedisState(connection)
@@ -77,12 +78,14 @@ class RedisBus:
             await self._connection.require_rights()
             wanted = self._settings.partitions
             found = await self._connection.run("administration/open", wanted, FORMAT, int(create))
-            require_format(found[0], self._settings.name, self._settings.place)
+            require_format(found[0], FORMAT, self._settings.name, self._settings.place)
             if int(found[1]) != wanted:
                 raise UsageError(
                     f"bus {self._settings.name!r} was made with {int(found[1])} partitions, not {wanted}",
                     hint="set `partitions` back (another number would break the order), or give the bus another name",
                 )
+            while await self._connection.run("administration/migrate", wanted, TOGETHER, FORMAT):
+                pass
         except BaseException:
             await self._connection.close()
             raise
@@ -118,11 +121,7 @@ class RedisBus:
         """Copies whole objects at a time, so that what is committed meanwhile comes after its object's older events."""
         plan = await replays.find(self._connection, replay, self._settings.partitions)
         plan.require_room(self._settings.max_pending)
-        done = 0
-        for partition in plan.partitions:
-            for step in partition.steps():
-                done += await replays.copy(self._connection, plan, partition, step)
-        return done
+        return sum([await replays.copy(self._connection, plan, partition) for partition in plan.partitions])
 
     async def close(self) -> None:
         """Open `deliveries` end. Other workers can have what they have not handed out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 
 from kubecdc.errors import KubecdcError
@@ -13,9 +13,13 @@ PAUSE = 0.5  # seconds after an error
 
 
 class Listener:
-    """Misses no notification if it clears ``wake``, then reads what `changed` returns, and then waits for ``wake``."""
+    """Misses no notification if it clears ``wake``, then reads what `changed` returns, and then waits for ``wake``.
+
+    ``subscription`` is the number of the one that it listens for, 0 while that is not known.
+    """
 
     def __init__(self) -> None:
+        self.subscription = 0
         self.wake = asyncio.Event()
         self._all = True
         self._partitions: set[int] = set()
@@ -57,10 +61,11 @@ class Notifier:
         finally:
             self._listeners.discard(listener)
 
-    def notify(self, partitions: set[int] | None = None) -> None:
-        """Wake every listener of this process."""
+    def notify(self, partitions: set[int] | None = None, subscriptions: Container[int] | None = None) -> None:
+        """Wake the listeners of these subscriptions, or every listener of this process."""
         for listener in self._listeners:
-            listener.notify(partitions)
+            if subscriptions is None or listener.subscription == 0 or listener.subscription in subscriptions:
+                listener.notify(partitions)
 
     async def close(self) -> None:
         """Stop waiting for entries."""
@@ -86,7 +91,14 @@ class Notifier:
                 await asyncio.sleep(PAUSE)
 
     def _received(self, fields: dict[bytes, bytes]) -> None:
-        number, partitions = int(fields.get(b"number", 0)), fields.get(b"partitions")
-        known = partitions and number == self._number + 1
-        self._number = number
-        self.notify({int(partition) for partition in partitions.split()} if partitions and known else None)
+        number, partitions = int(fields.get(b"number", 0)), _numbers(fields.get(b"partitions"))
+        missed, self._number = number != self._number + 1, number
+        if missed:
+            self.notify()
+        else:
+            self.notify(partitions, _numbers(fields.get(b"for")))
+
+
+def _numbers(found: bytes | None) -> set[int] | None:
+    """The numbers in a field of a notification; None for any."""
+    return {int(number) for number in found.split()} if found else None

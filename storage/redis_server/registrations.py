@@ -8,18 +8,18 @@ from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.redis_server.connection import Argument, Connection
 
-FORMAT = 1  # of the keys
+TOGETHER = 20  # subscriptions in one script: each has a consumer group for each partition
 
 
-def require_format(found: bytes | None, name: str, place: str) -> None:
-    """Raise UsageError if there is no bus of that name, or one of a newer format."""
+def require_format(found: bytes | None, known: int, name: str, place: str) -> None:
+    """Raise UsageError if there is no bus of that name, or one of a newer format than this program knows."""
     if found is None:
         raise UsageError(
             f"there is no bus {name!r} in {place} yet", hint="start `kubecdc run`, `watch` or `work` first"
         )
-    if int(found) > FORMAT:
+    if int(found) > known:
         raise UsageError(
-            f"bus {name!r} has format {int(found)}, this kubecdc knows {FORMAT}",
+            f"bus {name!r} has format {int(found)}, this kubecdc knows {known}",
             hint="run the version of kubecdc that made it, or a newer one",
         )
 
@@ -27,11 +27,12 @@ def require_format(found: bytes | None, name: str, place: str) -> None:
 class Registrations:
     """What this process has registered. It registers it again in a Redis that lost it.
 
-    ``partitions`` is the number of streams of the bus, 0 for a bus without streams; ``more`` is what else the script
-    that opens this kind of bus takes.
+    ``partitions`` is the number of partitions of the bus, 0 for a bus without streams; ``form`` the format of its keys;
+    ``more`` is what else the script that opens this kind of bus takes.
     """
 
-    def __init__(self, connection: Connection, partitions: int, *more: Argument) -> None:
+    def __init__(self, connection: Connection, partitions: int, form: int, *more: Argument) -> None:
+        self._form = form
         self._more = more
         self._connection = connection
         self._partitions = partitions
@@ -46,14 +47,15 @@ class Registrations:
     async def restore(self) -> None:
         """Register what Redis has lost, but not what was pruned."""
         if self._specs:
-            await self._connection.run("administration/open", self._partitions, FORMAT, 1, *self._more)
+            await self._connection.run("administration/open", self._partitions, self._form, 1, *self._more)
             await self._send(self._specs, only_missing=True)
 
     async def _send(self, specs: Mapping[str, SubscriptionSpec], *, only_missing: bool) -> None:
-        args: list[Argument] = []
-        for spec in specs.values():
-            args += [spec.name, spec.source, spec.subject]
-        if args:
+        listed = list(specs.values())
+        for start in range(0, len(listed), TOGETHER):
+            args: list[Argument] = []
+            for spec in listed[start : start + TOGETHER]:
+                args += [spec.name, spec.source, spec.subject]
             await self._connection.run("administration/register", self._partitions, int(only_missing), *args)
 
 

@@ -23,7 +23,7 @@ from kubecdc.storage.redis_server.checkpoints import RedisCheckpoints
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.elector import RedisElector
 from kubecdc.storage.redis_server.notifier import Notifier
-from kubecdc.storage.redis_server.registrations import FORMAT, Registrations, require_format
+from kubecdc.storage.redis_server.registrations import Registrations, require_format
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.redis_server.state import RedisState
 from kubecdc.storage.rq.administration import subscriptions
@@ -35,6 +35,7 @@ from kubecdc.storage.rq.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.rq.deliveries.subscription import RqSubscription
 
 SCRIPTS = "kubecdc.storage.rq"  # the package that has the scripts of this bus
+FORMAT = 1  # of the keys
 STREAMS = 0  # recorded in the bus, where a bus on streams has the number of its partitions
 CAPABILITIES = Capabilities(
     order=True,
@@ -64,7 +65,7 @@ class RqBus:
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
         lanes = f"kubecdc:{settings.name}:"
-        self._registrations = registrations = Registrations(connection, STREAMS, RQ_KEY_PREFIX)
+        self._registrations = registrations = Registrations(connection, STREAMS, FORMAT, RQ_KEY_PREFIX)
         self.publisher = RqPublisher(connection, registrations, lanes=lanes, max_pending=settings.max_pending)
         self.checkpoints = RedisCheckpoints(connection)
         self.state = RedisState(connection)
@@ -85,13 +86,13 @@ class RqBus:
 
     def _require_same(self, form: bytes | None, streams: bytes, prefix: bytes | None) -> None:
         name, place = self._settings.name, self._settings.place
-        require_format(form, name, place)
-        if int(streams) != STREAMS or prefix is None:
+        if form is not None and (int(streams) != STREAMS or prefix is None):
             raise UsageError(
                 f"bus {name!r} in {place} is a redis bus, not an rq bus",
                 hint="give the bus another name, or its Redis another database",
             )
-        if prefix.decode() != RQ_KEY_PREFIX:
+        require_format(form, FORMAT, name, place)
+        if prefix is not None and prefix.decode() != RQ_KEY_PREFIX:
             raise UsageError(
                 f"bus {name!r} was made with RQ_KEY_PREFIX={prefix.decode()}, and it is {RQ_KEY_PREFIX} here",
                 hint="set RQ_KEY_PREFIX to the same value wherever kubecdc or RQ runs",

@@ -54,7 +54,7 @@ async def forgotten(desk: Desk, url: str, *, but: int) -> None:
     bus = (desk.manifests / "bus.yaml").read_text()
     desk.write("bus.yaml", bus + "  retention: 1ms\n")
     async with desk.running("watch"), Redis.from_url(url) as redis, asyncio.timeout(20):
-        while sum([await redis.xlen(f"{PREFIX}:events:{part}") for part in range(64)]) != but:  # noqa: ASYNC110
+        while sum([await redis.xlen(f"{PREFIX}:events:1:{part}") for part in range(64)]) != but:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -163,7 +163,7 @@ async def test_what_a_consumer_of_another_name_had_read_is_forgotten_with_its_su
             await kubecdc.until(f'"name":"{name}"', out=True)
     async with Redis.from_url(redis_url) as redis:
         number = (await redis.hget(f"{PREFIX}:subscriptions", "billing")).decode()  # type: ignore[union-attr]
-        streams: dict[Any, Any] = {f"{PREFIX}:events:{part}": ">" for part in range(64)}
+        streams: dict[Any, Any] = {f"{PREFIX}:events:1:{part}": ">" for part in range(64)}
         assert len(await redis.xreadgroup(f"{number}:billing", "mine", streams)) == 2
     bus = (desk.manifests / "bus.yaml").read_text()
     desk.write("bus.yaml", bus.replace("subscriptions: [{", "subscriptions: []  # [{"))

@@ -324,7 +324,7 @@ async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_har
         await leader.commit(*(event(number, "hot") for number in range(begin, begin + 500)))
     async with Receiver.of(bus, NAME, prefetch=2) as receiver:
         assert (await receiver.next()).event.id == event(1, "other").id
-        read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
+        read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:1:0", f"1:{NAME}")
         assert read[0] < 1000
 
 
@@ -361,7 +361,7 @@ async def test_large_events_pass_a_few_at_a_time_and_all_of_them(redis_harness: 
         await bus.publisher.publish(Publication([event(1, f"o-{number}", padding=1_400_000)]))
     async with Receiver.of(bus, NAME, prefetch=1) as receiver:
         first = await receiver.next()
-        read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:0", f"1:{NAME}")
+        read = await raw(bus, "XPENDING", f"{bus._settings.prefix}:events:1:0", f"1:{NAME}")
         assert read[0] <= 4
         await first.ack()
         for _ in range(6):
@@ -431,7 +431,7 @@ async def test_settled_events_go_by_age_and_size_and_what_is_owed_stays(redis_ha
     await (await Leader.take(bus)).commit(*(event(number) for number in range(1, 9)))
 
     async def kept() -> int:
-        return int(await raw(bus, "XLEN", f"{bus._settings.prefix}:events:{partition(event(1).partitionkey, 8)}"))
+        return int(await raw(bus, "XLEN", f"{bus._settings.prefix}:events:1:{partition(event(1).partitionkey, 8)}"))
 
     async with Receiver.of(bus, NAME) as receiver:
         await receiver.acked(8)

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from kubecdc.storage.contracts import CheckpointStore, Gap, Term
-from kubecdc.storage.redis_server.connection import Connection
-from kubecdc.storage.testing.actors import KEY, Keeper
+from kubecdc.storage.contracts import CheckpointStore, Gap, Publication, Replay, SubscriptionSpec, Term
+from kubecdc.storage.redis.administration import registrations as administration
+from kubecdc.storage.redis.administration import replays
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.redis.deliveries import dispatcher
+from kubecdc.storage.redis_server.connection import Argument, Connection
+from kubecdc.storage.testing.actors import (
+    KEY,
+    SOURCE,
+    SUBJECT,
+    Keeper,
+    Leader,
+    Receiver,
+    event,
+    pending,
+    until,
+)
 from tests.storage.conftest import RedisHarness, SqliteHarness
 from tests.storage.rounds import counted as counted_rounds
 from tests.storage.work import counted
@@ -59,3 +75,132 @@ async def test_the_names_of_pruned_subscriptions_do_not_grow_for_ever(redis_harn
     assert await bus.prune("new")
     names = set(await command("HGETALL", f"{prefix}:pruned")) - set(map(str.encode, old[1::2]))
     assert {b"new", b"old-1", b"old-999"} < names and b"old-0" not in names
+
+
+def spec(number: int, entry: int | None = None) -> SubscriptionSpec:
+    """One of many subscriptions, each of an entry of its own if none is given."""
+    return SubscriptionSpec(f"sensor/{number:03}", f"source-{number if entry is None else entry}", "changed")
+
+
+async def commit(bus: RedisBus, source: str, count: int, *, padding: int = 0, objects: int = 1000) -> None:
+    """Commit so many events of an EventSource."""
+    for begin in range(0, count, 100):
+        numbers = range(begin, min(begin + 100, count))
+        some = [event(n, f"o-{n % objects}", source=source, padding=padding) for n in numbers]
+        await bus.publisher.publish(Publication(some))
+
+
+async def test_an_event_is_read_by_those_that_want_it(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "CHECK", 3600.0)
+    bus = await redis_harness.redis()
+    await bus.register([spec(number) for number in range(40)])
+    ready = 0
+
+    async def consume(name: str) -> None:
+        nonlocal ready
+        async with Receiver.of(bus, name, prefetch=64) as receiver:
+            await receiver.nothing(1.0)  # the first read, of all partitions, is over
+            ready += 1
+            await asyncio.Event().wait()
+
+    others = [asyncio.create_task(consume(spec(number).name)) for number in range(1, 40)]
+    async with Receiver.of(bus, spec(0).name, prefetch=64) as receiver:
+
+        async def all_are_ready() -> bool:
+            return ready == len(others)
+
+        await until(all_are_ready)
+        with counted(monkeypatch) as scripts:
+            await commit(bus, "source-0", 400, padding=10_000)
+            await receiver.acked(400)
+            await scripts.read(bus._connection.keyed)
+    read = scripts.runs["deliveries/read"]
+    assert 400 * 10_000 <= sum(work.bytes for work in read) < 1.2 * 400 * 10_000, "each body once"
+    assert len(read) < 100, "nobody else was woken"
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+@pytest.mark.parametrize("entries", ["of their own", "one for all"])
+async def test_the_status_of_many_subscriptions_is_found_in_small_steps(
+    entries: str, redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(administration, "BUDGET", 200_000)
+    monkeypatch.setattr(administration, "SUBSCRIPTIONS", 25)
+    bus = await redis_harness.redis()
+    specs = [spec(number, None if entries == "of their own" else 0) for number in range(60)]
+    await bus.register(specs)
+    await commit(bus, "source-0", 300, padding=50_000)
+    if entries == "of their own":
+        await commit(bus, "source-7", 500)
+    async with Receiver.of(bus, specs[0].name, prefetch=8) as receiver:
+        for _ in range(10):
+            await receiver.acked(1)
+        with counted(monkeypatch) as scripts:
+            statuses = await bus.subscriptions()
+            await scripts.read(bus._connection.keyed)
+    expected = {specs[0].name: 290} | (
+        {specs[7].name: 500} if entries == "of their own" else {one.name: 300 for one in specs[1:]}
+    )
+    assert {status.spec.name: status.pending for status in statuses if status.pending} == expected
+    assert [status.spec for status in statuses] == specs
+    for status in statuses:
+        assert isinstance(status.registered, float)
+        if status.pending:
+            assert isinstance(status.oldest, float) and 0 <= status.oldest - status.registered < 60
+        else:
+            assert status.oldest is None
+    longest = scripts.most()
+    assert longest.calls < 350 and longest.bytes < 200_000 + 2 * 60_000, f"{longest}: no matter how many there are"
+
+
+async def test_the_steps_of_a_replay_do_not_grow(redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "PAGE", 50)
+    bus = await redis_harness.redis(replace(redis_harness.settings, partitions=1))
+    await bus.register([spec(0)])
+    await commit(bus, "source-0", 1000)
+    async with Receiver.of(bus, spec(0).name, prefetch=64) as receiver:
+        await receiver.acked(1000)
+        with counted(monkeypatch) as scripts:
+            assert await bus.replay(Replay(subscription=spec(0).name)) == 1000
+            await scripts.read(bus._connection.keyed)
+        copies = scripts.runs["administration/copy"]
+        assert len(copies) == 20
+        first, last = copies[0], copies[-1]
+        assert (last.calls, last.elements) == (first.calls, first.elements) and last.bytes < 1.1 * first.bytes
+        assert scripts.most().calls < 200
+        assert sorted(await receiver.acked(1000)) == sorted(event(n, f"o-{n}").id for n in range(1000))
+
+
+async def test_what_is_committed_during_a_replay_comes_last_of_its_object(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "PAGE", 10)
+    bus = await redis_harness.redis(replace(redis_harness.settings, partitions=1))
+    await bus.register([SubscriptionSpec("billing", SOURCE, SUBJECT)])
+    leader, run = await Leader.take(bus), bus._connection.run
+    objects = [f"o-{number}" for number in range(30)]
+    await leader.commit(*(event(1, name) for name in objects))
+    version = 1
+
+    async def meanwhile(script: str, *args: Argument) -> Any:
+        nonlocal version
+        if script == "administration/copy" and version < 4:
+            version += 1
+            await leader.commit(*(event(version, name) for name in objects))
+        return await run(script, *args)
+
+    async with Receiver.of(bus, "billing", prefetch=64) as receiver:
+        await receiver.acked(30)
+        monkeypatch.setattr(bus._connection, "run", meanwhile)
+        copied = await bus.replay(Replay(subscription="billing"))
+        got = await receiver.acked(copied + 90)
+    assert await pending(bus, "billing") == 0
+    for name in objects:
+        mine = [int(id_.split(".")[2]) for id_ in got if f".uid-{name}." in id_]
+        assert mine[-1] == 4, "the newest is the last that is seen"
+        first, again = mine[: mine.index(1)], mine[mine.index(1) :]
+        assert again[: len(set(again))] == sorted(again[: len(set(again))]) and first == sorted(first)

@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
 from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
-from kubecdc.storage.redis_server.connection import BODIES_BYTES, Connection
+from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
 STEP = 500  # events in one script, so that commits and reads get their turn
+SUBSCRIPTIONS = 200  # in one script
+BUDGET = 2 * 1024 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
 
 
 async def statuses(connection: Connection, partitions: int) -> list[SubscriptionStatus]:
-    """All subscriptions by name."""
-    found = []
-    for name, source, subject, registered, pending, oldest, dead, holders in await connection.run(
-        "administration/status", partitions
-    ):
-        seen: dict[str, float] = {}
-        for heartbeat in holders:
-            time, _, holder = heartbeat.decode().partition(" ")
-            seen[holder] = max(seen.get(holder, 0.0), int(time) / 1000)
-        found.append(
-            SubscriptionStatus(
-                SubscriptionSpec(name.decode(), source.decode(), subject.decode()),
-                int(registered) / 1000,
-                int(pending),
-                int(oldest) / 1000 if int(oldest) >= 0 else None,
-                int(dead),
-                tuple(Worker(holder, time) for holder, time in sorted(seen.items())),
-            )
-        )
-    return sorted(found, key=lambda status: status.spec.name)
+    """All subscriptions by name. No script does more than a bounded part of the work."""
+    ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
+    found: dict[bytes, Sequence[Any]] = {}
+    for start in range(0, len(ids), SUBSCRIPTIONS):
+        page: list[bytes] = ids[start : start + SUBSCRIPTIONS]
+        answers = await connection.run("administration/status", *page)
+        found |= {id_: answer for id_, answer in zip(page, answers, strict=True) if answer}
+    owed: dict[bytes, list[bytes]] = defaultdict(list)
+    for id_, (*_, pending, _, _, entries) in found.items():
+        for entry in entries if int(pending) > 0 else ():
+            owed[entry].append(id_)
+    oldest = await _oldest(connection, owed, partitions)
+    return sorted((_status(of, oldest.get(id_)) for id_, of in found.items()), key=lambda status: status.spec.name)
+
+
+async def _oldest(connection: Connection, owed: dict[bytes, list[bytes]], partitions: int) -> dict[bytes, int]:
+    """When the oldest pending event of each subscription was committed, in ms. ``owed`` are subscriptions, by entry."""
+    found: dict[bytes, int] = {}
+    left: list[tuple[Argument, ...]] = [(entry, len(ids), *ids) for entry, ids in owed.items()]
+    partition = 0
+    while left:
+        args: list[Argument] = [value for entry in left[:SUBSCRIPTIONS] for value in entry]
+        done, partition, times = await connection.run("administration/oldest", partitions, BUDGET, partition, *args)
+        for id_, time in zip(times[::2], times[1::2], strict=True):
+            found[id_] = min(found.get(id_, time), time)
+        left = left[done:]
+    return found
+
+
+def _status(of: Sequence[Any], oldest: int | None) -> SubscriptionStatus:
+    name, source, subject, registered, pending, dead, holders, _ = of
+    seen: dict[str, float] = {}
+    for heartbeat in holders:
+        time, _, holder = heartbeat.decode().partition(" ")
+        seen[holder] = max(seen.get(holder, 0.0), int(time) / 1000)
+    return SubscriptionStatus(
+        SubscriptionSpec(name.decode(), source.decode(), subject.decode()),
+        int(registered) / 1000,
+        int(pending),
+        None if oldest is None else oldest / 1000,
+        int(dead),
+        tuple(Worker(holder, time) for holder, time in sorted(seen.items())),
+    )
 
 
 async def prune(connection: Connection, name: str, partitions: int) -> bool:
@@ -42,4 +71,10 @@ async def prune(connection: Connection, name: str, partitions: int) -> bool:
 async def drop_backlogs(connection: Connection, partitions: int) -> None:
     """Settle the backlogs of subscriptions that ended."""
     while await connection.run("administration/drop", partitions, STEP, BODIES_BYTES):
+        pass
+
+
+async def forget_entries(connection: Connection, partitions: int) -> None:
+    """Forget what subscriptions do not subscribe to any more, once nothing of it is pending or retained."""
+    while await connection.run("administration/forget", partitions):
         pass

@@ -27,3 +27,4 @@ class Retention:
         age = int(self._settings.retention.total_seconds() * 1000)
         while await self._connection.run("administration/trim", age, self._settings.retention_bytes, STEP):
             pass
+        await registrations.forget_entries(self._connection, self._settings.partitions)

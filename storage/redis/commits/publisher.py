@@ -36,3 +36,11 @@ class RedisPublisher(ScriptPublisher):
 def partition(partitionkey: str, partitions: int) -> int:
     """The partition of an object: the stream that has all of its events."""
     return zlib.crc32(partitionkey.encode()) % partitions
+
+
+def stream_name(entry: str, partition: int) -> str:
+    """The stream that has the events of an entry, given by its number, in a partition.
+
+    Entry 0 stands for the streams of buses that were made with format 1, which have the events of all entries.
+    """
+    return str(partition) if entry == "0" else f"{entry}:{partition}"

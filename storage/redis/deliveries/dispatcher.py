@@ -15,7 +15,7 @@ from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.notifier import Listener
 from kubecdc.storage.redis_server.registrations import Registrations
 
-CHECK = 1.0  # seconds without a notification after which all partitions are read anyway
+CHECK = 5.0  # seconds without a notification after which all partitions are read anyway
 
 
 class Dispatcher:
@@ -82,6 +82,7 @@ class Dispatcher:
         self._reader.cancel()
 
     def taken(self, partition: Partition) -> None:
+        self.listener.subscription = self.leases.id
         self._reader.add(partition.number)
         self.listener.wake.set()
 
@@ -90,7 +91,7 @@ class Dispatcher:
         self._lanes.drop(number)
         self.listener.wake.set()
 
-    def in_flight(self, number: int) -> list[tuple[bytes, float]]:
+    def in_flight(self, number: int) -> list[tuple[str, bytes, float]]:
         return self._in_flight.of(number)
 
     def closed(self, delivery: RedisDelivery, delay: float | None) -> None:

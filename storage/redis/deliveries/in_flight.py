@@ -15,7 +15,7 @@ class InFlight:
     def __init__(self, limit: int, now: Callable[[], float]) -> None:
         self._limit = limit
         self._now = now
-        self._deliveries: dict[tuple[int, bytes], RedisDelivery] = {}
+        self._deliveries: dict[tuple[str, bytes], RedisDelivery] = {}
         self.first_lapse = math.inf  # no claim lapses before this time
 
     @property
@@ -23,23 +23,24 @@ class InFlight:
         """Nothing more may be handed out."""
         return len(self._deliveries) >= self._limit
 
-    def entry(self, partition: int, eid: bytes) -> Entry | None:
+    def entry(self, stream: str, eid: bytes) -> Entry | None:
         """The entry of that id, if it is handed out."""
-        delivery = self._deliveries.get((partition, eid))
+        delivery = self._deliveries.get((stream, eid))
         return delivery.entry if delivery else None
 
-    def of(self, partition: int) -> list[tuple[bytes, float]]:
-        """The entries of a partition, each with the seconds for which its claim still holds."""
-        return [(eid, delivery.left) for (number, eid), delivery in self._deliveries.items() if number == partition]
+    def of(self, partition: int) -> list[tuple[str, bytes, float]]:
+        """The entries of a partition, as stream and id, each with the seconds for which its claim still holds."""
+        deliveries = self._deliveries.items()
+        return [(*at, delivery.left) for at, delivery in deliveries if delivery.entry.partition == partition]
 
     def add(self, delivery: RedisDelivery) -> None:
         """It is handed out."""
-        self._deliveries[delivery.entry.partition, delivery.entry.eid] = delivery
+        self._deliveries[delivery.entry.stream, delivery.entry.eid] = delivery
         self.first_lapse = min(self.first_lapse, delivery.until)
 
     def remove(self, delivery: RedisDelivery) -> None:
         """It is settled, or its claim is lost."""
-        at = (delivery.entry.partition, delivery.entry.eid)
+        at = (delivery.entry.stream, delivery.entry.eid)
         if self._deliveries.get(at) is delivery:
             del self._deliveries[at]
 

@@ -18,9 +18,13 @@ BUFFER_BYTES = (
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """An event in a stream, owed to the subscription. ``received`` and ``attempts`` count those before this one."""
+    """An event in a stream of the partition, owed to the subscription.
+
+    ``received`` and ``attempts`` count those before this one.
+    """
 
     partition: int
+    stream: str
     eid: bytes
     key: bytes
     is_copy: bool  # a copy, made by a replay or a redrive
@@ -40,7 +44,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[bytes, deque[Entry]] = {}
-        self._known: dict[tuple[int, bytes], Entry] = {}
+        self._known: dict[tuple[str, bytes], Entry] = {}
         self._of: Counter[int] = Counter()
         self._ready: deque[Entry] = deque()
         self._waiting: list[tuple[float, int, Entry]] = []
@@ -75,13 +79,13 @@ class Lanes:
         if not self._held:
             return []
         self._held = {
-            entry for entry in self._held if entry.held and self._known.get((entry.partition, entry.eid)) is entry
+            entry for entry in self._held if entry.held and self._known.get((entry.stream, entry.eid)) is entry
         }
         return list(self._held)
 
     def add(self, entry: Entry) -> None:
         """Append the entry to its lane, unless it is known already."""
-        at = (entry.partition, entry.eid)
+        at = (entry.stream, entry.eid)
         if at in self._known:
             return
         self._known[at] = entry
@@ -102,7 +106,7 @@ class Lanes:
         """Set the body that was fetched again."""
         if entry.body is None:
             entry.body = body
-            if (entry.partition, entry.eid) in self._known:
+            if (entry.stream, entry.eid) in self._known:
                 self._bytes += entry.size
 
     def due(self, now: float) -> Iterator[Entry]:
@@ -130,7 +134,7 @@ class Lanes:
     def remove(self, entry: Entry) -> None:
         """The entry is settled or deleted: the next one of its lane becomes the head."""
         entry.out = False
-        if self._known.get((entry.partition, entry.eid)) is not entry:
+        if self._known.get((entry.stream, entry.eid)) is not entry:
             return
         self._forget(entry)
         lane = self._lanes[entry.key]
@@ -148,7 +152,7 @@ class Lanes:
                 self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:
-        del self._known[entry.partition, entry.eid]
+        del self._known[entry.stream, entry.eid]
         self._of[entry.partition] -= 1
         if entry.body is not None:
             self._bytes -= entry.size

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts.errors import NoSubscription
+from kubecdc.storage.redis.commits.publisher import stream_name
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis_server.connection import Argument, Connection
 from kubecdc.storage.redis_server.registrations import Registrations
@@ -20,10 +21,33 @@ NEW = b">"
 
 @dataclass(eq=False, slots=True)
 class Partition:
-    """A partition from the time that we take it until we lose it. ``cursor`` is where to read on."""
+    """A partition from the time that we take it until we lose it.
+
+    Its ``streams`` are read to their ends in turn; only the last one gets new events. ``cursor`` is where to read on in
+    the first of them.
+    """
 
     number: int
+    streams: list[str]
     cursor: bytes = b"0"  # first, what any worker has read and nobody has settled
+
+    @property
+    def stream(self) -> str:
+        """The stream that is being read."""
+        return self.streams[0]
+
+    @property
+    def at_end(self) -> bool:
+        """Whatever was there when it was taken has been read: from now on there are new events only."""
+        return self.cursor == NEW and len(self.streams) == 1
+
+    def was_read(self, last: bytes, *, more: bool) -> None:
+        """Go on after what was read. ``more``: there may be more like it."""
+        if self.cursor != NEW:
+            self.cursor = last if more else NEW
+        elif not more and len(self.streams) > 1:
+            del self.streams[0]
+            self.cursor = b"0"
 
 
 class PartitionOwner(Protocol):
@@ -37,8 +61,8 @@ class PartitionOwner(Protocol):
         """The partition is not ours any more: nothing more of it may be handed out."""
         ...
 
-    def in_flight(self, number: int) -> list[tuple[bytes, float]]:
-        """The entries of a partition that are handed out, each with the seconds for which its claim still holds."""
+    def in_flight(self, number: int) -> list[tuple[str, bytes, float]]:
+        """What of a partition is handed out, as stream and id, each with the seconds that its claim still holds."""
         ...
 
 
@@ -65,6 +89,7 @@ class PartitionLeases:
         self._run = b""  # of the server
         self.token = secrets.token_hex(8)
         self.id = 0  # of the subscription, while it is registered
+        self._entries: list[str] = []  # that it reads
         self.owned: dict[int, Partition] = {}
 
     @property
@@ -104,20 +129,20 @@ class PartitionLeases:
                 self.id = 0
                 await self._registrations.restore()  # for the next time, unless it was pruned
                 raise NoSubscription.of(s.name)
-            id_, share, mine, fresh, run = answer
+            id_, share, mine, fresh, run, numbers = answer
+            entries = [number.decode() for number in numbers]
             # A server that was restarted may have lost what it had told us: settled events are unsettled then.
             unsure = unsure or run != self._run
             self._run = run
-            if int(id_) != self.id:
+            if int(id_) != self.id or entries != self._entries:
                 self._lose(list(self.owned))
-                self.id = int(id_)
+                self.id, self._entries = int(id_), entries
             self._sure_until = sent + s.ack_wait
             self._unsure = False
             self._lose([number for number in self.owned if unsure or number not in mine or number in fresh])
             for number in mine:
                 if number not in self.owned:
-                    self.owned[number] = Partition(number)
-                    self._owner.taken(self.owned[number])
+                    self._take(number)
             if len(mine) > share:
                 idle_first = sorted(mine, key=lambda number: len(self._owner.in_flight(number)))
                 await self._release(idle_first[: len(mine) - share], leave=False)
@@ -140,16 +165,20 @@ class PartitionLeases:
         """An answer was lost, so that it is unknown what was read: read again what is not settled."""
         for number in list(self.owned):
             self._lose([number])
-            self.owned[number] = Partition(number)
-            self._owner.taken(self.owned[number])
+            self._take(number)
 
     async def _release(self, numbers: list[int], *, leave: bool) -> None:
         args: list[Argument] = [self.id, self.token, int(leave), len(numbers), *numbers]
         for number in numbers:
-            for eid, left in self._owner.in_flight(number):
-                args += [number, eid, max(0, int(left * 1000))]
+            for stream, eid, left in self._owner.in_flight(number):
+                args += [stream, eid, max(0, int(left * 1000))]
         self._lose(numbers)
         await self._connection.run("deliveries/release", *args)
+
+    def _take(self, number: int) -> None:
+        partition = Partition(number, [stream_name(entry, number) for entry in self._entries])
+        self.owned[number] = partition
+        self._owner.taken(partition)
 
     def _lose(self, numbers: list[int]) -> None:
         for number in numbers:

@@ -39,7 +39,7 @@ class Reader:
         self._in_flight = in_flight
         self._done = done
         self._unread: dict[int, None] = {}  # partitions that may have more, in turn
-        self._settled: dict[tuple[int, bytes], Entry | None] = {}  # since the read began whose answer is awaited
+        self._settled: dict[tuple[str, bytes], Entry | None] = {}  # since the read began whose answer is awaited
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -61,7 +61,7 @@ class Reader:
 
     def settled(self, entry: Entry, *, returns: bool) -> None:
         """An entry was settled, or ``returns`` to its lane. An answer that is under way may not know that."""
-        self._settled[entry.partition, entry.eid] = entry if returns else None
+        self._settled[entry.stream, entry.eid] = entry if returns else None
 
     async def fill(self, changed: set[int] | None) -> None:
         """Read until there is something to hand out or nothing more, and then go on in the background.
@@ -124,7 +124,7 @@ class Reader:
         args: list[Argument] = []
         for partition in asked:
             del self._unread[partition.number]
-            args += [partition.number, partition.cursor]
+            args += [partition.stream, partition.cursor]
         if not args:
             return
         sent = self._now()
@@ -140,25 +140,24 @@ class Reader:
                 continue  # lost meanwhile: the next heartbeat learns of it, and the new owner finds these unsettled
             for raw in entries:
                 self._add(partition, raw, int(time), sent)
-            if more or partition.cursor != NEW:
+            if more or not partition.at_end:
                 self.add(partition.number)
-            if partition.cursor != NEW:
-                partition.cursor = last[0] if more else NEW
+            partition.was_read(last[0], more=bool(more))
 
     def _is_ours(self, partition: Partition) -> bool:
         return self._leases.owned.get(partition.number) is partition
 
     def _add(self, partition: Partition, raw: Any, time: int, now: float) -> None:
         eid, key, is_copy, committed, body, tries, hold = raw
-        number = partition.number
-        if out := self._in_flight.entry(number, eid):  # handed out before the partition was lost and taken again
+        stream = partition.stream
+        if out := self._in_flight.entry(stream, eid):  # handed out before the partition was lost and taken again
             self._lanes.add(out)
             return
-        if (number, eid) in self._settled:
-            if entry := self._settled[number, eid]:
+        if (stream, eid) in self._settled:
+            if entry := self._settled[stream, eid]:
                 self._lanes.add(entry)
             return
-        entry = Entry(number, eid, key, is_copy == b"1", int(committed), len(body), body)
+        entry = Entry(partition.number, stream, eid, key, is_copy == b"1", int(committed), len(body), body)
         entry.received = int(partition.cursor != NEW)
         entry.attempts, entry.due = _tries(tries, time, now)
         if hold:
@@ -170,7 +169,7 @@ class Reader:
         now = self._now()
         args: list[Argument] = []
         for entry in held:
-            args += [entry.partition, entry.eid]
+            args += [entry.stream, entry.eid]
         answers = await self._connection.run("deliveries/held", self._leases.id, self._leases.token, *args)
         for entry, (what, *more) in zip(held, answers, strict=True):
             if what == b"GONE":
@@ -190,7 +189,7 @@ class Reader:
         for entry in self._lanes.peek(BODIES):
             if entry.body is None and left > 0:
                 wanted.append(entry)
-                args += [entry.partition, entry.eid]
+                args += [entry.stream, entry.eid]
                 left -= entry.size
         if not wanted:
             return

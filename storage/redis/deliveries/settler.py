@@ -34,7 +34,7 @@ class Settler:
 
     async def settle(self, id_: int, entry: Entry, what: str, first: int = 0, second: int | str = "") -> None:
         """Raises ClaimLost. Raises Unavailable: then it may have been done, and may be repeated."""
-        args = (entry.partition, entry.eid, what, first, second, entry.size, entry.committed, int(entry.is_copy))
+        args = (entry.stream, entry.eid, what, first, second, entry.size, entry.committed, int(entry.is_copy))
         settlement = Settlement(args, asyncio.get_running_loop().create_future())
         self._queues.setdefault(id_, []).append(settlement)
         if not self._task or self._task.done():

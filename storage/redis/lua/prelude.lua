@@ -1,16 +1,60 @@
 -- Follows the prelude of all buses in a Redis, and precedes every script of a bus on streams.
-local function stream(partition)
-  return p .. ':events:' .. partition
+-- An entry (EventSource and event name) has a stream for each partition, so that a subscription reads nothing that others
+-- want. Streams are named '<number of the entry>:<partition>'. Those of entry 0 are of buses that were made with format 1:
+-- they have events of all entries, and are named by their partition.
+local function stream(name)
+  return p .. ':events:' .. name
+end
+
+local function stream_name(entry, partition)
+  if entry == '0' then return tostring(partition) end
+  return entry .. ':' .. partition
+end
+
+local function partition_of(name)
+  return string.match(name, '%d+$')
+end
+
+local function subscribers(entry)
+  return p .. ':subscribers:' .. entry
 end
 
 local function group(id)
   return id .. ':' .. (redis.call('HGET', p .. ':subscription:' .. id, 'name') or '')
 end
 
+-- The numbers of the entries that a subscription may be owed events of, the current one last. It has others for as long as
+-- their events may be pending that were committed before it changed to another entry.
+local function entries_of(id)
+  local found = {}
+  for number in string.gmatch(redis.call('HGET', p .. ':subscription:' .. id, 'entries') or '0', '%d+') do
+    found[#found + 1] = number
+  end
+  return found
+end
+
 -- Called for each new subscription.
-local function begin(id, name, partitions)
-  for partition = 0, partitions - 1 do
-    redis.call('XGROUP', 'CREATE', stream(partition), id .. ':' .. name, '$', 'MKSTREAM')
+local function begin(id)
+  redis.call('HSET', p .. ':subscription:' .. id, 'entries', '')
+end
+
+-- Called for each registration. From now on the subscription reads the streams of the entry.
+local function follow(id, entry, partitions)
+  local number = redis.call('HGET', p .. ':entries', entry)
+  if not number then
+    number = tostring(redis.call('HINCRBY', p .. ':meta', 'entries', 1))
+    redis.call('HSET', p .. ':entries', entry, number)
+  end
+  local known, kept = entries_of(id), {}
+  if known[#known] == number then return end
+  for _, other in ipairs(known) do
+    if other ~= number then kept[#kept + 1] = other end
+  end
+  kept[#kept + 1] = number
+  redis.call('HSET', p .. ':subscription:' .. id, 'entries', table.concat(kept, ' '))
+  local grp = group(id)
+  for partition = 0, partitions - 1 do -- it may have the group from an earlier time
+    redis.pcall('XGROUP', 'CREATE', stream(stream_name(number, partition)), grp, '$', 'MKSTREAM')
   end
 end
 
@@ -38,7 +82,7 @@ local function some(count, bytes, read)
   end
 end
 
--- Settles entries for one subscription. Each entry: partition, id, bytes, time of commit, whether it is a copy ('1').
+-- Settles entries for one subscription. Each entry: stream, id, bytes, time of commit, whether it is a copy ('1').
 -- An entry that all subscriptions have settled is left to retention; a copy is deleted at once.
 local function finish(id, grp, entries)
   local done, names = {}, {}
@@ -50,7 +94,7 @@ local function finish(id, grp, entries)
   end
   if #done == 0 then return end
   redis.call('HDEL', p .. ':tries:' .. id, unpack(names))
-  if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then notify() end
+  if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then notify(id) end
   redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -#done)
   local owed = redis.call('HMGET', p .. ':owed', unpack(names))
   local settled, bytes = {}, 0
@@ -69,4 +113,9 @@ local function finish(id, grp, entries)
   if #settled == 0 then return end
   redis.call('ZADD', p .. ':settled', unpack(settled))
   redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
+end
+
+-- Counts dead letters of a subscription. Of one that has none, nothing is kept.
+local function bury(name, count)
+  if redis.call('HINCRBY', p .. ':dead', name, count) <= 0 then redis.call('HDEL', p .. ':dead', name) end
 end

@@ -13,11 +13,12 @@ local function also_when_full()
   redis.call('DEL', p .. ':nothing')
 end
 
--- Makes listeners read these partitions, '1 5 7', or all if none are given. Notifications are numbered, so that a
--- listener finds out if it has missed some.
-local function notify(partitions)
+-- Makes the listeners of subscriptions read, whose numbers are given as in '3 7', or all if none are given; of these
+-- partitions, '1 5 7', or of all. Notifications are numbered, so that a listener finds out if it has missed some.
+local function notify(subscriptions, partitions)
   local number = redis.call('HINCRBY', p .. ':meta', 'rings', 1)
-  redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'partitions', partitions or '')
+  redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'for', subscriptions or '', 'partitions',
+    partitions or '')
 end
 
 local function fields(list)

@@ -147,6 +147,7 @@ class _Claims:
             await self._registrations.restore()  # for the next time, unless it was pruned
             return
         self.id = found.decode()
+        self.listener.subscription = int(found)
         await self.worker.heartbeat(self.id)
 
     def _closed(self, delivery: RqDelivery) -> None:

@@ -9,6 +9,11 @@ local function started(sub) return rq .. ':wip:' .. sub.queue end
 local function failed(queue) return rq .. ':failed:' .. queue end
 local function executions(job) return rq .. ':executions:' .. job end
 
+local function subscribers(entry) return p .. ':entry:' .. entry end
+
+-- Called for each registration: its queue has whatever it is owed.
+local function follow() end
+
 -- Called for each new subscription. Its queue has a name that people can type, and that no other subscription of any bus has;
 -- it keeps it when it is ended and registered again, because its dead letters stay.
 local function begin(id, name)

@@ -3,7 +3,7 @@ local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
 if not id then return 0 end
 also_when_full()
 local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
-redis.call('SREM', p .. ':entry:' .. known[1] .. '\n' .. known[2], id)
+redis.call('SREM', subscribers(known[1] .. '\n' .. known[2]), id)
 redis.call('HDEL', p .. ':subscriptions', ARGV[1])
 redis.call('DEL', p .. ':leases:' .. id, p .. ':workers:' .. id, p .. ':holders:' .. id)
 redis.call('SADD', p .. ':ended', id)

@@ -5,7 +5,7 @@ for _, id in ipairs(ARGV) do
   local found = redis.call('XRANGE', p .. ':letters', id, id)[1]
   if found then
     redis.call('XDEL', p .. ':letters', id)
-    redis.call('HINCRBY', p .. ':dead', fields(found[2]).subscription, -1)
+    bury(fields(found[2]).subscription, -1)
     count = count + 1
   end
 end

@@ -1,6 +1,6 @@
 -- Arguments: partitions, maxPending, then id and partition of each dead letter. Delivers them again and deletes them.
 -- All checks come before the first write. Returns the ids that stay, each with the reason.
-local result, owed, known = {}, {}, {}
+local result, owed, known, told = {}, {}, {}, {}
 for i = 3, #ARGV, 2 do
   local found = redis.call('XRANGE', p .. ':letters', ARGV[i], ARGV[i])[1]
   if not found then
@@ -20,11 +20,13 @@ for i = 3, #ARGV, 2 do
 end
 for _, one in ipairs(known) do
   local of = one[3]
-  redis.call('XADD', stream(one[2]), '*', 'seq', 0, 'key', of.key, 'id', of.id, 'entry', of.entry,
+  local entries = entries_of(one[4])
+  redis.call('XADD', stream(stream_name(entries[#entries], one[2])), '*', 'seq', 0, 'key', of.key, 'id', of.id, 'entry', of.entry,
     'for', ',' .. one[4] .. ',', 'again', 1, 'committed', of.first, 'body', of.body)
   redis.call('HINCRBY', p .. ':subscription:' .. one[4], 'pending', 1)
   redis.call('XDEL', p .. ':letters', one[1])
-  redis.call('HINCRBY', p .. ':dead', of.subscription, -1)
+  bury(of.subscription, -1)
+  told[#told + 1] = one[4]
 end
-if #known > 0 then notify() end
+if #known > 0 then notify(table.concat(told, ' ')) end
 return result

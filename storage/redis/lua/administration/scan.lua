@@ -1,4 +1,4 @@
--- Arguments: partition, from, count, bytes, entry. Returns the last id that was read, whether there may be more, and
+-- Arguments: stream, from, count, bytes, entry. Returns the last id that was read, whether there may be more, and
 -- the retained events of the entry without their bodies.
 local found, _, more = some(tonumber(ARGV[3]), tonumber(ARGV[4]), function(n, last)
   return redis.call('XRANGE', stream(ARGV[1]), last and '(' .. last or ARGV[2], '+', 'COUNT', n)

@@ -5,10 +5,10 @@ local before, settled = now() - tonumber(ARGV[1]), tonumber(redis.call('HGET', p
 local forgotten = tonumber(redis.call('HGET', p .. ':meta', 'forgotten') or 0)
 local excess, done = settled - tonumber(ARGV[2]), 0
 for _, member in ipairs(redis.call('ZRANGE', p .. ':settled', 0, tonumber(ARGV[3]) - 1)) do
-  local partition, eid, bytes = string.match(member, '^(%d+)/([%d-]+)/(%d+)$')
+  local name, eid, bytes = string.match(member, '^([%d:]+)/([%d-]+)/(%d+)$')
   local time = committed(eid, {})
   if time >= before and excess <= 0 then break end
-  redis.call('XDEL', stream(partition), eid)
+  redis.call('XDEL', stream(name), eid)
   redis.call('ZREM', p .. ':settled', member)
   excess, settled, done, forgotten = excess - bytes, settled - bytes, done + 1, max(forgotten, time)
 end

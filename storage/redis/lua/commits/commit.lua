@@ -9,21 +9,23 @@ local answer = refused_step(step)
 if answer then return answer end
 
 local full, count, events = tonumber(arg()), tonumber(arg()), tonumber(arg())
-local entries, owed = {}, {}
+local entries, numbers, owed = {}, {}, {}
 for i = 1, 2 * count do entries[i] = arg() end
 for i = 1, #entries, 2 do
-  local ids = redis.call('SMEMBERS', p .. ':entry:' .. entries[i])
+  local ids = redis.call('SMEMBERS', subscribers(entries[i]))
   if #ids == 0 then return {'NOBODY', entries[i]} end
   for _, id in ipairs(ids) do
     local found = redis.call('HMGET', p .. ':subscription:' .. id, 'pending', 'name')
     if tonumber(found[1]) >= full then return {'FULL', found[2], found[1]} end
   end
-  owed[entries[i]] = ids
+  owed[entries[i]], numbers[entries[i]] = ids, redis.call('HGET', p .. ':entries', entries[i])
 end
 
 if events > 0 then
+  local wanting = {}
   for i = 1, #entries, 2 do
     for _, id in ipairs(owed[entries[i]]) do
+      wanting[#wanting + 1] = id
       redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', entries[i + 1])
     end
   end
@@ -31,16 +33,16 @@ if events > 0 then
   local touched, partitions = {}, {}
   for i = 1, events do
     local partition, lane, id, entry, body = arg(), arg(), arg(), arg(), arg()
-    local ids = owed[entry]
-    local eid = redis.call('XADD', stream(partition), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
+    local ids, name = owed[entry], stream_name(numbers[entry], partition)
+    local eid = redis.call('XADD', stream(name), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
       'for', ',' .. table.concat(ids, ',') .. ',', 'body', body)
-    if #ids > 1 then redis.call('HSET', p .. ':owed', partition .. '/' .. eid, #ids) end
+    if #ids > 1 then redis.call('HSET', p .. ':owed', name .. '/' .. eid, #ids) end
     if not touched[partition] then
       touched[partition] = true
       partitions[#partitions + 1] = partition
     end
   end
-  notify(table.concat(partitions, ' '))
+  notify(table.concat(wanting, ' '), table.concat(partitions, ' '))
 end
 make_step(step)
 return {'OK'}

@@ -1,4 +1,4 @@
--- Arguments: partition and id of each entry. Returns their bodies.
+-- Arguments: stream and id of each entry. Returns their bodies.
 local result = {}
 for i = 1, #ARGV, 2 do
   local found = redis.call('XRANGE', stream(ARGV[i]), ARGV[i + 1], ARGV[i + 1])

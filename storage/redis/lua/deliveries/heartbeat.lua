@@ -1,7 +1,7 @@
 -- Arguments: name, token, holder, ms, partitions. Records that the worker is alive, and takes free partitions up to a
 -- fair share. A partition is free if its owner has sent no heartbeat for its ack_wait. Returns the subscription's id,
 -- the share, the worker's partitions, those of them that it got just now (another worker may have had them since it
--- lost them), and the run id of the server.
+-- lost them), the run id of the server, and the numbers of the subscription's entries.
 also_when_full()
 local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
 if not id then return {} end
@@ -31,4 +31,4 @@ for _, partition in ipairs(free) do
   fresh[#fresh + 1] = partition
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-return {id, share, mine, fresh, run}
+return {id, share, mine, fresh, run, entries_of(id)}

@@ -1,4 +1,4 @@
--- Arguments: id, token, then for each entry: partition, id, what to do, two values, bytes, time of commit, whether it
+-- Arguments: id, token, then for each entry: stream, id, what to do, two values, bytes, time of commit, whether it
 -- is a copy. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
 -- be settled by the worker that holds it; if none does, by the owner of its partition.
 also_when_full()
@@ -8,25 +8,25 @@ local name = redis.call('HGET', p .. ':subscription:' .. id, 'name')
 result[1] = (not name or redis.call('HGET', p .. ':subscriptions', name) ~= id) and 1 or 0
 local partitions, names = {}, {}
 for i = 3, #ARGV, 8 do
-  partitions[#partitions + 1] = ARGV[i]
+  partitions[#partitions + 1] = partition_of(ARGV[i])
   names[#names + 1] = ARGV[i] .. '/' .. ARGV[i + 1]
 end
 local holds = redis.call('HMGET', p .. ':holds:' .. id, unpack(names))
 local owners = redis.call('HMGET', p .. ':leases:' .. id, unpack(partitions))
-local function over(partition, eid)
-  local pending = redis.pcall('XPENDING', stream(partition), grp, eid, eid, 1)
+local function over(place, eid)
+  local pending = redis.pcall('XPENDING', stream(place), grp, eid, eid, 1)
   return pending.err or #pending == 0
 end
 local acked = {}
 for n, field in ipairs(names) do
   local i = 8 * n - 5
-  local partition, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local entry = {partition, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}
+  local place, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local entry = {place, eid, ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]}
   local hold, done = holds[n], 1
   local ours = (hold and string.match(hold, '^%S+') or owners[n]) == token
   if ours and what == 'ack' then
     acked[#acked + 1] = entry -- the usual case: acked together, in fewer commands
-  elseif over(partition, eid) then
+  elseif over(place, eid) then
     done = (what == 'ack' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
   elseif not ours then
     done = 0
@@ -36,18 +36,18 @@ for n, field in ipairs(names) do
     redis.call('HSET', p .. ':tries:' .. id, field, first .. ' ' .. (now() + tonumber(second)))
     if hold then
       redis.call('HDEL', p .. ':holds:' .. id, field)
-      notify()
+      notify(id)
     end
   elseif what == 'extend' then
     if hold then redis.call('HSET', p .. ':holds:' .. id, field, token .. ' ' .. (now() + tonumber(first))) end
   elseif what == 'dead' then
-    local found = redis.call('XRANGE', stream(partition), eid, eid)
+    local found = redis.call('XRANGE', stream(place), eid, eid)
     if found[1] then
       local event = fields(found[1][2])
       redis.call('XADD', p .. ':letters', '*', 'subscription', name, 'id', event.id, 'key', event.key,
         'entry', event.entry, 'attempts', first, 'first', committed(eid, event), 'last', now(),
         'reason', second, 'body', event.body)
-      redis.call('HINCRBY', p .. ':dead', name, 1)
+      bury(name, 1)
     end
     finish(id, grp, {entry})
   end

@@ -3,12 +3,13 @@
 local only_missing = ARGV[2] == '1'
 for i = 3, #ARGV, 3 do
   local name, source, subject = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local entry = source .. '\n' .. subject
   local id = redis.call('HGET', p .. ':subscriptions', name)
   if only_missing and (id or redis.call('HEXISTS', p .. ':pruned', name) == 1) then
     id = nil
   elseif id then
     local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
-    redis.call('SREM', p .. ':entry:' .. known[1] .. '\n' .. known[2], id)
+    redis.call('SREM', subscribers(known[1] .. '\n' .. known[2]), id)
     redis.call('HSET', p .. ':subscription:' .. id, 'source', source, 'subject', subject)
   else
     id = tostring(redis.call('HINCRBY', p .. ':meta', 'subscriptions', 1))
@@ -16,7 +17,10 @@ for i = 3, #ARGV, 3 do
       'registered', now(), 'pending', 0)
     redis.call('HSET', p .. ':subscriptions', name, id)
     redis.call('HDEL', p .. ':pruned', name)
-    begin(id, name, tonumber(ARGV[1]))
+    begin(id, name)
   end
-  if id then redis.call('SADD', p .. ':entry:' .. source .. '\n' .. subject, id) end
+  if id then
+    redis.call('SADD', subscribers(entry), id)
+    follow(id, entry, tonumber(ARGV[1]))
+  end
 end

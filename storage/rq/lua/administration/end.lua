@@ -3,7 +3,7 @@ local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
 if not id then return 0 end
 also_when_full()
 local of = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
-redis.call('SREM', p .. ':entry:' .. of[1] .. '\n' .. of[2], id)
+redis.call('SREM', subscribers(of[1] .. '\n' .. of[2]), id)
 redis.call('HDEL', p .. ':subscriptions', ARGV[1])
 redis.call('SADD', p .. ':ended', id)
 remember_pruned(ARGV[1])

@@ -28,4 +28,4 @@ for _, job in ipairs(redis.call('LRANGE', between, 0, 99)) do
     changed = put_back_after(sub, job, tonumber(ARGV[3])) or changed
   end
 end
-if changed then notify() end
+if changed then notify(sub.id) end

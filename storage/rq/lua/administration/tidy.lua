@@ -27,5 +27,5 @@ for _, job in ipairs(suspects) do
     changed = put_back_after(sub, job, tonumber(ARGV[4])) or changed
   end
 end
-if changed then notify() end
+if changed then notify(sub.id) end
 return found[1]

@@ -14,7 +14,7 @@ local counts = {tonumber(arg()), tonumber(arg()), tonumber(arg())}
 local owed, common = {}, {}
 for _ = 1, counts[1] do
   local entry, subs = arg(), {}
-  for _, id in ipairs(redis.call('SMEMBERS', p .. ':entry:' .. entry)) do
+  for _, id in ipairs(redis.call('SMEMBERS', subscribers(entry))) do
     local sub = known(id)
     if sub then
       local pending = redis.call('ZCARD', sub.owed)
@@ -28,6 +28,15 @@ end
 for i = 1, counts[3] do common[i] = arg() end
 
 if counts[2] > 0 then
+  local told, wanting = {}, {}
+  for _, subs in pairs(owed) do
+    for _, sub in ipairs(subs) do
+      if not told[sub.id] then
+        told[sub.id] = true
+        wanting[#wanting + 1] = sub.id
+      end
+    end
+  end
   local seq, time, committed = redis.call('HINCRBY', p .. ':meta', 'seq', counts[2]) - counts[2], stamp(), now()
   for i = 1, counts[2] do
     local entry, lane, description, meta, event = arg(), arg(), arg(), arg(), arg()
@@ -41,7 +50,7 @@ if counts[2] > 0 then
       enqueue(sub, job, key, committed, time, iso)
     end
   end
-  notify()
+  notify(table.concat(wanting, ' '))
 end
 make_step(step)
 return {'OK'}

@@ -26,7 +26,7 @@ elseif what == 'release' then
   else
     redis.call('LPUSH', queue_key(sub), job)
   end
-  notify()
+  notify(sub.id)
   going = 1
 elseif what == 'dead' then
   local lane = redis.call('HGET', key, 'rate_limit_key')
