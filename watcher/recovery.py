@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from kubecdc.backoff import Backoff
@@ -27,10 +26,7 @@ class Recovery:
         self._name = name
 
     async def after(self, error: KubecdcError, *, report: bool = True) -> None:
-        """Report the error and wait: longer with each failure, and at least as long as the API server asks for.
-
-        After a 401 the credentials are read again.
-        """
+        """Report the error and wait: longer with each failure, and at least as long as the API server asks for."""
         self.failures += 1
         if report:
             self._session.problems.report(self._name, error)
@@ -38,9 +34,6 @@ class Recovery:
         if isinstance(error, ApiError):
             delay = max(delay, error.retry_after)
         await asyncio.sleep(delay)
-        if isinstance(error, ApiError) and error.status == 401:
-            with suppress(ApiError):  # the next request fails with the same error
-                await self._session.cluster.refresh()
 
     async def after_routine(self) -> None:
         """Wait after something that is no error. The first time in a row goes on at once."""

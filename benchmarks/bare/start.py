@@ -11,8 +11,6 @@ import sys
 import time
 
 import aiohttp
-import kubernetes.client
-import kubernetes.config
 import msgspec
 import prometheus_client  # noqa: F401
 import pydantic  # noqa: F401
@@ -34,7 +32,7 @@ async def start(url: str, version: str, redis_url: str, key: str) -> None:
     async with Redis.from_url(redis_url) as redis:
         async for uid, known in redis.hscan_iter(key, count=PAGE):
             inventory[uid.decode()] = msgspec.json.decode(known, type=list[object])
-    assert kubernetes.client.Configuration and inventory
+    assert inventory
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(msgspec.json.encode({"first": first, "peak": peak}).decode())
 

@@ -42,7 +42,7 @@ def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 def _context_option(
-    *names: str, key: str, convert: Callable[[str], Any] = str, **settings: Any
+    *names: str, key: str, convert: Callable[[Any], Any] = str, **settings: Any
 ) -> Callable[[Command], Command]:
     """An option that is not a parameter of the command. Its value is in the click context, for `_from_context`."""
 
@@ -75,17 +75,29 @@ cluster = combined(
         help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]",
     ),
     _context_option("--context", key="context", metavar="NAME", help="Context of the kubeconfig."),
+    _context_option("--as", key="as", metavar="USER", help="User to impersonate, as with kubectl."),
+    _context_option(
+        "--as-group",
+        key="as_group",
+        convert=tuple,
+        multiple=True,
+        metavar="GROUP",
+        help="Group to impersonate. Repeatable.",
+    ),
+    _context_option("--as-uid", key="as_uid", metavar="UID", help="UID to impersonate."),
 )
 
 
 def cluster_access() -> ClusterAccess:
     """Access to the cluster, with the options of the current command. Without them, the same rules as kubectl apply."""
     kubeconfig, context = _from_context("kubeconfig"), _from_context("context")
+    user, uid, groups = _from_context("as"), _from_context("as_uid"), _from_context("as_group", ())
 
     def connect() -> Cluster:
         from kubecdc.cluster.connection import Cluster
+        from kubecdc.cluster.impersonation import Impersonation
 
-        return Cluster(kubeconfig, context)
+        return Cluster(kubeconfig, context, Impersonation(user or "", uid or "", groups))
 
     return ClusterAccess(connect, home_namespace())
 

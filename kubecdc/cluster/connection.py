@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import msgspec
 
-from kubecdc.cluster.credentials import load_configuration, tls_context
+from kubecdc.cluster.configuration import load_configuration
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.impersonation import NOBODY, Impersonation
 from kubecdc.cluster.requests import NO_ANSWER, Request, read_at_most, send, unreachable
-from kubecdc.cluster.server import parse
+from kubecdc.cluster.rotation import Rotation
 from kubecdc.cluster.socks import SocksConnector
-from kubecdc.errors import UsageError
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
@@ -25,22 +25,27 @@ READ_BUFFER_BYTES = 128 << 10  # all that has arrived is decoded at once, and no
 
 
 class Cluster:
-    """One API server and our credentials there. Use as an async context manager. Raises UsageError."""
+    """One API server and our credentials there. Use as an async context manager. Raises UsageError.
 
-    def __init__(self, kubeconfig: str | None = None, context: str | None = None) -> None:
-        self._source = (kubeconfig, context)
-        self._configuration = load_configuration(kubeconfig, context)
-        self._server = parse(self._configuration.host, self._configuration.proxy)
-        self._tls = tls_context(self._configuration)
+    After a failure, the next request reads the kubeconfig, certificates and tokens again.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        impersonation: Impersonation = NOBODY,
+    ) -> None:
+        self._rotation = Rotation(lambda name: load_configuration(kubeconfig, name, impersonation), context)
         self._session: aiohttp.ClientSession | None = None
 
     @property
     def host(self) -> str:
         """The server's URL, without a user and password."""
-        return str(self._server)
+        return str(self._rotation.configuration.server)
 
     async def __aenter__(self) -> Cluster:
-        proxy = self._server.proxy
+        proxy = self._rotation.configuration.server.proxy
         self._session = aiohttp.ClientSession(
             connector=SocksConnector(proxy.url, limit=0) if proxy and proxy.socks else aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
@@ -51,22 +56,9 @@ class Cluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._rotation.close()
         if self._session is not None:
             await self._session.close()
-
-    async def refresh(self, *, seconds: float = REQUEST_SECONDS) -> None:
-        """Read the credentials again, whatever kind they are: token files, exec plugins, rotated certificates.
-
-        Raises ApiError.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                self._configuration = await asyncio.to_thread(load_configuration, *self._source)
-            self._tls = tls_context(self._configuration)
-        except TimeoutError as e:
-            raise ApiError(f"the credentials could not be read within {seconds:g} s", status=401) from e
-        except UsageError as e:
-            raise ApiError(str(e), status=401, hint=e.hint) from e
 
     async def get(
         self,
@@ -97,17 +89,33 @@ class Cluster:
                     deadline.reschedule(None)
                     yield response.content
         except NO_ANSWER as e:
-            raise unreachable(self._server, e) from e
+            raise self._no_answer(e) from e
 
     async def _call(self, request: Request, seconds: float, most_bytes: int | None = None) -> bytes:
         try:
             async with asyncio.timeout(seconds), self._send(request) as response:
                 return await (response.read() if most_bytes is None else read_at_most(response, most_bytes))
         except NO_ANSWER as e:
-            raise unreachable(self._server, e) from e
+            raise self._no_answer(e) from e
 
     @asynccontextmanager
     async def _send(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "use `async with`"
-        async with send(self._session, self._server, self._configuration, self._tls, request) as response:
-            yield response
+        settings = await self._rotation.current()
+        try:
+            async with send(self._session, settings, request) as response:
+                yield response
+        except ApiError as e:
+            if e.status != 401:
+                raise
+            self._rotation.failed(settings, e)
+            raise self._rotation.explained(settings, e) from e.__cause__
+        except NO_ANSWER as e:
+            self._rotation.failed(settings, e)
+            raise self._rotation.explained(settings, unreachable(settings.configuration.server, e)) from e
+
+    def _no_answer(self, error: Exception) -> ApiError:
+        """The error for a request whose time is over."""
+        if awaited := self._rotation.waiting_for:
+            return ApiError(f"{awaited} has not answered yet", status=401, hint="it gives the credentials")
+        return unreachable(self._rotation.configuration.server, error)

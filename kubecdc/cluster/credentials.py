@@ -1,86 +1,132 @@
-"""Where the cluster is and who we are, as kubectl finds it: flag, $KUBECONFIG, ~/.kube/config, in-cluster."""
+"""What authenticates a request: kinds of credentials that need no other program or server."""
 
 from __future__ import annotations
 
-import os
-import ssl
+import asyncio
+import re
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import Protocol
 
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.tls import KeyPair
 from kubecdc.errors import UsageError
 
-if TYPE_CHECKING:
-    from kubernetes.client import Configuration
+TOKEN_FILE_SECONDS = 50.0  # client-go reads it again 10 s before a minute has passed
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def load_configuration(kubeconfig: str | None, context: str | None) -> Configuration:
-    """Find the cluster. Reads files and may run an exec plugin. Raises UsageError."""
-    # Imported on first use, because `kubecdc --help` must not wait for it. The client loads its models lazily from
-    # version 37 on: a watcher takes 59 MB (RSS) before this import and 68 MB after it; version 36 made that 98 MB.
-    from kubernetes import config
-    from kubernetes.client import Configuration
+@dataclass(frozen=True)
+class Credential:
+    """The value of the Authorization header ("" for none) and the client certificate.
 
-    found = Configuration(proxy="")  # that of the environment: kubecdc.cluster.proxy
-    files = kubeconfig or os.environ.get("KUBECONFIG") or ""
-    default = Path("~/.kube/config").expanduser()
-    try:
-        if files or default.exists():
-            if kubeconfig and not Path(kubeconfig).is_file():
-                raise UsageError(
-                    f"kubeconfig {kubeconfig}: no such file", hint="name an existing file with --kubeconfig"
-                )
-            config.load_kube_config(
-                files or str(default), context=context, client_configuration=found, persist_config=False
-            )
-        elif context:
-            raise UsageError(f"context {context!r}: there is no kubeconfig to find it in", hint="give --kubeconfig")
-        else:
-            config.load_incluster_config(client_configuration=found)
-    except config.ConfigException as e:
-        if not files and not default.exists():
-            raise UsageError(
-                "no Kubernetes cluster is configured: no --kubeconfig, $KUBECONFIG or ~/.kube/config, and not in a pod",
-                hint="give --kubeconfig FILE",
-            ) from e
-        where = files or str(default)
-        raise UsageError(f"kubeconfig {where}: {e}", hint="see `kubectl config get-contexts`") from e
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as e:
-        # The official client does not check the shape of the file.
-        where = files or str(default)
-        raise UsageError(f"kubeconfig {where} cannot be read: {e}", hint="check it with `kubectl config view`") from e
-    return found
-
-
-def authorization(configuration: Configuration) -> dict[str, str]:
-    """The request headers that authenticate us, {} with a client certificate. Raises ApiError (401).
-
-    Credentials that have expired are renewed. That may run an exec plugin or read a token file, so call this in a
-    thread.
+    ``doubt`` is why the API server may refuse it, if that is known.
     """
-    from kubernetes.config import ConfigException
 
-    try:
-        settings: dict[str, Any] = configuration.auth_settings()
-    except (ConfigException, OSError) as e:
-        raise ApiError(f"the credentials cannot be read: {e}", status=401, hint="check the token file") from e
-    token = settings.get("BearerToken", {}).get("value")
-    return {"Authorization": token} if token else {}
+    authorization: str = field(default="", repr=False)
+    pair: KeyPair | None = None
+    doubt: str = ""
 
 
-def tls_context(configuration: Configuration) -> ssl.SSLContext:
-    """What to connect with. Raises UsageError."""
-    try:
-        context = ssl.create_default_context(
-            cafile=configuration.ssl_ca_cert or None, cadata=configuration.ca_cert_data or None
-        )
-        if not configuration.verify_ssl:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
-    except (OSError, ssl.SSLError) as e:
-        raise UsageError(f"the kubeconfig's certificates cannot be used: {e}", hint="renew them") from e
-    return context
+class CredentialSource(Protocol):
+    """Where credentials come from."""
+
+    @property
+    def waiting_for(self) -> str:
+        """Whose answer `get` waits for now; "" if for none."""
+        ...
+
+    async def get(self) -> Credential:
+        """The credential to send. Raises ApiError (401) if there is none."""
+        ...
+
+    def reject(self, credential: Credential) -> None:
+        """The API server refused the credential: `get` another one next time."""
+        ...
+
+    async def close(self) -> None:
+        """Stop what is running."""
+        ...
+
+
+class Given:
+    """A credential that does not change."""
+
+    waiting_for = ""
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+
+    async def get(self) -> Credential:
+        return self._credential
+
+    def reject(self, credential: Credential) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class TokenFile:
+    """A token that another program renews in a file. The last one that could be read counts, as in client-go.
+
+    ``fallback`` is sent if the file could never be read.
+    """
+
+    waiting_for = ""
+
+    def __init__(self, path: str, fallback: str = "", *, now: Callable[[], float] = time.monotonic) -> None:
+        self._path = Path(path)
+        self._now = now
+        self._credential = bearer(fallback) if fallback else None
+        self._read: float | None = None  # when
+        self._reading = asyncio.Lock()
+
+    def read(self) -> None:
+        """Read the file now. Raises UsageError."""
+        try:
+            token = self._path.read_text()
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"the token file {self._path} cannot be read: {e}", hint="check `tokenFile`") from e
+        self._credential = bearer(token, f"the token in {self._path}")
+        self._read = self._now()
+
+    async def get(self) -> Credential:
+        async with self._reading:
+            if self._read is None or self._now() - self._read >= TOKEN_FILE_SECONDS:
+                try:
+                    await asyncio.to_thread(self.read)
+                except UsageError as e:
+                    if self._credential is None:
+                        raise ApiError(str(e), status=401, hint=e.hint) from e
+        assert self._credential is not None
+        return self._credential
+
+    def reject(self, credential: Credential) -> None:
+        self._read = None
+
+    async def close(self) -> None:
+        pass
+
+
+def bearer(token: str, what: str = "the token") -> Credential:
+    """A token to send as it is, without white space around it. Raises UsageError if no header can hold it."""
+    token = token.strip()
+    if not token:
+        raise UsageError(f"{what} is empty", hint="get a token, for example with `kubectl create token`")
+    return Credential(f"Bearer {header_value(token, what)}")
+
+
+def basic(username: str, password: str) -> Credential:
+    """A user name and a password."""
+    return Credential("Basic " + b64encode(f"{username}:{password}".encode()).decode())
+
+
+def header_value(text: str, what: str) -> str:
+    """The text, if a header can hold it. Raises UsageError."""
+    if _CONTROL.search(text):
+        raise UsageError(f"{what} contains a line end or another control character", hint="remove it")
+    return text

@@ -49,7 +49,9 @@ def refusal(code: int, text: str, path: str, retry_after: float = 0.0) -> ApiErr
         )
     if code == 403:
         hint = "grant this user get, list and watch on it by RBAC"
-        if "at the cluster scope" in text:
+        if "cannot impersonate" in text:
+            hint = "grant the verb impersonate on that user, group, uid or extra (kubectl create clusterrole)"
+        elif "at the cluster scope" in text:
             hint += ", in all namespaces (ClusterRole); or list in the entry the `namespaces` that it may read"
         return ApiError(f"forbidden (403): {text}", status=code, hint=hint)
     if code == 404:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from kubecdc.cluster.connection import Cluster
@@ -42,7 +41,7 @@ class NamedObject:
         except ApiError as e:
             if e.status == 404:
                 return None
-            raise await self._explained(e, seconds) from e
+            raise self._explained(e) from e
 
     async def create(self, document: dict[str, Any], *, seconds: float) -> bytes:
         """Create it; 409 if it exists."""
@@ -50,20 +49,17 @@ class NamedObject:
         try:
             return await self._cluster.post(self._resource.path, {**document, "metadata": metadata}, seconds=seconds)
         except ApiError as e:
-            raise await self._explained(e, seconds) from e
+            raise self._explained(e) from e
 
     async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
         """Replace it if its uid and resourceVersion are still those of the document; 404 or 409 if not."""
         try:
             return await self._cluster.put(self._path, document, seconds=seconds)
         except ApiError as e:
-            raise await self._explained(e, seconds) from e
+            raise self._explained(e) from e
 
-    async def _explained(self, error: ApiError, seconds: float) -> ApiError:
-        """The error with a hint. After a 401, the credentials have been read again."""
-        if error.status == 401:
-            with suppress(ApiError):  # the next request fails with the same error
-                await self._cluster.refresh(seconds=seconds)
+    def _explained(self, error: ApiError) -> ApiError:
+        """The error with a hint."""
         if error.status == 403:
             return ApiError(str(error), status=403, hint=grant(self._resource, self._role))
         if error.status == 404:

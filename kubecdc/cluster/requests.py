@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aiohttp
 
-from kubecdc.cluster.credentials import authorization
 from kubecdc.cluster.errors import ApiError, TooLarge, refusal
 from kubecdc.cluster.objects import Status, decode_status
 from kubecdc.cluster.proxy import masked
+from kubecdc.cluster.rotation import Settings
 from kubecdc.cluster.server import Server
-
-if TYPE_CHECKING:
-    from kubernetes.client import Configuration
 
 NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError)
 
@@ -36,23 +30,21 @@ class Request:
 
 @asynccontextmanager
 async def send(
-    session: aiohttp.ClientSession, server: Server, configuration: Configuration, tls: ssl.SSLContext, request: Request
+    session: aiohttp.ClientSession, settings: Settings, request: Request
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The response, its body not read yet. Raises ApiError if the server refused, and what `NO_ANSWER` lists."""
-    headers = await asyncio.to_thread(authorization, configuration)
-    if server.authorization:
-        headers.setdefault("Authorization", server.authorization)
+    server, headers = settings.configuration.server, settings.headers
     if request.body is not None:
-        headers["Content-Type"] = "application/json"
+        headers.append(("Content-Type", "application/json"))
     async with session.request(
         request.method,
         server.at(request.path),
         params=request.query,
         data=None if request.body is None else io.BytesIO(request.body),  # sent piece by piece
         headers=headers,
-        ssl=tls,
+        ssl=settings.tls,
         proxy=server.proxy.url if server.proxy and not server.proxy.socks else None,  # SOCKS is the connector's
-        server_hostname=configuration.tls_server_name or None,
+        server_hostname=settings.configuration.tls_server_name or None,
         allow_redirects=False,
     ) as response:
         if response.status >= 300:
@@ -86,10 +78,10 @@ def unreachable(server: Server, error: Exception) -> ApiError:
         detail = masked(str(error)) or type(error).__name__
     way = f" through the proxy {server.proxy}" if server.proxy else ""
     address = "proxy of the kubeconfig or the environment" if server.proxy else "kubeconfig's server address"
-    return ApiError(
-        f"the API server at {server} cannot be reached{way}: {detail}",
-        hint=f"check that the cluster is up and the {address} is right",
-    )
+    hint = f"check that the cluster is up and the {address} is right"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        hint = "check the kubeconfig's certificate-authority, server and tls-server-name; they are read again"
+    return ApiError(f"the API server at {server} cannot be reached{way}: {detail}", hint=hint)
 
 
 def _refusal(response: aiohttp.ClientResponse, path: str, status: Status) -> ApiError:

@@ -21,10 +21,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Authority:
-    """Writes ``ca.crt`` and what it issues as PEM files into a directory; goes on with a ``ca.key`` that is there."""
+    """Writes ``ca.crt`` and what it issues as PEM files into a directory; goes on with a ``ca.key`` that is there.
 
-    def __init__(self, directory: Path) -> None:
+    ``old``: as the tools of older clusters made them, without key identifiers and keyUsage.
+    """
+
+    def __init__(self, directory: Path, *, old: bool = False) -> None:
         self.directory = directory
+        self._old = old
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
         kept = directory / "ca.key"
         if kept.exists():
@@ -37,9 +41,10 @@ class Authority:
         builder = self._builder(self._name, self._key.public_key()).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
-        builder = builder.add_extension(
-            x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True
-        )
+        if not old:
+            builder = builder.add_extension(
+                x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True
+            ).add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         self._write("ca.crt", builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -71,6 +76,9 @@ class Authority:
         )
         usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        if not self._old:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(issuer, critical=False)
         self._write(f"{name}.crt", builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
         self._write_key(name, key)
 

@@ -123,12 +123,13 @@ class Connection(asyncio.Protocol):
         lines = head.decode("latin-1").split("\r\n")
         try:
             method, target, version = lines[0].split(" ")
-            headers = {}
+            headers: dict[str, str] = {}
             for line in lines[1:]:
                 name, colon, value = line.partition(":")
                 if not colon:
                     raise BadHTTP(line)
-                headers[name.lower()] = value.strip()
+                name, value = name.lower(), value.strip()
+                headers[name] = f"{headers[name]}, {value}" if name in headers else value
             self._needed = int(headers.get("content-length") or 0)
         except ValueError as e:
             raise BadHTTP(lines[0]) from e

@@ -26,11 +26,12 @@ class LocalSimulator(Client):
     def __init__(self, *, tls: Path | None = None, **settings: Any) -> None:
         super().__init__("", prefix=DIRECT)
         self.ssl: ssl.SSLContext | None = None
+        self._server_tls: ssl.SSLContext | None = None
         self._authority = tls and tls.resolve() / "ca.crt"
         if tls:
             from tests.apiserver.certificates import server_context  # cryptography is not needed without
 
-            settings["tls"] = server_context(tls)
+            settings["tls"] = self._server_tls = server_context(tls)
             self.ssl = self._ssl = ssl.create_default_context(cafile=self._authority)
         self.simulator = Simulator(**settings)
         self.faults = self.simulator.faults
@@ -42,6 +43,17 @@ class LocalSimulator(Client):
     async def stop(self) -> None:
         await self.close()
         await self.simulator.stop()
+
+    def replace_authority(self) -> None:
+        """Replace ca.crt, and the server's certificate by one of the new authority. Connections that are open stay."""
+        from tests.apiserver.certificates import Authority
+
+        assert self._authority is not None and self._server_tls is not None
+        folder = self._authority.parent
+        (folder / "ca.key").unlink()
+        Authority(folder).issue("server", "kube-apiserver")
+        self._server_tls.load_cert_chain(folder / "server.crt", folder / "server.key")
+        self.ssl = self._ssl = ssl.create_default_context(cafile=self._authority)
 
     async def restart(self, *, seconds: float = 0, initializing: float | None = None) -> None:
         """See Simulator.restart; on return the server listens again."""

@@ -58,6 +58,7 @@ class Simulator:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.rules = rules or WatchRules()
+        self.asked = 0  # requests, without those of `/_sim/`
         self.tokens = set(tokens) if tokens is not None else None
         self.faults = Faults()
         self.store = Store(fresh=75 * self.rules.scale, window=window, keep=300 * self.rules.scale)
@@ -219,7 +220,9 @@ class Simulator:
         """Answer a request, now or later."""
         if request.path.startswith("/_sim/"):
             self._spawn(self._admin.answer(request, connection))
-        elif self.faults.silent:
+            return
+        self.asked += 1
+        if self.faults.silent:
             self._held.append(lambda: self.handle(request, connection))
         elif self.faults.latency:
             self._spawn(self._late(request, connection))
@@ -293,7 +296,20 @@ class Simulator:
             return ANONYMOUS
         if self.tokens is not None and (scheme.lower() != "bearer" or token not in self.tokens):
             raise errors.unauthorized()
-        return self.users.get(token, ADMINISTRATOR)
+        return self._impersonated(request, self.users.get(token, ADMINISTRATOR))
+
+    def _impersonated(self, request: Request, user: User) -> User:
+        """Who the user wants to be taken for, if that is allowed."""
+        name, groups = request.headers.get("impersonate-user", ""), request.headers.get("impersonate-group", "")
+        if not name:
+            return user
+        other = User(name, tuple(group.strip() for group in groups.split(",") if group))
+        for asked in [Attributes("impersonate", "", "users", name=name)] + [
+            Attributes("impersonate", "", "groups", name=group) for group in other.groups
+        ]:
+            if self.rbac and not self._authorizer.allowed(user, asked):
+                raise forbidden(asked, user.name)
+        return other
 
     def _authorize(self, request: Request, user: User) -> None:
         asked = Attributes.of(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import yaml
 
 from tests.apiserver import CRDS, WORKFLOW_DEFINITION, simulator
 from tests.cli.rig import SENSOR, SOURCE, Desk
+from tests.harness.processes import until
 from tests.ports import free_port
 
 
@@ -180,6 +182,40 @@ async def test_an_exec_plugin_gives_the_token_and_is_asked_again(tmp_path: Path)
             api.cut_streams(mid_line=False)
             await desk.create("b")
             await kubecdc.until('"name":"b"', out=True)
+
+
+@pytest.mark.parametrize("command", ["plugin", "no-such-plugin"])
+async def test_an_exec_plugin_that_fails_is_one_line_and_recovers(tmp_path: Path, command: str) -> None:
+    async with simulator(tokens=["one"]) as api:
+        desk = Desk(tmp_path, api)
+        plugin = tmp_path / command
+        if command == "plugin":
+            plugin.write_text("#!/bin/sh\necho run >> runs\necho 'session expired, run login' >&2\nexit 1\n")
+            plugin.chmod(0o755)
+        config = yaml.safe_load(desk.kubeconfig.read_text())
+        version = "client.authentication.k8s.io/v1beta1"
+        hint = "get it from example.com"
+        config["users"][0]["user"] = {"exec": {"apiVersion": version, "command": f"./{command}", "installHint": hint}}
+        desk.kubeconfig.write_text(yaml.safe_dump(config))
+        text = f"the exec plugin {plugin} {'failed with exit code 1' if command == 'plugin' else 'is not there'}"
+        done = await desk.call("validate", "--cluster")
+        assert (done.code, text in done.err, hint in done.err) == (1, True, True), done.err
+        async with desk.running("run") as kubecdc:
+            await kubecdc.until("exec plugin")
+            if command == "plugin":
+                await until(lambda: len((tmp_path / "runs").read_text().split()) >= 4, 20, "retries")
+            (line,) = [line for line in kubecdc.lines("") if line["level"] != "info"]
+            assert text in str(line["event"])
+            assert hint in str(line["hint"])
+            assert ("session expired, run login" in str(line["hint"])) == (command == "plugin")
+            assert api.simulator.asked == 0
+            answer = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": "one"}}
+            (tmp_path / "answer").write_text(json.dumps(answer))
+            plugin.write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+            plugin.chmod(0o755)
+            await kubecdc.until("recovered", seconds=40)
+            await desk.create("a")
+            await kubecdc.until('"name":"a"', out=True)
 
 
 async def test_a_missing_crd_is_one_line_and_is_waited_for(desk: Desk) -> None:

@@ -53,4 +53,4 @@ def test_every_segment_of_a_path_is_escaped() -> None:
 async def test_an_escaped_name_reaches_the_server_as_it_is(tmp_path: Path) -> None:
     async with simulator() as api, Cluster(str(api.kubeconfig(tmp_path / "kc"))) as cluster:
         path = Resource("", "v1", "configmaps", "default").path_of("100%3F/..#?")
-        assert cluster._server.at(path).raw_path == path
+        assert cluster._rotation.configuration.server.at(path).raw_path == path

@@ -13,7 +13,7 @@ import pytest
 from kubecdc import __version__
 
 ROOT = Path(__file__).parents[2]
-INSTALL_SECONDS = 120  # without the bound on python-dateutil, pip looks for a solution forever
+INSTALL_SECONDS = 120
 
 
 def run(*argv: str | Path, cwd: Path, timeout: float = 60) -> str:

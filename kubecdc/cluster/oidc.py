@@ -1,0 +1,121 @@
+"""Tokens of an OpenID Connect issuer: `auth-provider: {name: oidc}` of a kubeconfig, as client-go has it.
+
+Tokens that the issuer sends are kept in memory: the kubeconfig is never written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from base64 import b64decode, urlsafe_b64decode
+from binascii import Error as InvalidBase64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from kubecdc.cluster.credentials import Credential, basic, bearer
+from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.objects import UNREADABLE
+from kubecdc.cluster.tls import Trust, tls_context
+from kubecdc.errors import UsageError
+
+SKEW_SECONDS = 10.0  # before its end, a token counts as expired
+SECONDS = 30.0  # that the issuer may take
+
+
+class _Claims(msgspec.Struct):
+    exp: float = 0.0
+
+
+class OidcTokens:
+    """The id token of the ``config``, renewed with its refresh token. Raises UsageError."""
+
+    def __init__(self, config: Mapping[str, str], *, now: Callable[[], float] = time.time) -> None:
+        for field in ("idp-issuer-url", "client-id"):
+            if not config.get(field):
+                raise UsageError(f"auth-provider oidc: {field} is missing", hint="kubectl needs it too")
+        self._config = config
+        self._now = now
+        self._token = config.get("id-token", "")
+        self._refresh = config.get("refresh-token", "")
+        self._renewing = asyncio.Lock()
+        self._tls = tls_context(Trust(_authorities(config)))
+
+    @property
+    def waiting_for(self) -> str:
+        return f"the issuer {self._config['idp-issuer-url']}" if self._renewing.locked() else ""
+
+    async def get(self) -> Credential:
+        async with self._renewing:
+            if not self._token or self._now() + SKEW_SECONDS >= _expiry(self._token):
+                await self._renew()
+            return bearer(self._token, "the id-token")
+
+    def reject(self, credential: Credential) -> None:
+        if self._refresh and credential.authorization == f"Bearer {self._token}":
+            self._token = ""
+
+    async def close(self) -> None:
+        pass
+
+    async def _renew(self) -> None:
+        if not self._refresh:
+            raise _failed("the id-token has expired, and there is no refresh-token")
+        client, secret = self._config["client-id"], self._config.get("client-secret", "")
+        form = {"grant_type": "refresh_token", "refresh_token": self._refresh}
+        try:
+            async with asyncio.timeout(SECONDS), aiohttp.ClientSession(trust_env=True) as session:
+                issuer = self._config["idp-issuer-url"].rstrip("/")
+                found = await self._ask(session, "GET", f"{issuer}/.well-known/openid-configuration")
+                if not found.get("token_endpoint"):
+                    raise _failed(f"the issuer {issuer} names no token_endpoint")
+                # An issuer takes the client's secret in a header or in the form: not every one takes both.
+                headers = {"Authorization": basic(client, secret).authorization}
+                try:
+                    answer = await self._ask(session, "POST", found["token_endpoint"], form, headers)
+                except ApiError as e:
+                    if "invalid_client" not in str(e):
+                        raise
+                    form |= {"client_id": client, **({"client_secret": secret} if secret else {})}
+                    answer = await self._ask(session, "POST", found["token_endpoint"], form)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as e:
+            raise _failed(f"the issuer cannot be reached: {str(e) or type(e).__name__}") from e
+        if not answer.get("id_token"):
+            raise _failed("the issuer sent no id_token: the scope openid is missing, or it renews none")
+        self._token = str(answer["id_token"])
+        self._refresh = str(answer.get("refresh_token") or self._refresh)
+
+    async def _ask(self, session: aiohttp.ClientSession, method: str, url: str, *form: Any) -> dict[str, Any]:
+        data, headers = (*form, None, None)[:2]
+        async with session.request(method, url, data=data, headers=headers, ssl=self._tls) as response:
+            text = await response.read()
+        if response.status != 200:
+            raise _failed(f"{url} answered {response.status}: {text[:200].decode('utf-8', 'replace')}")
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except UNREADABLE as e:
+            raise _failed(f"{url} answered no JSON object: {e}") from e
+
+
+def _expiry(token: str) -> float:
+    """When a JSON Web Token expires. Raises ApiError."""
+    try:
+        _, payload, _ = token.split(".")
+        return msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims).exp
+    except (ValueError, *UNREADABLE) as e:
+        raise _failed("the id-token is not a JSON Web Token") from e
+
+
+def _authorities(config: Mapping[str, str]) -> bytes:
+    data, file = config.get("idp-certificate-authority-data", ""), config.get("idp-certificate-authority", "")
+    try:
+        return b64decode(data) if data else Path(file).read_bytes() if file else b""
+    except (OSError, InvalidBase64) as e:
+        raise UsageError(f"idp-certificate-authority cannot be read: {e}", hint="check it in the kubeconfig") from e
+
+
+def _failed(text: str) -> ApiError:
+    return ApiError(f"auth-provider oidc: {text}", status=401, hint="log in again to get new tokens")
