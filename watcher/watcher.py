@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from kubecdc.cluster.connection import Cluster
-from kubecdc.errors import KubecdcError
+from kubecdc.errors import KubecdcError, most_relevant
 from kubecdc.storage.contracts import Bus, Elector
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import metrics
@@ -36,7 +36,7 @@ async def run(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, electo
                 try:
                     await lead(Session(cluster, bus, term, timelines=timelines), sources)
                 except* LeadershipLost as lost:
-                    _stand_by(lost.exceptions[0])
+                    _stand_by(most_relevant(lost))
                 finally:
                     metrics.LEADER.set(0)
         except LeadershipLost as lost:

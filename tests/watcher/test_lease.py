@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from contextlib import AsyncExitStack, suppress
@@ -25,7 +26,7 @@ from kubecdc.watcher.election.lease import EPOCH
 from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
 from tests.apiserver import LEASES, RequestFailed, simulator
 from tests.watcher.booth import Booth, Cut, Cutting, put
-from tests.watcher.rig import SPEC, Rig, event_source, told
+from tests.watcher.rig import KEY, SPEC, Rig, event_source, told
 
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -98,17 +99,39 @@ async def test_a_holder_that_died_is_replaced_when_its_lease_has_not_changed_for
             assert (spec["holderIdentity"], spec["leaseTransitions"], term.holder) == (one.identity, 7, one.identity)
 
 
-async def test_a_time_of_day_that_jumps_has_no_effect(booth: Booth) -> None:
-    class Jumping(SystemClock):
+async def test_a_holder_that_died_is_replaced_though_others_touch_its_lease(booth: Booth) -> None:
+    await put(booth, "dead", duration=1, stamp="2026-01-01T00:00:00.000000Z", transitions=6)
+
+    async def touch() -> None:
+        for count in itertools.count():
+            metadata = {"annotations": {"touched": str(count)}, "labels": {"touched": str(count)}}
+            await booth.api.patch(*LEASES, "default", "kubecdc", {"metadata": metadata})
+            await asyncio.sleep(0.3)
+
+    touching = asyncio.create_task(touch())
+    try:
+        start = time.monotonic()
+        async with asyncio.timeout(10), booth.candidate("one") as one, one.lead():
+            assert time.monotonic() - start >= 1.0
+            lease = await booth.lease()
+            assert (lease["spec"]["holderIdentity"], "touched" in lease["metadata"]["labels"]) == (one.identity, True)
+    finally:
+        touching.cancel()
+        await asyncio.gather(touching, return_exceptions=True)
+
+
+@pytest.mark.parametrize("step", [100, 0], ids=["jumps", "stands still"])
+async def test_a_time_of_day_that_is_wrong_has_no_effect(booth: Booth, step: int) -> None:
+    class Wrong(SystemClock):
         days = 0
 
         def wall(self) -> datetime:
-            Jumping.days = (Jumping.days + 100) % 731
-            return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=Jumping.days)
+            Wrong.days = (Wrong.days + step) % 731
+            return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=Wrong.days)
 
     async with AsyncExitStack() as stack:
         one, other = [
-            await stack.enter_async_context(booth.candidate(h, timing=Timing(Jumping()))) for h in ("one", "other")
+            await stack.enter_async_context(booth.candidate(h, timing=Timing(Wrong()))) for h in ("one", "other")
         ]
         await stack.enter_async_context(one.lead())
         with pytest.raises(TimeoutError):
@@ -419,6 +442,22 @@ async def test_the_watcher_stands_by_when_the_lead_is_lost_and_loses_no_change(b
             wire.fault = ""
         assert told(await bench.events()) == ["ADD b", "DELETE a"]
         await bench.kill()
+
+
+async def test_who_stands_by_says_why(bench: Rig) -> None:
+    await bench.start()
+    await bench.watching()
+    with structlog.testing.capture_logs() as logs:
+        await (await bench.open()).checkpoints.acquire(KEY, Term(99, "other"))
+
+        async def lost() -> bool:
+            return any(line["event"] == "no longer the leader, standing by" for line in logs)
+
+        await bench.create("a")
+        await until(lost, 15)
+    (line,) = [line for line in logs if line["event"] == "no longer the leader, standing by"]
+    assert "99" in line["reason"]
+    assert "TaskGroup" not in str(logs)
 
 
 @pytest.mark.parametrize(

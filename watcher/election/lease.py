@@ -25,14 +25,14 @@ _EPOCH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 class _Meta(msgspec.Struct, rename="camel"):
     uid: str = ""
-    resource_version: str = ""
     annotations: dict[str, str] | None = None
 
 
-class _Spec(msgspec.Struct, rename="camel"):
+class _Spec(msgspec.Struct, rename="camel", frozen=True):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     acquire_time: str | None = None
+    renew_time: str | None = None
     lease_transitions: int | None = None
 
 
@@ -46,7 +46,7 @@ class Lease:
     """A Lease as the server has it. ``document`` is all of it: unknown fields are written back unchanged."""
 
     document: Mapping[str, Any]
-    version: tuple[str, str]  # uid and resourceVersion: each write makes another
+    record: object  # uid and what a holder writes: each renewal makes another, a change of metadata does not
     holder: str  # "" = nobody
     duration: int | None  # seconds
     acquired: str
@@ -65,7 +65,7 @@ def decode(text: bytes) -> Lease:
     epoch = (meta.annotations or {}).get(EPOCH, "")
     return Lease(
         document,
-        (meta.uid, meta.resource_version),
+        (meta.uid, spec),
         spec.holder_identity or "",
         spec.lease_duration_seconds,
         spec.acquire_time or "",

@@ -16,7 +16,7 @@ class LeaseObservation:
         self._identity = identity
         self._seconds = seconds
         self._clock = clock
-        self._version: tuple[str, str] | None = None  # None: there was no Lease
+        self._record: object = None  # None: there was no Lease
         self._barred: float | None = None  # until when another may trust itself; None: nobody else does
         self._foreign = 0.0  # duration of the last holding of another candidate, in seconds
         self._leader = ""  # as `new_leader` returned it last
@@ -28,13 +28,16 @@ class LeaseObservation:
         return 0.0 if self._barred is None else self._barred - self._clock.now()
 
     def see(self, lease: Lease | None) -> None:
-        """Note a change of the record, and when it was seen: at the earliest now."""
-        version = lease.version if lease else None
+        """Note a change of the record, and when it was seen: at the earliest now.
+
+        Only what a holder writes counts, as in client-go: a label or another field of metadata is no renewal.
+        """
+        record = lease.record if lease else None
         if lease:
             self.epoch = max(self.epoch, lease.epoch)
-        if version == self._version:
+        if record == self._record:
             return
-        self._version = version
+        self._record = record
         if lease is None:
             # Deleted by hand: its holder does not know yet. (We cannot wait for a holder that we never saw.)
             if self._barred is not None:

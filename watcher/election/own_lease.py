@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -35,6 +36,8 @@ class OwnLease:
         self._claimed: tuple[Lease, float] | None = None  # what `claim` wrote, and when it was sent
         self._held: Lease | None = None  # our holding as last written
         self._sent = 0.0  # when that was sent
+        self._wall: datetime | None = None  # time of day of the last stamp
+        self._stamps = 0  # earlier stamps of the same time of day
 
     @property
     def trust(self) -> float:
@@ -115,6 +118,13 @@ class OwnLease:
         """Trust the holding no longer."""
         self._held = None
 
+    def _stamp(self) -> str:
+        """The time of day, another one each time even if that clock stands still: it shows others that we renew."""
+        wall = self._clock.wall()
+        self._stamps = self._stamps + 1 if wall == self._wall else 0
+        self._wall = wall
+        return micro_time(wall + timedelta(microseconds=self._stamps))
+
     async def _renew_over(self, lease: Lease | None) -> None:
         assert lease is not None
         document = self._holding(lease.acquired, lease.transitions, self.observation.epoch).document(lease)
@@ -145,7 +155,7 @@ class OwnLease:
 
     def _holding(self, acquired: str, transitions: int, epoch: int) -> Holding:
         """A holding of ours, renewed now; ``acquired`` "" means now too."""
-        now = micro_time(self._clock.wall())
+        now = self._stamp()
         return Holding(
             holder=self.identity,
             duration=int(self._settings.seconds),
