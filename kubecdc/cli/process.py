@@ -66,7 +66,7 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
     sys.setrecursionlimit(JSON_DEPTH)
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(opening.cluster.connect()) if election else None
+        cluster = await _open_cluster(stack, opening) if election else None
         sides: list[Coroutine[Any, Any, None]] = []
         for use in _bus_uses(manifests, watch=election is not None, work=delivery is not None):
             bus = await _open_and_register(stack, use, opening, stop)
@@ -79,6 +79,12 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
         collect_less_often()
         await _run_until_all_end(sides, stop)
     log.info("stopped")
+
+
+async def _open_cluster(stack: AsyncExitStack, opening: Opening) -> Cluster:
+    cluster = await stack.enter_async_context(opening.cluster.connect())
+    log.info("cluster", **cluster.facts)
+    return cluster
 
 
 def collect_less_often() -> None:

@@ -13,11 +13,11 @@ import aiohttp
 import msgspec
 
 from kubecdc.cluster.configuration import load_configuration
+from kubecdc.cluster.connector import Connector
 from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.impersonation import NOBODY, Impersonation
 from kubecdc.cluster.requests import NO_ANSWER, Request, read_at_most, send, unreachable
 from kubecdc.cluster.rotation import Rotation
-from kubecdc.cluster.socks import SocksConnector
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
@@ -44,10 +44,23 @@ class Cluster:
         """The server's URL, without a user and password."""
         return str(self._rotation.configuration.server)
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a log line says of the connection: server, proxy, context, user and whom it impersonates, if any."""
+        found = self._rotation.configuration
+        given = {
+            "server": self.host,
+            "proxy": str(found.server.proxy or ""),
+            "context": found.context,
+            "user": found.user if found.context else "the pod's service account",
+            "impersonating": found.impersonation.user,
+        }
+        return {name: value for name, value in given.items() if value}
+
     async def __aenter__(self) -> Cluster:
-        proxy = self._rotation.configuration.server.proxy
+        self._connector = Connector(limit=0)
         self._session = aiohttp.ClientSession(
-            connector=SocksConnector(proxy.url, limit=0) if proxy and proxy.socks else aiohttp.TCPConnector(limit=0),
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "kubecdc"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -102,6 +115,7 @@ class Cluster:
     async def _send(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "use `async with`"
         settings = await self._rotation.current()
+        self._connector.socks = settings.configuration.server.socks
         try:
             async with send(self._session, settings, request) as response:
                 yield response

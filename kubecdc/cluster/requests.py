@@ -43,7 +43,7 @@ async def send(
         data=None if request.body is None else io.BytesIO(request.body),  # sent piece by piece
         headers=headers,
         ssl=settings.tls,
-        proxy=server.proxy.url if server.proxy and not server.proxy.socks else None,  # SOCKS is the connector's
+        proxy=server.http_proxy,
         server_hostname=settings.configuration.tls_server_name or None,
         allow_redirects=False,
     ) as response:

@@ -19,6 +19,16 @@ class Server:
     proxy: Proxy | None
     authorization: str = ""
 
+    @property
+    def http_proxy(self) -> URL | None:
+        """The proxy, if it speaks HTTP."""
+        return self.proxy.url if self.proxy and not self.proxy.socks else None
+
+    @property
+    def socks(self) -> URL | None:
+        """The proxy, if it speaks SOCKS."""
+        return self.proxy.url if self.proxy and self.proxy.socks else None
+
     def at(self, path: str) -> URL:
         """The URL of an escaped path of the API. A path in the server's address is in front of it."""
         return URL(str(self.url).rstrip("/") + path)
@@ -27,13 +37,12 @@ class Server:
         return str(self.url)
 
 
-def parse(address: str, proxy_url: str, *, secure: bool = False) -> Server:
+def parse(address: str, proxy_url: str) -> Server:
     """The kubeconfig's ``server`` and ``proxy-url``, read as client-go does it (rest.DefaultServerURL).
 
-    An address without scheme is one of HTTPS if it is ``secure``: if the kubeconfig has an authority or a certificate.
     Raises UsageError.
     """
-    full = address if "://" in address else f"{'https' if secure else 'http'}://{address}"
+    full = address if "://" in address else f"http://{address}"
     hint = "write it as https://HOST:PORT"
     try:
         url = URL(full).with_query(None).with_fragment(None)

@@ -87,7 +87,14 @@ def _as_file(content: bytes) -> Iterator[str]:
             file.flush()
             yield f"/proc/self/fd/{descriptor}"
     else:
-        with tempfile.NamedTemporaryFile() as file:
+        try:
+            named = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it is the next statement's
+        except OSError as e:
+            raise UsageError(
+                f"client-certificate and client-key need a temporary file, which cannot be made: {e}",
+                hint="set TMPDIR to a directory that can be written, in memory if possible: the file has the key",
+            ) from e
+        with named as file:
             file.write(content)
             file.flush()
             yield file.name

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import ssl
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,19 @@ def test_certificates_that_cannot_be_used_are_refused_by_name(tmp_path: Path) ->
         with pytest.raises(UsageError, match=text) as raised:
             tls_context(trust, pair)
         assert raised.value.hint
+
+
+def test_where_a_key_needs_a_file_that_cannot_be_made_the_hint_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")  # as on systems other than Linux
+    Authority(tmp_path).issue("me", "me")
+    pair = KeyPair((tmp_path / "me.crt").read_bytes(), (tmp_path / "me.key").read_bytes())
+    tls_context(Trust(), pair)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not-there"))
+    with pytest.raises(UsageError, match="need a temporary file, which cannot be made") as raised:
+        tls_context(Trust(), pair)
+    assert "TMPDIR" in raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def test_without_any_content_it_is_as_without_files(tmp_path: Path, content: str
         load_configuration(None, None)
 
 
-def test_what_is_not_used_is_ignored(tmp_path: Path) -> None:
+def test_what_is_not_used_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_MASTER", "https://elsewhere.example.com")
     extension = [{"name": "minikube.sigs.k8s.io", "extension": {"version": "1"}}]
     path = Path(kubeconfig(tmp_path, {"token": "a", "extensions": extension, "unknown": 5}, extensions=extension))
     document = yaml.safe_load(path.read_text())
@@ -73,7 +74,8 @@ def test_what_is_not_used_is_ignored(tmp_path: Path) -> None:
     document["clusters"][0]["cluster"]["disable-compression"] = True
     document["users"].append({"name": "broken", "user": {"token": 5}})
     path.write_text(yaml.safe_dump(document))
-    assert load_configuration(str(path), None).user == "me"
+    found = load_configuration(str(path), None)
+    assert (found.user, found.server.url.host) == ("me", "api.example.com")
 
 
 @pytest.mark.parametrize(

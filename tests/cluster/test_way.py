@@ -77,6 +77,18 @@ async def test_a_proxy_of_the_kubeconfig_is_spoken_to_as_its_scheme_says(
         assert proxy.asked == [f"{'HTTP' if scheme == 'http' else 'SOCKS'} {ELSEWHERE}"]
 
 
+@pytest.mark.parametrize("schemes", [("socks5", "http"), ("http", "socks5"), ("socks5", "socks5"), ("socks5", "")])
+async def test_a_proxy_that_has_moved_is_found_after_a_failure(schemes: tuple[str, str], tmp_path: Path) -> None:
+    async with simulator() as api, ForwardProxy(api.simulator.port) as proxy:
+        urls = [f"{scheme}://127.0.0.1:{port}" for scheme, port in zip(schemes, (free_port(), proxy.port), strict=True)]
+        async with Cluster(kubeconfig(api, tmp_path / "kc", proxy_url=urls[0])) as cluster:
+            with pytest.raises(ApiError, match=f"through the proxy {urls[0]}"):
+                await cluster.get(NAMESPACE)
+            kubeconfig(api, tmp_path / "kc", proxy_url=urls[1] if schemes[1] else "")
+            await cluster.get(NAMESPACE)
+        assert len(proxy.asked) == bool(schemes[1])
+
+
 async def test_a_proxy_may_be_reached_by_https(tmp_path: Path) -> None:
     tls = server_context(tmp_path / "tls")  # the proxy's certificate is checked as the server's, as in Go
     async with simulator(tls=tmp_path / "tls") as api, ForwardProxy(api.simulator.port, tls=tls) as proxy:
@@ -192,6 +204,17 @@ async def test_the_certificate_must_be_for_the_name_that_the_kubeconfig_gives(na
                 with pytest.raises(ApiError, match="Hostname mismatch"):
                     await cluster.get(NAMESPACE)
     assert asked == [name or ELSEWHERE.partition(":")[0]]
+
+
+async def test_the_authorities_of_the_system_count_without_one_in_the_kubeconfig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with simulator(tls=tmp_path / "tls") as api:
+        path = str(write_kubeconfig(tmp_path / "kc", api.url))
+        with pytest.raises(ApiError, match="certificate verify failed"):
+            await ask(path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls/ca.crt"))
+        await ask(path)
 
 
 async def test_a_certificate_that_is_not_to_be_checked_is_not(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def test_every_fault_names_a_test_or_what_it_waits_for() -> None:
         assert re.search(r"\.py::|waits for", caught_by), row
 
 
+def test_every_field_of_a_kubeconfig_and_variable_names_a_test() -> None:
+    rows = [line for line in CONNECTION.splitlines() if re.match(r"\| (?!---|field|what|variable)", line)]
+    assert len(rows) > 35
+    for row in rows:
+        assert re.search(r"\.py::|they set parts of client-go that do not exist here", row), row
+
+
 def test_every_row_of_the_argo_table_is_on_the_page() -> None:
     tests = re.findall(r"^async def (test_\w+)", (ROOT / "tests/e2e/test_argo_table.py").read_text(), re.MULTILINE)
     assert len(tests) == 6
