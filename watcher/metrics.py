@@ -8,6 +8,11 @@ CHANGES = Counter("kubecdc_changes", "Changes read from watches, by type", ["wat
 EVENTS = Counter("kubecdc_events", "Events committed to the bus", ["watch"])
 SYNTHETIC = Counter("kubecdc_synthetic_events", "Events made by gap repair", ["watch"])
 TRUNCATED = Counter("kubecdc_truncated_events", "Events too large for the bus, sent with metadata only", ["watch"])
+LEFT_OUT = Counter(
+    "kubecdc_left_out_objects",
+    "Objects that cannot be captured, each time one is read from a watch or a list",
+    ["watch"],
+)
 GAPS = Counter("kubecdc_gaps", "Gaps repaired, by reason", ["watch", "reason"])
 ROUTINE_GAPS = Counter(
     "kubecdc_routine_gaps", "Expired history in which nothing was found to have changed, by reason", ["watch", "reason"]

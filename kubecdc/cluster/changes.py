@@ -1,12 +1,13 @@
 """The lines of a watch and the pages of a list, decoded no further than needed.
 
-Only ``type`` and ``metadata`` are decoded; the object's bytes are kept unchanged.
+Only ``type`` and ``metadata`` are decoded; the object's bytes are kept unchanged. An object that cannot be captured is
+left out, and the rest goes on. What is no line or list of an API server is Malformed: none of it is used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -22,6 +23,15 @@ class Change(NamedTuple):
     body: bytes
 
 
+class LeftOut(Exception):
+    """One object cannot be captured: its text says why. ``meta`` is what is known of it, ``text`` its start."""
+
+    def __init__(self, reason: str, text: bytes, meta: Meta | None = None) -> None:
+        super().__init__(reason)
+        self.meta = meta or Meta()
+        self.text = shown(text)
+
+
 @dataclass(frozen=True)
 class Page:
     """One page of a list. ``version`` is the list's own resourceVersion, the same on all its pages."""
@@ -31,6 +41,7 @@ class Page:
     next: str  # continue token, "" on the last page
     items: list[Change]
     size: int  # bytes
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 class _Line(msgspec.Struct):
@@ -53,12 +64,15 @@ class _List(msgspec.Struct, rename="camel"):
 _line = msgspec.json.Decoder(_Line)
 _list = msgspec.json.Decoder(_List)
 _changes = frozenset({"ADDED", "MODIFIED", "DELETED"})
-_known = _changes | {"BOOKMARK", "ERROR"}
+NO_POSITION = frozenset({"", "0"})  # a watch from there begins with every object
+NO_METADATA = "an object without metadata, or with metadata of the wrong type"
+NO_NAMES = "an object without uid, name or resourceVersion"
+TOO_DEEP = "an object that is nested too deep"
 _usual_starts = [(type_, f'{{"type":"{type_}","object":'.encode()) for type_ in ("MODIFIED", "ADDED", "DELETED")]
 
 
 def decode_line(line: bytes) -> Change:
-    """One line of a watch stream. Raises Malformed."""
+    """One line of a watch stream. Raises Malformed, and LeftOut for a change that cannot be captured."""
     try:
         type_, body = _usual(line) or _parts(line)
         if type_ == "ERROR":
@@ -69,12 +83,36 @@ def decode_line(line: bytes) -> Change:
             type_, body = _parts(line)  # it only looked like the usual form
             meta = object_decoder.decode(body).metadata
     except UNREADABLE as e:
-        raise Malformed(f"a line of the watch is not a change: {e}: {shown(line)}") from e
-    if type_ not in _known:
-        raise Malformed(f"a line of the watch has the unknown type {type_!r}")
-    if not meta.resource_version or (type_ in _changes and not (meta.uid and meta.name)):
-        raise Malformed(f"an object of the watch has no resourceVersion, uid or name: {shown(line)}")
+        return _unusual(line, e)
+    if type_ in _changes:
+        if not (meta.uid and meta.name and meta.resource_version) or meta.resource_version == "0":
+            raise LeftOut(NO_NAMES, body, meta)
+    elif type_ != "BOOKMARK":
+        raise LeftOut("a line of an unknown type", line, meta)
+    elif meta.resource_version in NO_POSITION:
+        raise LeftOut("a bookmark without resourceVersion", line)
     return Change(type_, meta, body)
+
+
+def _unusual(line: bytes, error: Exception) -> Change:
+    """Any other ERROR. Raises LeftOut if the line is one of an API server, whatever its object is; else Malformed."""
+    try:
+        document = msgspec.json.decode(line)
+    except RecursionError as e:
+        if line.startswith(b'{"type":"') and line.endswith(b"}"):
+            raise LeftOut(TOO_DEEP, line) from e
+        _no_change(line, e)
+    except UNREADABLE as e:
+        _no_change(line, e)
+    if not (isinstance(document, dict) and isinstance(document.get("type"), str)):
+        _no_change(line, error)
+    if document["type"] == "ERROR":
+        return Change("ERROR", Meta(), b"null")
+    raise LeftOut(NO_METADATA, line) from error
+
+
+def _no_change(line: bytes, error: Exception) -> NoReturn:
+    raise Malformed(f"a line of the watch is not a change: {error}: {shown(line)}") from error
 
 
 def _usual(line: bytes) -> tuple[str, bytes] | None:
@@ -98,20 +136,31 @@ def decode_page(text: bytes) -> Page:
     """The response to a list request. Raises Malformed."""
     try:
         page = _list.decode(text)
-        kind = page.kind.removesuffix("List")
-        items = [_item(bytes(raw), kind, page.api_version) for raw in page.items or ()]
     except UNREADABLE as e:
         raise Malformed(f"the response to a list request is not a list: {e}: {shown(text)}") from e
-    if page.metadata.resource_version in {"", "0"}:
+    if page.metadata.resource_version in NO_POSITION:
         raise Malformed(f"the API server gives its {page.kind} no resourceVersion, so it cannot be captured")
-    return Page(kind, page.metadata.resource_version, page.metadata.continue_, items, len(text))
+    kind = page.kind.removesuffix("List")
+    items: list[Change] = []
+    left_out: list[LeftOut] = []
+    for raw in page.items or ():
+        try:
+            items.append(_item(bytes(raw), kind, page.api_version))
+        except LeftOut as e:
+            left_out.append(e)
+    return Page(kind, page.metadata.resource_version, page.metadata.continue_, items, len(text), left_out)
 
 
 def _item(body: bytes, kind: str, api_version: str) -> Change:
-    decoded = object_decoder.decode(body)
+    try:
+        decoded = object_decoder.decode(body)
+    except RecursionError as e:
+        raise LeftOut(TOO_DEEP, body) from e
+    except UNREADABLE as e:
+        raise LeftOut(NO_METADATA, body) from e
     meta = decoded.metadata
-    if not (meta.resource_version and meta.uid and meta.name):
-        raise Malformed(f"a listed object has no resourceVersion, uid or name: {shown(body)}")
+    if not (meta.uid and meta.name) or meta.resource_version in NO_POSITION:
+        raise LeftOut(NO_NAMES, body, meta)
     if not decoded.kind:
         # Items of built-in lists omit kind and apiVersion, which a watch line of the same object has.
         head = msgspec.json.encode({"kind": kind, "apiVersion": decoded.api_version or api_version})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
 import aiohttp
 
-from kubecdc.cluster.changes import Change, Page, decode_line, decode_page
+from kubecdc.cluster.changes import NO_POSITION, Change, LeftOut, Page, decode_line, decode_page
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError, Expired, Malformed, stream_error
 from kubecdc.cluster.objects import Meta, decode_object, decode_status
@@ -28,11 +28,19 @@ class Silence(Exception):
 
 
 class ListWatch:
-    """Lists and watches one resource of a cluster."""
+    """Lists and watches one resource of a cluster. ``left_out`` is told of each object that cannot be captured."""
 
-    def __init__(self, cluster: Cluster, resource: Resource, *, silence: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        resource: Resource,
+        *,
+        silence: float = SILENCE_SECONDS,
+        left_out: Callable[[LeftOut], None] = lambda _: None,
+    ) -> None:
         self.cluster = cluster
         self.resource = resource
+        self._left_out = left_out
         self._silence = silence
         self._under_way = ("", "")  # of the last list: the token of its next page, and its version
         self._in_pages = True
@@ -55,6 +63,8 @@ class ListWatch:
             self._in_pages = False
             raise Expired(f"the pages of one list have the versions {version} and {page.version}")
         self._under_way = (page.next, page.version)
+        for item in page.left_out:
+            self._left_out(item)
         return page
 
     async def find(self, namespace: str, name: str) -> Meta | None:
@@ -93,7 +103,13 @@ class ListWatch:
             async for lines in _lines(stream, min(self._silence, lasts + LATE_SECONDS)):
                 changes: list[Change] = []
                 for line in lines:
-                    change = decode_line(line)
+                    try:
+                        change = decode_line(line)
+                    except LeftOut as e:
+                        self._left_out(e)
+                        if e.meta.resource_version not in NO_POSITION:
+                            changes.append(Change("BOOKMARK", e.meta, b""))  # the position moves past it
+                        continue
                     if change.type == "ERROR":
                         if changes:
                             yield changes

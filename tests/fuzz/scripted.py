@@ -38,10 +38,13 @@ class Good:
         return FIRST + 1 + self.n
 
     @property
-    def line(self) -> bytes:
+    def body(self) -> dict[str, object]:
         metadata = {"name": f"wf-{self.n}", "namespace": "default", "uid": f"u{self.n}"}
-        body = {"kind": "Workflow", "metadata": {**metadata, "resourceVersion": str(self.version)}, "spec": {"é": "\n"}}
-        return msgspec.json.encode({"type": "ADDED", "object": body}) + b"\n"
+        return {"kind": "Workflow", "metadata": {**metadata, "resourceVersion": str(self.version)}, "spec": {"é": "\n"}}
+
+    @property
+    def line(self) -> bytes:
+        return msgspec.json.encode({"type": "ADDED", "object": self.body}) + b"\n"
 
 
 Script = Sequence[Good | Garbage]
@@ -76,9 +79,10 @@ class ScriptedServer:
     def _answer(self, target: str) -> object:
         if "kube-system" in target:
             return {"kind": "Namespace", "metadata": {"name": "kube-system", "uid": "cluster", "resourceVersion": "1"}}
-        newest = max((item.version for item in self.script if isinstance(item, Good)), default=FIRST)
-        version = newest if self.watches else FIRST
-        return {"kind": "WorkflowList", "metadata": {"resourceVersion": str(version)}, "items": []}
+        made = [item for item in self.script if isinstance(item, Good)] if self.watches else []
+        version = max((item.version for item in made), default=FIRST)
+        items = [item.body for item in made]
+        return {"kind": "WorkflowList", "metadata": {"resourceVersion": str(version)}, "items": items}
 
     async def _watch(self, writer: asyncio.StreamWriter, version: int) -> None:
         self.watches += 1

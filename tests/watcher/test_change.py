@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubecdc.cli.process import JSON_DEPTH
-from kubecdc.cluster.changes import decode_line, decode_page
+from kubecdc.cluster.changes import NO_METADATA, NO_NAMES, TOO_DEEP, LeftOut, decode_line, decode_page
 from kubecdc.cluster.errors import Malformed
 from kubecdc.cluster.objects import decode_status
 
@@ -41,19 +41,61 @@ def test_an_error_line_carries_its_status() -> None:
         b"",
         b"garbage",
         b"[]",
-        b'{"type":"ADDED"}',
+        b"{}",
+        b'{"type":1,"object":{"metadata":' + META + b"}}",
+        b'{"error":"upstream connect error"}',
         b'{"type":"ADDED","object":{"metadata":' + META[:-9],
-        b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":"u"}}}',
-        b'{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}',
-        b'{"type":"ADDED","object":{"metadata":{"name":1,"uid":"u","resourceVersion":"1"}}}',
-        b'{"type":"RENAMED","object":{"metadata":' + META + b"}}",
-        b'{"type":"BOOKMARK","object":{"metadata":{}}}',
         b'{"type":"ADDED","object":"\xff"}',
     ],
 )
 def test_what_is_no_change_is_refused_whole(line: bytes) -> None:
     with pytest.raises(Malformed):
         decode_line(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "version"),
+    [
+        (b'{"type":"ADDED"}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":null}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":[]}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{}}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{"metadata":null}}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{"metadata":{"name":1,"uid":"u","resourceVersion":"1"}}}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{"kind":7,"metadata":' + META + b"}}", NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":"u"}}}', NO_NAMES, ""),
+        (b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":"u","resourceVersion":"0"}}}', NO_NAMES, "0"),
+        (b'{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}', NO_NAMES, "1"),
+        (b'{"type":"DELETED","object":{"metadata":{"name":"a","resourceVersion":"2"}}}', NO_NAMES, "2"),
+        (b'{"type":"RENAMED","object":{"metadata":' + META + b"}}", "a line of an unknown type", "7"),
+        (b'{"type":"BOOKMARK","object":{"metadata":{}}}', "a bookmark without resourceVersion", ""),
+    ],
+)
+def test_one_odd_object_is_left_out(line: bytes, reason: str, version: str) -> None:
+    with pytest.raises(LeftOut) as caught:
+        decode_line(line)
+    assert (str(caught.value), caught.value.meta.resource_version) == (reason, version)
+
+
+@pytest.mark.parametrize("object_", [b"", b',"object":null', b',"object":7', b',"object":{"code":"x"}'])
+def test_an_error_is_one_whatever_it_carries(object_: bytes) -> None:
+    change = decode_line(b'{"type":"ERROR"' + object_ + b"}")
+    assert change.type == "ERROR"
+    assert decode_status(change.body).code == 0
+
+
+def test_odd_objects_of_a_list_are_left_out_and_the_rest_is_there() -> None:
+    odd = [
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"metadata":{"name":"b","namespace":"ns","resourceVersion":"1"}}',
+        b'{"metadata":{"name":"c","uid":"u","resourceVersion":3}}',
+    ]
+    text = b'{"kind":"PodList","metadata":{"resourceVersion":"12"},"items":[%s]}'
+    page = decode_page(text % b",".join([*odd[:3], b'{"metadata":' + META + b"}", *odd[3:]]))
+    assert [change.meta.name for change in page.items] == ["a"]
+    assert [item.meta.name for item in page.left_out] == ["", "", "", "b", ""]
 
 
 @given(st.binary(max_size=200))
@@ -88,7 +130,8 @@ def test_an_empty_list_may_have_null_items() -> None:
         b"404 page not found",
         b"{}",
         b'{"metadata":{"resourceVersion":"0"}}',
-        b'{"metadata":{"resourceVersion":"1"},"items":[{}]}',
+        b'{"metadata":{"resourceVersion":"1"},"items":{}}',
+        b'{"metadata":{"resourceVersion":"1"},"items":[{]}',
     ],
 )
 def test_what_cannot_be_captured_as_a_list_is_refused(text: bytes) -> None:
@@ -101,9 +144,11 @@ def deep(levels: int) -> bytes:
     return b'{"type":"ADDED","object":{"metadata":' + META + b',"spec":' + nested + b"}}"
 
 
-def test_an_object_nested_deeper_than_we_recurse_is_refused_and_no_crash() -> None:
-    with pytest.raises(Malformed):
+def test_an_object_nested_deeper_than_we_recurse_is_left_out_and_no_crash() -> None:
+    with pytest.raises(LeftOut, match=TOO_DEEP):
         decode_line(deep(100_000))
+    with pytest.raises(Malformed):
+        decode_line(deep(100_000)[:500_000])
 
 
 def test_a_process_reads_objects_as_deep_as_kubernetes_takes_them() -> None:

@@ -48,10 +48,12 @@ async def audit(
     """
     known = await inventory()
     suspects: dict[str, Meta] = {}
+    left_out: set[tuple[str, str]] = set()
     version = ""
     async with aclosing(pages(list_watch, memory)) as listed:
         async for page in listed:
             version = page.version
+            left_out |= {(item.meta.namespace, item.meta.name) for item in page.left_out}
             for change in page.items:
                 meta = change.meta
                 before = known.pop(meta.uid, None)
@@ -59,6 +61,7 @@ async def audit(
                     suspects[meta.uid] = meta
                 if before and older(meta.resource_version, before.resource_version):
                     raise RanBackwards
+    known = {uid: k for uid, k in known.items() if (k.namespace, k.name) not in left_out}
     if not (suspects or known) or not well_formed(version):
         return []
     if any(older(version, left.resource_version) for left in known.values()):

@@ -14,9 +14,10 @@ import re2
 
 from kubecdc import jsonpath
 from kubecdc.cluster.changes import Change
-from kubecdc.cluster.errors import Malformed
 from kubecdc.cluster.objects import UNREADABLE
 from kubecdc.watcher import manifest
+
+UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
 def label_selector(labels: Sequence[manifest.LabelSelector]) -> str:
@@ -57,7 +58,7 @@ class Filter:
         self.fingerprint = msgspec.json.encode(remembered, order="sorted").decode()
 
     def passes(self, change: Change) -> bool:
-        """Whether the object passes prefix, createdBy and fields."""
+        """Whether the object passes prefix, createdBy and fields. One whose body cannot be decoded has no fields."""
         if self._prefix and not change.meta.name.startswith(self._prefix):
             return False
         if self._created_by and created(change) > self._created_by:
@@ -66,8 +67,8 @@ class Filter:
             return True
         try:
             document = msgspec.json.decode(change.body)
-        except UNREADABLE as e:
-            raise Malformed(f"the object {change.meta.namespace}/{change.meta.name} is not JSON: {e}") from e
+        except UNREADABLE:
+            return False  # such as a number that no computer can hold
         return all(self._matches(document, *field) for field in self._fields)
 
     @staticmethod
@@ -78,13 +79,17 @@ class Filter:
 
 
 def created(change: Change) -> datetime:
-    """When the object was created (whole seconds, UTC); the earliest possible time if it is not known."""
+    """When the object was created, UTC if the server says no zone; the earliest possible time if it is not known."""
     try:
-        return datetime.fromisoformat(change.meta.creation_timestamp or "")
+        found = datetime.fromisoformat(change.meta.creation_timestamp or "")
     except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
+        return UNKNOWN
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def created_before(change: Change, start: str) -> bool:
-    """Whether the object existed before `start` (RFC 3339). Times in Kubernetes are whole seconds, rounded down."""
-    return created(change) < datetime.fromisoformat(start).replace(microsecond=0)
+    """Whether the object is known to have existed before `start` (RFC 3339).
+
+    Times in Kubernetes are whole seconds, rounded down.
+    """
+    return UNKNOWN < created(change) < datetime.fromisoformat(start).replace(microsecond=0)

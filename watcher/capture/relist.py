@@ -144,6 +144,9 @@ class Diff:
         removals: set[str] = set()
         bodies = await self.writer.bodies(self._known_before(page))
         routine = self.reason in EXPIRIES  # then the bodies of objects that have not changed are there
+        for item in page.left_out:  # it is there, so if an earlier state was captured, it has not ended
+            for uid in self.by_name.get((item.meta.namespace, item.meta.name), ()):
+                self.missing.pop(uid, None)
         for change in page.items:
             meta = change.meta
             known = self.missing.pop(meta.uid, None)

@@ -6,12 +6,16 @@ compared with what the manifest asks for now.
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
+from kubecdc.cluster.changes import LeftOut
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.resource import Resource
 from kubecdc.concurrency import Limit
 from kubecdc.watcher import manifest as manifests
+from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.namespaces import ending
@@ -43,7 +47,16 @@ class EntryWatches:
         m, largest = self.manifest, self.session.bus.capabilities.max_event_bytes
         entry = Entry(self._source, self._name, m, namespace=namespace, key=key, max_event_bytes=largest)
         resource = Resource(m.group, m.version, m.resource, namespace, entry.labels)
-        return Watch(self.session, entry, ListWatch(self.session.cluster, resource), self._memory)
+        list_watch = ListWatch(self.session.cluster, resource, left_out=partial(self._left_out, key))
+        return Watch(self.session, entry, list_watch, self._memory)
+
+    def _left_out(self, key: str, item: LeftOut) -> None:
+        metrics.LEFT_OUT.labels(key).inc()
+        self.session.problems.report_once(
+            f"{self.base}: {item} is left out",
+            example=item.text,
+            hint="mend the API server that serves it; all other objects are captured",
+        )
 
     async def others(self, keys: set[str]) -> dict[str, str]:
         """Where else the entry was watched before: the namespace of each such checkpoint, by key."""
