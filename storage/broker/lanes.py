@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubecdc.storage.broker.contract import Received
+from kubecdc.storage.memory import Share
 
 Phase = Literal["waiting", "offered", "out", "gone"]
 
@@ -36,12 +37,12 @@ class Lane(list[Entry]):
 
 
 class Lanes:
-    """All lanes. ``held`` and ``held_bytes`` count what is not handed out."""
+    """All lanes. ``held`` counts what is not handed out; ``share`` counts the bytes of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Share) -> None:
+        self._share = share
         self._lanes: dict[str, Lane] = {}
         self.held = 0
-        self.held_bytes = 0
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(list(self._lanes.values()))
@@ -64,18 +65,19 @@ class Lanes:
         while at > lane.busy and message.order and lane[at - 1].message.order > message.order:
             at -= 1
         lane.insert(at, Entry(message, repeated=message.receptions != 1))
-        self._count(message, 1)
+        self.held += 1
+        self._share.add(len(message.body))
         return lane
 
     def handed_out(self, entry: Entry) -> None:
         """It was given to the caller."""
         entry.phase = "out"
-        self._count(entry.message, -1)
+        self.held -= 1
 
     def hold(self, entry: Entry, due: float) -> None:
         """Its turn comes again when it is due."""
         if entry.phase == "out":
-            self._count(entry.message, 1)
+            self.held += 1
         entry.phase, entry.due = "waiting", due
 
     def remove(self, entry: Entry) -> Lane:
@@ -83,13 +85,9 @@ class Lanes:
         lane = self.of(entry.message)
         if entry in lane:
             lane.remove(entry)
-            if entry.phase != "out":
-                self._count(entry.message, -1)
+            self.held -= entry.phase != "out"
+            self._share.remove(len(entry.message.body))
             if not lane:
                 self._lanes.pop(entry.message.lane, None)
         entry.phase = "gone"
         return lane
-
-    def _count(self, message: Received, change: int) -> None:
-        self.held += change
-        self.held_bytes += change * len(message.body)

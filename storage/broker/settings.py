@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kubecdc.storage.memory import PROCESS, Memory
+
 
 @dataclass(frozen=True)
 class BrokerSettings:
@@ -14,7 +16,8 @@ class BrokerSettings:
 
     ``receivers`` is how many calls may wait for messages at a time while there are many. ``least_held`` is how many
     messages may wait in this process even with a small prefetch: more for a broker that returns those of few objects at
-    a time. ``held_bytes`` limits them too; it may be exceeded by what one call returns. ``wall`` is the wall clock.
+    a time. ``memory`` limits the bytes of all messages, also of those that are handed out; what one call returns may
+    exceed it. ``wall`` is the wall clock.
     """
 
     name: str
@@ -24,7 +27,7 @@ class BrokerSettings:
     holder: str
     receivers: int = 4
     least_held: int = 100
-    held_bytes: int = 64 << 20
+    memory: Memory = field(default=PROCESS)
     rng: random.Random = field(default_factory=random.Random)
     wall: Callable[[], float] = time.time
 

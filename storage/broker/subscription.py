@@ -26,6 +26,7 @@ from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.receiver import Receiver
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import ClaimLost, Delivery, StateStore, SubscriptionSpec
+from kubecdc.storage.memory import Share
 from kubecdc.storage.outage import Outage
 
 SHORTEST_DELAY = 1.0  # seconds; brokers count in whole ones, so a shorter delay is waited for here
@@ -53,7 +54,8 @@ class BrokerSubscription:
         self._source = source
         self._settings = settings
         self._marks = marks_of(settings, state)
-        self._lanes = Lanes()
+        self._share = Share(settings.memory)
+        self._lanes = Lanes(self._share)
         self._claims = Claims(source, self._lanes, self._marks, ack_wait)
         self._receiver = Receiver(source, settings, room=self._room, received=self._received)
         self._ack = Batched(source.ack, source.most, lambda: self._out)
@@ -72,35 +74,36 @@ class BrokerSubscription:
         workers = [asyncio.create_task(self._receiver.run()), asyncio.create_task(self._claims.keep(self._abandon))]
         for worker in workers:
             worker.add_done_callback(lambda _: self._wake.set())
-        try:
-            while not self._ended:
-                while self._ready and not self._ended and self._in_work < self._settings.prefetch:
-                    entry = self._ready.popleft()
-                    if self.lapsed(entry):
-                        self._abandon(entry)
-                        continue
-                    self._offered -= 1
-                    self._out += 1
-                    self._lanes.handed_out(entry)
-                    yield BrokerDelivery(self, entry)
+        with self._share.opened():
+            try:
+                while not self._ended:
+                    while self._ready and not self._ended and self._in_work < self._settings.prefetch:
+                        entry = self._ready.popleft()
+                        if self.lapsed(entry):
+                            self._abandon(entry)
+                            continue
+                        self._offered -= 1
+                        self._out += 1
+                        self._lanes.handed_out(entry)
+                        yield BrokerDelivery(self, entry)
+                    for worker in workers:
+                        if worker.done():
+                            worker.result()
+                    if self._failure:
+                        raise self._failure
+                    self._wake.clear()
+                    if not self._ended:
+                        await self._wake.wait()
+            finally:
+                self._ended = True
                 for worker in workers:
-                    if worker.done():
-                        worker.result()
-                if self._failure:
-                    raise self._failure
-                self._wake.clear()
-                if not self._ended:
-                    await self._wake.wait()
-        finally:
-            self._ended = True
-            for worker in workers:
-                worker.cancel()
-            if self._tasks:  # a change of the state that has been sent would be made although it is cancelled
-                await asyncio.wait(self._tasks, timeout=HAND_BACK_SECONDS)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*workers, *self._tasks, return_exceptions=True)
-            await self._claims.hand_back(list(self._lanes))
+                    worker.cancel()
+                if self._tasks:  # a change of the state that has been sent would be made although it is cancelled
+                    await asyncio.wait(self._tasks, timeout=HAND_BACK_SECONDS)
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*workers, *self._tasks, return_exceptions=True)
+                await self._claims.hand_back(list(self._lanes))
 
     def end(self) -> None:
         """End `deliveries`, as if its caller had closed it."""
@@ -179,10 +182,10 @@ class BrokerSubscription:
         asked = self._receiver.asked
         room = self._settings.prefetch - self._in_work - self._offered - asked
         waiting = self._lanes.held - self._offered + asked
-        full = waiting >= self._settings.held_messages or self._lanes.held_bytes >= self._settings.held_bytes
+        full = waiting >= self._settings.held_messages or self._share.full
         if full and room > 0 and not asked:
             self._hand_back_last_due()
-        return 0 if full else room
+        return 0 if full else min(room, self._share.events - asked)
 
     def _hand_back_last_due(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -55,7 +55,9 @@ async def cost(bus: SqliteBus) -> dict[str, int]:
         claims: list[lanes.Claim] = []
         found["claim"] = steps(
             db,
-            lambda: claims.extend(lanes.claim(db, NAME, token="t", holder="h", now=2e9, until=3e9, limit=8)),
+            lambda: claims.extend(
+                lanes.claim(db, NAME, token="t", holder="h", now=2e9, until=3e9, limit=8, most_bytes=1 << 20)
+            ),
         )
         assert claims[0].seq == 1, "the hot object's first"
         found["nack"] = steps(db, lambda: lanes.nack(db, claims[1], 2.5e9, 1))

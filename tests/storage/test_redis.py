@@ -24,6 +24,7 @@ from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis.deliveries import dispatcher, reader
+from kubecdc.storage.redis.deliveries.settings import READ_AHEAD
 from kubecdc.storage.redis_server import client
 from kubecdc.storage.redis_server.connection import Argument
 from kubecdc.storage.redis_server.notifier import Listener
@@ -331,7 +332,7 @@ async def test_what_is_read_is_handed_out_before_the_rest_of_a_backlog(redis_har
 async def test_backlogs_that_are_longer_than_what_may_wait_hold_up_their_partitions_only(
     redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "READ_AHEAD", 400)
+    monkeypatch.setattr(READ_AHEAD, "limit", 800)
     monkeypatch.setattr(reader, "READ", 10)
     bus = await redis_harness.redis()
     await bus.register([SUB])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
+from kubecdc.storage.memory import Share
 from kubecdc.storage.redis.deliveries.delivery import RedisDelivery
 from kubecdc.storage.redis.deliveries.in_flight import InFlight
-from kubecdc.storage.redis.deliveries.lanes import Lanes
+from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
 from kubecdc.storage.redis.deliveries.partition_leases import Partition, PartitionLeases
 from kubecdc.storage.redis.deliveries.reader import Reader
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
@@ -16,6 +18,7 @@ from kubecdc.storage.redis_server.notifier import Listener
 from kubecdc.storage.redis_server.registrations import Registrations
 
 CHECK = 5.0  # seconds without a notification after which all partitions are read anyway
+CROWDED = 0.2  # seconds until a subscription without room looks whether others have made some
 
 
 class Dispatcher:
@@ -25,12 +28,20 @@ class Dispatcher:
         self._settings = settings
         self._connection = connection
         self._now = settings.now
-        self._lanes = Lanes()
+        self.share, self.entries = Share(settings.memory), Share(settings.entries)
+        self._lanes = Lanes(self.share, self.entries)
         self._in_flight = InFlight(settings.prefetch, settings.now)
         self.listener = Listener()
         self.leases = PartitionLeases(settings, connection, registrations, self)
         self._reader = Reader(
-            settings, connection, self.leases, self._lanes, self._in_flight, done=self.listener.wake.set
+            settings,
+            connection,
+            self.leases,
+            self._lanes,
+            self._in_flight,
+            self.share,
+            self.entries,
+            done=self.listener.wake.set,
         )
         self._settler = Settler(connection, self.leases.token, self.leases.forget)
 
@@ -45,30 +56,43 @@ class Dispatcher:
         """The next delivery, if one is due and may be handed out."""
         if self._in_flight.full or self.leases.stale or self._connection.ending:
             return None
+        entry = self._first_with_body()
+        if entry is None or entry.body is None:
+            return None
+        entry.out = True
+        delivery = RedisDelivery(
+            entry,
+            entry.body,
+            subscription=self.leases.id,
+            settings=self._settings,
+            settler=self._settler,
+            owner=self,
+        )
+        self._in_flight.add(delivery)
+        return delivery
+
+    def _first_with_body(self) -> Entry | None:
+        """Take the next entry that is due; those whose bodies are not here yet keep waiting."""
+        without: list[Entry] = []
+        found = None
         for entry in self._lanes.due(self._now()):
-            if entry.body is None:
-                self._lanes.back(entry, entry.due)
-                return None
-            entry.out = True
-            delivery = RedisDelivery(
-                entry,
-                entry.body,
-                subscription=self.leases.id,
-                settings=self._settings,
-                settler=self._settler,
-                owner=self,
-            )
-            self._in_flight.add(delivery)
-            return delivery
-        return None
+            if entry.body is not None:
+                found = entry
+                break
+            without.append(entry)
+        for entry in without:
+            self._lanes.back(entry, entry.due)
+        return found
 
     async def wait(self) -> None:
         """Wait until something may have changed."""
         now = self._now()
         times = [now + CHECK, self._in_flight.first_lapse]
         if not self._in_flight.full:
-            if self._lanes.ready or self._reader.has_more:
+            if self._reader.has_more or (self._lanes.ready and not self.share.full):
                 return
+            if self._lanes.ready:
+                times.append(now + CROWDED)  # other subscriptions may have made room
             if self._lanes.next_due is not None:
                 times.append(self._lanes.next_due)
         timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self._check)
@@ -86,16 +110,17 @@ class Dispatcher:
         self._reader.add(partition.number)
         self.listener.wake.set()
 
-    def lost(self, number: int) -> None:
-        self._reader.remove(number)
-        self._lanes.drop(number)
+    def lost(self, numbers: Collection[int]) -> None:
+        for number in numbers:
+            self._reader.remove(number)
+        self._lanes.drop(numbers)
         self.listener.wake.set()
 
     def in_flight(self, number: int) -> list[tuple[str, bytes, float]]:
         return self._in_flight.of(number)
 
     def closed(self, delivery: RedisDelivery, delay: float | None) -> None:
-        entry, full = delivery.entry, self._in_flight.full
+        entry, full = delivery.entry, self._in_flight.full or self.share.full
         self._in_flight.remove(delivery)
         self._reader.settled(entry, returns=delay is not None)
         if delay is None:

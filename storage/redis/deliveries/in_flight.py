@@ -18,6 +18,9 @@ class InFlight:
         self._deliveries: dict[tuple[str, bytes], RedisDelivery] = {}
         self.first_lapse = math.inf  # no claim lapses before this time
 
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
     @property
     def full(self) -> bool:
         """Nothing more may be handed out."""

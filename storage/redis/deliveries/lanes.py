@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-BUFFER_BYTES = (
-    32 * 1024 * 1024
-)  # bodies that are kept of waiting entries; others are fetched again when it is their turn
+from kubecdc.storage.memory import Share
 
 
 @dataclass(eq=False, slots=True)
@@ -40,16 +38,21 @@ class Entry:
 
 
 class Lanes:
-    """The lanes of one worker."""
+    """The lanes of one worker. ``share`` counts the bodies that are kept, ``entries`` what is known.
 
-    def __init__(self) -> None:
+    What cannot be handed out yet is kept without its body: always if it is to wait for a time, and beyond one half of
+    the share if it waits behind others of its lane.
+    """
+
+    def __init__(self, share: Share, entries: Share) -> None:
+        self._share = share
+        self._entries = entries
         self._lanes: dict[bytes, deque[Entry]] = {}
         self._known: dict[tuple[str, bytes], Entry] = {}
         self._of: Counter[int] = Counter()
         self._ready: deque[Entry] = deque()
         self._waiting: list[tuple[float, int, Entry]] = []
         self._held: set[Entry] = set()
-        self._bytes = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -59,11 +62,6 @@ class Lanes:
     def ready(self) -> int:
         """About how many entries could be handed out now."""
         return len(self._ready)
-
-    @property
-    def full(self) -> bool:
-        """No more bodies should be kept."""
-        return self._bytes >= BUFFER_BYTES
 
     @property
     def next_due(self) -> float | None:
@@ -92,11 +90,12 @@ class Lanes:
         self._of[entry.partition] += 1
         if entry.held:
             self._held.add(entry)
+        self._entries.add(1)
         if entry.body is not None:
-            if self._bytes + entry.size > BUFFER_BYTES and entry.key in self._lanes:
+            if entry.key in self._lanes and self._share.held + entry.size > self._share.limit // 2:
                 entry.body = None
             else:
-                self._bytes += entry.size
+                self._share.add(entry.size)
         lane = self._lanes.setdefault(entry.key, deque())
         lane.append(entry)
         if len(lane) == 1:
@@ -107,13 +106,14 @@ class Lanes:
         if entry.body is None:
             entry.body = body
             if (entry.stream, entry.eid) in self._known:
-                self._bytes += entry.size
+                self._share.add(entry.size)
 
     def due(self, now: float) -> Iterator[Entry]:
         """The heads of lanes that may be handed out, in turn. What is taken from the iterator leaves the queue."""
         while self._waiting and self._waiting[0][0] <= now:
             due, _, entry = heapq.heappop(self._waiting)
             if due == entry.due and self._is_head(entry) and not entry.queued and not entry.held:
+                entry.due = 0.0
                 self._queue(entry)
         while self._ready:
             entry = self._ready.popleft()
@@ -145,17 +145,21 @@ class Lanes:
         elif was_head:
             self._schedule(lane[0])
 
-    def drop(self, partition: int) -> None:
-        """Remove all entries of a partition."""
-        for key in {entry.key for entry in self._known.values() if entry.partition == partition}:
+    def drop(self, partitions: Collection[int]) -> None:
+        """Remove all entries of the partitions."""
+        for key in {entry.key for entry in self._known.values() if entry.partition in partitions}:
             for entry in self._lanes.pop(key):
                 self._forget(entry)
+        self._ready = deque(entry for entry in self._ready if entry.partition not in partitions)
+        self._waiting = [item for item in self._waiting if item[2].partition not in partitions]
+        heapq.heapify(self._waiting)
 
     def _forget(self, entry: Entry) -> None:
         del self._known[entry.stream, entry.eid]
         self._of[entry.partition] -= 1
+        self._entries.remove(1)
         if entry.body is not None:
-            self._bytes -= entry.size
+            self._share.remove(entry.size)
 
     def _is_head(self, entry: Entry) -> bool:
         lane = self._lanes.get(entry.key)
@@ -165,6 +169,9 @@ class Lanes:
         if entry.out or entry.queued:
             return
         if entry.due > 0.0 or entry.held:
+            if entry.body is not None:
+                entry.body = None
+                self._share.remove(entry.size)
             self._count += 1
             heapq.heappush(self._waiting, (entry.due, self._count, entry))
         else:

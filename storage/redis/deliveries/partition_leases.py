@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,8 +58,8 @@ class PartitionOwner(Protocol):
         """The partition is ours now."""
         ...
 
-    def lost(self, number: int) -> None:
-        """The partition is not ours any more: nothing more of it may be handed out."""
+    def lost(self, numbers: Collection[int]) -> None:
+        """The partitions are not ours any more: nothing more of them may be handed out."""
         ...
 
     def in_flight(self, number: int) -> list[tuple[str, bytes, float]]:
@@ -163,8 +164,9 @@ class PartitionLeases:
 
     def restart(self) -> None:
         """An answer was lost, so that it is unknown what was read: read again what is not settled."""
-        for number in list(self.owned):
-            self._lose([number])
+        numbers = list(self.owned)
+        self._lose(numbers)
+        for number in numbers:
             self._take(number)
 
     async def _release(self, numbers: list[int], *, leave: bool) -> None:
@@ -181,6 +183,5 @@ class PartitionLeases:
         self._owner.taken(partition)
 
     def _lose(self, numbers: list[int]) -> None:
-        for number in numbers:
-            if self.owned.pop(number, None):
-                self._owner.lost(number)
+        if lost := {number for number in numbers if self.owned.pop(number, None)}:
+            self._owner.lost(lost)

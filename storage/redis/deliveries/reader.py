@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from kubecdc.storage.memory import Share
 from kubecdc.storage.redis.deliveries.in_flight import InFlight
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
 from kubecdc.storage.redis.deliveries.partition_leases import NEW, Partition, PartitionLeases
@@ -14,7 +15,6 @@ from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Conn
 
 READ = 50  # entries of a partition in one script
 READ_BYTES = 1024 * 1024  # about, in one script: settlements wait behind a read, and keep their places in flight
-READ_AHEAD = 50_000  # about how many entries wait here: behind one object's backlog there may be others' events
 BODIES = 50  # bodies fetched in one script
 
 
@@ -28,6 +28,8 @@ class Reader:
         leases: PartitionLeases,
         lanes: Lanes,
         in_flight: InFlight,
+        share: Share,
+        entries: Share,
         *,
         done: Callable[[], None],
     ) -> None:
@@ -37,6 +39,8 @@ class Reader:
         self._leases = leases
         self._lanes = lanes
         self._in_flight = in_flight
+        self._share = share
+        self._entries = entries
         self._done = done
         self._unread: dict[int, None] = {}  # partitions that may have more, in turn
         self._settled: dict[tuple[str, bytes], Entry | None] = {}  # since the read began whose answer is awaited
@@ -93,19 +97,22 @@ class Reader:
             self._reading.cancel()
 
     def _readable(self) -> list[Partition]:
-        """The partitions to read more of. One half of `READ_AHEAD` is for any of them, the other half is shared out.
+        """The partitions to read more of. One half of the room is for any of them, the other half is shared out.
 
         So there is room for new events of other partitions, however long the backlog of some objects is.
         """
         if not self._unread:
             return []
-        if self._lanes.ready >= self._enough or (self._lanes.ready and self._lanes.full):
+        if self._lanes.ready >= self._enough:
+            return []
+        if self._share.full and (self._lanes.ready or self._in_flight):
             return []
         owned = self._leases.owned
         unread = [owned[number] for number in self._unread if number in owned]
-        if len(self._lanes) < READ_AHEAD // 2:
+        most = self._entries.limit
+        if len(self._lanes) < most // 2:
             return unread
-        share = max(READ, READ_AHEAD // 2 // max(1, len(owned)))
+        share = max(READ, most // 2 // max(1, len(owned)))
         return [partition for partition in unread if self._lanes.of(partition.number) < share]
 
     def _read_in_background(self) -> asyncio.Task[None]:
@@ -129,9 +136,9 @@ class Reader:
             return
         sent = self._now()
         self._settled.clear()
-        time, found = await self._connection.run(
-            "deliveries/read", self._leases.id, self._leases.token, READ, READ_BYTES, *args
-        )
+        with self._share.asked(READ * len(asked), READ_BYTES) as size:
+            leases, most = self._leases, max(1, min(READ, int(READ_BYTES / self._share.size)))
+            time, found = await self._connection.run("deliveries/read", leases.id, leases.token, most, size, *args)
         for partition in asked[len(found) :]:  # the answer had no room for them: they are next
             if self._is_ours(partition):
                 self.add(partition.number)
@@ -185,8 +192,11 @@ class Reader:
         """Fetch the bodies of what is next and was kept without its body."""
         wanted: list[Entry] = []
         args: list[Argument] = []
-        left = BODIES_BYTES
-        for entry in self._lanes.peek(BODIES):
+        next_ = self._lanes.peek(BODIES)
+        left = min(BODIES_BYTES, self._share.room)
+        if not left and not self._in_flight and all(entry.body is None for entry in next_):
+            left = 1  # whatever its size
+        for entry in next_:
             if entry.body is None and left > 0:
                 wanted.append(entry)
                 args += [entry.stream, entry.eid]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from kubecdc.storage.memory import PROCESS, Memory
+
+READ_AHEAD = Memory(50_000)  # entries in this process: behind the backlog of one object there may be others' events
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionSettings:
     """``prefetch`` is how many deliveries may be unsettled at a time, ``ack_wait`` the seconds that a claim holds.
 
-    ``holder`` names this process, ``now`` is its monotonic clock, ``rng`` spreads retries.
+    ``holder`` names this process, ``now`` is its monotonic clock, ``rng`` spreads retries. ``memory`` bounds the bytes
+    of what is read and not settled, ``entries`` the number of events.
     """
 
     name: str
@@ -21,3 +26,5 @@ class SubscriptionSettings:
     ack_wait: float
     now: Callable[[], float]
     rng: random.Random
+    memory: Memory = field(default=PROCESS)
+    entries: Memory = field(default=READ_AHEAD)

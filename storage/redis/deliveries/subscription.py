@@ -43,7 +43,7 @@ class RedisSubscription:
         heartbeats = asyncio.create_task(leases.run())
         self._opened.add(leases)
         try:
-            with self._notifier.listen(dispatcher.listener):
+            with self._notifier.listen(dispatcher.listener), dispatcher.share.opened(), dispatcher.entries.opened():
                 while not self._connection.ending:
                     dispatcher.listener.wake.clear()
                     try:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.memory import Share
 from kubecdc.storage.outage import Outage
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 from kubecdc.storage.redis_server.notifier import Listener, Notifier
@@ -54,7 +55,7 @@ class RqSubscription:
         self._opened.add(ended)
         helper = asyncio.create_task(claims.worker.run(lambda: claims.id))
         try:
-            with self._notifier.listen(claims.listener):
+            with self._notifier.listen(claims.listener), claims.share.opened():
                 while not self._connection.ending:
                     claims.listener.wake.clear()
                     try:
@@ -91,6 +92,7 @@ class _Claims:
         self._connection = connection
         self._registrations = registrations
         self._open: set[RqDelivery] = set()
+        self.share = Share(settings.memory)
         self._taking: asyncio.Task[float] | None = None
         self.ready: deque[RqDelivery] = deque()
         self.listener = Listener()
@@ -99,7 +101,7 @@ class _Claims:
 
     async def take(self) -> float:
         """Claim as many jobs as there is room for. Returns for how many seconds there are no others."""
-        if len(self._open) >= self._settings.prefetch:
+        if len(self._open) >= self._settings.prefetch or self.share.full:
             return POLL
         self._taking = asyncio.create_task(self._take())
         return await asyncio.shield(self._taking)  # what it claims is handed back even if this is cancelled
@@ -110,16 +112,10 @@ class _Claims:
             if not self.id:
                 return ENDED
         settings = self._settings
-        executions = [uuid4().hex for _ in range(settings.prefetch - len(self._open))]
-        args: tuple[Argument, ...] = (
-            self.id,
-            settings.wait,
-            self.worker.name,
-            jobs.time_text(),
-            BODIES_BYTES,
-            *executions,
-        )
-        answer = await self._connection.run("deliveries/claim", *args)
+        executions = [uuid4().hex for _ in range(min(settings.prefetch - len(self._open), self.share.events))]
+        with self.share.asked(len(executions), BODIES_BYTES) as size:
+            args: tuple[Argument, ...] = (self.id, settings.wait, self.worker.name, jobs.time_text(), size, *executions)
+            answer = await self._connection.run("deliveries/claim", *args)
         if answer is None:
             self.id = ""
             return ENDED
@@ -136,6 +132,7 @@ class _Claims:
                 wake=self.listener.wake.set,
             )
             self._open.add(delivery)
+            self.share.add(len(delivery.body))
             self.ready.append(delivery)
         if found and len(self._open) < settings.prefetch:
             return 0.0  # there may be more
@@ -151,7 +148,9 @@ class _Claims:
         await self.worker.heartbeat(self.id)
 
     def _closed(self, delivery: RqDelivery) -> None:
-        self._open.discard(delivery)
+        if delivery in self._open:
+            self._open.discard(delivery)
+            self.share.remove(len(delivery.body))
         self.listener.wake.set()
 
     async def hand_back(self) -> None:

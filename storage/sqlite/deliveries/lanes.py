@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import apsw
 
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
-from kubecdc.storage.sqlite.file.connection import row, rows
+from kubecdc.storage.sqlite.file.connection import row
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,16 @@ CLAIMABLE = (
 
 
 def claim(
-    db: apsw.Connection, name: str, *, token: str, holder: str, now: float, until: float, limit: int
+    db: apsw.Connection, name: str, *, token: str, holder: str, now: float, until: float, limit: int, most_bytes: int
 ) -> list[Claim]:
-    """Claim up to ``limit`` deliveries that are due, until the time ``until``."""
-    claims = [
-        Claim(subscription, seq, token, received, attempts, body)
-        for subscription, seq, received, attempts, body in rows(db, CLAIMABLE, (name, now, limit))
-    ]
+    """Claim up to ``limit`` deliveries that are due, until the time ``until``: those that fit, but at least one."""
+    claims: list[Claim] = []
+    with closing(db.execute(CLAIMABLE, (name, now, limit))) as found:
+        for subscription, seq, received, attempts, body in found:
+            most_bytes -= len(body)
+            if claims and most_bytes < 0:
+                break
+            claims.append(Claim(subscription, seq, token, received, attempts, body))
     db.executemany(
         "UPDATE deliveries SET token = ?, holder = ?, due = ?, received = received + 1"
         " WHERE subscription = ? AND seq = ?",

@@ -13,6 +13,7 @@ import apsw
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
+from kubecdc.storage.memory import Share
 from kubecdc.storage.outage import Outage
 from kubecdc.storage.sqlite.administration import registrations
 from kubecdc.storage.sqlite.deliveries import lanes
@@ -45,6 +46,7 @@ class SqliteSubscription:
         self._notifier = notifier
         self._presence = presence
         self._held: set[SqliteDelivery] = set()  # claimed here and not settled
+        self._share = Share(settings.memory)
         self._wake = asyncio.Event()
 
     async def deliveries(self) -> AsyncIterator[SqliteDelivery]:
@@ -52,7 +54,7 @@ class SqliteSubscription:
         claimed: deque[SqliteDelivery] = deque()
         outage = Outage("cannot read the subscription", self._settings.rng, name=self.name)
         self._reader.watch()
-        with self._notifier.listen(self._wake), self._presence.at(self.name):
+        with self._notifier.listen(self._wake), self._presence.at(self.name), self._share.opened():
             try:
                 while not self._reader.closed:
                     self._wake.clear()
@@ -80,9 +82,10 @@ class SqliteSubscription:
     async def _fill(self, claimed: deque[SqliteDelivery]) -> float:
         """Claim what there is room for. Returns the seconds to wait for a notification before the next call."""
         self._reader.require_sound()
-        self._held = {delivery for delivery in self._held if not delivery.lapsed}  # nobody here settles those any more
+        for delivery in [delivery for delivery in self._held if delivery.lapsed]:
+            self._forget(delivery)  # nobody here settles it any more
         room = self._settings.prefetch - len(self._held)
-        if room <= 0:
+        if room <= 0 or self._share.full:
             return CHECK
         due = await self._reader.submit(lambda db: lanes.next_due(db, self.name))
         now = self._settings.clock()
@@ -94,17 +97,21 @@ class SqliteSubscription:
 
         def take(db: apsw.Connection) -> list[Claim]:
             holder = self._settings.holder
-            taken[:] = lanes.claim(db, self.name, token=token, holder=holder, now=now, until=until, limit=room)
+            taken[:] = lanes.claim(
+                db, self.name, token=token, holder=holder, now=now, until=until, limit=room, most_bytes=most_bytes
+            )
             return taken
 
         try:
-            claims = await self._writer.submit(take)
+            with self._share.asked(room) as most_bytes:
+                claims = await self._writer.submit(take)
         except asyncio.CancelledError:  # the claim may happen yet; what is queued after it undoes it
             self._writer.post(lambda db: lanes.release(db, taken, now))
             raise
         for claim in claims:
             delivery = SqliteDelivery(claim, self._writer, self._settings, until=until, over=self._settled)
             self._held.add(delivery)
+            self._share.add(len(claim.body))
             claimed.append(delivery)
         return 0.0
 
@@ -121,8 +128,13 @@ class SqliteSubscription:
             return False
 
     def _settled(self, delivery: SqliteDelivery) -> None:
-        self._held.discard(delivery)
+        self._forget(delivery)
         self._wake.set()
+
+    def _forget(self, delivery: SqliteDelivery) -> None:
+        if delivery in self._held:
+            self._held.discard(delivery)
+            self._share.remove(len(delivery.body))
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

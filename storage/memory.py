@@ -1,0 +1,98 @@
+"""How many bytes of events the subscriptions of this process hold together, read ahead or handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+BYTES = 64 << 20  # a delivery takes about four times its size while its trigger runs
+FIRST_SIZE = 1 << 20  # of an event, as long as none was seen
+MEMORY = 0.9  # how much of the largest size is remembered with each event
+
+
+class Memory:
+    """Shared by open subscriptions: one half is for whoever needs it, the other half is shared out evenly.
+
+    So one whose receiver is slow holds up no other. A subscription may always hold one event, whatever its size.
+    """
+
+    def __init__(self, limit: int = BYTES) -> None:
+        self.limit = limit
+        self.held = 0
+        self.shares = 0
+
+
+PROCESS = Memory()
+
+
+class Share:
+    """What one subscription holds. It counts for the others while it is ``opened``.
+
+    ``size`` is about that of the larger events which came lately.
+    """
+
+    def __init__(self, memory: Memory = PROCESS) -> None:
+        self.held = 0
+        self._memory = memory
+        self._opened = 0
+        self.size = float(FIRST_SIZE)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The subscription is read during the block."""
+        self._enter(1)
+        try:
+            yield
+        finally:
+            self._enter(-1)
+
+    @property
+    def limit(self) -> int:
+        """How many bytes it may hold now."""
+        half = self._memory.limit // 2
+        return max(half - self._memory.held + self.held, half // max(1, self._memory.shares))
+
+    @property
+    def room(self) -> int:
+        """How many bytes more it may hold; 0 if none."""
+        return max(0, self.limit - self.held)
+
+    @property
+    def full(self) -> bool:
+        """It holds something, and has no room for another event as large as those that came lately."""
+        return self.held > 0 and self.room < self.size
+
+    @property
+    def events(self) -> int:
+        """About how many events more it may hold, going by the sizes of those that came lately. At least 1."""
+        return max(1, int(self.room / self.size))
+
+    @contextmanager
+    def asked(self, events: int, most: int = BYTES) -> Iterator[int]:
+        """So many events are asked for during the block. Yields how many bytes may come, which are taken meanwhile."""
+        size = max(1, min(self.room, most, int(events * self.size)))
+        self._change(size)
+        try:
+            yield size
+        finally:
+            self._change(-size)
+
+    def add(self, size: int) -> None:
+        """It holds an event of so many bytes more."""
+        self.size = max(size, MEMORY * self.size, 1.0)
+        self._change(size)
+
+    def remove(self, size: int) -> None:
+        """It holds an event of so many bytes less."""
+        self._change(-size)
+
+    def _change(self, size: int) -> None:
+        self.held += size
+        if self._opened:
+            self._memory.held += size
+
+    def _enter(self, change: int) -> None:
+        was, self._opened = self._opened > 0, self._opened + change
+        now = self._opened > 0
+        self._memory.shares += now - was
+        self._memory.held += (now - was) * self.held
