@@ -20,11 +20,14 @@ from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.relist import (
+    ASKED,
     BACKWARDS,
     CLOSED,
     DIFFERS,
     EXPIRED,
+    LEFT,
     REFUSED,
+    RETURNED,
     SELECTION,
     RanBackwards,
     relist,
@@ -35,6 +38,7 @@ from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
 
+REASONS = {LEFT: RETURNED, ASKED: DIFFERS}  # of marks that others have left in the checkpoint
 FRUITLESS = 5  # watches in a row that end without a line, although lists work
 PASSING = frozenset({0, 401, 403, 404})  # these refuse lists too: not reached, no rights, no such resource
 EXTERNAL_CHECK_SECONDS = 5.0  # between two looks at a checkpoint that another process may have changed
@@ -89,7 +93,7 @@ class Watch:
         if self.suspicion == BACKWARDS or state.listing == BACKWARDS:
             return BACKWARDS
         if state.listing or self.suspicion:
-            return state.listing or self.suspicion
+            return REASONS.get(state.listing, state.listing) or self.suspicion
         if state.selection != self.entry.selection(state.selection.cluster):
             return SELECTION
         # The API server accepts a watch from a version that does not exist yet, and then stays silent forever.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.contracts import Bus, Term
+from kubecdc.watcher.entry_history import EntryHistory
 from kubecdc.watcher.ongoing_problems import OngoingProblems
 
 
@@ -22,3 +23,9 @@ class Session:
     term: Term
     problems: OngoingProblems = field(default_factory=OngoingProblems)
     timelines: dict[str, int] = field(default_factory=dict)
+    _histories: dict[str, EntryHistory] = field(default_factory=dict)
+
+    def history(self, name: str) -> EntryHistory:
+        """The history of an entry, ``<source>/<event name>``. All its watches share it."""
+        found = self._histories.get(name)
+        return found or self._histories.setdefault(name, EntryHistory(self.bus.checkpoints, self.term, name))

@@ -8,14 +8,14 @@ import re
 import uuid
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from kubecdc.errors import Refused, UsageError
 from kubecdc.storage.configmap.record import CheckpointRecord, Stamp
-from kubecdc.storage.contracts import Gap, Inventoried, State
+from kubecdc.storage.contracts import EntryState, Gap, Inventoried, State
 
 FORMAT = 1
 TABLE = "checkpoints"
@@ -42,6 +42,7 @@ class _Table(msgspec.Struct):
     write: str  # the token of the write
     checkpoints: list[Row]
     epoch: int = 0  # the newest term, which fences all older ones
+    entries: dict[str, EntryState] = {}
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -62,6 +63,7 @@ class Found:
     write: str
     checkpoints: Mapping[str, CheckpointRecord]
     epoch: int = 0
+    entries: Mapping[str, EntryState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class Packed:
 
     rows: list[Row]
     parts: Mapping[str, bytes]
-    epoch: int
+    epoch: int = 0
+    entries: Mapping[str, EntryState] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """The bytes of all values, as Kubernetes counts them."""
-        return len(msgspec.json.encode(self.rows)) + sum(map(len, self.parts.values()))
+        tables = len(msgspec.json.encode(self.rows)) + len(msgspec.json.encode(self.entries))
+        return tables + sum(map(len, self.parts.values()))
 
     @property
     def objects(self) -> int:
@@ -85,7 +89,7 @@ class Packed:
     def document(self, metadata: Mapping[str, Any], write: str) -> dict[str, Any]:
         """The ConfigMap to send."""
         annotations = {**(metadata.get("annotations") or {}), EPOCH: str(self.epoch)}
-        table = msgspec.json.encode(_Table(FORMAT, write, self.rows, self.epoch))
+        table = msgspec.json.encode(_Table(FORMAT, write, self.rows, self.epoch, dict(self.entries)))
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -129,7 +133,7 @@ def read(text: bytes, place: str) -> Found:
         ) from e
     # A kubecdc of an earlier version writes the terms of the checkpoints only.
     epoch = max((table.epoch, *(record.stamp.term for record in checkpoints.values())))
-    return Found(metadata, table.write, checkpoints, epoch)
+    return Found(metadata, table.write, checkpoints, epoch, table.entries)
 
 
 def require_format(version: int, known: int, place: str) -> None:

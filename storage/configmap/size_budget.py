@@ -12,7 +12,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.configmap.config_map import alternatives
 from kubecdc.storage.configmap.document import Packed, pack, row
 from kubecdc.storage.configmap.record import CheckpointRecord, size
-from kubecdc.storage.contracts import CheckpointDelta
+from kubecdc.storage.contracts import CheckpointDelta, EntryState
 
 log = structlog.get_logger()
 INLINE = 1000  # objects that are compressed in the event loop; more would delay all watches
@@ -32,10 +32,12 @@ class SizeBudget:
         self._accepted = ""  # the token of a step that fits
         self._warned = False
 
-    async def pack(self, records: Mapping[str, CheckpointRecord], epoch: int) -> Packed:
+    async def pack(
+        self, records: Mapping[str, CheckpointRecord], epoch: int, entries: Mapping[str, EntryState]
+    ) -> Packed:
         """Compress all checkpoints as they are now. Raises Refused if they do not fit."""
         grown = self._grown
-        packed = replace(await self._packed(list(records.values())), epoch=epoch)
+        packed = replace(await self._packed(list(records.values())), epoch=epoch, entries=dict(entries))
         self._check(packed)
         self._size, self._grown = packed.size, self._grown - grown
         return packed
@@ -95,7 +97,7 @@ class SizeBudget:
             parts |= made
             if revision:
                 self._parts[key] = revision, made
-        return Packed(rows, parts, 0)
+        return Packed(rows, parts)
 
 
 def _hint() -> str:

@@ -18,7 +18,7 @@ from kubecdc.storage.configmap.config_map import ConfigMaps
 from kubecdc.storage.configmap.record import CheckpointRecord
 from kubecdc.storage.configmap.size_budget import SizeBudget
 from kubecdc.storage.configmap.sync import ATTEMPTS, ConfigMapSync
-from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, Term
+from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, EntryState, Gap, Inventoried, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 
 REFRESH = 4  # write windows after which the leader reads whether another process has written
@@ -108,6 +108,19 @@ class ConfigMapCheckpoints:
         await self._sync.flush_if_due(urgent=not (record.ours and self._sync.fresh(self._window)))
         self._next(key, delta, term)
         return True
+
+    async def entry(self, name: str) -> EntryState | None:
+        await self._sync.refresh()
+        return self._sync.entries.get(name)
+
+    async def save_entry(self, name: str, state: EntryState, *, term: Term) -> None:
+        await self._sync.ensure_loaded()
+        LeadershipLost.require(self._sync.epoch, term)
+        self._sync.epoch = term.number
+        self._sync.entries[name] = state
+        self._sync.mark_changed()
+        await self._sync.flush()
+        LeadershipLost.require(self._sync.epoch, term)
 
     async def flush(self) -> None:
         await self._sync.flush()

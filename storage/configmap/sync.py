@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
@@ -16,6 +17,7 @@ from kubecdc.storage.configmap.document import Found
 from kubecdc.storage.configmap.record import CheckpointRecord
 from kubecdc.storage.configmap.remote import Remote
 from kubecdc.storage.configmap.size_budget import SizeBudget
+from kubecdc.storage.contracts import EntryState
 
 log = structlog.get_logger()
 ATTEMPTS = 5  # writes, each after a conflict
@@ -23,8 +25,8 @@ RETRY = Backoff(duration=0.5, cap=5.0)
 
 
 class ConfigMapSync:
-    """``records`` is the memory, by key, ``epoch`` the newest term, which fences all older ones. After a change, call
-    `mark_changed` and await `flush_if_due`."""
+    """``records`` is the memory, by key, and ``entries`` by name; ``epoch`` is the newest term, which fences all older
+    ones. After a change, call `mark_changed` and await `flush_if_due`."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class ConfigMapSync:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.records: dict[str, CheckpointRecord] = {}
+        self.entries: dict[str, EntryState] = {}
         self.epoch = 0
         self._place = api.place
         self._budget = budget
@@ -99,7 +102,7 @@ class ConfigMapSync:
                     return
                 since, self._pending_since = self._pending_since, None
                 try:
-                    await self._remote.write(await self._budget.pack(self.records, self.epoch))
+                    await self._remote.write(await self._budget.pack(self.records, self.epoch, self.entries))
                     self._synced = self._now()
                 except Conflict:
                     self._pending_since = since
@@ -147,7 +150,11 @@ class ConfigMapSync:
     async def _reload(self) -> None:
         found = await self._remote.fetch()
         self._synced = self._now()
-        self.epoch = max(self.epoch, found.epoch if found else 0)
+        if found is not None:
+            if found.epoch > self.epoch:  # a newer leader: what was not written yet is void
+                self.epoch, self.entries = found.epoch, {}
+            for name, theirs in found.entries.items():
+                self.entries[name] = latest(self.entries.get(name, theirs), theirs)
         keys = {*self.records, *(found.checkpoints if found else {})}
         kept = [key for key in keys if not self._reconcile(key, found)]
         self._remote.accept(found)
@@ -180,3 +187,9 @@ class ConfigMapSync:
             self.records[key] = replace(theirs, ours=True, lost=True)
             return True
         return False
+
+
+def latest(mine: EntryState, theirs: EntryState) -> EntryState:
+    """Both together: whoever wrote last, an entry has started once, and its timeline never falls."""
+    started = min(mine.started, theirs.started, key=datetime.fromisoformat)
+    return EntryState(started=started, timeline=max(mine.timeline, theirs.timeline))

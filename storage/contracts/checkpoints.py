@@ -31,8 +31,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     position: str  # resourceVersion up to which everything is durable in the queue; "" before the first list
     listing: str = ""  # why a list is under way; until it ends, a watch must not resume from `position`
     selection: Selection
-    started: str  # RFC 3339: when the entry was started for the first time (afterStart counts from here)
+    started: str  # RFC 3339: when the entry was started for the first time (`EntryState`)
     timeline: int = 0
+
+
+class EntryState(msgspec.Struct, frozen=True, kw_only=True):
+    """What belongs to an entry of an EventSource as a whole. It outlives the checkpoints of the entry."""
+
+    started: str  # RFC 3339: when it was started for the first time; afterStart and `initialList: skip` count from here
+    timeline: int = 0  # the latest that one of its watches has begun
 
 
 class Inventoried(NamedTuple):
@@ -137,6 +144,14 @@ class CheckpointStore(Protocol):
         """
         ...
 
+    async def entry(self, name: str) -> EntryState | None:
+        """What was saved of an entry, ``<source>/<event name>``. None if nothing was."""
+        ...
+
+    async def save_entry(self, name: str, state: EntryState, *, term: Term) -> None:
+        """Replace what is known of an entry. It is durable on return. Raises LeadershipLost, Unavailable."""
+        ...
+
     async def flush(self) -> None:
         """Make everything durable that was saved. Called before the lead is handed over and before the process ends.
 
@@ -168,7 +183,7 @@ class CheckpointStore(Protocol):
         """Delete the state and the inventory: the next start lists as if it were the first. False if there was no
         state.
 
-        The number grows and the recorded gaps stay. A leader at work notices at its next commit (CommitMismatch) and
-        starts over.
+        The number grows; the recorded gaps and the entry's state stay. A leader at work notices at its next commit
+        (CommitMismatch) and starts over.
         """
         ...

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
+from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, EntryState, Gap, Inventoried, State, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.redis_server.connection import Argument, Connection, pairs
 
@@ -40,6 +40,14 @@ class RedisCheckpoints:
         answer = await self._connection.run("commits/intend", *args)
         check(answer, key, delta, term)
         return bool(answer[0] != b"DONE")
+
+    async def entry(self, name: str) -> EntryState | None:
+        found = await self._connection.keyed("HGET", "entries", name)
+        return None if found is None else _entry_states.decode(found)
+
+    async def save_entry(self, name: str, state: EntryState, *, term: Term) -> None:
+        answer = await self._connection.run("commits/save_entry", name, term.number, msgspec.json.encode(state))
+        _require_term(answer, term)
 
     async def flush(self) -> None:
         """A no-op: what was saved is durable."""
@@ -126,5 +134,6 @@ def _state(found: bytes | None) -> State | None:
 
 
 _states = msgspec.json.Decoder(State)
+_entry_states = msgspec.json.Decoder(EntryState)
 _inventoried = msgspec.json.Decoder(Inventoried)
 _gaps = msgspec.json.Decoder(Gap)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from kubecdc.storage.contracts import CheckpointStore, Gap, Inventoried, Term
+import msgspec
+
+from kubecdc.storage.contracts import CheckpointStore, EntryState, Gap, Inventoried, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.testing.actors import KEY, Keeper, raises, state, step
 from kubecdc.storage.testing.case import Case, Harness
 
+ENTRY = "workflows/changed"
 KNOWN = Inventoried("7", "default", "a", True)
 UNSEEN = Inventoried("7", "default", "a", False)
 
@@ -164,6 +167,38 @@ async def checkpoints_of_different_keys_are_independent(harness: StoreHarness) -
     found = [(c.key, c.number, c.term) for c in await store.checkpoints()]
     assert found == [("one", one.number, 4), ("two/ü b", two.number, 4)]
     assert await store.inventory("two/ü b") == {}
+
+
+@collect
+async def what_belongs_to_an_entry_outlives_its_checkpoints(harness: StoreHarness) -> None:
+    one, other = await harness.store("one"), await harness.store("other")
+    assert await one.entry(ENTRY) is None
+    keeper = await Keeper.take(one)
+    first, second = (EntryState(started="2026-01-01T00:00:00+00:00", timeline=n) for n in (0, 3))
+    await one.save_entry(ENTRY, first, term=keeper.term)
+    await keeper.save()
+    await one.save_entry(ENTRY, second, term=keeper.term)
+    await one.save_entry("another", first, term=keeper.term)
+    await one.flush()
+    await other.reset(KEY)
+    assert (await other.entry(ENTRY), await other.entry("another"), await other.entry("none")) == (second, first, None)
+    assert [c.key for c in await other.checkpoints()] in ([], [KEY])
+
+
+@collect
+async def an_old_leader_cannot_change_what_belongs_to_an_entry(harness: StoreHarness) -> None:
+    one, other = await harness.store("one"), await harness.store("other")
+    old = await Keeper.take(one, term=3)
+    state = EntryState(started="2026-01-01T00:00:00+00:00", timeline=3)
+    await one.save_entry(ENTRY, state, term=old.term)
+    new = Term(4, "keeper-4")
+    await other.save_entry(ENTRY, msgspec.structs.replace(state, timeline=4), term=new)
+    async with raises(LeadershipLost):
+        await one.save_entry(ENTRY, msgspec.structs.replace(state, timeline=7), term=old.term)
+    async with raises(LeadershipLost):
+        await old.save()
+    found = await other.entry(ENTRY)
+    assert (found and found.timeline, await other.newest_term()) == (4, 4)
 
 
 @collect

@@ -353,3 +353,12 @@ def test_a_parameter_may_give_the_address() -> None:
     parameter = "[{src: {dependencyName: pod, dataKey: body.spec.url}, dest: %s}]"
     loaded(SOURCE, sensor(f"http: {{url: placeholder, parameters: {parameter % 'url'}}}"))
     loaded(SOURCE, sensor("http: {url: placeholder}", f"parameters: {parameter % 'http.url'}"))
+
+
+def test_an_event_name_whose_checkpoint_could_be_that_of_a_namespace_is_refused() -> None:
+    text = source("filter: {}").replace("changed:", "changed/ns1:")
+    assert problems(text) == [
+        'document 1, EventSource/pods: spec.resource["changed/ns1"]: '
+        "the event name 'changed/ns1' has a `/`; "
+        "a checkpoint is called <EventSource>/<event name>/<namespace>: use `-`"
+    ]

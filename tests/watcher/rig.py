@@ -178,6 +178,17 @@ def faulty(*faults: Fault | None) -> Callable[[Bus], Bus]:
     return lambda bus: FaultyBus(bus, commits=script)
 
 
+def announced_once(events: list[Event]) -> None:
+    """No id stands for two announcements, and in no lane do timeline and sequence go back."""
+    ids = [event.id for event in events]
+    assert len(set(ids)) == len(ids), f"an id comes again: {sorted(ids)}"
+    last: dict[str, tuple[int, str]] = {}
+    for event in events:
+        now = event.timeline, event.sequence
+        assert now >= last.get(event.partitionkey, now), f"{event.id} goes back from {last[event.partitionkey]}"
+        last[event.partitionkey] = now
+
+
 async def believed(bench: Rig, events: list[Event]) -> None:
     """Whoever applies the events in order knows exactly what is there, and nothing was told out of turn."""
     known: dict[str, dict[str, str]] = {}

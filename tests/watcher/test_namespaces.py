@@ -20,10 +20,10 @@ from kubecdc.watcher.namespaces import ending, selected, watches
 from kubecdc.watcher.pipeline import Watch
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator
 from tests.apiserver.watch import WatchRules
+from tests.watcher.namespaces import PROD, keys, namespace, relabel
 from tests.watcher.rig import KEY, Rig, event_source, faulty, told
 
 EVENTS = ("", "v1", "events")
-PROD = event_source(namespaceSelector={"matchLabels": {"env": "prod"}})
 
 
 @pytest.fixture
@@ -39,26 +39,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
-
-
-async def namespace(bench: Rig, name: str, env: str = "") -> None:
-    labels = {"env": env} if env else {}
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    await bench.api.create(*NAMESPACES, "", body)
-
-
-async def relabel(bench: Rig, name: str, env: str | None) -> None:
-    await bench.api.patch(*NAMESPACES, "", name, {"metadata": {"labels": {"env": env}}})
-
-
-async def keys(bench: Rig, *expected: str) -> None:
-    """Wait until these checkpoints, and no others, have been made and are past their first list."""
-
-    async def there() -> bool:
-        states = {c.key: c.state for c in await (await bench.open()).checkpoints.checkpoints() if c.state}
-        return sorted(states) == sorted(expected) and not any(s.listing for s in states.values())
-
-    await bench.until(there)
 
 
 async def test_namespaces_that_match_are_watched_as_they_come_and_go(bench: Rig) -> None:

@@ -20,7 +20,7 @@ from kubecdc.watcher import watcher
 from kubecdc.watcher.audit.comparison import Difference, audit
 from kubecdc.watcher.capture.identity import cluster_uid
 from kubecdc.watcher.capture.memory import Memory
-from kubecdc.watcher.capture.relist import DIFFERS, RanBackwards, resource_of
+from kubecdc.watcher.capture.relist import ASKED, RanBackwards, resource_of
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.ongoing_problems import OngoingProblems
 
@@ -110,8 +110,9 @@ async def _mark(bus: Bus, key: str) -> None:
         checkpoint = await bus.checkpoints.checkpoint(key)
         if checkpoint is None or checkpoint.state is None:
             return None
-        state = msgspec.structs.replace(checkpoint.state, listing=DIFFERS, timeline=checkpoint.state.timeline + 1)
-        delta = CheckpointDelta(follows=checkpoint.number, state=state)
+        delta = CheckpointDelta(
+            follows=checkpoint.number, state=msgspec.structs.replace(checkpoint.state, listing=ASKED)
+        )
         term = Term(await bus.checkpoints.newest_term(), "kubecdc audit")
         with suppress(CommitMismatch, LeadershipLost):  # the leader has just committed, or has changed
             return await bus.checkpoints.save(key, delta, term=term)

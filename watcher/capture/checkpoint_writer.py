@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -54,13 +53,21 @@ class CheckpointWriter:
         Raises LeadershipLost, Unavailable.
         """
         checkpoint = await session.bus.checkpoints.acquire(entry.key, session.term)
-        state = checkpoint.state or State(
-            position="",
-            listing=FIRST_LIST,
-            selection=entry.selection(cluster),
-            started=datetime.now(UTC).isoformat(),
-        )
+        state = checkpoint.state or await cls._new(session, entry, cluster, was_used=checkpoint.number > 0)
         return cls(session, entry, checkpoint, state)
+
+    @staticmethod
+    async def _new(session: Session, entry: Entry, cluster: str, *, was_used: bool) -> State:
+        """The state before the first list. ``was_used``: the checkpoint was reset, so ids may have been used too."""
+        history = session.history(entry.whole)
+        known = await history.begin()
+        timeline = await history.next_timeline() if was_used else known.timeline
+        selection = entry.selection(cluster)
+        return State(position="", listing=FIRST_LIST, selection=selection, started=known.started, timeline=timeline)
+
+    async def next_timeline(self) -> int:
+        """A timeline that nothing under this checkpoint has had. Raises LeadershipLost, Unavailable."""
+        return await self.session.history(self.entry.whole).next_timeline(self.state.timeline)
 
     @property
     def under_way(self) -> int:

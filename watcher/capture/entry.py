@@ -13,7 +13,7 @@ from kubecdc.cluster.objects import Meta
 from kubecdc.storage.contracts import Inventoried, Selection
 from kubecdc.storage.contracts.event import SPEC_VERSION, Action, Event, event_id, partition_key, sequence
 from kubecdc.watcher import manifest as manifests
-from kubecdc.watcher.capture.filter import Filter, created_before, label_selector
+from kubecdc.watcher.capture.filter import Filter, created_after, created_before, label_selector
 
 ATTRIBUTES_BYTES = 16 << 10  # of an event without its data: names and ids are far shorter
 ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "DELETE"}
@@ -45,6 +45,7 @@ class Entry:
     """One event name of one EventSource, watched in one namespace ("" = all).
 
     ``key`` names its checkpoint: ``<source>/<event name>``, followed by the namespace where each has its own watch.
+    ``whole`` names all of them together.
     """
 
     def __init__(
@@ -61,13 +62,13 @@ class Entry:
         self.source = source
         self.name = name
         self.key = key
+        self.whole = f"{source}/{name}"
         self.namespace = namespace
         self.manifest = manifest
         self.filter = Filter(manifest)
         self.labels = label_selector(manifest.filter.labels)
         self.keeps_inventory = manifest.inventory != "none"
         self.keeps_objects = manifest.inventory == "objects"
-        self.skips_first_list = manifest.initial_list == "skip"
         self.audit_seconds = manifest.audit_interval.total_seconds()
         self._wanted = frozenset(manifest.event_types)
         self._own = self.selection("")
@@ -100,6 +101,11 @@ class Entry:
     def existed_before(self, change: Change, started: str) -> bool:
         """Whether `afterStart` suppresses the object's ADD: it was created before the entry's first start ever."""
         return self.filter.after_start and created_before(change, started)
+
+    def skips(self, change: Change, started: str) -> bool:
+        """Whether `initialList: skip` leaves the object out of a first list: it was there when the entry was started
+        for the first time. Creation times are whole seconds, so that second counts as before the start."""
+        return self.manifest.initial_list == "skip" and not created_after(change, started)
 
     def inventoried(self, meta: Meta, *, passed: bool) -> Inventoried:
         """The object's record in the inventory."""

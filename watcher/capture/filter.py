@@ -93,3 +93,8 @@ def created_before(change: Change, start: str) -> bool:
     Times in Kubernetes are whole seconds, rounded down.
     """
     return UNKNOWN < created(change) < datetime.fromisoformat(start).replace(microsecond=0)
+
+
+def created_after(change: Change, start: str) -> bool:
+    """Whether the object was created in a later second than `start` (RFC 3339)."""
+    return created(change) > datetime.fromisoformat(start).replace(microsecond=0)

@@ -35,6 +35,7 @@ from kubecdc.watcher.capture.pages import pages
 log = structlog.get_logger()
 
 LEFT = "no longer watched"
+RETURNED = "watched again"  # before its end was announced completely
 BACKWARDS = "versions ran backwards"  # a restored etcd: an equal version may hide other content
 EXPIRED = "history expired"
 SELECTION = "another selection"
@@ -42,6 +43,8 @@ CLOSED = "the API server closes each watch at once"
 REFUSED = "the API server ends the watch with an error"
 EXPIRIES = frozenset({EXPIRED, CLOSED, REFUSED})  # the position may not be resumed, and nothing else is wrong
 DIFFERS = "the audit found differences"  # a restored etcd whose versions have grown past ours looks like that
+STARTS_TIMELINE = frozenset({BACKWARDS, DIFFERS, SELECTION, RETURNED})  # it may announce again what it announced before
+ASKED = "an audit asked for a repair"  # the mark of a process that does not lead
 COMMIT_OBJECTS = 500
 
 
@@ -70,14 +73,20 @@ async def relist(
         # Two objects of one name: a restore that nobody noticed undid the first, and its successor was made since.
         reason = BACKWARDS
     resumed = writer.stored and writer.state.listing == reason
-    if not resumed and (writer.state.listing or reason not in EXPIRIES):
-        starts_timeline = reason in {BACKWARDS, DIFFERS}
-        await writer.commit(listing=reason, timeline=writer.state.timeline + starts_timeline)
+    if not resumed and reason in STARTS_TIMELINE:
+        await writer.commit(listing=reason, timeline=await writer.next_timeline())
+    elif not resumed and (writer.state.listing or reason not in EXPIRIES):
+        await writer.commit(listing=reason)
     log.info("listing", watch=writer.entry.key, reason=reason, path=list_watch.resource.path)
     diff = Diff(writer, list_watch, inventory, reason, announced, resumed=resumed)
     await diff.leave_old_resource()
+    again = resumed and reason == BACKWARDS
     async with aclosing(pages(list_watch, memory)) as listed:
         async for page in listed:
+            if again:
+                # The attempt before may have announced some, and since then etcd may have been restored once more.
+                await writer.commit(timeline=await writer.next_timeline())
+                again = False
             await diff.page(page)
     found = await diff.finish()
     return Repair(found, routine=reason in EXPIRIES and not diff.differs)
@@ -183,6 +192,8 @@ class Diff:
 
     async def finish(self) -> Gap | None:
         """Announce the objects that are gone, and set the position to the list's version. Returns the gap, if any."""
+        if self.reason != BACKWARDS and any(older(self.version, k.resource_version) for k in self.missing.values()):
+            raise RanBackwards  # an earlier attempt has seen what is not there yet
         await self._delete_missing(self.list_watch if self.selects else None, at=self.version)
         gap = None
         # A first list that was interrupted has a gap too: what changed before this one.
@@ -200,7 +211,7 @@ class Diff:
         version = change.meta.resource_version
         backwards = self.reason == BACKWARDS
         if known is None or known.intended:  # an intended object may have been announced or not: announce it again
-            if self.first and self.entry.skips_first_list:
+            if self.first and self.entry.skips(change, self.writer.state.started):
                 return []
             seen = known is None and (version == self.since or older(version, self.since))
             if seen and not (self.first or self.entry.keeps_inventory or backwards):
@@ -231,7 +242,9 @@ class Diff:
             return []
         self.synthetic += 1
         origin, selection = self.writer.origin(synthetic=True), self.writer.state.selection
-        return [self.entry.deletion(removal, origin, selection, self.kind, at=at or removal.known.resource_version)]
+        known = removal.known.resource_version  # an interrupted list may have seen it after the position
+        at = known if not at or older(at, known) else at
+        return [self.entry.deletion(removal, origin, selection, self.kind, at=at)]
 
     async def _delete_missing(self, list_watch: ListWatch | None, at: str) -> None:
         """Announce the end of all missing objects. ``list_watch`` is asked which of them still exist."""

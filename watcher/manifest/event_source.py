@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Printable, invalid
 from kubecdc.manifest.model import Manifest, Model
@@ -19,6 +19,18 @@ OTHER_TYPES = (
 )  # fmt: skip
 
 
+def _no_slash(value: str) -> str:
+    if "/" in value:
+        raise invalid(
+            f"the event name {value!r} has a `/`",
+            "a checkpoint is called <EventSource>/<event name>/<namespace>: use `-`",
+        )
+    return value
+
+
+EventName = Annotated[Printable, AfterValidator(_no_slash)]
+
+
 class EventSourceSpec(Model):
     """The entries by event name."""
 
@@ -30,7 +42,7 @@ class EventSourceSpec(Model):
         "type": "the type of an EventSource is the name of the field that holds its entries, as in `resource: {…}`"
     }
 
-    resource: dict[Printable, Entry] = Field(default_factory=dict)
+    resource: dict[EventName, Entry] = Field(default_factory=dict)
     event_bus_name: BusName = DEFAULT_BUS
 
     @model_validator(mode="after")

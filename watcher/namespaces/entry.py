@@ -13,6 +13,7 @@ from kubecdc.watcher.recovery import Recovery
 async def watch_entry(watches: EntryWatches) -> None:
     """Watch until cancelled. Raises LeadershipLost, Refused."""
     manifest = watches.manifest
+    await Recovery(watches.session, watches.base).until_done(watches.session.history(watches.base).begin)
     if manifest.namespace_selector is not None:
         await SelectedNamespaces(watches, manifest.namespace_selector.text).run()
         return

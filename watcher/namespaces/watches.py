@@ -90,4 +90,6 @@ class EntryWatches:
         if writer.stored:
             log.info("no longer watched", watch=key)
             await ending.end(watch, writer)
+            await writer.next_timeline()  # for what is watched there again
             await self.session.bus.checkpoints.reset(key)
+            self.session.timelines.pop(key, None)

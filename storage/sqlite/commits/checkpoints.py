@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, Gap, Inventoried, State, Term
+from kubecdc.storage.contracts import Checkpoint, CheckpointDelta, EntryState, Gap, Inventoried, State, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.reader import Reader
@@ -36,6 +36,14 @@ class SqliteCheckpoints:
 
     async def intend(self, key: str, delta: CheckpointDelta, *, term: Term) -> bool:
         return await self._writer.submit(lambda db: intend(db, key, delta, term))
+
+    async def entry(self, name: str) -> EntryState | None:
+        sql = "SELECT state FROM entries WHERE name = ?"
+        found = await self._reader.submit(lambda db: row(db, sql, (name,)))
+        return _entry_states.decode(found[0]) if found else None
+
+    async def save_entry(self, name: str, state: EntryState, *, term: Term) -> None:
+        await self._writer.submit(lambda db: save_entry(db, name, state, term))
 
     async def flush(self) -> None:
         """A no-op: what was saved is durable."""
@@ -132,6 +140,14 @@ def intend(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) ->
     return True
 
 
+def save_entry(db: apsw.Connection, name: str, state: EntryState, term: Term) -> None:
+    """As `storage.contracts.CheckpointStore.save_entry`. Raises LeadershipLost."""
+    newest = newest_term(db)
+    LeadershipLost.require(newest, term)
+    _fence(db, newest, term)
+    db.execute("INSERT OR REPLACE INTO entries (name, state) VALUES (?, ?)", (name, msgspec.json.encode(state)))
+
+
 def reset(db: apsw.Connection, key: str) -> bool:
     """Delete state and inventory. The number grows, so that a leader at work notices. False if there was no state."""
     db.execute(
@@ -163,4 +179,5 @@ def _checkpoint(found: tuple[Any, ...]) -> Checkpoint:
 
 
 _states = msgspec.json.Decoder(State)
+_entry_states = msgspec.json.Decoder(EntryState)
 _NEWEST = "max(term, (SELECT epoch FROM meta))"  # a program of an earlier version leaves its term at its keys only

@@ -184,7 +184,16 @@ CREATE TABLE state (                 -- what the workers of a trigger share
 CREATE INDEX state_expires ON state (expires);
 """
 
-FORMATS = (FORMAT_1, FORMAT_2, FORMAT_3)  # each one's changes to the one before it; a new file goes through all of them
+FORMAT_4 = """
+CREATE TABLE entries (name TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID; -- each as a whole; state is JSON
+"""
+
+FORMATS = (
+    FORMAT_1,
+    FORMAT_2,
+    FORMAT_3,
+    FORMAT_4,
+)  # each one's changes to the one before it; a new file goes through all of them
 VERSION = len(FORMATS)
 
 
