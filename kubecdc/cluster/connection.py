@@ -16,6 +16,7 @@ from kubecdc.cluster.configuration import load_configuration
 from kubecdc.cluster.connector import Connector
 from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.impersonation import NOBODY, Impersonation
+from kubecdc.cluster.open_files import Connections
 from kubecdc.cluster.requests import NO_ANSWER, Request, read_at_most, send, unreachable
 from kubecdc.cluster.rotation import Rotation
 
@@ -38,6 +39,7 @@ class Cluster:
     ) -> None:
         self._rotation = Rotation(lambda name: load_configuration(kubeconfig, name, impersonation), context)
         self._session: aiohttp.ClientSession | None = None
+        self.connections = Connections()
 
     @property
     def host(self) -> str:
@@ -93,14 +95,17 @@ class Cluster:
         return await self._call(Request("PUT", path, body=msgspec.json.encode(document)), seconds)
 
     @asynccontextmanager
-    async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.StreamReader]:
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, essential: bool = False
+    ) -> AsyncIterator[aiohttp.StreamReader]:
         """The body of a GET as it arrives. Raises ApiError until it is open; reading may raise what aiohttp raises."""
         try:
             # The server sends headers at once, even when there is nothing to send after them.
             async with asyncio.timeout(REQUEST_SECONDS) as deadline:
-                async with self._send(Request("GET", path, query)) as response:
-                    deadline.reschedule(None)
-                    yield response.content
+                with self.connections.watch(essential=essential):
+                    async with self._send(Request("GET", path, query)) as response:
+                        deadline.reschedule(None)
+                        yield response.content
         except NO_ANSWER as e:
             raise self._no_answer(e) from e
 

@@ -28,7 +28,11 @@ class Silence(Exception):
 
 
 class ListWatch:
-    """Lists and watches one resource of a cluster. ``left_out`` is told of each object that cannot be captured."""
+    """Lists and watches one resource of a cluster.
+
+    ``left_out`` is told of each object that cannot be captured. A watch that is ``essential`` has a connection in any
+    case, see `Connections`.
+    """
 
     def __init__(
         self,
@@ -37,11 +41,13 @@ class ListWatch:
         *,
         silence: float = SILENCE_SECONDS,
         left_out: Callable[[LeftOut], None] = lambda _: None,
+        essential: bool = False,
     ) -> None:
         self.cluster = cluster
         self.resource = resource
         self._left_out = left_out
         self._silence = silence
+        self._essential = essential
         self._under_way = ("", "")  # of the last list: the token of its next page, and its version
         self._in_pages = True
 
@@ -98,7 +104,7 @@ class ListWatch:
             resourceVersion=version,
             timeoutSeconds=str(lasts),
         )
-        async with self.cluster.stream(self.resource.path, query) as stream:
+        async with self.cluster.stream(self.resource.path, query, essential=self._essential) as stream:
             yield []
             async for lines in _lines(stream, min(self._silence, lasts + LATE_SECONDS)):
                 changes: list[Change] = []

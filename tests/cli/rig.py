@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,9 @@ class Desk:
         source["spec"]["resource"]["changed"].update(fields)
         self.write("source.yaml", yaml.safe_dump(source))
 
-    async def _spawn(self, *args: str, stdin: int | None = None) -> asyncio.subprocess.Process:
+    async def _spawn(
+        self, *args: str, stdin: int | None = None, preexec: Callable[[], None] | None = None
+    ) -> asyncio.subprocess.Process:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("KUBE", "HOME"))} | self.environment
         return await asyncio.create_subprocess_exec(
             KUBECDC,
@@ -127,6 +129,7 @@ class Desk:
             stdin=stdin if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=preexec,
         )
 
     async def call(self, *args: str, stdin: str = "", manifests: bool = True) -> Done:
@@ -146,9 +149,12 @@ class Desk:
         return msgspec.json.decode(done.out, type=list[dict[str, Any]])
 
     @asynccontextmanager
-    async def running(self, *args: str) -> AsyncIterator[Running]:
-        """Run a long-lived command; SIGTERM at the end, which must end it with 0 unless it has ended already."""
-        process = await self._spawn(*args, "-f", str(self.manifests), "--log-format", "json")
+    async def running(self, *args: str, preexec: Callable[[], None] | None = None) -> AsyncIterator[Running]:
+        """Run a long-lived command; SIGTERM at the end, which must end it with 0 unless it has ended already.
+
+        ``preexec`` is called in the new process before the command begins.
+        """
+        process = await self._spawn(*args, "-f", str(self.manifests), "--log-format", "json", preexec=preexec)
         running = Running(process)
         reader = asyncio.create_task(running.read())
         try:

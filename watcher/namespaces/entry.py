@@ -18,6 +18,7 @@ async def watch_entry(watches: EntryWatches) -> None:
         await SelectedNamespaces(watches, manifest.namespace_selector.text).run()
         return
     keys = {ns: watches.key(ns) for ns in manifest.namespaces} or {manifest.namespace: watches.base}
+    watches.session.cluster.connections.need(watches.base, len(keys))
     leave_others = partial(watches.leave_others, set(keys.values()))
     await Recovery(watches.session, watches.base).until_done(leave_others)
     async with asyncio.TaskGroup() as tasks:

@@ -26,7 +26,9 @@ class SelectedNamespaces:
 
     def __init__(self, watches: EntryWatches, selector: str) -> None:
         self._watches = watches
-        self._list_watch = ListWatch(watches.session.cluster, Resource("", "v1", "namespaces", labels=selector))
+        self._list_watch = ListWatch(
+            watches.session.cluster, Resource("", "v1", "namespaces", labels=selector), essential=True
+        )
         self._recovery = Recovery(watches.session, f"{watches.base} (namespaces)")
         self._running: dict[str, asyncio.Task[None]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -58,6 +60,7 @@ class SelectedNamespaces:
         await self._leave_others(selected, tasks)
         for namespace in sorted(selected):
             self._begin(namespace, tasks)
+        self._say_what_is_needed()
         async with aclosing(self._list_watch.watch(version)) as stream:
             async for changes in stream:
                 self._recovery.resolve()
@@ -66,6 +69,10 @@ class SelectedNamespaces:
                         self._end(change.meta.name, tasks)
                     elif change.type != "BOOKMARK":
                         self._begin(change.meta.name, tasks)
+                self._say_what_is_needed()
+
+    def _say_what_is_needed(self) -> None:
+        self._watches.session.cluster.connections.need(self._watches.base, len(self._running))
 
     async def _leave_others(self, selected: set[str], tasks: asyncio.TaskGroup) -> None:
         """End what an earlier process, or an earlier manifest, watched elsewhere."""

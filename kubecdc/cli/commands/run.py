@@ -82,6 +82,9 @@ def _run_process(
         log.warning(notice)
     log.info("kubecdc starts", version=__version__, watch=watch, work=work)
     from kubecdc.cli import buses, process
+    from kubecdc.cluster.open_files import raise_limit
+
+    raise_limit()
 
     if metrics_port is not None:
         _serve_metrics(metrics_port)

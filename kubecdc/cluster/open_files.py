@@ -1,0 +1,60 @@
+"""File descriptors. Over HTTP/1.1 each watch has a connection of its own, so a process may need many."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import structlog
+
+from kubecdc.cluster.errors import ApiError
+
+log = structlog.get_logger()
+RESERVED = 64  # for everything but watches: lists, the Lease, the bus, the log
+ENOUGH = 1 << 20  # where there is no hard limit
+HINT = "raise it: `ulimit -Hn`, `LimitNOFILE=` of a systemd unit, the container runtime; or watch fewer namespaces"
+
+
+def raise_limit() -> None:
+    """Let this process open as many files as its hard limit permits. The soft limit is often only 1024 or 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = ENOUGH if hard == resource.RLIM_INFINITY else hard
+    if soft not in {resource.RLIM_INFINITY, most}:
+        with suppress(ValueError, OSError):  # some systems permit less than their hard limit says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def limit() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ENOUGH if soft == resource.RLIM_INFINITY else soft
+
+
+class Connections:
+    """The connections for watches: how many are needed, and how many there may be."""
+
+    def __init__(self) -> None:
+        self._needed: dict[str, int] = {}  # by entry
+        self._said = 0
+        self._open = 0
+
+    def need(self, entry: str, watches: int) -> None:
+        """The entry has so many watches. Says once if this process may not open as many files as all entries need."""
+        self._needed[entry] = watches
+        needed, most = sum(self._needed.values()) + RESERVED, limit()
+        if needed > most and needed > 2 * self._said:
+            self._said = needed
+            log.warning("not all watches fit into the limit of open files", needed=needed, limit=most, hint=HINT)
+
+    @contextmanager
+    def watch(self, *, essential: bool) -> Iterator[None]:
+        """A watch is open during the block. Raises ApiError if it does not fit, unless it is ``essential``."""
+        most = limit()
+        if not essential and self._open >= most - RESERVED:
+            raise ApiError(f"this watch waits for others to end: this process may open {most} files", hint=HINT)
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
