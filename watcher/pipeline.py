@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from kubecdc.cluster.errors import ApiError, Expired, Malformed, NotResumable
-from kubecdc.cluster.list_watch import WATCH_SECONDS, ListWatch, Silence
+from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, NotResumable
+from kubecdc.cluster.list_watch import ListWatch, Silence
 from kubecdc.cluster.versions import older
 from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
@@ -19,6 +19,7 @@ from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter, commits_
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import newest_version
+from kubecdc.watcher.capture.quiet import QuietPosition
 from kubecdc.watcher.capture.relist import (
     ASKED,
     BACKWARDS,
@@ -32,7 +33,7 @@ from kubecdc.watcher.capture.relist import (
     RanBackwards,
     relist,
 )
-from kubecdc.watcher.capture.stream import StreamCommitter, StreamEnd
+from kubecdc.watcher.capture.stream import StreamCommitter
 from kubecdc.watcher.recovery import Recovery
 from kubecdc.watcher.session import Session
 
@@ -59,16 +60,19 @@ class Watch:
         self.recovery = Recovery(session, entry.key)
         self.stream = StreamCommitter(self.batcher, self.recovery, self.memory)
         self.auditor = Auditor(entry, self.memory)
+        self.quiet = QuietPosition(list_watch, self.memory)
 
     async def once(self) -> None:
         """From the checkpoint to the end of one watch stream."""
         writer = await self.open_checkpoint()
         try:
+            await self.quiet.advance(writer)
             if reason := await self.relist_reason(writer):
                 await self.relist(writer, reason)
             await run_until_first(
                 self.follow(writer),
                 self.auditor.run(writer, self.list_watch),
+                self.quiet.run(writer, self.stream),
                 writer.watch_for_external_changes(EXTERNAL_CHECK_SECONDS),
             )
         finally:
@@ -82,7 +86,7 @@ class Watch:
         return writer
 
     async def relist_reason(self, writer: CheckpointWriter) -> str:
-        """Why a list is needed before a watch may resume from the position; "" if none is."""
+        """Why a list is needed before a watch may resume from the position; "" if none is. Raises ApiError, Expired."""
         seen = self.session.timelines.get(self.entry.key, 0)
         if writer.stored and writer.state.timeline < seen:
             # The store came back as it was before we noticed a restore of etcd. Versions may have grown past our
@@ -98,7 +102,11 @@ class Watch:
             return SELECTION
         # The API server accepts a watch from a version that does not exist yet, and then stays silent forever.
         newest = await newest_version(self.list_watch, self.memory)
-        return BACKWARDS if older(newest, state.position) else ""
+        if older(newest, state.position):
+            return BACKWARDS
+        if not self.list_watch.resource.has_bookmarks:
+            await self.list_watch.require_history(state.position)
+        return ""
 
     async def relist(self, writer: CheckpointWriter, reason: str) -> None:
         """List everything, commit what differs from the inventory, and report it."""
@@ -112,27 +120,25 @@ class Watch:
 
     async def follow(self, writer: CheckpointWriter) -> None:
         """Watch from the position and commit what comes, until the stream ends."""
-        end = await self.read(writer)
-        if end.seconds < WATCH_SECONDS[0]:
-            # It ended early: the server was restarted, or etcd was restored. If no request failed meanwhile, and
-            # versions have grown past our position, only an audit can tell the two apart.
-            self.auditor.schedule()
-        if end.at_once and self.fruitless > 1:
+        closed_at_once = await self.read(writer)
+        if closed_at_once and self.fruitless > 1:
             raise ApiError("the API server closed the watch at once")
 
     async def read(
         self, writer: CheckpointWriter, seconds: tuple[float, float] | None = None, *, until: str = ""
-    ) -> StreamEnd:
-        """Read one watch, and commit its changes, to its end or up to the version ``until``."""
+    ) -> bool:
+        """Read one watch, and commit its changes, to its end or up to the version ``until``.
+
+        Returns whether the server closed it as soon as it was open.
+        """
         changes = self.list_watch.watch(writer.state.position, seconds)
         try:
-            end = await self.stream.commit_changes(writer, changes, until)
+            closed_at_once = await self.stream.commit_changes(writer, changes, until)
         except (ApiError, Malformed) as e:
             self._suspect(REFUSED, fruitless=not (isinstance(e, ApiError) and e.status in PASSING))
             raise
-        # An expired watch on `events` may give no error, only this (kubernetes/kubernetes#104171).
-        self._suspect(CLOSED, fruitless=end.at_once)
-        return end
+        self._suspect(CLOSED, fruitless=closed_at_once)
+        return closed_at_once
 
     def _suspect(self, reason: str, *, fruitless: bool) -> None:
         """Whatever ends each watch from this position, a list leads past it."""
@@ -168,6 +174,7 @@ class Watch:
                 except (ApiError, Malformed, Unavailable) as e:
                     if isinstance(e, ApiError):
                         metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
+                    if isinstance(e, ApiError) and not (isinstance(e, Cut) and not self.recovery.failures):
                         self.auditor.schedule()  # an API server that was away may have come back with an older etcd
                     await self.recovery.after(e)
         finally:

@@ -21,6 +21,10 @@ class ApiError(Unavailable):
         self.retry_after = float(min(retry_after, MOST_RETRY_AFTER)) if retry_after > 0 else 0.0
 
 
+class Cut(ApiError):
+    """The network, or a load balancer, has cut a watch off. Nothing is known to be wrong with the API server."""
+
+
 class NotResumable(ApiError):
     """The API server ended a watch with an error that need not pass. A list leads past it."""
 

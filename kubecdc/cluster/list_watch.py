@@ -12,7 +12,7 @@ import aiohttp
 
 from kubecdc.cluster.changes import NO_POSITION, Change, LeftOut, Page, decode_line, decode_page
 from kubecdc.cluster.connection import Cluster
-from kubecdc.cluster.errors import ApiError, Expired, Malformed, stream_error
+from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, stream_error
 from kubecdc.cluster.objects import Meta, decode_object, decode_status
 from kubecdc.cluster.resource import Resource
 
@@ -72,6 +72,15 @@ class ListWatch:
         for item in page.left_out:
             self._left_out(item)
         return page
+
+    async def require_history(self, version: str) -> None:
+        """Raise Expired if etcd no longer has the history after the version.
+
+        Only for a resource without bookmarks, which is read from etcd: an expired watch there may just end, without an
+        error (kubernetes/kubernetes#104171). Raises ApiError.
+        """
+        at = {"resourceVersion": version, "resourceVersionMatch": "Exact"}
+        await self.cluster.get(self.resource.path, {"limit": "1", **at})
 
     async def find(self, namespace: str, name: str) -> Meta | None:
         """The object of that name, if it is in the selection now. Raises ApiError, Malformed."""
@@ -140,7 +149,7 @@ async def _lines(stream: aiohttp.StreamReader, silence: float) -> AsyncIterator[
         except TimeoutError as e:
             raise Silence from e
         except (aiohttp.ClientError, OSError) as e:
-            raise ApiError(f"the watch was cut: {e or type(e).__name__}") from e
+            raise Cut(f"the watch was cut: {e or type(e).__name__}") from e
         if not chunk:
             return
         head, newline, tail = chunk.rpartition(b"\n")

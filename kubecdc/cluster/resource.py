@@ -23,6 +23,11 @@ class Resource:
         scope = ("namespaces", self.namespace) if self.namespace else ()
         return joined(*root, *scope, self.resource)
 
+    @property
+    def has_bookmarks(self) -> bool:
+        """Whether watches get bookmarks. The API server keeps no watch cache of `events`, so they do not there."""
+        return self.resource != "events" or self.group not in {"", "events.k8s.io"}
+
     def path_of(self, name: str) -> str:
         """The path of one object, escaped."""
         return f"{self.path}{joined(name)}"

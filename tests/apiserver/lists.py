@@ -183,12 +183,15 @@ def answer_list(store: Store, collection: Collection, options: Options) -> bytes
             raise bad_request("specifying resource version is not allowed when using continue")
     if fault:
         raise bad_request(f"invalid resource version: {fault}")
+    # Lists of the past are answered from memory where there is a watch cache, and from etcd for events.
+    uncached = collection.kind.plural == "events"
+    oldest = max(store.compacted, store.compacted_in_etcd) if uncached else store.compacted
     prefix = f"{options.selector.namespace}/" if options.selector.namespace else ""
     exact = False
     if start:
         exact = version > 0
         version = version if exact else store.version
-        if exact and version < store.compacted:
+        if exact and version < oldest:
             raise errors.too_old_token(make_token(-1, start))
         if version > store.version:  # from before a backup was put back
             raise NotYet(version, errors.too_large_version(version, store.version))
@@ -199,7 +202,7 @@ def answer_list(store: Store, collection: Collection, options: Options) -> bytes
         # Without a match, a limit makes a version exact (the rule from before resourceVersionMatch).
         exact = options.match == "Exact" or (not options.match and options.limit > 0)
         if exact:
-            if wanted < store.compacted:
+            if wanted < oldest:
                 raise errors.too_old_list()
             version = wanted
     if options.version == "0" and not start:

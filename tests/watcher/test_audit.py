@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
+from prometheus_client import REGISTRY
 
 from kubecdc.backoff import Backoff
-from kubecdc.cluster import list_watch
 from kubecdc.cluster.changes import Page
+from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
@@ -151,21 +153,50 @@ async def test_an_object_that_left_the_selector_meanwhile_is_no_difference(
     assert (await bench.api.get(*WORKFLOWS, "default", "b"))["metadata"]["labels"] == {"k": "y"}
 
 
-async def test_a_watch_that_is_ended_before_its_time_is_followed_by_an_audit(
-    bench: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(list_watch, "WATCH_SECONDS", (1.0, 1.0))  # the server ends it cleanly, and nobody is refused
+async def test_an_api_server_that_was_away_is_followed_by_an_audit(bench: Rig) -> None:
     await stopped_with(bench, "a", "b")
     await bench.start(event_source(auditInterval="1h"))
     await bench.watching()
     assert told(await bench.events()) == []
     edit(bench, "DELETE FROM inventory WHERE name = ?", "b")
+    await bench.api.refuse(0.1)
 
     async def repaired() -> bool:
         return bool(await (await bench.open()).checkpoints.gaps(KEY))
 
     await bench.until(repaired)
     assert told(await bench.events()) == ["~ADD b"]
+
+
+@pytest.mark.parametrize("end", ["in order", "cut"])
+async def test_a_load_balancer_that_limits_the_time_of_a_watch_costs_a_resume_and_no_list(
+    bench: Rig, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stopped_with(bench, *"abcde")
+    before = REGISTRY.get_sample_value("kubecdc_audits_total", {"watch": KEY, "result": "clean"}) or 0.0
+    await bench.start(event_source(auditInterval="1h"))
+
+    async def audited() -> bool:
+        return REGISTRY.get_sample_value("kubecdc_audits_total", {"watch": KEY, "result": "clean"}) == before + 1
+
+    await bench.until(audited)
+    asked: list[str] = []
+    get = Cluster.get
+
+    async def spy(self: Cluster, path: str, query: Mapping[str, str] | None = None, **more: Any) -> bytes:
+        if path.endswith("/workflows"):
+            asked.append((query or {}).get("limit", ""))
+        return await get(self, path, query, **more)
+
+    monkeypatch.setattr(Cluster, "get", spy)
+    for n in range(5):
+        await bench.watching()
+        bench.api.end_streams() if end == "in order" else bench.api.cut_streams(mid_line=False)
+        await bench.create(f"made-{n}")
+        assert told(await bench.events()) == [f"ADD made-{n}"]
+    assert asked
+    assert set(asked) == {"1"}
+    assert await (await bench.open()).checkpoints.gaps(KEY) == []
 
 
 async def test_audits_can_be_turned_off(bench: Rig) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from kubecdc.cluster.changes import Change
 from kubecdc.cluster.objects import Meta
+from kubecdc.cluster.resource import Resource
 from kubecdc.storage.contracts import Inventoried, Selection
 from kubecdc.storage.contracts.event import SPEC_VERSION, Action, Event, event_id, partition_key, sequence
 from kubecdc.watcher import manifest as manifests
@@ -67,6 +68,7 @@ class Entry:
         self.manifest = manifest
         self.filter = Filter(manifest)
         self.labels = label_selector(manifest.filter.labels)
+        self.resource = Resource(manifest.group, manifest.version, manifest.resource, namespace, self.labels)
         self.keeps_inventory = manifest.inventory != "none"
         self.keeps_objects = manifest.inventory == "objects"
         self.audit_seconds = manifest.audit_interval.total_seconds()

@@ -23,6 +23,8 @@ async def report(gap: Gap, entry: Entry, session: Session) -> None:
     metrics.SYNTHETIC.labels(entry.key).inc(gap.synthetic)
     facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
     log.warning("gap repaired", watch=entry.key, **facts)
+    if not entry.resource.has_bookmarks:
+        return  # it captures `events`: a gap that makes an Event, which is a change, might never end
     try:
         try:
             await _post(gap, entry, session, entry.namespace or "default")

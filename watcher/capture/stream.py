@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import NamedTuple
 
 from kubecdc.cluster.changes import Change
 from kubecdc.cluster.versions import older
@@ -25,38 +24,32 @@ Commits = asyncio.Queue[tuple[Batch, int]]  # prepared, with their sizes, in the
 Changes = AsyncGenerator[list[Change]]
 
 
-class StreamEnd(NamedTuple):
-    """How a watch ended: how many seconds after it was open, and whether the server closed it as soon as it was."""
-
-    seconds: float
-    at_once: bool
-
-
 class StreamCommitter:
     """Reads one watch after another to its end, and prepares the next commit while those before are under way.
 
-    At most one prepared commit waits: a slow bus slows the reading. ``lines`` is how many came from the last watch.
+    At most one prepared commit waits: a slow bus slows the reading. ``opened`` is when (monotonic) the last watch was
+    open, and ``lines`` how many came from it.
     """
 
     def __init__(self, batcher: Batcher, recovery: Recovery, memory: Memory) -> None:
         self.lines = 0
+        self.opened = math.inf
         self._batcher = batcher
         self._recovery = recovery
         self._memory = memory
-        self._opened = math.inf
 
-    async def commit_changes(self, writer: CheckpointWriter, changes: Changes, until: str = "") -> StreamEnd:
+    async def commit_changes(self, writer: CheckpointWriter, changes: Changes, until: str = "") -> bool:
         """Commit everything until the watch ends or has reached the version ``until``.
 
-        Raises ApiError, Malformed and Silence, after committing what came before; CommitMismatch, LeadershipLost.
+        Returns whether the server closed it as soon as it was open. Raises ApiError, Malformed and Silence, after
+        committing what came before; CommitMismatch, LeadershipLost.
         """
-        self.lines, self._opened = 0, math.inf
+        self.lines, self.opened = 0, math.inf
         commits: Commits = asyncio.Queue(maxsize=1)
         with self._memory.holder() as holder:
             committers = (commit_all(writer, commits, holder) for _ in range(writer.under_way))
             await run_until_first(self._read(writer, changes, commits, holder, until), *committers)
-        seconds = time.monotonic() - self._opened
-        return StreamEnd(seconds, at_once=not self.lines and seconds < INSTANT_SECONDS)
+        return not self.lines and time.monotonic() - self.opened < INSTANT_SECONDS
 
     async def _read(
         self, writer: CheckpointWriter, changes: Changes, commits: Commits, holder: Holder, until: str
@@ -79,7 +72,7 @@ class StreamCommitter:
         await commits.join()
 
     def _came(self, chunk: list[Change]) -> None:
-        self._opened = min(self._opened, time.monotonic())  # the first chunk is empty: however long it took
+        self.opened = min(self.opened, time.monotonic())  # the first chunk is empty: however long it took
         self.lines += len(chunk)
         if self.lines:
             self._recovery.succeeded()

@@ -55,9 +55,10 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
                     return None
                 reason = _hopeless(position, target, patience)
             if not reason:
-                stream = await watch.read(writer, WATCH_SECONDS, until=target)
-                if stream.at_once:
+                if await watch.read(writer, WATCH_SECONDS, until=target):
                     await short_pause()
+                elif not watch.list_watch.resource.has_bookmarks:
+                    return None  # nothing else shows the end there than a watch that had nothing more to show
         except NotResumable as e:
             reason = EXPIRED if isinstance(e, Expired) else REFUSED
         except Silence:

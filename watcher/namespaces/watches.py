@@ -12,7 +12,6 @@ import structlog
 
 from kubecdc.cluster.changes import LeftOut
 from kubecdc.cluster.list_watch import ListWatch
-from kubecdc.cluster.resource import Resource
 from kubecdc.concurrency import Limit
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher import metrics
@@ -46,8 +45,7 @@ class EntryWatches:
         """The watch in one namespace ("" = all), with its checkpoint under the key."""
         m, largest = self.manifest, self.session.bus.capabilities.max_event_bytes
         entry = Entry(self._source, self._name, m, namespace=namespace, key=key, max_event_bytes=largest)
-        resource = Resource(m.group, m.version, m.resource, namespace, entry.labels)
-        list_watch = ListWatch(self.session.cluster, resource, left_out=partial(self._left_out, key))
+        list_watch = ListWatch(self.session.cluster, entry.resource, left_out=partial(self._left_out, key))
         return Watch(self.session, entry, list_watch, self._memory)
 
     def _left_out(self, key: str, item: LeftOut) -> None:
