@@ -127,8 +127,8 @@ def _source(found: Kubeconfig, server: Server, trust: Trust, pair: KeyPair | Non
     """The user's credentials. If there are several, the first that client-go would use. Raises UsageError."""
     user = found.user
     with_password = bool(user.username or user.password)
-    if user.token and with_password:
-        raise UsageError("token and username are both given", hint=ONE)
+    if (user.token or user.token_file) and with_password:
+        raise UsageError("a token and a username are both given", hint=ONE)
     if user.exec and user.auth_provider:
         raise UsageError("exec and auth-provider are both given", hint=ONE)
     if user.exec:

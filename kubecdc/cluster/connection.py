@@ -135,6 +135,7 @@ class Cluster:
 
     def _no_answer(self, error: Exception) -> ApiError:
         """The error for a request whose time is over."""
+        self._rotation.late()
         if awaited := self._rotation.waiting_for:
             return ApiError(f"{awaited} has not answered yet", status=401, hint="it gives the credentials")
         return unreachable(self._rotation.configuration.server, error)

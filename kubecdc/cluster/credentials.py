@@ -88,7 +88,7 @@ class TokenFile:
     def read(self) -> None:
         """Read the file now. Raises UsageError."""
         try:
-            token = self._path.read_text()
+            token = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as e:
             raise UsageError(f"the token file {self._path} cannot be read: {e}", hint="check `tokenFile`") from e
         self._credential = bearer(token, f"the token in {self._path}")

@@ -64,52 +64,53 @@ class ExecPlugin:
         self._now = now
         self._monotonic = monotonic
         self._name = f"the exec plugin {settings.command}"
-        self._credential: Credential | None = None
+        self._answer: Credential | ApiError | None = None  # of the last run, unless it was refused
         self._expires: datetime | None = None
-        self._failure: ApiError | None = None
         self._ended = -PAUSE_SECONDS  # when it last ran
-        self._run: asyncio.Task[None] | None = None
+        self._run: asyncio.Task[Credential | ApiError] | None = None
 
     @property
     def waiting_for(self) -> str:
         return self._name if self._run is not None and not self._run.done() else ""
 
     async def get(self) -> Credential:
-        if not self._usable():
+        answer = self._answer
+        if answer is None or not self._usable(answer):
             if self._run is None or self._run.done():
-                self._run = asyncio.create_task(self._renew())
-            # A request that has no time left must not end the run that the next one needs.
-            await asyncio.shield(self._run)
-        if self._credential is None:
-            assert self._failure is not None
-            raise ApiError(str(self._failure), status=401, hint=self._failure.hint)
-        return self._credential
+                self._run = asyncio.create_task(self._renewed())
+            run = self._run
+            # A request that has no time left must not end the run that the next one needs, and the end of the run must
+            # not look as if the request was cancelled.
+            await asyncio.wait({run})
+            answer = self._failed("was stopped") if run.cancelled() else run.result()
+        if isinstance(answer, ApiError):
+            raise ApiError(str(answer), status=401, hint=answer.hint)
+        return answer
 
     def reject(self, credential: Credential) -> None:
-        if credential is self._credential:
-            self._credential = None
+        if credential is self._answer:
+            self._answer = None
 
     async def close(self) -> None:
         if self._run is not None:
             self._run.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._run
+            await asyncio.wait({self._run})
 
-    def _usable(self) -> bool:
-        """Whether there is an answer, be it a failure, that need not be asked for again."""
-        if self._credential and (self._expires is None or self._now() < self._expires):
+    def _usable(self, answer: Credential | ApiError) -> bool:
+        """Whether an answer, be it a failure, need not be asked for again."""
+        if isinstance(answer, Credential) and (self._expires is None or self._now() < self._expires):
             return True
-        answered = self._credential is not None or self._failure is not None
-        return answered and self._monotonic() - self._ended < PAUSE_SECONDS
+        return self._monotonic() - self._ended < PAUSE_SECONDS
 
-    async def _renew(self) -> None:
-        self._credential = self._failure = None
+    async def _renewed(self) -> Credential | ApiError:
+        self._answer = None
         try:
-            self._credential, self._expires = self._understood(await self._output())
+            self._answer, self._expires = self._understood(await self._output())
         except ApiError as e:
-            self._failure = e
+            self._answer = e
         finally:
             self._ended = self._monotonic()
+        return self._answer
 
     async def _output(self) -> bytes:
         """What the plugin prints. Raises ApiError."""

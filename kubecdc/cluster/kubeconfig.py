@@ -169,8 +169,8 @@ class _Merged:
 
 def _document(file: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as e:
+        document = yaml.load(file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as e:
         raise UsageError(f"kubeconfig {file} cannot be read: {e}", hint="check it with `kubectl config view`") from e
     if document is None:
         return {}

@@ -60,7 +60,11 @@ class Rotation:
             async with self._lock:
                 if self._stale:
                     await self._read()
-        credential = await self.configuration.source.get()
+        try:
+            credential = await self.configuration.source.get()
+        except (ApiError, asyncio.CancelledError):
+            self._stale = True  # another user may have been put in its place
+            raise
         tls = self._context(self.configuration, credential.pair)
         return Settings(self.configuration, credential, tls, self._reading)
 
@@ -81,11 +85,15 @@ class Rotation:
         if refused:
             settings.configuration.source.reject(settings.credential)
 
+    def late(self) -> None:
+        """A request had no answer in its time: read everything again before the next one."""
+        self._stale = True
+
     def explained(self, settings: Settings, error: ApiError) -> ApiError:
         """The error, with what is known about its cause."""
         notes = [settings.credential.doubt] if error.status == 401 and settings.credential.doubt else []
         if self._unreadable is not None:
-            notes.append(f"they could not be read again: {self._unreadable}")
+            notes.append(f"reading the credentials again failed: {self._unreadable}")
         if not notes:
             return error
         return ApiError("; ".join([str(error), *notes]), status=error.status, hint=error.hint)

@@ -82,7 +82,7 @@ async def test_a_client_certificate_that_is_rotated_is_read_again(server: HttpsS
         if not data:  # the certificate is there, its key is not yet
             new = (folder / "me.key").read_bytes()
             (folder / "me.key").write_bytes(key)
-            with pytest.raises(ApiError, match=r"could not be read again: .*key values mismatch"):
+            with pytest.raises(ApiError, match=r"reading the credentials again failed: .*key values mismatch"):
                 await whoami(cluster)
             (folder / "me.key").write_bytes(new)
         kubeconfig(folder, user(), **cluster_fields(server))

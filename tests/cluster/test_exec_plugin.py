@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
 from tests.cluster.https_server import HttpsServer, whoami
 from tests.cluster.kubeconfigs import V1, configured, credential, kubeconfig, plugin, script
+from tests.harness.processes import until
 
 BETA = "client.authentication.k8s.io/v1beta1"
 
@@ -139,6 +141,37 @@ async def test_requests_at_the_same_time_share_a_run_and_one_without_time_does_n
         (folder / "go").touch()
         assert await asyncio.gather(*waiting) == ["me"] * 20
     assert len((folder / "runs").read_text()) == 1
+
+
+async def test_another_user_in_the_kubeconfig_ends_the_wait_for_a_plugin(server: HttpsServer) -> None:
+    path = script(server.folder, f"touch {server.folder}/running; exec sleep 60")
+    async with cluster_of(server, plugin(path)) as cluster:
+        waiting = asyncio.create_task(whoami(cluster))
+        await until((server.folder / "running").exists, 10, "a run")
+        cluster_of(server, {"token": "me"})
+        with pytest.raises(ApiError, match="has not answered yet"):
+            await cluster.get("/whoami", seconds=0.1)
+        assert await whoami(cluster) == "me"
+        with pytest.raises(ApiError, match="was stopped"):
+            await waiting
+    async with cluster_of(server, plugin("no-such-plugin")) as cluster:
+        with pytest.raises(ApiError, match="is not there"):
+            await whoami(cluster)
+        cluster_of(server, {"token": "me"})
+        assert await whoami(cluster) == "me"
+
+
+async def test_a_plugin_is_told_whether_there_is_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = script(
+        tmp_path, f"""printf '%s' "$KUBERNETES_EXEC_INFO" > {tmp_path}/info; echo '{credential(token="me")}'"""
+    )
+    master, slave = os.openpty()
+    with os.fdopen(slave) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        for mode, interactive in (("Never", False), ("IfAvailable", True), ("Always", True)):
+            await configured(tmp_path, plugin(path, interactiveMode=mode)).source.get()
+            assert json.loads((tmp_path / "info").read_text())["spec"] == {"interactive": interactive}
+    os.close(master)
 
 
 async def test_a_plugin_that_hangs_is_ended(server: HttpsServer, monkeypatch: pytest.MonkeyPatch) -> None:

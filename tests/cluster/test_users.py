@@ -63,7 +63,8 @@ async def test_the_credentials_that_kubectl_would_send_are_sent(
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a token and a password": ({"token": "given", "username": "me"}, "token and username are both given"),
+    "a token and a password": ({"token": "given", "username": "me"}, "a token and a username are both given"),
+    "a token file and a password": ({"tokenFile": "token", "password": "x"}, "a token and a username are both given"),
     "a plugin and a provider": (
         {**plugin("./plugin"), "auth-provider": {"name": "oidc"}},
         "exec and auth-provider are both given",
