@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+
+import apsw
 
 from kubecdc.storage.contracts import (
     Capabilities,
@@ -21,11 +23,12 @@ from kubecdc.storage.sqlite.administration.retention import STEP, Retention
 from kubecdc.storage.sqlite.commits.checkpoints import SqliteCheckpoints
 from kubecdc.storage.sqlite.commits.elector import SqliteElector
 from kubecdc.storage.sqlite.commits.publisher import SqlitePublisher
+from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.deliveries.notifier import Notifier
 from kubecdc.storage.sqlite.deliveries.presence import Presence
 from kubecdc.storage.sqlite.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.sqlite.deliveries.state import SqliteState
-from kubecdc.storage.sqlite.deliveries.subscription import SqliteSubscription
+from kubecdc.storage.sqlite.deliveries.subscription import CHECK, SqliteSubscription
 from kubecdc.storage.sqlite.file.reader import Reader
 from kubecdc.storage.sqlite.file.thread import Condition
 from kubecdc.storage.sqlite.file.writer import Writer
@@ -57,7 +60,7 @@ class SqliteBus:
         self._notifier = Notifier()
         condition = Condition()
         self._writer = Writer(settings, rng, condition)
-        self._reader = Reader(settings, rng, condition, self._notifier.notify)
+        self._reader = Reader(settings, rng, condition, self._due_soon, self._notifier.notify)
         self._presence = Presence(self._writer, holder, clock)
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
@@ -69,6 +72,10 @@ class SqliteBus:
         )
         self.retention = Retention(settings, self._writer, clock)
         self.elector = SqliteElector(settings, self._writer, self.retention, holder)
+
+    def _due_soon(self, db: apsw.Connection) -> Sequence[str]:
+        """The subscriptions to wake after a commit. One that looks learns by itself what is due within `CHECK`."""
+        return lanes.due_by(db, self._clock() + CHECK)
 
     async def open(self) -> None:
         """Open or create the file. Raises UsageError, Refused, Unavailable."""
@@ -117,8 +124,10 @@ class SqliteBus:
         plan.require_room(self._settings.max_pending)
         done, now = 0, self._clock()
         for step in plan.steps(STEP):
-            done += await self._writer.submit(partial(replays.copy, plan=plan, step=step, now=now))
-            self._notifier.notify()
+            copied, newer = await self._writer.submit(partial(replays.copy, plan=plan, step=step, now=now))
+            plan.newer.add(newer)
+            done += copied
+            self._notifier.notify({plan.name})
         return done
 
     async def close(self) -> None:

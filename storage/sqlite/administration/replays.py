@@ -8,7 +8,7 @@ one would be delivered last.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apsw
 import msgspec
@@ -24,14 +24,28 @@ Step = Sequence[tuple[str, Sequence[int]]]  # partitionkeys, each with its event
 MINE = "source = ? AND subject = ? AND again = 0 AND committed > (SELECT forgotten FROM meta)"
 
 
+@dataclass
+class Newer:
+    """The events that were committed since a replay was planned, by partitionkey, up to the event ``last``."""
+
+    last: int
+    objects: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, more: Newer) -> None:
+        """Take what a step has found, so that the next one need not look for it again."""
+        self.last = max(self.last, more.last)
+        for key, seqs in more.objects.items():
+            self.objects.setdefault(key, []).extend(seqs)
+
+
 @dataclass(frozen=True)
 class SqliteReplayPlan(ReplayPlan):
-    """The events of a replay, by partitionkey in order of commit. ``last`` is the newest event that was scanned."""
+    """The events of a replay, by partitionkey in order of commit, and what came since, as far as it is known."""
 
     source: str
     subject: str
     objects: dict[str, list[int]]
-    last: int
+    newer: Newer
 
     @property
     def events(self) -> int:
@@ -60,30 +74,31 @@ def find(db: apsw.Connection, replay: Replay) -> SqliteReplayPlan:
         if replay.object is None or key in objects or replay.object.matches(key):
             objects.setdefault(key, []).append(seq)
     last, forgotten = row(db, "SELECT (SELECT coalesce(max(seq), 0) FROM events), forgotten FROM meta")
-    return SqliteReplayPlan(replay.subscription, id_, pending, forgotten, source, subject, objects, last)
+    return SqliteReplayPlan(replay.subscription, id_, pending, forgotten, source, subject, objects, Newer(last))
 
 
-def copy(db: apsw.Connection, *, plan: SqliteReplayPlan, step: Step, now: float) -> int:
-    """Copy the events of these objects, and what was committed since the plan was made. Returns how many.
+def copy(db: apsw.Connection, *, plan: SqliteReplayPlan, step: Step, now: float) -> tuple[int, Newer]:
+    """Copy the events of these objects, and what was committed since the plan was made.
 
-    Raises NoSubscription if the subscription was ended.
+    Returns how many, and what came since the step before, for `Newer.add`: a transaction may run twice. Raises
+    NoSubscription if the subscription was ended.
     """
     if not row(db, "SELECT 1 FROM subscriptions WHERE id = ? AND ended = 0", (plan.subscription,)):
         raise NoSubscription.ended(plan.name)
-    newer: dict[str, list[int]] = {key: [] for key, _ in step}
+    since = Newer(row(db, "SELECT coalesce(max(seq), 0) FROM events")[0])
     sql = f"SELECT seq, partitionkey FROM events WHERE {MINE} AND seq > ? ORDER BY seq"
-    for seq, key in rows(db, sql, (plan.source, plan.subject, plan.last)):
-        if key in newer:
-            newer[key].append(seq)
+    for seq, key in rows(db, sql, (plan.source, plan.subject, plan.newer.last)):
+        if key in plan.objects:
+            since.objects.setdefault(key, []).append(seq)
     copied = 0
     for key, seqs in step:
         lane = lanes.lane(key)
-        for seq in (*seqs, *newer[key]):
+        for seq in (*seqs, *plan.newer.objects.get(key, ()), *since.objects.get(key, ())):
             if new := _copy(db, seq):
                 lanes.append(db, plan.subscription, new, lane, now)
                 copied += 1
     db.execute("UPDATE subscriptions SET pending = pending + ? WHERE id = ?", (copied, plan.subscription))
-    return copied
+    return copied, since
 
 
 def _copy(db: apsw.Connection, seq: int) -> int:

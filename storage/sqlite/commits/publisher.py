@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 import apsw
@@ -42,8 +42,10 @@ class SqlitePublisher:
 
     async def publish(self, publication: Publication) -> None:
         encoded = _encode(publication.events)
-        await self._writer.submit(lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending))
-        self._notifier.notify()
+        owed = await self._writer.submit(
+            lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending)
+        )
+        self._notifier.notify(owed)
 
     def fit(self, event: Event) -> Event:
         return event
@@ -54,34 +56,37 @@ class SqlitePublisher:
     async def commit(self, batch: Batch, *, term: Term) -> None:
         encoded = batch.form if isinstance(batch, PreparedBatch) else _encode(batch.events)
 
-        def operation(db: apsw.Connection) -> None:
-            if checkpoints.advance(db, batch.key, batch.delta, term):
-                insert(db, encoded, now=self._clock(), max_pending=self._max_pending)
+        def operation(db: apsw.Connection) -> Set[str]:
+            if not checkpoints.advance(db, batch.key, batch.delta, term):
+                return set()
+            return insert(db, encoded, now=self._clock(), max_pending=self._max_pending)
 
-        await self._writer.submit(operation)
-        if encoded:
-            self._notifier.notify()
+        self._notifier.notify(await self._writer.submit(operation))
 
 
-def insert(db: apsw.Connection, events: Sequence[Encoded], *, now: float, max_pending: int) -> None:
-    """Store the events, with a delivery for each subscription that wants them. Raises NoSubscription, BusFull."""
+def insert(db: apsw.Connection, events: Sequence[Encoded], *, now: float, max_pending: int) -> Set[str]:
+    """Store the events, with a delivery for each subscription that wants them. Returns the names of these.
+
+    Raises NoSubscription, BusFull.
+    """
     wanted = Counter((event.source, event.subject) for event in events)
     owed = {kind: _subscribers(db, *kind, count, max_pending) for kind, count in wanted.items()}
     for event in events:
-        ids = owed[event.source, event.subject]
+        subscribers = owed[event.source, event.subject]
         db.execute(
             "INSERT INTO events (source, subject, partitionkey, committed, bytes, owed) VALUES (?, ?, ?, ?, ?, ?)",
-            (event.source, event.subject, event.partitionkey, now, len(event.body), len(ids)),
+            (event.source, event.subject, event.partitionkey, now, len(event.body), len(subscribers)),
         )
         seq = db.last_insert_rowid()
         db.execute("INSERT INTO bodies (seq, body) VALUES (?, ?)", (seq, event.body))
-        for id_ in ids:
+        for id_ in subscribers:
             lanes.append(db, id_, seq, event.lane, now)
+    return {name for subscribers in owed.values() for name in subscribers.values()}
 
 
-def _subscribers(db: apsw.Connection, source: str, subject: str, count: int, max_pending: int) -> list[int]:
-    """Count the events as pending in the subscriptions that want them, and return those. A batch may exceed the limit,
-    but only if they were below it before."""
+def _subscribers(db: apsw.Connection, source: str, subject: str, count: int, max_pending: int) -> dict[int, str]:
+    """Count the events as pending in the subscriptions that want them, and return the names of those by id. A batch may
+    exceed the limit, but only if they were below it before."""
     found = rows(
         db,
         "SELECT id, name, pending FROM subscriptions WHERE source = ? AND subject = ? AND ended = 0 ORDER BY name",
@@ -94,7 +99,7 @@ def _subscribers(db: apsw.Connection, source: str, subject: str, count: int, max
             raise BusFull(name, pending, max_pending)
     for id_, _, _ in found:
         db.execute("UPDATE subscriptions SET pending = pending + ? WHERE id = ?", (count, id_))
-    return [id_ for id_, _, _ in found]
+    return {id_: name for id_, name, _ in found}
 
 
 def _encode(events: Sequence[Event]) -> list[Encoded]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import apsw
 
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
-from kubecdc.storage.sqlite.file.connection import row
+from kubecdc.storage.sqlite.file.connection import row, rows
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,17 @@ def next_due(db: apsw.Connection, name: str) -> float | None:
         raise NoSubscription.of(name)
     due: float | None = found[0]
     return due
+
+
+def due_by(db: apsw.Connection, time: float) -> list[str]:
+    """The subscriptions that have a delivery which may be claimed by that time."""
+    found = rows(
+        db,
+        "SELECT name FROM subscriptions AS s WHERE ended = 0 AND EXISTS"
+        " (SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE head = 1 AND subscription = s.id AND due <= ?)",
+        (time,),
+    )
+    return [name for (name,) in found]
 
 
 CLAIMABLE = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
 
@@ -11,18 +11,19 @@ class Notifier:
     """Sets the asyncio.Event of each listener. One that clears it, checks, and then waits misses no notification."""
 
     def __init__(self) -> None:
-        self._listeners: set[asyncio.Event] = set()
+        self._listeners: dict[asyncio.Event, str] = {}
 
     @contextmanager
-    def listen(self, event: asyncio.Event) -> Iterator[None]:
-        """Set the event at each notification until the end of the block."""
-        self._listeners.add(event)
+    def listen(self, subscription: str, event: asyncio.Event) -> Iterator[None]:
+        """Set the event at each notification of the subscription until the end of the block."""
+        self._listeners[event] = subscription
         try:
             yield
         finally:
-            self._listeners.discard(event)
+            del self._listeners[event]
 
-    def notify(self) -> None:
-        """Wake every listener."""
-        for event in self._listeners:
-            event.set()
+    def notify(self, subscriptions: Container[str] | None = None) -> None:
+        """Wake the listeners of these subscriptions, or every listener."""
+        for event, subscription in self._listeners.items():
+            if subscriptions is None or subscription in subscriptions:
+                event.set()

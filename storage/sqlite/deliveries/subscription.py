@@ -54,7 +54,7 @@ class SqliteSubscription:
         claimed: deque[SqliteDelivery] = deque()
         outage = Outage("cannot read the subscription", self._settings.rng, name=self.name)
         self._reader.watch()
-        with self._notifier.listen(self._wake), self._presence.at(self.name), self._share.opened():
+        with self._notifier.listen(self.name, self._wake), self._presence.at(self.name), self._share.opened():
             try:
                 while not self._reader.closed:
                     self._wake.clear()

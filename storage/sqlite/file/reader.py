@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import apsw
 
@@ -18,13 +19,20 @@ POLL = 0.01  # seconds between two checks whether any process has committed
 class Reader(ConnectionThread):
     """Runs operations one by one, each in a snapshot.
 
-    After `watch`, it calls ``changed`` in the event loop whenever any process has committed.
+    After `watch`, whenever any process has committed, it looks with ``look`` for what is of interest, and calls
+    ``changed`` in the event loop with that: one look for all who wait.
     """
 
     def __init__(
-        self, settings: SqliteSettings, rng: random.Random, condition: Condition, changed: Callable[[], None]
+        self,
+        settings: SqliteSettings,
+        rng: random.Random,
+        condition: Condition,
+        look: Callable[[apsw.Connection], Sequence[str]],
+        changed: Callable[[Sequence[str]], None],
     ) -> None:
         super().__init__(settings, rng, condition)
+        self._look = look
         self._changed = changed
         self._poll: float | None = None
 
@@ -51,10 +59,10 @@ class Reader(ConnectionThread):
     def _check(self, db: apsw.Connection, seen: int) -> int:
         try:
             version: int = db.pragma("data_version")
+            if version != seen and (found := self._look(db)):
+                self._call(partial(self._changed, found))
         except apsw.Error:  # busy: check the next time
             return seen
-        if version != seen:
-            self._call(self._changed)
         return version
 
     def _run(self, db: apsw.Connection, submitted: Submitted) -> None:
