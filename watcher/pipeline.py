@@ -20,7 +20,7 @@ from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.quiet import QuietPosition
-from kubecdc.watcher.capture.relist import (
+from kubecdc.watcher.capture.reasons import (
     ASKED,
     BACKWARDS,
     CLOSED,
@@ -31,8 +31,8 @@ from kubecdc.watcher.capture.relist import (
     RETURNED,
     SELECTION,
     RanBackwards,
-    relist,
 )
+from kubecdc.watcher.capture.relist import relist
 from kubecdc.watcher.capture.stream import StreamCommitter
 from kubecdc.watcher.recovery import Recovery
 from kubecdc.watcher.session import Session

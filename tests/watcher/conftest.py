@@ -7,7 +7,7 @@ import pytest
 
 from kubecdc.backoff import Backoff
 from kubecdc.watcher import recovery
-from kubecdc.watcher.capture import checkpoint_writer, pages, relist
+from kubecdc.watcher.capture import checkpoint_writer, diff, pages
 from tests.apiserver import LocalSimulator, simulator
 from tests.watcher.rig import Rig, rig
 
@@ -30,4 +30,4 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(pages, "PAGE_OBJECTS", (2, 2))
-    monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
+    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)

@@ -32,7 +32,8 @@ from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
-from kubecdc.watcher.capture.relist import EXPIRED, relist
+from kubecdc.watcher.capture.reasons import EXPIRED
+from kubecdc.watcher.capture.relist import relist
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.session import Session
 from tests.storage.fake_config_map import FakeClock, FakeConfigMaps, settled

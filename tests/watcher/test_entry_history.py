@@ -16,7 +16,7 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before
 from kubecdc.watcher import recovery
-from kubecdc.watcher.capture import checkpoint_writer, pages, relist
+from kubecdc.watcher.capture import checkpoint_writer, diff, pages, reasons
 from kubecdc.watcher.entry_history import EntryHistory
 from kubecdc.watcher.namespaces import selected
 from tests.apiserver import LocalSimulator, objects, simulator
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(pages, "PAGE_OBJECTS", (2, 2))
-    monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
+    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)
 
 
 class Clock:
@@ -244,7 +244,7 @@ async def repairing(bench: Rig, after: int) -> int:
     async def timeline() -> int:
         checkpoint = await bus.checkpoints.checkpoint(KEY)
         assert checkpoint is not None and checkpoint.state is not None
-        return checkpoint.state.timeline if checkpoint.state.listing == relist.BACKWARDS else 0
+        return checkpoint.state.timeline if checkpoint.state.listing == reasons.BACKWARDS else 0
 
     async def begun() -> bool:
         return await timeline() > after

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubecdc.watcher.capture.relist import EXPIRED, REFUSED
+from kubecdc.watcher.capture.reasons import EXPIRED, REFUSED
 from tests.watcher.rig import KEY, Rig, told
 
 pytestmark = pytest.mark.usefixtures("quick")

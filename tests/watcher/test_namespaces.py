@@ -14,7 +14,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
 from kubecdc.watcher import recovery
-from kubecdc.watcher.capture import checkpoint_writer, relist, stream
+from kubecdc.watcher.capture import checkpoint_writer, diff, reasons, stream
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.namespaces import ending, selected, watches
 from kubecdc.watcher.pipeline import Watch
@@ -38,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
     monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(relist, "COMMIT_OBJECTS", 2)
+    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)
 
 
 async def test_namespaces_that_match_are_watched_as_they_come_and_go(bench: Rig) -> None:
@@ -318,7 +318,7 @@ async def test_an_end_that_the_server_never_shows_is_a_gap_after_all_that_it_sho
     await bench.start(PROD)
     await keys(bench, f"{KEY}/two")
     assert told(await bench.events(namespace="two")) == TOLD
-    assert [reason for reason, _ in await gaps(bench)] in ([ending.UNREACHED], [relist.CLOSED])
+    assert [reason for reason, _ in await gaps(bench)] in ([ending.UNREACHED], [reasons.CLOSED])
 
 
 async def test_a_namespace_of_a_cluster_that_came_back_older_is_left_with_a_gap(bench: Rig) -> None:
@@ -335,7 +335,7 @@ async def test_a_namespace_of_a_cluster_that_came_back_older_is_left_with_a_gap(
     await relabel(bench, "one", None)
     await bench.start(PROD)
     await keys(bench, f"{KEY}/two")
-    assert await gaps(bench) == [(relist.BACKWARDS, 1)]
+    assert await gaps(bench) == [(reasons.BACKWARDS, 1)]
 
 
 @pytest.mark.parametrize(

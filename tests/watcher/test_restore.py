@@ -12,7 +12,7 @@ from kubecdc.backoff import Backoff
 from kubecdc.cluster.connection import Cluster
 from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
-from kubecdc.watcher.capture.relist import BACKWARDS, DIFFERS
+from kubecdc.watcher.capture.reasons import BACKWARDS, DIFFERS
 from tests.apiserver import WatchRules, simulator
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
 

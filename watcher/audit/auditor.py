@@ -15,7 +15,7 @@ from kubecdc.watcher.audit.comparison import Difference, audit
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
-from kubecdc.watcher.capture.relist import DIFFERS
+from kubecdc.watcher.capture.reasons import DIFFERS
 
 log = structlog.get_logger()
 

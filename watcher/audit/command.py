@@ -18,9 +18,10 @@ from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Elector,
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.watcher import watcher
 from kubecdc.watcher.audit.comparison import Difference, audit
+from kubecdc.watcher.capture.diff import resource_of
 from kubecdc.watcher.capture.identity import cluster_uid
 from kubecdc.watcher.capture.memory import Memory
-from kubecdc.watcher.capture.relist import ASKED, RanBackwards, resource_of
+from kubecdc.watcher.capture.reasons import ASKED, RanBackwards
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.ongoing_problems import OngoingProblems
 

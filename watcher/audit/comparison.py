@@ -18,7 +18,7 @@ from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts import Inventoried
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import pages
-from kubecdc.watcher.capture.relist import RanBackwards
+from kubecdc.watcher.capture.reasons import RanBackwards
 
 Kind = Literal["not captured", "change not captured", "deletion not captured"]
 Inventory = dict[str, Inventoried]

@@ -12,8 +12,10 @@ from kubecdc.cluster.versions import older, well_formed
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher.capture import gap
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.diff import resource_of
 from kubecdc.watcher.capture.pages import newest_version
-from kubecdc.watcher.capture.relist import EXPIRED, LEFT, REFUSED, leave, resource_of
+from kubecdc.watcher.capture.reasons import EXPIRED, LEFT, REFUSED
+from kubecdc.watcher.capture.relist import leave
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.recovery import short_pause
 
