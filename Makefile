@@ -1,21 +1,25 @@
 # Everything starts from a clean clone with Python 3.11 or newer; nothing else needs to be installed by hand.
 
 PYTHON ?= python3
+PYTHONS ?= 3.12 3.13
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format chaos conformance bench redis clean
+.PHONY: help demo test test-pythons lint format chaos conformance bench redis clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
 
 test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=2)
 	$(BIN)/pytest -n $(or $(JOBS),2)
+
+test-pythons: redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=2)
+	@for version in $(PYTHONS); do tests/on_python $$version -n $(or $(JOBS),2) || exit 1; done
 
 lint: $(READY) ## Style, types, import rules
 	$(BIN)/ruff check .
@@ -40,7 +44,7 @@ redis: # Needed by tests and benchmarks only; without it, and without the right 
 	@command -v redis-server >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -q && apt-get install -yq --no-install-recommends redis-server; }
 
 clean: ## Remove what was built
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

@@ -48,7 +48,7 @@ class _Resolver(AbstractResolver):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._own = aiohttp.DefaultResolver()
+        self._own = aiohttp.ThreadedResolver()  # that of the system, which need not be closed
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -58,4 +58,4 @@ class _Resolver(AbstractResolver):
         return [ResolveResult(hostname=host, host=host, port=port, family=family, proto=0, flags=0)]
 
     async def close(self) -> None:
-        await self._own.close()
+        pass

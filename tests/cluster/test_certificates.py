@@ -119,6 +119,7 @@ async def test_in_a_pod_the_authority_and_the_token_are_read_again(
     monkeypatch.delenv("KUBECONFIG", raising=False)
     (server.folder / "token").write_text("one\n")
     async with Cluster() as cluster:
+        assert cluster.facts == {"server": server.url, "user": "the pod's service account"}
         assert await whoami(cluster) == "one"
         server.new_authority()
         with pytest.raises(ApiError, match="certificate verify failed"):
