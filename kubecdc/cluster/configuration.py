@@ -126,8 +126,7 @@ def _refuse_both(part: Any, name: str) -> None:
 def _source(found: Kubeconfig, server: Server, trust: Trust, pair: KeyPair | None) -> CredentialSource:
     """The user's credentials. If there are several, the first that client-go would use. Raises UsageError."""
     user = found.user
-    with_password = bool(user.username or user.password)
-    if (user.token or user.token_file) and with_password:
+    if (user.token and user.password) or ((user.token or user.token_file) and user.username):
         raise UsageError("a token and a username are both given", hint=ONE)
     if user.exec and user.auth_provider:
         raise UsageError("exec and auth-provider are both given", hint=ONE)
@@ -142,7 +141,7 @@ def _source(found: Kubeconfig, server: Server, trust: Trust, pair: KeyPair | Non
         return source
     if user.token:
         return Given(bearer(user.token))
-    if with_password:
+    if user.username:
         return Given(basic(user.username, user.password))
     if user.auth_provider:
         return _provider(user.auth_provider)

@@ -84,7 +84,10 @@ async def test_each_command_that_reaches_the_cluster_takes_the_options(desk: Des
     assert done.code == 0, done.err
     async with desk.running("run", "--as", "x", "--as-group", "readers") as kubecdc:
         await kubecdc.until('"name":"of-team-a"', out=True)
-    desk.environment["KUBECDC_AS"] = "reader"
+    desk.environment |= {"KUBECDC_AS": "reader", "KUBECDC_AS_GROUP": "a readers"}
+    done = await desk.call("validate", "--cluster")
+    assert done.code == 0, done.err
+    del desk.environment["KUBECDC_AS_GROUP"]
     done = await desk.call("validate", "--cluster")
     assert (done.code, "in namespace team-a" in done.err) == (1, True), done.err
     done = await desk.call("audit")

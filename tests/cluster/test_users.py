@@ -37,6 +37,7 @@ USERS: dict[str, tuple[dict[str, Any], str]] = {
     "an empty token and a file": ({"token": "", "tokenFile": "token"}, "Bearer from-file"),
     "a token and a file: the file wins": ({"token": "given", "tokenFile": "token"}, "Bearer from-file"),
     "a token and a file that is not there": ({"token": "given", "tokenFile": "missing"}, "Bearer given"),
+    "a password without a name": ({"password": "secret"}, ""),
     "basic": ({"username": "me", "password": "secret"}, BASIC),
     "oidc": ({"auth-provider": {"name": "oidc", "config": OIDC}}, f"Bearer {OIDC['id-token']}"),
     "exec plugin": (plugin("./plugin"), "Bearer from-exec"),
@@ -64,7 +65,7 @@ async def test_the_credentials_that_kubectl_would_send_are_sent(
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a token and a password": ({"token": "given", "username": "me"}, "a token and a username are both given"),
-    "a token file and a password": ({"tokenFile": "token", "password": "x"}, "a token and a username are both given"),
+    "a token file and a password": ({"tokenFile": "token", "username": "x"}, "a token and a username are both given"),
     "a plugin and a provider": (
         {**plugin("./plugin"), "auth-provider": {"name": "oidc"}},
         "exec and auth-provider are both given",
