@@ -42,7 +42,7 @@ class RedisCheckpoints:
         return bool(answer[0] != b"DONE")
 
     async def entry(self, name: str) -> EntryState | None:
-        found = await self._connection.keyed("HGET", "entries", name)
+        found = await self._connection.keyed("HGET", "entry-states", name)
         return None if found is None else _entry_states.decode(found)
 
     async def save_entry(self, name: str, state: EntryState, *, term: Term) -> None:

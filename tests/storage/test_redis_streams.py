@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kubecdc.errors import UsageError
-from kubecdc.storage.contracts import Gap, Inventoried, Replay, Replayable, SubscriptionSpec
+from kubecdc.storage.contracts import EntryState, Gap, Inventoried, Replay, Replayable, SubscriptionSpec
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis_server import registrations
 from kubecdc.storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, state
@@ -133,3 +133,13 @@ async def test_a_newer_format_is_refused(redis_harness: RedisHarness) -> None:
     await raw(bus, "HSET", "meta", "format", 3)
     with pytest.raises(UsageError, match="has format 3, this kubecdc knows 2"):
         await redis_harness.redis()
+
+
+async def test_retention_does_not_touch_what_belongs_to_an_entry_as_a_whole(redis_harness: RedisHarness) -> None:
+    bus = await redis_harness.redis(replace(redis_harness.settings, retention=timedelta(0)))
+    await bus.register([HERE])
+    leader = await Leader.take(bus)
+    begun = EntryState(started="2026-01-01T00:00:00+00:00", timeline=3)
+    await bus.checkpoints.save_entry("workflows/changed", begun, term=leader.term)
+    await bus.retention.enforce()
+    assert await bus.checkpoints.entry("workflows/changed") == begun

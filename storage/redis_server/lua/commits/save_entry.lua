@@ -3,5 +3,5 @@ local term = tonumber(ARGV[2])
 local newest = newest_term({})
 if newest > term then return {'LOST', newest} end
 fence(term)
-redis.call('HSET', p .. ':entries', ARGV[1], ARGV[3])
+redis.call('HSET', p .. ':entry-states', ARGV[1], ARGV[3])
 return {'OK'}
