@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection, pairs
 from kubecdc.storage.redis_server.redrives import refusals
 
+PAGE = 250  # letters in one script, which reads them with their bodies
 ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
 
@@ -27,7 +29,7 @@ class RedisDeadLetters:
         found: list[DeadLetter] = []
         start = f"({after}" if ID.fullmatch(after) else "-"
         while len(found) < limit:
-            args = (start, max(limit, 100), BODIES_BYTES, subscription or "")
+            args = (start, min(max(limit, 100), PAGE), BODIES_BYTES, subscription or "")
             last, letters = await self._connection.run("administration/letters", *args)
             found += [_letter(letter) for letter in letters]
             if not last:
@@ -48,8 +50,8 @@ class RedisDeadLetters:
     async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
         refused: dict[str, str] = {}
         args: list[Argument] = []
-        for id_ in sorted(dict.fromkeys(ids), key=_order):
-            found = await self.letter(id_)
+        wanted = sorted(dict.fromkeys(ids), key=_order)
+        for id_, found in zip(wanted, await asyncio.gather(*map(self.letter, wanted)), strict=True):
             if not found:
                 refused[id_] = NO_SUCH_LETTER
             else:

@@ -9,9 +9,9 @@ from typing import Any
 from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
-STEP = 500  # events in one script, so that commits and reads get their turn
+STEP = 250  # events in one script, so that commits and reads get their turn
 SUBSCRIPTIONS = 200  # in one script
-BUDGET = 2 * 1024 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
+BUDGET = 1024 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
 
 
 async def statuses(connection: Connection, partitions: int) -> list[SubscriptionStatus]:

@@ -18,7 +18,8 @@ from kubecdc.storage.redis_server.connection import BODIES_BYTES, Connection
 from kubecdc.storage.redis_server.publisher import entry
 from kubecdc.storage.replay import ReplayPlan, in_steps, not_retained
 
-PAGE = 500  # events in one script
+PAGE = 250  # events in one script
+COPIES_BYTES = 1024 * 1024  # about, of the bodies that one script copies: writing them takes longer than reading
 Step = Sequence[tuple[bytes, Sequence[bytes]]]  # partitionkeys, each with its events
 
 
@@ -43,7 +44,7 @@ class PartitionEvents:
     def steps(self) -> Iterator[Step]:
         """Whole objects, together about a page of events or as many bytes as a script may copy at a time."""
         objects = ((key, events, self.sizes[key]) for key, events in self.objects.items())
-        return in_steps(objects, events=PAGE, size=BODIES_BYTES)
+        return in_steps(objects, events=PAGE, size=COPIES_BYTES)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from kubecdc.storage.redis.administration import registrations
 from kubecdc.storage.redis.settings import RedisSettings
 from kubecdc.storage.redis_server.connection import Connection
 
-STEP = 500  # events in one script, so that commits and reads get their turn
+STEP = 250  # events in one script, so that commits and reads get their turn
 
 
 class Retention:

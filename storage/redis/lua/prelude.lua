@@ -63,8 +63,8 @@ local function committed(eid, entry)
   return tonumber(entry.committed or string.match(eid, '^%d+'))
 end
 
--- Reads up to `count` entries, but no more than about `bytes`: entries come with their bodies, and copying many large
--- ones would delay all other commands. The size of each step follows from the entries read so far. `read(n, last)`
+-- Reads up to `count` entries, but no more than about `bytes`, where an entry counts as a thousand and its body: entries come
+-- with their bodies, and copying many large ones would delay all other commands, as many small ones would. The size of each step follows from the entries read so far. `read(n, last)`
 -- returns the next n after `last`, which is nil at first. Returns the entries, their size, and whether there may be
 -- more.
 local function some(count, bytes, read)
@@ -74,7 +74,7 @@ local function some(count, bytes, read)
     local more = read(wanted, #found > 0 and found[#found][1] or nil)
     for _, pair in ipairs(more) do
       found[#found + 1] = pair
-      size = size + 200 + (pair[2] and #pair[2][#pair[2]] or 0) -- the body is the last field
+      size = size + 1000 + (pair[2] and #pair[2][#pair[2]] or 0) -- the body is the last field
     end
     if #more < wanted then return found, size, false end
     if #found == count or size >= bytes then return found, size, true end

@@ -14,6 +14,7 @@ from kubecdc.storage.redis_server.connection import Connection, pairs
 from kubecdc.storage.redis_server.redrives import refusals
 from kubecdc.storage.rq import jobs
 
+PAGE = 250  # letters in one script
 ID = re.compile(r"[0-9]{20}-([0-9a-f]{8})")
 Fields = Sequence[bytes | None]
 
@@ -34,7 +35,7 @@ class RqDeadLetters:
         queues = await self._queues()
         if not ID.fullmatch(after):
             after = ""
-        begun = not after
+        begun = not any(after.endswith(mark) for mark in queues)  # it may have been forgotten meanwhile
         for mark, (name, queue) in queues.items():
             here = after.endswith(mark) and bool(after)
             begun = begun or here
@@ -46,9 +47,10 @@ class RqDeadLetters:
         """Of one queue. Jobs that others put there are left to RQ's own tools."""
         found: list[DeadLetter] = []
         while len(found) < limit:
-            letters = await self._connection.run("administration/letters", queue, after, limit)
+            wanted = min(limit - len(found), PAGE)
+            letters = await self._connection.run("administration/letters", queue, after, wanted)
             found += [_letter(id_.decode(), name, of) for id_, of in letters if ID.fullmatch(id_.decode()) and of[0]]
-            if len(letters) < limit:
+            if len(letters) < wanted:
                 break
             after = letters[-1][0].decode()
         return found[:limit]

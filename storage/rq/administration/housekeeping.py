@@ -14,7 +14,7 @@ from kubecdc.storage.rq.administration import subscriptions
 from kubecdc.storage.rq.deliveries.worker import SWEEP, sweep
 
 log = structlog.get_logger()
-STEP = 500  # lanes or events that one script looks at
+STEP = 250  # lanes or events that one script looks at
 
 
 class Housekeeping:

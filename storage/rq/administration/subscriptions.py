@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rq.utils import utcparse
 
 from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
 from kubecdc.storage.redis_server.connection import Connection
 
-STEP = 500  # jobs in one script, so that commits and claims get their turn
+STEP = 250  # jobs in one script, so that commits and claims get their turn
+SUBSCRIPTIONS = 200  # in one script
 
 
 async def statuses(connection: Connection) -> list[SubscriptionStatus]:
     """All subscriptions by name."""
+    ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
+    answers: list[Sequence[Any]] = []
+    for start in range(0, len(ids), SUBSCRIPTIONS):
+        answers += await connection.run("administration/status", *ids[start : start + SUBSCRIPTIONS])
     found = []
-    for name, source, subject, registered, pending, oldest, dead, workers in await connection.run(
-        "administration/status"
-    ):
+    for name, source, subject, registered, pending, oldest, dead, workers in answers:
         seen: dict[str, float] = {}
         for worker in workers:
             holder, time = _worker(worker)

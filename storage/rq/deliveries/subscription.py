@@ -26,6 +26,7 @@ from kubecdc.storage.rq.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.rq.deliveries.worker import LEAVE, Worker
 
 POLL = 1.0  # seconds: RQ's own workers let jobs into the queue without telling
+JOBS = 64  # in one script: each takes about ten commands
 ENDED = 1.0  # seconds until a subscription that was ended is looked for again
 
 
@@ -112,7 +113,8 @@ class _Claims:
             if not self.id:
                 return ENDED
         settings = self._settings
-        executions = [uuid4().hex for _ in range(min(settings.prefetch - len(self._open), self.share.events))]
+        wanted = min(settings.prefetch - len(self._open), self.share.events, JOBS)
+        executions = [uuid4().hex for _ in range(wanted)]
         with self.share.asked(len(executions), BODIES_BYTES) as size:
             args: tuple[Argument, ...] = (self.id, settings.wait, self.worker.name, jobs.time_text(), size, *executions)
             answer = await self._connection.run("deliveries/claim", *args)

@@ -161,3 +161,12 @@ local function put_back_after(sub, job, wait)
   put_back(sub, job)
   return true
 end
+
+-- Forgets where the dead letters of an ended subscription are, once there are none.
+local function forget_place(name, queue, job_or_hash)
+  local hash = string.match(job_or_hash, '(%x+)$')
+  if redis.call('ZCARD', failed(queue)) > 0 or redis.call('HGET', p .. ':subscriptions', name) then return end
+  redis.call('SREM', rq .. ':queues', rq .. ':queue:' .. queue)
+  redis.call('HDEL', p .. ':queues', name)
+  redis.call('HDEL', p .. ':places', hash)
+end

@@ -11,11 +11,11 @@ for _, job in ipairs(jobs) do
   redis.call('ZREM', owed, job)
 end
 if #jobs > 0 then return 1 end
-local of = redis.call('HMGET', p .. ':subscription:' .. id, 'name', 'queue')
+local of = redis.call('HMGET', p .. ':subscription:' .. id, 'name', 'queue', 'hash')
 if of[1] and not redis.call('HGET', p .. ':subscriptions', of[1]) then -- else it was registered again meanwhile
   local queue = rq .. ':queue:' .. of[2]
   redis.call('DEL', queue, queue .. ':intermediate', rq .. ':wip:' .. of[2], rq .. ':workers:' .. of[2])
-  if redis.call('ZCARD', failed(of[2])) == 0 then redis.call('SREM', rq .. ':queues', queue) end
+  forget_place(of[1], of[2], of[3])
 end
 redis.call('DEL', p .. ':subscription:' .. id, p .. ':delayed:' .. id)
 redis.call('SREM', p .. ':ended', id)

@@ -2,10 +2,11 @@
 also_when_full()
 local count = 0
 for _, job in ipairs(ARGV) do
-  local queue = place_of(job)
+  local queue, name = place_of(job)
   if queue then
     redis.call('ZREM', failed(queue), job)
     drop(job)
+    forget_place(name, queue, job)
     count = count + 1
   end
 end
