@@ -59,7 +59,7 @@ class ListWatch:
         Expired also if a server lists each page as of its own moment. From then on it is asked for all objects at once,
         as client-go's pager does after a 410.
         """
-        bounds = {"limit": str(limit)} if self._in_pages else {}
+        bounds = {"limit": str(limit)} if self._in_pages or limit == 1 else {}
         query = self.resource.query(**bounds, **({"continue": after} if after else {}))
         text = await self.cluster.get(self.resource.path, query, most_bytes=most_bytes if self._in_pages else None)
         # Decoding a large page here would delay every other watch.
@@ -90,13 +90,18 @@ class ListWatch:
         return items[0].meta if items else None
 
     async def uid(self, namespace: str, name: str) -> str:
-        """The uid of the object of that name, whether selected or not; "" if there is none. Raises ApiError."""
+        """The uid of the object of that name, whether selected or not; "" if there is none, or none that can be read.
+
+        Raises ApiError.
+        """
         path = replace(self.resource, namespace=namespace).path_of(name)
         try:
             return decode_object(await self.cluster.get(path)).uid
         except ApiError as e:
             if e.status != 404:
                 raise
+            return ""
+        except Malformed:
             return ""
 
     async def watch(self, version: str, seconds: tuple[float, float] | None = None) -> AsyncGenerator[list[Change]]:

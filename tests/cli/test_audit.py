@@ -77,3 +77,14 @@ async def test_without_a_watcher_the_audit_says_what_it_waits_for(desk: Desk) ->
     waited = await desk.call("audit", "--patience", "0.5")
     assert waited.code == 1
     assert "is `kubecdc watch` running?" in waited.err
+
+
+async def test_pages_that_expire_are_listed_again(desk: Desk) -> None:
+    for n in range(60):  # more than one page
+        await desk.create(f"made-{n:02}")
+    async with desk.running("run") as kubecdc:
+        await kubecdc.until('"name":"made-59"', out=True)
+        desk.api.fail(410, path="continue=", count=1)
+        clean = await desk.call("audit")
+        assert (clean.code, clean.out) == (0, "no difference: 60 objects under 1 checkpoints\n"), clean.err
+        assert desk.api.faults.failures == []

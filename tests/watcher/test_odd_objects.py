@@ -111,6 +111,24 @@ async def test_an_object_that_lost_its_uid_has_not_ended(bench: Rig, odd_in_list
     assert told(await bench.events()) == ["~DELETE c"]
 
 
+async def test_an_object_that_left_the_selection_and_cannot_be_read_looks_deleted(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = Cluster.get
+
+    async def patched(self: Cluster, path: str, query: Mapping[str, str] | None = None, **more: Any) -> bytes:
+        return b'{"metadata":{"uid":7}}' if path.endswith("/workflows/a") else await get(self, path, query, **more)
+
+    monkeypatch.setattr(Cluster, "get", patched)
+    await bench.start(event_source(filter={"labels": [{"key": "k", "value": "x"}]}))
+    await bench.watching()
+    await bench.create("a", labels={"k": "x"})
+    await bench.update("a", {"metadata": {"labels": {"k": "y"}}})
+    events = await bench.events({"k": "x"})
+    assert told(events) == ["ADD a", "DELETE a"]
+    assert not events[1].deselected
+
+
 @pytest.mark.parametrize(
     ("time", "passes"),
     [

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.errors import Expired
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older
 from kubecdc.concurrency import run_until_first
@@ -69,9 +71,13 @@ async def _inspect(bus: Bus, checkpoint: Checkpoint, cluster: Cluster, uid: str,
 
         await _until_not(behind, patience, f"{key} has not reached version {version}")
 
+    list_watch = ListWatch(cluster, resource_of(state.selection))
+    compare = partial(audit, list_watch, Memory(), lambda: bus.checkpoints.inventory(key), wait_for_position)
     try:
-        list_watch = ListWatch(cluster, resource_of(state.selection))
-        differences = await audit(list_watch, Memory(), lambda: bus.checkpoints.inventory(key), wait_for_position)
+        try:
+            differences = await compare()
+        except Expired:  # its pages outlived the server's history, or are of different moments
+            differences = await compare()
     except RanBackwards:
         raise KubecdcError(
             f"{key}: the cluster is older than the checkpoint: it was restored from a backup",
