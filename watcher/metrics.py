@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from prometheus_client import Counter, Gauge
+
+M = TypeVar("M", Counter, Gauge)
 
 CHANGES = Counter("kubecdc_changes", "Changes read from watches, by type", ["watch", "type"])
 EVENTS = Counter("kubecdc_events", "Events committed to the bus", ["watch"])
@@ -24,3 +28,17 @@ LAST_COMMIT = Gauge("kubecdc_last_commit_timestamp_seconds", "When the watch las
 LEADER = Gauge("kubecdc_leader", "1 while this process leads")
 AUDITS = Counter("kubecdc_audits", "Audits of the inventory against the cluster, by result", ["watch", "result"])
 DIFFERENCES = Counter("kubecdc_audit_differences", "Objects found different, which no event explains", ["watch"])
+
+_series: dict[str, set[tuple[Counter | Gauge, tuple[str, ...]]]] = {}  # by watch
+
+
+def of(metric: M, watch: str, *labels: str) -> M:
+    """The series of a watch, until it is forgotten."""
+    _series.setdefault(watch, set()).add((metric, labels))
+    return metric.labels(watch, *labels)
+
+
+def forget(watch: str) -> None:
+    """The watch has ended for good: remove its series."""
+    for metric, labels in _series.pop(watch, ()):
+        metric.remove(watch, *labels)

@@ -13,6 +13,7 @@ import structlog
 from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
+REMEMBERED = 1000  # warnings that were logged once
 CALM = 1.0  # seconds without the problem until it is resolved
 
 
@@ -54,7 +55,9 @@ class OngoingProblems:
             log.info("recovered", watch=who, was=text)
 
     def report_once(self, text: str, **facts: object) -> None:
-        """Log a warning, the first time only."""
+        """Log a warning, the first time only. After a thousand different ones, all count as new."""
         if text not in self._reported_once:
+            if len(self._reported_once) == REMEMBERED:
+                self._reported_once.clear()
             self._reported_once.add(text)
             log.warning(text, **facts)

@@ -159,7 +159,7 @@ class Watch:
                     await self.recovery.after_routine()
                 except NotResumable as e:
                     self.suspicion = REFUSED
-                    metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
+                    metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).inc()
                     await self.recovery.after(e)
                 except RanBackwards:
                     self.suspicion = BACKWARDS
@@ -173,7 +173,7 @@ class Watch:
                     log.info("silent watch closed, resuming", watch=self.entry.key)
                 except (ApiError, Malformed, Unavailable) as e:
                     if isinstance(e, ApiError):
-                        metrics.ERRORS.labels(self.entry.key, str(e.status)).inc()
+                        metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).inc()
                     if isinstance(e, ApiError) and not (isinstance(e, Cut) and not self.recovery.failures):
                         self.auditor.schedule()  # an API server that was away may have come back with an older etcd
                     await self.recovery.after(e)

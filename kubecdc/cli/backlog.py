@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Set
+from contextlib import suppress
 
 import structlog
 from prometheus_client import Gauge
@@ -26,6 +27,7 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
     while True:
         try:
             statuses = await bus.subscriptions()
+            _forget(warned, {status.spec.name for status in statuses})
         except Unavailable:
             statuses = []  # the watcher and the workers report it
         for status in statuses:
@@ -42,6 +44,14 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
                 )
             warned[status.spec.name] = warning
         await asyncio.sleep(period)
+
+
+def _forget(warned: dict[str, str], there: Set[str]) -> None:
+    """Subscriptions that were pruned have no backlog any more."""
+    for name in warned.keys() - there:
+        del warned[name]
+        with suppress(KeyError):  # its backlog was not known
+            PENDING.remove(name)
 
 
 def _warning(status: SubscriptionStatus, named: Set[str], max_pending: int) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -94,6 +94,13 @@ class CheckpointRecord:
         self.stamp = Stamp(self.stamp.number + 1, self.stamp.term)
         self.state = None
         return True
+
+    def inherit(self, gone: CheckpointRecord) -> None:
+        """Take the gaps of a checkpoint that is removed."""
+        known = {gap.time for gap in self.gaps}
+        gaps = [gap for gap in gone.gaps if gap.time not in known]
+        named = [replace(gap, reason=f"{gap.reason} ({gone.key})") for gap in gaps]
+        self.gaps = [*self.gaps, *named][-GAPS:]
 
 
 def size(delta: CheckpointDelta) -> int:

@@ -161,6 +161,21 @@ class ConfigMapCheckpoints:
                 return found
         raise Unavailable(f"another process keeps changing checkpoint {key!r}", hint="stop its watcher first")
 
+    async def remove(self, key: str, *, entry: str, term: Term) -> None:
+        for _ in range(ATTEMPTS):
+            await self._sync.refresh()
+            LeadershipLost.require(self._sync.epoch, term)
+            record = self._sync.records.pop(key, None)
+            if record is None:
+                return
+            if record.gaps:
+                self._sync.records.setdefault(entry, CheckpointRecord(entry)).inherit(record)
+            self._sync.epoch = term.number
+            self._sync.mark_changed()
+            await self._sync.flush()
+        if key in self._sync.records:
+            raise Unavailable(f"another process keeps changing checkpoint {key!r}", hint="stop its watcher first")
+
     async def close(self) -> None:
         """Write what is pending. If that fails, those steps count as not made."""
         await self._sync.close()

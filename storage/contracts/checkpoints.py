@@ -187,3 +187,11 @@ class CheckpointStore(Protocol):
         (CommitMismatch) and starts over.
         """
         ...
+
+    async def remove(self, key: str, *, entry: str, term: Term) -> None:
+        """Delete a checkpoint that is no longer wanted, as if it had never been. Repeating it changes nothing.
+
+        Its recorded gaps become those of ``entry``, another key, with the old key in their reason. Raises
+        LeadershipLost, Unavailable.
+        """
+        ...

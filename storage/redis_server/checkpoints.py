@@ -85,6 +85,9 @@ class RedisCheckpoints:
     async def reset(self, key: str) -> bool:
         return bool(await self._connection.run("commits/reset", key))
 
+    async def remove(self, key: str, *, entry: str, term: Term) -> None:
+        _require_term(await self._connection.run("commits/remove", key, entry, term.number), term)
+
 
 NO_STEP: Sequence[Argument] = ("", 0, "", 0, "", "", "", 0, 0, 0)
 """The arguments of a script that publishes events without a checkpoint step."""

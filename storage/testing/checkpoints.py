@@ -253,6 +253,28 @@ async def gaps_are_recorded_once_and_kept_in_order(harness: StoreHarness) -> Non
 
 
 @collect
+async def a_checkpoint_that_is_removed_leaves_its_gaps_to_the_entry_and_nothing_else(harness: StoreHarness) -> None:
+    store, entry = await harness.store(), "entry"
+    keeper = await Keeper.take(store)
+    gap = Gap("expired", "1", "9", "2026-01-01T00:00:00Z", 3)
+    await keeper.send(await keeper.save(upserts={"uid-a": KNOWN}, bodies={"uid-a": b"{}"}, gap=gap))
+    for _ in range(2):
+        await store.remove(KEY, entry=entry, term=keeper.term)
+    await store.flush()
+    assert await store.checkpoint(KEY) is None
+    assert KEY not in [found.key for found in await store.checkpoints()]
+    assert (await store.inventory(KEY), await store.bodies(KEY, ["uid-a"])) == ({}, {})
+    assert (await store.gaps(KEY), [g.reason for g in await store.gaps(entry)]) == ([], [f"expired ({KEY})"])
+    found = await store.acquire(KEY, keeper.term)
+    assert (found.number, found.state) == (0, None)
+    again = await Keeper.take(store)
+    await again.save()
+    async with raises(LeadershipLost):
+        await store.remove(KEY, entry=entry, term=Term(0, "older"))
+    assert (await store.acquire(KEY, again.term)).state == state(again.number)
+
+
+@collect
 async def a_reset_is_noticed_by_the_next_step_and_starts_over(harness: StoreHarness) -> None:
     store, other = await harness.store("one"), await harness.store("other")
     assert not await other.reset(KEY)

@@ -22,7 +22,7 @@ class Batcher:
     def __init__(self, entry: Entry, list_watch: ListWatch) -> None:
         self._entry = entry
         self._list_watch = list_watch
-        self._counts = {kind: metrics.CHANGES.labels(entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
+        self._counts = {kind: metrics.of(metrics.CHANGES, entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
 
     async def prepare(self, writer: CheckpointWriter, changes: Sequence[Change]) -> Batch:
         """One commit of all the changes. The position moves on, whether or not any becomes an event, and never back.

@@ -42,9 +42,9 @@ class CheckpointWriter:
         self._last = asyncio.Event()  # set once the commit that was begun last is done
         self._last.set()
         self._problem = commits_of(entry.key)
-        self._events = metrics.EVENTS.labels(entry.key)
-        self._truncated = metrics.TRUNCATED.labels(entry.key)
-        self._last_commit = metrics.LAST_COMMIT.labels(entry.key)
+        self._events = metrics.of(metrics.EVENTS, entry.key)
+        self._truncated = metrics.of(metrics.TRUNCATED, entry.key)
+        self._last_commit = metrics.of(metrics.LAST_COMMIT, entry.key)
 
     @classmethod
     async def open(cls, session: Session, entry: Entry, *, cluster: str) -> CheckpointWriter:

@@ -17,10 +17,14 @@ from kubecdc.watcher.session import Session
 log = structlog.get_logger()
 
 
-async def report(gap: Gap, entry: Entry, session: Session) -> None:
-    """Report that versions may have been collapsed. Without the right to create Events, log and metric remain."""
-    metrics.GAPS.labels(entry.key, gap.reason).inc()
-    metrics.SYNTHETIC.labels(entry.key).inc(gap.synthetic)
+async def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str = "") -> None:
+    """Report that versions may have been collapsed. Without the right to create Events, log and metric remain.
+
+    It is counted for the watch, or for ``counted_for`` where the metrics of the watch end with it.
+    """
+    watch = counted_for or entry.key
+    metrics.of(metrics.GAPS, watch, gap.reason).inc()
+    metrics.of(metrics.SYNTHETIC, watch).inc(gap.synthetic)
     facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
     log.warning("gap repaired", watch=entry.key, **facts)
     if not entry.resource.has_bookmarks:
@@ -40,7 +44,7 @@ async def report(gap: Gap, entry: Entry, session: Session) -> None:
 
 def count_routine(gap: Gap, entry: Entry) -> None:
     """Count a gap in which nothing was found to have changed. Nobody need look at it."""
-    metrics.ROUTINE_GAPS.labels(entry.key, gap.reason).inc()
+    metrics.of(metrics.ROUTINE_GAPS, entry.key, gap.reason).inc()
 
 
 async def _post(gap: Gap, entry: Entry, session: Session, namespace: str) -> None:

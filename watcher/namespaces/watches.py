@@ -49,7 +49,7 @@ class EntryWatches:
         return Watch(self.session, entry, list_watch, self._memory)
 
     def _left_out(self, key: str, item: LeftOut) -> None:
-        metrics.LEFT_OUT.labels(key).inc()
+        metrics.of(metrics.LEFT_OUT, key).inc()
         self.session.problems.report_once(
             f"{self.base}: {item} is left out",
             example=item.text,
@@ -57,14 +57,19 @@ class EntryWatches:
         )
 
     async def others(self, keys: set[str]) -> dict[str, str]:
-        """Where else the entry was watched before: the namespace of each such checkpoint, by key."""
+        """Where else the entry was watched before: the namespace of each such checkpoint, by key.
+
+        One without a state belongs to a namespace that left before its first commit, or under an earlier version.
+        """
         found: dict[str, str] = {}
         for checkpoint in await self.session.bus.checkpoints.checkpoints():
-            if checkpoint.state is None or checkpoint.key in keys:
+            key, state = checkpoint.key, checkpoint.state
+            if key in keys:
                 continue
-            namespace = checkpoint.state.selection.namespace
-            if checkpoint.key in {self.base, self.key(namespace)}:
-                found[checkpoint.key] = namespace
+            if state is None and key.startswith(self.key("")):
+                found[key] = key.removeprefix(self.key(""))
+            elif state is not None and key in {self.base, self.key(state.selection.namespace)}:
+                found[key] = state.selection.namespace
         return found
 
     async def leave_others(self, keys: set[str]) -> None:
@@ -89,5 +94,14 @@ class EntryWatches:
             log.info("no longer watched", watch=key)
             await ending.end(watch, writer)
             await writer.next_timeline()  # for what is watched there again
-            await self.session.bus.checkpoints.reset(key)
-            self.session.timelines.pop(key, None)
+        await self._forget(key)
+
+    async def _forget(self, key: str) -> None:
+        """Leave nothing behind of a watch that has ended, or namespaces that come and go would add up."""
+        checkpoints = self.session.bus.checkpoints
+        if key == self.base:
+            await checkpoints.reset(key)  # its gaps are the entry's
+        else:
+            await checkpoints.remove(key, entry=self.base, term=self.session.term)
+        self.session.timelines.pop(key, None)
+        metrics.forget(key)

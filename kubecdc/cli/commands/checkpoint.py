@@ -13,7 +13,7 @@ import msgspec
 
 from kubecdc.cli import options
 from kubecdc.cli.buses import on_each
-from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.output import confirm, show
 from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
@@ -36,19 +36,26 @@ def checkpoint() -> None:
 @options.cluster
 @options.output
 def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> None:
-    """Print the checkpoints: the position, what is watched, and the repaired gaps."""
+    """Print the checkpoints: the position, what is watched, and the repaired gaps.
+
+    An entry has the gaps of namespaces that are no longer watched.
+    """
+    manifests = load(filenames, stdin=sys.stdin)
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         if key is not None:
-            one = await bus.checkpoints.checkpoint(key)
+            one = await bus.checkpoints.checkpoint(key) or await _gone(bus, key)
             return [await _row(bus, manifest, one)] if one else []
         all_, rows = await bus.checkpoints.checkpoints(), []
         for start in range(0, len(all_), TOGETHER):
             some = all_[start : start + TOGETHER]
             rows += await asyncio.gather(*(_row(bus, manifest, checkpoint) for checkpoint in some))
+        for entry in _entries(manifests, manifest) - {checkpoint.key for checkpoint in all_}:
+            if gone := await _gone(bus, entry):
+                rows.append(await _row(bus, manifest, gone))
         return rows
 
-    found = on_each(load(filenames, stdin=sys.stdin), rows)
+    found = on_each(manifests, rows)
     if key and not found:
         raise UsageError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
     show(found, COLUMNS, output_format, empty="no checkpoints yet")
@@ -122,6 +129,16 @@ async def _move(bus: Bus, key: str, resource_version: str) -> bool:
             await bus.checkpoints.flush()
             return True
     return False
+
+
+def _entries(manifests: Manifests, bus: EventBus) -> set[str]:
+    sources = [source for source in manifests.sources.values() if source.spec.event_bus_name == bus.name]
+    return {f"{source.name}/{name}" for source in sources for name in source.spec.resource}
+
+
+async def _gone(bus: Bus, entry: str) -> Checkpoint | None:
+    """What is left of namespaces of the entry that are no longer watched, if anything."""
+    return Checkpoint(entry, 0, 0, None) if await bus.checkpoints.gaps(entry) else None
 
 
 async def _row(bus: Bus, manifest: EventBus, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class SqliteCheckpoints:
     async def reset(self, key: str) -> bool:
         return await self._writer.submit(lambda db: reset(db, key))
 
+    async def remove(self, key: str, *, entry: str, term: Term) -> None:
+        await self._writer.submit(lambda db: remove(db, key, entry, term))
+
 
 def acquire(db: apsw.Connection, key: str, term: Term) -> Checkpoint:
     """Create the row if there is none, and fence older terms from now on. Raises LeadershipLost."""
@@ -119,11 +122,7 @@ def advance(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -
             "INSERT INTO gaps (key, reason, since, until, time, synthetic) VALUES (?, ?, ?, ?, ?, ?)",
             (key, gap.reason, gap.since, gap.until, gap.time, gap.synthetic),
         )
-        db.execute(
-            "DELETE FROM gaps WHERE key = ?1 AND id <="
-            " (SELECT id FROM gaps WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            (key, GAPS),
-        )
+        _trim_gaps(db, key)
     return True
 
 
@@ -157,6 +156,25 @@ def reset(db: apsw.Connection, key: str) -> bool:
     found = bool(db.changes())
     db.execute("DELETE FROM inventory WHERE key = ?", (key,))
     return found
+
+
+def remove(db: apsw.Connection, key: str, entry: str, term: Term) -> None:
+    """As `storage.contracts.CheckpointStore.remove`. Raises LeadershipLost."""
+    newest = newest_term(db)
+    LeadershipLost.require(newest, term)
+    _fence(db, newest, term)
+    db.execute("UPDATE gaps SET key = ?, reason = reason || ' (' || key || ')' WHERE key = ?", (entry, key))
+    _trim_gaps(db, entry)
+    db.execute("DELETE FROM checkpoints WHERE key = ?", (key,))
+    db.execute("DELETE FROM inventory WHERE key = ?", (key,))
+
+
+def _trim_gaps(db: apsw.Connection, key: str) -> None:
+    db.execute(
+        "DELETE FROM gaps WHERE key = ?1 AND id <="
+        " (SELECT id FROM gaps WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        (key, GAPS),
+    )
 
 
 def _is_next(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) -> bool:

@@ -1,0 +1,106 @@
+"""Namespaces that come and go, as those of CI jobs and previews do: nothing is left of them.
+
+``KUBECDC_NAMESPACES`` sets how many (60); 5,000 take about half an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+from kubecdc.backoff import Backoff
+from kubecdc.storage.contracts import CheckpointDelta, Term
+from kubecdc.watcher import metrics, recovery
+from kubecdc.watcher.namespaces import selected
+from tests.apiserver import NAMESPACES, WORKFLOWS, LocalSimulator, simulator
+from tests.apiserver.watch import WatchRules
+from tests.watcher.namespaces import PROD, keys, namespace
+from tests.watcher.rig import KEY, Rig, told
+
+COUNT = int(os.environ.get("KUBECDC_NAMESPACES", "60"))
+AT_A_TIME = 20
+GROWTH = 10 << 20  # bytes; what the simulator in this process keeps of its history counts too
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[LocalSimulator]:
+    """Its bookmarks come ten times as soon: a namespace that is left is read up to one."""
+    async with simulator(rules=WatchRules(scale=0.1), initializing=0) as server:
+        yield server
+
+
+def series() -> set[str]:
+    """The metric series of this entry."""
+    lines = generate_latest().decode().splitlines()
+    return {line.rsplit(" ", 1)[0] for line in lines if f'watch="{KEY}' in line}
+
+
+async def come_and_go(bench: Rig, start: int, count: int) -> None:
+    names = [f"pr-{n}" for n in range(start, start + count)]
+    for name in names:
+        await namespace(bench, name, "prod")
+        await bench.create("w", namespace=name)
+    await keys(bench, *(f"{KEY}/{name}" for name in (*names, "stays")))
+    for name in names:
+        await bench.api.delete(*WORKFLOWS, name, "w")
+        await bench.api.delete(*NAMESPACES, "", name)
+
+    async def gone() -> bool:
+        return len(await (await bench.open()).checkpoints.checkpoints()) == 1
+
+    await bench.until(gone, seconds=60)
+
+
+def memory() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.timeout(60 + COUNT)
+async def test_nothing_is_left_of_namespaces_that_came_and_went(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
+    await namespace(bench, "stays", "prod")
+    await bench.start(PROD)
+    await come_and_go(bench, 0, AT_A_TIME)
+    assert len(await bench.events(namespace="stays")) == 2 * AT_A_TIME
+    tasks, before, resident = len(asyncio.all_tasks()), series(), memory()
+    for start in range(AT_A_TIME, COUNT, AT_A_TIME):
+        await come_and_go(bench, start, AT_A_TIME)
+        events = await bench.events(namespace="stays")
+        assert sorted(told(events)) == ["ADD w"] * AT_A_TIME + ["DELETE w"] * AT_A_TIME
+    assert [c.key for c in await (await bench.open()).checkpoints.checkpoints()] == [f"{KEY}/stays"]
+    assert series() == before
+    assert {watch for watch in metrics._series if watch.startswith(KEY)} <= {KEY, f"{KEY}/stays"}
+    assert len(asyncio.all_tasks()) <= tasks + 5
+    assert memory() - resident < GROWTH
+
+
+async def test_checkpoints_that_earlier_versions_left_behind_are_removed(bench: Rig) -> None:
+    await namespace(bench, "stays", "prod")
+    bus = await bench.open()
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/stays")
+    await bench.events(namespace="stays")
+    (checkpoint,) = await bus.checkpoints.checkpoints()
+    await bench.kill()
+    bus = await bench.open()
+    term = Term(await bus.checkpoints.newest_term(), "earlier")
+    for name in ("pr-1", "pr-2"):
+        await bus.checkpoints.acquire(f"{KEY}/{name}", term)
+        assert checkpoint.state
+        await bus.checkpoints.save(f"{KEY}/{name}", CheckpointDelta(follows=0, state=checkpoint.state), term=term)
+        await bus.checkpoints.reset(f"{KEY}/{name}")
+    assert len(await bus.checkpoints.checkpoints()) == 3
+    await bench.start(PROD)
+
+    async def gone() -> bool:
+        return len(await (await bench.open()).checkpoints.checkpoints()) == 1
+
+    await bench.until(gone)
