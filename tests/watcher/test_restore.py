@@ -117,3 +117,22 @@ async def test_no_list_is_taken_from_the_watch_cache(bench: Rig, monkeypatch: py
     await bench.until(repaired)
     assert len(asked) >= 4  # the first list, the look before a watch, the audit, the repair
     assert not any("resourceVersion" in query for query in asked)
+
+
+async def test_an_undone_object_ends_before_its_successor_whose_version_is_smaller(bench: Rig) -> None:
+    """The versions of the undone object belong to the timeline before: the next one is not ordered by them."""
+    backup = await bench.api.snapshot()
+    await bench.create("a")
+    for n in range(30):
+        await bench.update("a", {"spec": {"n": n + 10}})
+    await bench.start()
+    events = await bench.events()
+    await bench.kill()
+    await bench.api.restore(backup)
+    await bench.create("a")
+    await bench.start()
+    events += await bench.events()
+    assert told(events) == ["ADD a", "~DELETE a", "~ADD a"]
+    places = [(event.timeline, event.sequence) for event in events]
+    assert places == sorted(places)
+    assert await reasons(bench) == [BACKWARDS]

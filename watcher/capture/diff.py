@@ -20,7 +20,7 @@ from kubecdc.watcher.capture.checkpoint_writer import FIRST_LIST, CheckpointWrit
 from kubecdc.watcher.capture.entry import Removal
 from kubecdc.watcher.capture.existing import existing_uids
 from kubecdc.watcher.capture.namesakes import age, uids_by_name
-from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, SELECTION, RanBackwards
+from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, SELECTION, STARTS_TIMELINE, RanBackwards
 
 log = structlog.get_logger()
 COMMIT_OBJECTS = 500
@@ -171,8 +171,10 @@ class Diff:
             return []
         self.synthetic += 1
         origin, selection = self.writer.origin(synthetic=True), self.writer.state.selection
-        known = removal.known.resource_version  # an interrupted list may have seen it after the position
-        at = known if not at or older(at, known) else at
+        known = removal.known.resource_version
+        # An interrupted list may have seen it after the position. In a new timeline its version says nothing.
+        if not at or (older(at, known) and self.reason not in STARTS_TIMELINE):
+            at = known
         return [self.entry.deletion(removal, origin, selection, self.kind, at=at)]
 
     async def _delete_missing(self, list_watch: ListWatch | None, at: str) -> None:
