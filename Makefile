@@ -31,8 +31,8 @@ format: $(READY) ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: $(READY) redis ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set, BUS=redis|sqlite|sqs|pubsub|rq, redis where redis-server is)
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(BUS),--bus $(BUS)) $(if $(SEED),--seed $(SEED))
+chaos: $(READY) redis ## Ten minutes of faults with a printed seed (MINUTES=10 SEED=n SERVER=simulator|real, real where KUBEBUILDER_ASSETS is set, BUS=redis|sqlite|sqs|pubsub|rq, redis where redis-server is, LOAD=objects|namespaces)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SERVER),--server $(SERVER)) $(if $(BUS),--bus $(BUS)) $(if $(SEED),--seed $(SEED)) $(if $(LOAD),--load $(LOAD))
 
 conformance: $(READY) redis ## The matrix of the conformance suite by back end, printed and written to docs/conformance.md
 	$(BIN)/python -m tests.conformance

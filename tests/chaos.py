@@ -4,6 +4,9 @@ Rounds of a random load under random faults, one after another on the same bus; 
 of everything since the start. A failing round keeps its folder and names the seed that makes the same round again.
 It runs on the real API server where KUBEBUILDER_ASSETS holds one. Where a Lease elects the leader, each round also
 holds against each other who led and, on Redis Streams, what was committed.
+
+``--load namespaces``: the objects are in namespaces that are made, labelled, left out and deleted at random. The faults
+are then those under which each event still comes once.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from tests.harness.buses import BUSES, open_bus
 from tests.harness.kinds import OF_A_BUS, REAL, RESTORES, SIMULATED, Kind
 from tests.harness.ledger import Report
 from tests.harness.load import Load
+from tests.harness.namespace_trial import KINDS, NamespaceTrial
+from tests.harness.namespaces import NAMESPACES, SELECTOR, NamespaceLoad
 from tests.harness.own_redis import RedisStreams
 from tests.harness.processes import Processes
 from tests.harness.servers import open_server
@@ -89,6 +94,33 @@ async def chaos(directory: Path, minutes: float, seed: int, kind: str, bus_kind:
     return True
 
 
+async def wander(directory: Path, minutes: float, seed: int, kind: str, bus_kind: str) -> bool:
+    """As `chaos`, in namespaces that come and go."""
+    deadline = time.monotonic() + 60 * minutes
+    async with AsyncExitStack() as exits:
+        server = await exits.enter_async_context(open_server(kind, directory / "server"))
+        processes = exits.enter_context(Processes(directory))
+        bus = await exits.enter_async_context(open_bus(bus_kind, processes, directory))
+        api = await exits.enter_async_context(Api(server.kubeconfig(directory / "kubeconfig")))
+        writer, namespaces, places = Writer(api, WORKFLOWS), Writer(api, NAMESPACES), NamespaceLoad(seed=0).places()
+        await NamespaceLoad(seed=0).prepare(namespaces, places)
+        stack = await raise_stack(
+            directory, server, processes, bus, workers=WORKERS, auditInterval=AUDIT, namespaceSelector=SELECTOR
+        )
+        trial, round_ = NamespaceTrial(stack, writer, namespaces, places), 0
+        while time.monotonic() < deadline:
+            round_ += 1
+            rng = random.Random(f"chaos/{seed}/{round_}")
+            faults = {kind: count for kind, count in _drawn(stack, rng).items() if kind in KINDS}
+            load = NamespaceLoad(seed=rng.randrange(10**9), changes=CHANGES // 3, rate=RATE_WITH_LEASE)
+            verdict = await trial.run(load, faults)
+            print(f"round {round_}, {len(writer.changes)} changes, {verdict}", flush=True)
+            if verdict.wrong:
+                return False
+    print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(stack.faults.items())))
+    return True
+
+
 async def _quarrels(stack: Stack) -> bool:
     """Whether two have led at once, where a Lease elects."""
     if not stack.bus.election:
@@ -104,13 +136,17 @@ async def _quarrels(stack: Stack) -> bool:
 
 async def _round(stack: Stack, writer: Writer, seed: str) -> Report:
     rng = random.Random(f"chaos/{seed}")
-    leased = bool(stack.bus.election)
-    chosen = {**MOST, **WITH_LEASE} if leased else MOST
+    faults = _drawn(stack, rng)
+    rate = RATE_WITH_LEASE if stack.bus.election else RATE
+    return await Trial(Load(seed=rng.randrange(10**9), changes=CHANGES, rate=rate), faults).run(stack, writer)
+
+
+def _drawn(stack: Stack, rng: random.Random) -> dict[Kind, int]:
+    """How many faults of each kind strike in a round."""
+    chosen = {**MOST, **WITH_LEASE} if stack.bus.election else MOST
     faults = {kind: rng.randint(kind in ALWAYS, most) for kind, most in chosen.items()}
     never = (SIMULATED if isinstance(stack.server, RealApiServer) else REAL) | _spared(stack.bus)
-    faults = {kind: count for kind, count in faults.items() if kind not in never}
-    load = Load(seed=rng.randrange(10**9), changes=CHANGES, rate=RATE_WITH_LEASE if leased else RATE)
-    return await Trial(load, faults).run(stack, writer)
+    return {kind: count for kind, count in faults.items() if kind not in never}
 
 
 def _spared(bus: BackEnd) -> set[Kind]:
@@ -126,15 +162,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--server", choices=["simulator", "real"], default="real" if assets() else "simulator")
     parser.add_argument("--bus", choices=BUSES, default="redis" if shutil.which("redis-server") else "sqlite")
+    parser.add_argument("--load", choices=["objects", "namespaces"], default="objects")
     args = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="kubecdc-chaos-"))
-    print(f"seed {args.seed}, {args.server}, {args.bus}, logs in {directory}", flush=True)
+    print(f"seed {args.seed}, {args.load}, {args.server}, {args.bus}, logs in {directory}", flush=True)
+    run = wander if args.load == "namespaces" else chaos
     try:
-        passed = asyncio.run(chaos(directory, args.minutes, args.seed, args.server, args.bus))
+        passed = asyncio.run(run(directory, args.minutes, args.seed, args.server, args.bus))
     except (Skipped, ImportError) as e:
         raise SystemExit(f"the bus {args.bus} cannot be run here: {e}") from e
     if not passed:
-        options = f"--seed {args.seed} --server {args.server} --bus {args.bus}"
+        options = f"--seed {args.seed} --server {args.server} --bus {args.bus} --load {args.load}"
         raise SystemExit(f"FAILED: {options}, logs in {directory}")
 
 

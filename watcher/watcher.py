@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -16,9 +17,11 @@ from kubecdc.watcher.capture.memory import BYTES, LEAST_BYTES, Memory
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.namespaces.entry import watch_entry
 from kubecdc.watcher.namespaces.watches import EntryWatches
+from kubecdc.watcher.recovery import Recovery
 from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
+REMOVED = "no manifest has the entry of this checkpoint, so its changes are not captured now"
 HAND_OVER_SECONDS = 5.0  # for the last write of the checkpoints; a process that is told to stop must stop
 
 
@@ -53,11 +56,29 @@ async def lead(session: Session, sources: Sequence[EventSource]) -> None:
     limit = max(LEAST_BYTES, BYTES // max(1, entries))
     try:
         async with asyncio.TaskGroup() as tasks:
+            report = partial(
+                _report_removed, session, {f"{s.name}/{name}" for s in sources for name in s.spec.resource}
+            )
+            tasks.create_task(Recovery(session, "removed entries").until_done(report))
             for source in sources:
                 for name, manifest in source.spec.resource.items():
                     tasks.create_task(watch_entry(EntryWatches(session, source.name, name, manifest, Memory(limit))))
     finally:
         await _hand_over(session.bus)
+
+
+async def _report_removed(session: Session, entries: set[str]) -> None:
+    """Name the checkpoints of entries that no manifest has any more. They stay where they are, so nothing is dropped:
+    if the entry comes back, its watch goes on from there, or repairs a gap."""
+    for checkpoint in await session.bus.checkpoints.checkpoints():
+        if checkpoint.state and entries.isdisjoint({checkpoint.key, checkpoint.key.rpartition("/")[0]}):
+            log.warning(
+                REMOVED,
+                watch=checkpoint.key,
+                position=checkpoint.state.position,
+                hint="they are captured once an entry has that name again; "
+                f"`kubecdc checkpoint reset {checkpoint.key}` gives them up",
+            )
 
 
 async def _hand_over(bus: Bus) -> None:

@@ -161,19 +161,19 @@ class Stack:
     async def ready(self, timeout: float = 40.0) -> None:
         """Wait until there is a checkpoint, and each watch is past its first list."""
         async with self.bus.observed(self.kubeconfig) as bus:
-            await self._wait(lambda: _past(bus.checkpoints, 0), timeout, "the first list", all_run=True)
+            await self.wait(lambda: _past(bus.checkpoints, 0), timeout, "the first list", all_run=True)
 
     async def settle(self, version: int, timeout: float = 90.0) -> None:
         """Wait until each watch has passed the version, nothing is pending, and no request comes any more."""
         async with self.bus.observed(self.kubeconfig) as bus:
-            await self._wait(lambda: _past(bus.checkpoints, version), timeout, f"the watches at version {version}")
-            await self._wait(lambda: _drained(bus), timeout, "an empty backlog")
+            await self.wait(lambda: _past(bus.checkpoints, version), timeout, f"the watches at version {version}")
+            await self.wait(lambda: _drained(bus), timeout, "an empty backlog")
         size = -1
         while self.received.exists() and size != self.received.stat().st_size:
             size = self.received.stat().st_size
             await asyncio.sleep(QUIET)
 
-    async def _wait(
+    async def wait(
         self, condition: Callable[[], Awaitable[str]], timeout: float, what: str, *, all_run: bool = False
     ) -> None:
         """Wait until the condition returns no objection. Raises AssertionError with it, and all logs."""
@@ -188,7 +188,9 @@ class Stack:
 
 async def _past(store: CheckpointStore, version: int) -> str:
     checkpoints = await store.checkpoints()
-    behind = [c for c in checkpoints if not c.state or c.state.listing or int(c.state.position or 0) < version]
+    behind = [  # what was ended has no state any more
+        c for c in checkpoints if (c.state.listing or int(c.state.position or 0) < version if c.state else not c.number)
+    ]
     return "" if checkpoints and not behind else f"{behind or 'no checkpoint'}"
 
 

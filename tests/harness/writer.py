@@ -58,6 +58,10 @@ class Writer:
         """The object as last committed, None if it is not there."""
         return self._live.get((namespace, name))
 
+    def bodies(self, namespace: str) -> list[Mapping[str, Any]]:
+        """The objects of a namespace as last committed."""
+        return [body for (place, _), body in self._live.items() if place == namespace]
+
     @property
     def version(self) -> int:
         """The highest version known to be committed and not undone."""

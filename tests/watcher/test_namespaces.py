@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kubecdc.backoff import Backoff
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
@@ -21,7 +22,7 @@ from kubecdc.watcher.pipeline import Watch
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator
 from tests.apiserver.watch import WatchRules
 from tests.watcher.namespaces import PROD, keys, namespace, relabel
-from tests.watcher.rig import KEY, Rig, event_source, faulty, told
+from tests.watcher.rig import KEY, SPEC, Rig, event_source, faulty, told
 
 EVENTS = ("", "v1", "events")
 
@@ -468,3 +469,43 @@ async def test_trouble_that_ended_with_its_namespace_is_said_again_of_another(
     await relabel(bench, "one", None)  # nothing of it was committed, so nothing resolves the trouble
     await namespace(bench, "two", "prod")
     await bench.until(lambda: reported("two"))
+
+
+async def test_the_objects_of_a_namespace_that_is_left_are_asked_for_beside_each_other_and_delay_no_other(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 500)
+    asked: list[str] = []
+    answer, ask = asyncio.Event(), ListWatch.uid
+
+    async def uid(self: ListWatch, namespace: str, name: str) -> str:
+        asked.append(name)
+        await answer.wait()
+        return await ask(self, namespace, name)
+
+    monkeypatch.setattr(ListWatch, "uid", uid)
+    await namespace(bench, "big", "prod")
+    names = [f"o{n:02}" for n in range(40)]
+    for name in names:
+        await bench.create(name, namespace="big")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/big")
+    assert told(await bench.events(namespace="big")) == [f"ADD {name}" for name in names]
+    await relabel(bench, "big", None)
+
+    async def waiting() -> bool:
+        return len(asked) >= 16
+
+    await bench.until(waiting)
+    await namespace(bench, "new", "prod")
+    await bench.create("first", namespace="new")
+    async with asyncio.timeout(10):
+        async for delivery in (await bench.open()).subscription(SPEC.name, prefetch=1).deliveries():
+            await delivery.ack()
+            assert told([delivery.event]) == ["ADD first"]
+            break
+    assert len(asked) == 16, "more at a time would be a load on the API server"
+    answer.set()
+    await keys(bench, f"{KEY}/new")
+    assert sorted(told(await bench.events(namespace="new"))) == [f"~DELETE {name}" for name in names]
+    assert len(asked) == len(names) + 1, "and the marker"

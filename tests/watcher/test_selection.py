@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
+import structlog
 
 from kubecdc.errors import Refused
+from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.testing.fault_injection import Call, FaultyBus, Script, refused
+from kubecdc.watcher import watcher
 from tests.apiserver import simulator
-from tests.watcher.rig import KEY, MARKER, Rig, event_source, told
+from tests.watcher.rig import KEY, MARKER, NAME, SOURCE, Rig, event_source, told
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -104,3 +109,58 @@ async def test_after_a_reset_the_watch_lists_as_at_its_first_start(bench: Rig) -
     await bench.create("b")
     assert set(told(await bench.events())) >= {"ADD a", "ADD b"}
     assert await bus.checkpoints.gaps(KEY) == []
+
+
+async def test_an_entry_that_is_removed_keeps_its_place_and_is_named(bench: Rig) -> None:
+    await bench.create("a")
+    await bench.start()
+    assert told(await bench.events()) == ["ADD a"]
+    await bench.kill()
+    await bench.update("a", {"spec": {"n": 1}})
+    other = event_source()
+    other.spec.resource["another"] = other.spec.resource.pop(NAME)
+    await (await bench.open()).register([SubscriptionSpec("test/another", SOURCE, "another")])
+    with structlog.testing.capture_logs() as logs:
+        await bench.start(other)
+
+        async def named() -> bool:
+            said = {line["event"] for line in logs}
+            return {watcher.REMOVED, "listed"} <= said  # else the list of the other one would be under way for good
+
+        await bench.until(named)
+        await bench.kill()
+    (line,) = [line for line in logs if line["log_level"] == "warning"]
+    assert (line["watch"], line["event"]) == (KEY, watcher.REMOVED)
+    await bench.delete("a")
+    with structlog.testing.capture_logs() as logs:
+        await bench.start()
+        assert told(await bench.events()) == ["UPDATE a", "DELETE a"]
+    assert KEY not in [line["watch"] for line in logs if line["event"] == watcher.REMOVED]
+
+
+async def test_what_a_blocked_bus_held_up_is_told_by_the_next_leader(bench: Rig) -> None:
+    await bench.create("a")
+    await bench.start()
+    assert told(await bench.events()) == ["ADD a"]
+    await bench.kill()
+    refusals: list[None] = []
+
+    async def blocked(call: Call) -> None:
+        refusals.append(None)
+        await refused(call)
+
+    bench.wrap = lambda bus: FaultyBus(bus, commits=Script(itertools.repeat(blocked)))
+    await bench.start()
+    for n in range(3):
+        await bench.update("a", {"spec": {"n": n}})
+    await bench.delete("a")
+
+    async def held_up() -> bool:
+        return bool(refusals)
+
+    await bench.until(held_up)
+    await bench.kill()
+    bench.wrap = lambda bus: bus
+    await bench.start()
+    assert told(await bench.events()) == ["UPDATE a"] * 3 + ["DELETE a"]
+    assert await (await bench.open()).checkpoints.gaps(KEY) == []

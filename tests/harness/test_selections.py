@@ -1,0 +1,125 @@
+"""The judgement of namespaces that come and go finds each kind of fault."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+import pytest
+
+from kubecdc.storage.contracts import Gap
+from kubecdc.storage.contracts.event import Action, event_id, partition_key
+from tests.harness.history import Change
+from tests.harness.ledger import Receipt
+from tests.harness.namespaces import Place
+from tests.harness.selections import judge
+from tests.harness.writer import Writer
+
+
+class Scene:
+    """One namespace, and what a consumer was told of it."""
+
+    def __init__(self) -> None:
+        self.place = Place("ns", there=True, periods=[[]])
+        self.writer = Writer(cast(Any, None), cast(Any, None))
+        self.receipts: list[Receipt] = []
+        self.gaps: list[Gap] = []
+        self.version = 0
+
+    def change(self, action: Action, name: str = "a", *, told: bool = True, timeline: int = 0) -> None:
+        """A change in the namespace, and the event about it."""
+        self.version += 1
+        key = partition_key("workflows", "argoproj.io", "ns", name)
+        body = {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(self.version)}}
+        version = None if action == "DELETE" else self.version
+        self.place.periods[-1].append(
+            Change(
+                action=action, uid=f"uid-{name}", version=version, partitionkey=key, started=0, finished=0, body=body
+            )
+        )
+        self.writer._live.pop(("ns", name), None)
+        if action != "DELETE":
+            self.writer._live["ns", name] = body
+        if told:
+            self.tell(action, self.version, name, timeline=timeline)
+
+    def tell(
+        self, action: Action, version: int, name: str = "a", *, at: int = 0, timeline: int = 0, synthetic: bool = False
+    ) -> None:
+        """An event about the object in that version, ordered by ``at``."""
+        id_ = event_id("changed", f"uid-{name}", str(version), action, timeline)
+        self.receipts.append(
+            Receipt(
+                id=id_,
+                key=id_,
+                subject="changed",
+                uid=f"uid-{name}",
+                version=version,
+                action=action,
+                partitionkey=partition_key("workflows", "argoproj.io", "ns", name),
+                sequence=at or version,
+                synthetic=synthetic,
+                at=0,
+            )
+        )
+
+    def leave_and_return(self) -> None:
+        self.place.periods += [[], []]
+
+    def wrong(self) -> list[str]:
+        return judge([self.place], self.writer, self.receipts, {"ns": self.gaps}).wrong
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """The namespace has left and come back, and all of it is as it should be."""
+    scene = Scene()
+    scene.change("ADD")
+    scene.change("UPDATE")
+    scene.tell("DELETE", 2, at=5, synthetic=True)
+    scene.leave_and_return()
+    scene.version = 5
+    scene.change("UPDATE", told=False)  # before the list: collapsed
+    scene.tell("ADD", 6, timeline=1)
+    scene.change("UPDATE", timeline=1)
+    return scene
+
+
+def test_what_is_right_is_right(scene: Scene) -> None:
+    assert scene.wrong() == []
+
+
+def test_a_change_after_the_first_that_was_read_is_lost_unless_a_gap_covers_it(scene: Scene) -> None:
+    scene.change("UPDATE", told=False)
+    scene.change("UPDATE", timeline=1)
+    (wrong,) = scene.wrong()
+    assert wrong.startswith("lost: Change(action='UPDATE'")
+    scene.gaps.append(Gap("history expired", "7", "9", "2026-01-01T00:00:00Z", 1))
+    assert scene.wrong() == []
+
+
+def test_an_id_that_comes_again_is_found(scene: Scene) -> None:
+    again = [i for i, r in enumerate(scene.receipts) if r.action == "ADD"]
+    scene.receipts[again[1]] = dataclasses.replace(scene.receipts[again[1]], id=scene.receipts[again[0]].id)
+    assert any("came 2 times" in wrong for wrong in scene.wrong())
+
+
+def test_a_sequence_that_falls_is_found(scene: Scene) -> None:
+    scene.receipts[-1] = dataclasses.replace(scene.receipts[-1], sequence=1)
+    assert any("goes back" in wrong for wrong in scene.wrong())
+
+
+def test_an_end_that_was_never_told_is_found(scene: Scene) -> None:
+    scene.change("DELETE", told=False)
+    (wrong,) = scene.wrong()
+    assert "is told to be" in wrong
+
+
+def test_a_beginning_after_a_beginning_is_found(scene: Scene) -> None:
+    scene.receipts = [r for r in scene.receipts if r.action != "DELETE"]
+    assert any("is told to be there" in wrong for wrong in scene.wrong())
+
+
+def test_a_last_version_that_is_not_told_is_found(scene: Scene) -> None:
+    scene.receipts.pop()
+    assert any("is told to be" in wrong for wrong in scene.wrong())
