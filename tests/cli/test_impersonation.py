@@ -104,6 +104,6 @@ async def test_a_group_without_a_user_is_a_usage_error(desk: Desk) -> None:
 async def test_who_may_not_impersonate_is_told_the_right_that_lacks(desk: Desk) -> None:
     await desk.api.kubeconfig_of(desk.kubeconfig, "nobody")
     async with desk.running("run", "--as", "reader") as kubecdc:
-        await kubecdc.until(r"forbidden \(403\).*cannot impersonate resource")
+        await kubecdc.until(r'"event":"forbidden \(403\).*cannot impersonate resource')
         (line,) = kubecdc.lines("cannot impersonate resource")
         assert "grant the verb impersonate" in str(line["hint"])
