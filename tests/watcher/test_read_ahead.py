@@ -48,6 +48,7 @@ class Commits:
         self.entry = an_entry()
         self.session = SimpleNamespace(problems=None)
         self.state = SimpleNamespace(position="0", started="2026-01-01T00:00:00Z", timeline=0)
+        self.prepared_position = self.state.position
         self.begun: list[str] = []
         self.done: list[str] = []
         self.may = asyncio.Semaphore(0)
@@ -60,6 +61,7 @@ class Commits:
         return {}
 
     def prepare(self, events: object, *, position: str, **_: object) -> str:
+        self.prepared_position = position
         return position
 
     async def commit_prepared(self, position: str) -> None:
