@@ -54,8 +54,8 @@ class Publication:
         """The place of an event among all that are published, "" without a term. It sorts as text.
 
         Within a partitionkey it only grows: a newer leader has a greater epoch, and no leader publishes an event before
-        the one before it is confirmed. ``sequence`` would not do: it falls where a repair announces an older object
-        after a deletion.
+        the one before it is confirmed. ``timeline`` and ``sequence`` would not do: what a leader had not saved when it
+        died may be announced again, behind a deletion that has the version of a list.
         """
         return f"{self.term.number:010d}.{self.number:012d}.{index:05d}" if self.term else ""
 

@@ -141,7 +141,7 @@ def intend(db: apsw.Connection, key: str, delta: CheckpointDelta, term: Term) ->
 
 def save_entry(db: apsw.Connection, name: str, state: EntryState, term: Term) -> None:
     """As `storage.contracts.CheckpointStore.save_entry`. Raises LeadershipLost."""
-    newest = newest_term(db)
+    newest = row(db, "SELECT epoch FROM meta")[0]
     LeadershipLost.require(newest, term)
     _fence(db, newest, term)
     db.execute("INSERT OR REPLACE INTO entries (name, state) VALUES (?, ?)", (name, msgspec.json.encode(state)))
@@ -160,7 +160,7 @@ def reset(db: apsw.Connection, key: str) -> bool:
 
 def remove(db: apsw.Connection, key: str, entry: str, term: Term) -> None:
     """As `storage.contracts.CheckpointStore.remove`. Raises LeadershipLost."""
-    newest = newest_term(db)
+    newest = row(db, "SELECT epoch FROM meta")[0]
     LeadershipLost.require(newest, term)
     _fence(db, newest, term)
     db.execute("UPDATE gaps SET key = ?, reason = reason || ' (' || key || ')' WHERE key = ?", (entry, key))
