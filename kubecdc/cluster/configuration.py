@@ -24,7 +24,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REMOVED_PROVIDERS = {"gcp": "gke-gcloud-auth-plugin", "azure": "kubelogin (github.com/Azure/kubelogin)"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # it holds secrets
 class Configuration:
     """How to reach the API server, and as whom. ``context`` and ``user`` are their names, "" in a pod.
 

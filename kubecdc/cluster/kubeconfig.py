@@ -21,7 +21,17 @@ from kubecdc.errors import UsageError
 PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"  # of a cluster: configuration for exec plugins
 
 
-class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
+class _Part(msgspec.Struct, frozen=True):
+    """A part of the file. Any may hold a secret, so its values are not shown."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
+
+class Cluster(_Part, frozen=True, rename="kebab"):
     """`clusters[].cluster`, without what is never used."""
 
     server: str = ""
@@ -39,14 +49,14 @@ class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
         return next((e.get("extension") for e in self.extensions if e.get("name") == PLUGIN_EXTENSION), None)
 
 
-class Variable(msgspec.Struct, frozen=True):
+class Variable(_Part, frozen=True):
     """An environment variable of an exec plugin."""
 
     name: str
     value: str = ""
 
 
-class Exec(msgspec.Struct, frozen=True, rename="camel"):
+class Exec(_Part, frozen=True, rename="camel"):
     """`users[].user.exec`."""
 
     command: str = ""
@@ -58,14 +68,14 @@ class Exec(msgspec.Struct, frozen=True, rename="camel"):
     interactive_mode: str = ""
 
 
-class AuthProvider(msgspec.Struct, frozen=True):
+class AuthProvider(_Part, frozen=True):
     """`users[].user.auth-provider`."""
 
     name: str = ""
     config: dict[str, str] = {}
 
 
-class User(msgspec.Struct, frozen=True, rename="kebab"):
+class User(_Part, frozen=True, rename="kebab"):
     """`users[].user`."""
 
     client_certificate: str = ""
@@ -84,7 +94,7 @@ class User(msgspec.Struct, frozen=True, rename="kebab"):
     exec: Exec | None = None
 
 
-class _Context(msgspec.Struct, frozen=True):
+class _Context(_Part, frozen=True):
     cluster: str = ""
     user: str = ""
 
@@ -100,7 +110,7 @@ class Kubeconfig:
     user_name: str
 
 
-_Part = TypeVar("_Part", bound=msgspec.Struct)
+P = TypeVar("P", bound=_Part)
 
 
 def read(files: list[Path], context: str | None = None) -> Kubeconfig | None:
@@ -144,7 +154,7 @@ class _Merged:
     def empty(self) -> bool:
         return not any(d.get(kind) for _, d in self._documents for kind in ("clusters", "contexts", "users"))
 
-    def part(self, kind: str, name: str, model: type[_Part]) -> tuple[_Part, Path]:
+    def part(self, kind: str, name: str, model: type[P]) -> tuple[P, Path]:
         """The cluster, context or user of that name, and the file that it is from. Raises UsageError."""
         singular = kind.removesuffix("s")
         for file, document in self._documents:
@@ -190,7 +200,7 @@ def _field(error: msgspec.ValidationError) -> str:
     return f"{path.rstrip('`')}: {text}" if path else text
 
 
-def _resolve(part: _Part, folder: Path, *fields: str) -> _Part:
+def _resolve(part: P, folder: Path, *fields: str) -> P:
     """The part, with relative paths in these fields made absolute."""
     paths = {field: str(folder.absolute() / value) for field in fields if (value := getattr(part, field))}
     return msgspec.structs.replace(part, **paths)

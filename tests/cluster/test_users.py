@@ -111,6 +111,21 @@ def test_what_kubectl_refuses_is_refused_by_name(folder: Path, user: dict[str, A
     assert raised.value.hint
 
 
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"token": "s3cret"},
+        {"username": "me", "password": "s3cret"},
+        {"auth-provider": {"name": "oidc", "config": {**OIDC, "client-secret": "s3cret"}}},
+        plugin("./plugin", env=[{"name": "A", "value": "s3cret"}]),
+    ],
+)
+async def test_no_secret_is_shown_by_what_holds_it(folder: Path, user: dict[str, Any]) -> None:
+    found = configured(folder, user)
+    shown = [repr(part) for part in (found, found.origin, found.source, await found.source.get())]
+    assert not [text for text in shown if "s3cret" in text]
+
+
 def test_a_user_that_the_context_names_must_exist(folder: Path) -> None:
     path = Path(kubeconfig(folder, {}))
     path.write_text(path.read_text().replace("user: me", "user: you"))
