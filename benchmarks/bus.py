@@ -40,9 +40,9 @@ async def rates(bus: Bus, events: int) -> dict[str, float]:
     """How many events a second are committed, and then received and acked."""
     leader = await Leader.take(bus)
     begun = time.perf_counter()
-    await Limit(bus.publisher.under_way).map(leader.send, _batches(leader, events))
+    await Limit(bus.publisher.under_way).map(leader.send, batches(leader, events))
     published = time.perf_counter()
-    await _acked(bus, events)
+    await acked(bus, events)
     return {"publish": events / (published - begun), "consume": events / (time.perf_counter() - published)}
 
 
@@ -53,25 +53,25 @@ async def commits(bus: Bus, events: int) -> dict[str, float]:
     """
     leader = await Leader.take(bus)
     seconds = []
-    for batch in _batches(leader, (WARM + MEASURED) * events, events):
+    for batch in batches(leader, (WARM + MEASURED) * events, events):
         begun = time.perf_counter()
         await leader.send(batch)
         seconds.append(time.perf_counter() - begun)
-    for batch in _batches(leader, events, 1, first=events):
+    for batch in batches(leader, events, 1, first=events):
         await leader.send(batch)
     found: dict[str, list[str]] = defaultdict(list)
 
     def note(delivery: Delivery) -> None:
         found[delivery.event.partitionkey].append(delivery.event.sequence)
 
-    await _acked(bus, (WARM + MEASURED + 1) * events, note)
+    await acked(bus, (WARM + MEASURED + 1) * events, note)
     assert len(found) == events + 1
     assert {len(some) for some in found.values()} == {WARM + MEASURED, events}, "events were lost or repeated"
     assert all(some == sorted(some) for some in found.values()), "events did not arrive in the order of their object"
     return {"seconds": median(seconds[WARM:])}
 
 
-def _batches(leader: Leader, events: int, objects: int = OBJECTS, first: int = 0) -> Iterator[Batch]:
+def batches(leader: Leader, events: int, objects: int = OBJECTS, first: int = 0) -> Iterator[Batch]:
     """Commits of as many events as a watcher has in one, of as many objects from the ``first`` on.
 
     The number of the leader advances with each.
@@ -102,9 +102,11 @@ def _event(object_: int, version: int) -> Event:
     )
 
 
-async def _acked(bus: Bus, events: int, note: Callable[[Delivery], object] = lambda delivery: None) -> None:
+async def acked(
+    bus: Bus, events: int, note: Callable[[Delivery], object] = lambda delivery: None, *, name: str = SPEC.name
+) -> None:
     """Receive so many deliveries, and ack each as soon as it is there. Nothing of them is kept, as in a worker."""
-    deliveries = cast(AsyncGenerator[Delivery, None], bus.subscription(SPEC.name, prefetch=PREFETCH).deliveries())
+    deliveries = cast(AsyncGenerator[Delivery, None], bus.subscription(name, prefetch=PREFETCH).deliveries())
     async with aclosing(deliveries), asyncio.TaskGroup() as settling:
         async for delivery in deliveries:
             note(delivery)

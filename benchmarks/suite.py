@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.brokers import BROKERS, Broker, Missing
 from benchmarks.capture import watch_commit
+from benchmarks.crowd import costs
 from benchmarks.delivery import worker_http, worker_log
 from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
@@ -64,6 +65,10 @@ def _watch_commit(name: str, kind: str, bound: float, *, redis: bool) -> Measure
     return _runs(definition, lambda size: watch_commit(kind, redis=redis, changes=size.changes))
 
 
+async def _crowd(size: Size) -> Pairs:
+    return {CROWD.name: [await costs(size.messages) for _ in range(size.runs)]}
+
+
 async def _latency(size: Size) -> Pairs:
     runs = [await paced(500, size.seconds) for _ in range(size.runs)]
     shares = {"latency_p50": 0.5, "latency_p99": 0.99}
@@ -115,6 +120,7 @@ BARE_CLIENTS = {
     "pubsub": ("PublisherAsyncClient, 100 at a time", "pull 64, acknowledge"),
     "rq": ("RQ's jobs, 100 in a MULTI", "RQ's registrations, 64 in a MULTI"),
 }
+CROWD = Definition("crowd_redis", "ms/event", Target(2.0, at_least=False, of_ratio=True), "1 subscription")
 LOOP = "watch line -> XADD -> XREADGROUP"
 MEASUREMENTS = (
     _watch_commit("watch_commit_redis_workflow", "workflow", 2.5, redis=True),
@@ -128,6 +134,7 @@ MEASUREMENTS = (
         _faster("worker_http", 0.8, "aiohttp, 256 at a time", unit="requests/s"),
         lambda size: worker_http(events=size.requests),
     ),
+    Measurement((CROWD,), _crowd),
     Measurement((_below("latency_p50", "ms", 5, LOOP), _below("latency_p99", "ms", 25, LOOP)), _latency),
     Measurement(
         (
