@@ -289,6 +289,15 @@ async def test_a_namespace_whose_last_changes_expired_is_a_gap_that_is_recorded_
     assert [e["reason"] for e in reported] == ["GapRepaired"]
 
 
+async def test_a_namespace_whose_last_changes_the_server_fails_to_show_is_a_gap(bench: Rig) -> None:
+    await left_with_changes(bench)
+    bench.api.faults.refuse_watches({"code": 500, "message": "conversion webhook failed"}, below=bench.api.version)
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
+    assert await gaps(bench) == [(reasons.REFUSED, 2)]
+
+
 async def test_a_namespace_that_may_no_longer_be_read_is_a_gap_and_no_wait_without_end(
     bench: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
