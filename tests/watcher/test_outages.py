@@ -32,7 +32,8 @@ async def test_a_stream_cut_in_the_middle_of_a_line_loses_and_repeats_nothing(be
 
 
 async def test_a_silent_stream_is_closed_and_resumed_without_a_gap(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_api.ListWatch.__init__, "__kwdefaults__", {"silence": 0.1})
+    defaults = watcher_api.ListWatch.__init__.__kwdefaults__ or {}
+    monkeypatch.setattr(watcher_api.ListWatch.__init__, "__kwdefaults__", {**defaults, "silence": 0.1})
     await bench.start()
     await bench.watching()
     await asyncio.sleep(0.25)  # the subject is time itself: two silences
