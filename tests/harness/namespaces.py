@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,11 +30,17 @@ RETURNS = 0.3  # of what is done to a namespace that is not selected
 @dataclass
 class Place:
     """A namespace. ``periods``: what was changed in it, in order, from one change of its selection to the next; the
-    namespace is selected in every second one, beginning with the first."""
+    namespace is selected in every second one, beginning with the first. ``since``: when each began (monotonic)."""
 
     name: str
     there: bool = False
     periods: list[list[Change]] = field(default_factory=list)
+    since: list[float] = field(default_factory=list)
+
+    def turn(self) -> None:
+        """The next period begins."""
+        self.periods.append([])
+        self.since.append(time.monotonic())
 
     @property
     def selected(self) -> bool:
@@ -91,22 +98,24 @@ class _Hand:
     namespaces: Writer
 
     async def select(self) -> None:
+        begun = time.monotonic()
         if self.place.there:
             await self.namespaces.patch("", self.place.name, {"metadata": {"labels": {"env": "prod"}}})
         else:
             await self.namespaces.create("", self.place.name, {"metadata": {"labels": {"env": "prod"}}})
         self.place.there = True
-        self.place.periods.append([])
+        self.place.turn()
+        self.place.since[-1] = begun
 
     async def leave(self, writer: Writer, *, goes: bool) -> None:
         """Take the label away, or delete all that is in the namespace, as its controller would, and the namespace."""
         if not goes:
-            self.place.periods.append([])
+            self.place.turn()
             await self.namespaces.patch("", self.place.name, {"metadata": {"labels": {"env": "test"}}})
             return
         for body in writer.bodies(self.place.name):
             self.place.periods[-1].append(await writer.delete(self.place.name, body["metadata"]["name"]))
-        self.place.periods.append([])
+        self.place.turn()
         await self.namespaces.delete("", self.place.name)
         await self._finalize()
         self.place.there = False

@@ -91,14 +91,17 @@ def _believed(receipts: Sequence[Receipt], verdict: Verdict) -> dict[tuple[str, 
 def _complete(place: Place, receipts: Sequence[Receipt], gaps: Sequence[Gap], verdict: Verdict) -> None:
     came = {(r.uid, r.version) for r in receipts if r.action != "DELETE"}
     changed = {(r.uid, r.version): r.timeline for r in receipts if r.action == "UPDATE" and not r.synthetic}
-    for changes in place.periods[::2]:  # in which it was selected
+    begun: dict[int, float] = {}  # when each timeline was first heard of
+    for receipt in receipts:
+        begun.setdefault(receipt.timeline, receipt.at)
+    for changes, since in list(zip(place.periods, place.since, strict=True))[::2]:  # in which it was selected
         read = {
             at: changed[c.uid, c.version] for at, c in enumerate(changes) if c.version and (c.uid, c.version) in changed
         }
-        if not read:
-            continue
         # A watch that was being ended when the namespace was selected again may have read some of it before.
-        first = min(at for at, timeline in read.items() if timeline == max(read.values()))
+        first = min((at for at, timeline in read.items() if begun[timeline] >= since), default=None)
+        if first is None:
+            continue
         for change in changes[first:]:
             if change.version is None:  # of deletions, belief tells
                 continue

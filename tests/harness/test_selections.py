@@ -20,7 +20,7 @@ class Scene:
     """One namespace, and what a consumer was told of it."""
 
     def __init__(self) -> None:
-        self.place = Place("ns", there=True, periods=[[]])
+        self.place = Place("ns", there=True, periods=[[]], since=[0.0])
         self.writer = Writer(cast(Any, None), cast(Any, None))
         self.receipts: list[Receipt] = []
         self.gaps: list[Gap] = []
@@ -59,12 +59,13 @@ class Scene:
                 partitionkey=partition_key("workflows", "argoproj.io", "ns", name),
                 sequence=at or version,
                 synthetic=synthetic,
-                at=0,
+                at=float(len(self.receipts) + 1),
             )
         )
 
     def leave_and_return(self) -> None:
         self.place.periods += [[], []]
+        self.place.since += [len(self.receipts) + 0.5] * 2
 
     def wrong(self) -> list[str]:
         return judge([self.place], self.writer, self.receipts, {"ns": self.gaps}).wrong
@@ -95,6 +96,17 @@ def test_a_change_after_the_first_that_was_read_is_lost_unless_a_gap_covers_it(s
     (wrong,) = scene.wrong()
     assert wrong.startswith("lost: Change(action='UPDATE'")
     scene.gaps.append(Gap("history expired", "7", "9", "2026-01-01T00:00:00Z", 1))
+    assert scene.wrong() == []
+
+
+def test_what_an_old_watch_read_while_it_was_ended_says_nothing_about_the_next() -> None:
+    scene = Scene()
+    scene.change("ADD")
+    scene.leave_and_return()
+    scene.change("UPDATE")  # the namespace is selected again, but it is the watch from before that reads this
+    scene.change("UPDATE", told=False)
+    scene.tell("DELETE", 2, at=2, synthetic=True)
+    scene.tell("ADD", 3, timeline=1)
     assert scene.wrong() == []
 
 
