@@ -15,7 +15,7 @@ help: ## Show what there is to make
 demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
 
-test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=2)
+test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=2)
 	$(BIN)/pytest -n $(or $(JOBS),2)
 
 test-pythons: redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=2)

@@ -25,6 +25,14 @@ async def until(condition: Callable[[], object], timeout: float, what: str) -> N
         await asyncio.sleep(POLL)
 
 
+def memory(pid: int, *, peak: bool = False) -> int:
+    """The resident bytes of a process (Linux), or the most that they have been."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"^{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status, re.MULTILINE)
+    assert found, f"process {pid} has no memory: is it gone?"
+    return int(found[1]) * 1024
+
+
 class Process:
     """One running process. ``log`` gets its stdout and stderr, appended over restarts; it runs in the log's folder."""
 
@@ -123,10 +131,7 @@ class Process:
 
     def memory(self) -> int:
         """Resident bytes (Linux)."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-        assert found, f"{self.name} has no memory: is it gone?"
-        return int(found[1]) * 1024
+        return memory(self.pid)
 
     def open_files(self) -> int:
         """How many files and sockets it has open (Linux)."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.watcher import watcher
-from kubecdc.watcher.capture import pages
+from kubecdc.watcher.capture import diff, pages
+from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.memory import Memory
 from tests.apiserver import NAMESPACES
 from tests.watcher.rig import SPEC, Rig, event_source, told
@@ -147,3 +148,31 @@ async def test_changes_that_wait_for_their_commit_stop_the_reading(bench: Rig, m
     await bus.register([SPEC])
     events = await bench.events()
     assert len(events) == 4 * len(namespaces)
+
+
+async def test_objects_whose_bodies_are_kept_end_a_few_at_a_time(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff, "PAGE_BYTES", LIMIT)
+    for n in range(40):
+        await bench.create(f"a-{n:02}", spec={"text": "x" * (100 if n < 10 else LIMIT // 4)})
+    kept = event_source(inventory="objects")
+    await bench.start(kept)
+    assert len(await bench.events()) == 40
+    await bench.kill()
+    for n in range(40):
+        await bench.delete(f"a-{n:02}")
+    await bench.api.expire_history()
+    read = list[int]()
+    real = CheckpointWriter.bodies
+
+    async def bodies(self: CheckpointWriter, uids: Sequence[str]) -> dict[str, bytes]:
+        found = await real(self, uids)
+        read.append(sum(map(len, found.values())))
+        return found
+
+    monkeypatch.setattr(CheckpointWriter, "bodies", bodies)
+    await bench.start(kept)
+    events = await bench.events()
+    assert told(events) == [f"~DELETE a-{n:02}" for n in range(40)]
+    assert all(len(event.data) > 100 for event in events), "with their last bodies"
+    assert sum(read) > 6 * LIMIT
+    assert max(read) < 4 * LIMIT, "twice as many as before at most, though they were small until then"

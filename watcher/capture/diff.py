@@ -20,10 +20,12 @@ from kubecdc.watcher.capture.checkpoint_writer import FIRST_LIST, CheckpointWrit
 from kubecdc.watcher.capture.entry import Removal
 from kubecdc.watcher.capture.existing import existing_uids
 from kubecdc.watcher.capture.namesakes import age, uids_by_name
+from kubecdc.watcher.capture.pages import PAGE_BYTES
 from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, SELECTION, STARTS_TIMELINE, RanBackwards
 
 log = structlog.get_logger()
 COMMIT_OBJECTS = 500
+BODIES = (4, 50)  # objects that end in the first commit, and the most, if the inventory has their last bodies
 
 
 class Diff:
@@ -182,14 +184,17 @@ class Diff:
         # Two objects of one name end in the order in which they were made.
         ended = sorted(self.missing.items(), key=lambda item: age(item[1]))
         self.missing.clear()
-        for start in range(0, len(ended), COMMIT_OBJECTS):
-            some = ended[start : start + COMMIT_OBJECTS]
+        count, most = BODIES if self.entry.keeps_objects else (COMMIT_OBJECTS, COMMIT_OBJECTS)
+        while ended:
+            some, ended = ended[:count], ended[count:]
             existing = await self._existing(list_watch, some)
             bodies = await self.writer.bodies([uid for uid, _ in some])
             events: list[Event] = []
             for uid, known in some:
                 events += self._deletion(Removal(uid, known, bodies.get(uid), uid in existing), at)
             await self._commit(events, removals=frozenset(uid for uid, _ in some))
+            if size := sum(map(len, bodies.values())):  # as many as fit into a page
+                count = max(1, min(most, 2 * count, count * PAGE_BYTES // size))
 
     async def _existing(self, list_watch: ListWatch | None, some: list[tuple[str, Inventoried]]) -> frozenset[str]:
         if list_watch is None:
