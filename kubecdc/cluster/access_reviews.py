@@ -14,19 +14,11 @@ import msgspec
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError, Malformed
-from kubecdc.cluster.objects import UNREADABLE
+from kubecdc.cluster.objects import shown
 from kubecdc.cluster.resource import Resource
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 NO_REVIEWS = frozenset({403, 404, 405, 501})
-
-
-class _ReviewStatus(msgspec.Struct):
-    allowed: bool = False
-
-
-class _Review(msgspec.Struct):
-    status: _ReviewStatus
 
 
 @dataclass(frozen=True)
@@ -83,28 +75,32 @@ class AccessReviews:
         return self._allowed[question]
 
     async def _ask(self, resource: Resource, verb: str, name: str) -> bool:
-        attributes = {
-            "namespace": resource.namespace,
-            "verb": verb,
-            "group": resource.group,
-            "version": resource.version,
-            "resource": resource.resource,
-            "name": name,
-        }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
+        # Imported on first use: it takes a second and 45 MB, and a watcher does not need it.
+        from kubernetes.client import V1ResourceAttributes, V1SelfSubjectAccessReview, V1SelfSubjectAccessReviewSpec
+
+        asked = V1ResourceAttributes(
+            namespace=resource.namespace,
+            verb=verb,
+            group=resource.group,
+            version=resource.version,
+            resource=resource.resource,
+            name=name,
+        )
+        review = V1SelfSubjectAccessReview(
+            api_version="authorization.k8s.io/v1",
+            kind="SelfSubjectAccessReview",
+            spec=V1SelfSubjectAccessReviewSpec(resource_attributes=asked),
+        )
         try:
-            answer = await self._cluster.post(REVIEWS, review)
-            return msgspec.json.decode(answer, type=_Review).status.allowed
-        except UNREADABLE as e:
-            raise Malformed(f"the API server's answer is no access review: {e}") from e
+            answer = await self._cluster.post(REVIEWS, msgspec.Raw(review.to_json().encode()))
+            status = V1SelfSubjectAccessReview.from_json(answer).status
+        except ValueError as e:
+            raise Malformed(f"the API server's answer is no access review: {shown(answer)}") from e
         except ApiError as e:
             if e.status not in NO_REVIEWS:
                 raise
-        return await self._try(resource, verb)
+            return await self._try(resource, verb)
+        return bool(status and status.allowed)
 
     async def _try(self, resource: Resource, verb: str) -> bool:
         """Make the request once. A verb that needs an object, or writes, counts as allowed."""
