@@ -25,8 +25,10 @@ REMOVED = "no manifest has the entry of this checkpoint, so its changes are not 
 HAND_OVER_SECONDS = 5.0  # for the last write of the checkpoints; a process that is told to stop must stop
 
 
-async def run(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector | None = None) -> None:
-    """Watch until cancelled. ``elector`` defaults to the bus's own.
+async def run(
+    bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector | None = None, *, buses: int = 1
+) -> None:
+    """Watch until cancelled. ``elector`` defaults to the bus's own; ``buses`` are watched by this process.
 
     Raises Refused (in an ExceptionGroup) where only an operator can decide.
     """
@@ -37,7 +39,7 @@ async def run(bus: Bus, sources: Sequence[EventSource], cluster: Cluster, electo
             async with elector.lead() as term:
                 metrics.LEADER.set(1)
                 try:
-                    await lead(Session(cluster, bus, term, timelines=timelines), sources)
+                    await lead(Session(cluster, bus, term, timelines=timelines), sources, BYTES // buses)
                 except* LeadershipLost as lost:
                     _stand_by(most_relevant(lost))
                 finally:
@@ -50,10 +52,13 @@ def _stand_by(reason: BaseException) -> None:
     log.warning("no longer the leader, standing by", reason=str(reason))
 
 
-async def lead(session: Session, sources: Sequence[EventSource]) -> None:
-    """Watch every entry of the sources for as long as the term lasts. Raises Refused, LeadershipLost (in groups)."""
+async def lead(session: Session, sources: Sequence[EventSource], memory: int) -> None:
+    """Watch every entry of the sources for as long as the term lasts. They share ``memory``, in bytes.
+
+    Raises Refused, LeadershipLost (in groups).
+    """
     entries = sum(len(source.spec.resource) for source in sources)
-    limit = max(LEAST_BYTES, BYTES // max(1, entries))
+    limit = max(LEAST_BYTES, memory // max(1, entries))
     try:
         async with asyncio.TaskGroup() as tasks:
             report = partial(

@@ -68,12 +68,14 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
     async with AsyncExitStack() as stack:
         cluster = await _open_cluster(stack, opening) if election else None
         sides: list[Coroutine[Any, Any, None]] = []
-        for use in _bus_uses(manifests, watch=election is not None, work=delivery is not None):
+        uses = _bus_uses(manifests, watch=election is not None, work=delivery is not None)
+        watched = sum(bool(use.sources) for use in uses)
+        for use in uses:
             bus = await _open_and_register(stack, use, opening, stop)
             if bus is None:
                 break
             if election and cluster and use.sources:
-                sides += _watcher_side(use, bus, cluster, election, stop)
+                sides += _watcher_side(use, bus, cluster, election, stop, watched)
             if delivery and use.sensors:
                 sides.append(_worker_side(use, bus, opening, delivery, stop))
         collect_less_often()
@@ -140,14 +142,15 @@ async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Openi
 
 
 def _watcher_side(
-    use: _BusUse, bus: Bus, cluster: Cluster, election: Election, stop: asyncio.Event
+    use: _BusUse, bus: Bus, cluster: Cluster, election: Election, stop: asyncio.Event, watched: int
 ) -> list[Coroutine[Any, Any, None]]:
+    """``watched``: how many buses share the memory of this process."""
     from kubecdc.watcher import watcher
 
     elector = election.elector(bus, use.manifest, cluster)
     named = {spec.name for spec in use.subscriptions}
     return [
-        _run_until_stop(watcher.run(bus, use.sources, cluster, elector), stop),
+        _run_until_stop(watcher.run(bus, use.sources, cluster, elector, buses=watched), stop),
         _run_until_stop(backlog.watch(bus, named, use.manifest.spec.max_pending), stop),
     ]
 

@@ -16,13 +16,12 @@ from kubecdc.cluster.configuration import load_configuration
 from kubecdc.cluster.connector import Connector
 from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.impersonation import NOBODY, Impersonation
-from kubecdc.cluster.open_files import Connections
+from kubecdc.cluster.open_files import BUFFER_BYTES, Connections
 from kubecdc.cluster.requests import NO_ANSWER, Request, read_at_most, send, unreachable
 from kubecdc.cluster.rotation import Rotation
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
-READ_BUFFER_BYTES = 128 << 10  # all that has arrived is decoded at once, and no commit can be made meanwhile
 
 
 class Cluster:
@@ -66,7 +65,7 @@ class Cluster:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "kubecdc"},
             cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=READ_BUFFER_BYTES,
+            read_bufsize=BUFFER_BYTES[1],
         )
         return self
 
@@ -102,8 +101,8 @@ class Cluster:
         try:
             # The server sends headers at once, even when there is nothing to send after them.
             async with asyncio.timeout(REQUEST_SECONDS) as deadline:
-                with self.connections.watch(essential=essential):
-                    async with self._send(Request("GET", path, query)) as response:
+                with self.connections.watch(essential=essential) as buffer:
+                    async with self._send(Request("GET", path, query, buffer=buffer)) as response:
                         deadline.reschedule(None)
                         yield response.content
         except NO_ANSWER as e:

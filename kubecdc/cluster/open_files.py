@@ -13,6 +13,8 @@ from kubecdc.cluster.errors import ApiError
 log = structlog.get_logger()
 RESERVED = 64  # for everything but watches: lists, the Lease, the bus, the log
 ENOUGH = 1 << 20  # where there is no hard limit
+BUFFERS_BYTES = 32 << 20  # about, of all watches
+BUFFER_BYTES = (16 << 10, 128 << 10)  # of one: all that has arrived is decoded at once, and no commit is made meanwhile
 HINT = "raise it: `ulimit -Hn`, `LimitNOFILE=` of a systemd unit, the container runtime; or watch fewer namespaces"
 
 
@@ -48,13 +50,17 @@ class Connections:
             log.warning("not all watches fit into the limit of open files", needed=needed, limit=most, hint=HINT)
 
     @contextmanager
-    def watch(self, *, essential: bool) -> Iterator[None]:
-        """A watch is open during the block. Raises ApiError if it does not fit, unless it is ``essential``."""
+    def watch(self, *, essential: bool) -> Iterator[int]:
+        """A watch is open during the block. Yields how many bytes it may read ahead.
+
+        Raises ApiError if it does not fit, unless it is ``essential``.
+        """
         most = limit()
         if not essential and self._open >= most - RESERVED:
             raise ApiError(f"this watch waits for others to end: this process may open {most} files", hint=HINT)
         self._open += 1
         try:
-            yield
+            least, most_ahead = BUFFER_BYTES
+            yield max(least, min(most_ahead, BUFFERS_BYTES // self._open))
         finally:
             self._open -= 1

@@ -20,12 +20,13 @@ NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. ``path`` is escaped. ``body`` is JSON."""
+    """What is asked. ``path`` is escaped. ``body`` is JSON. ``buffer``: bytes of the answer that are read ahead."""
 
     method: str
     path: str
     query: Mapping[str, str] | None = None
     body: bytes | None = None
+    buffer: int | None = None
 
 
 @asynccontextmanager
@@ -46,6 +47,7 @@ async def send(
         proxy=server.http_proxy,
         server_hostname=settings.configuration.tls_server_name or None,
         allow_redirects=False,
+        read_bufsize=request.buffer,
     ) as response:
         if response.status >= 300:
             raise _refusal(response, request.path, decode_status(await response.read()))
