@@ -12,9 +12,9 @@ SCRIPTS = "kubecdc.storage.redis"  # the package that has the scripts of this bu
 
 @dataclass(frozen=True)
 class RedisSettings(ServerSettings):
-    """``partitions`` is fixed when the bus is made: how many streams the events go to, and so how many workers of a
-    subscription can share the work. ``retention`` and ``retention_bytes`` (of event bodies) bound the events that every
-    subscription has settled.
+    """``partitions`` is fixed when the bus is made: how many streams the events of an entry go to, and so how many
+    workers of a subscription can share the work. ``retention`` and ``retention_bytes`` (of event bodies) bound the
+    events that every subscription has settled.
     """
 
     partitions: int = 64
