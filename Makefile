@@ -18,7 +18,7 @@ demo: $(READY) ## Two minutes: workflows change while watcher and workers are ki
 test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=2)
 	$(BIN)/pytest -n $(or $(JOBS),2)
 
-test-pythons: redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=2)
+test-pythons: $(READY) redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=2)
 	@for version in $(PYTHONS); do tests/on_python $$version -n $(or $(JOBS),2) || exit 1; done
 
 lint: $(READY) ## Style, types, import rules
