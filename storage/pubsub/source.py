@@ -97,8 +97,9 @@ class PubSubSource:
     async def close(self) -> None:
         """Wait for what is under way: messages that come are handed back."""
         self._hand_back_pulls()
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        while ending := set(self._tasks):
+            await asyncio.gather(*ending)
+            self._tasks -= ending  # their callbacks have not run if all were done: gather does not wait then
 
     async def _known(self) -> list[Generation]:
         """The generations that are read, newest first. Raises NoSubscription."""

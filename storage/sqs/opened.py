@@ -118,8 +118,9 @@ class SqsQueue:
         for opened in self._opened:
             opened.end()
         await self._client.end_polls()
-        while self._late:
-            await asyncio.gather(*self._late)
+        while ending := set(self._late):
+            await asyncio.gather(*ending)
+            self._late -= ending  # their callbacks have not run if all were done: gather does not wait then
         await self._catalog.close()
         await self._backlog.close()
         await self._client.close()
