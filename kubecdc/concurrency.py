@@ -48,6 +48,25 @@ async def run_until_first(*coroutines: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
+class Background:
+    """Tasks that outlive their callers."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin the work, and keep it until it has ended."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait for all work, also for what begins meanwhile. Raises the first error."""
+        while running := set(self._tasks):
+            await asyncio.gather(*running)
+            self._tasks -= running  # from Python 3.12 on, gather does not wait for the callbacks of what has ended
+
+
 async def _cancel(tasks: list[asyncio.Task[T]]) -> None:
     for task in tasks:
         task.cancel()

@@ -174,8 +174,9 @@ class Watch:
                 except (ApiError, Malformed, Unavailable) as e:
                     if isinstance(e, ApiError):
                         metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).inc()
-                    if isinstance(e, ApiError) and not (isinstance(e, Cut) and not self.recovery.failures):
-                        self.auditor.schedule()  # an API server that was away may have come back with an older etcd
+                        if not isinstance(e, Cut) or self.recovery.failures:
+                            # An API server that was away may have come back with an older etcd.
+                            self.auditor.schedule()
                     await self.recovery.after(e)
         finally:
             self.session.problems.forget(self.entry.key)

@@ -36,7 +36,7 @@ class CredentialSource(Protocol):
 
     @property
     def waiting_for(self) -> str:
-        """Whose answer `get` waits for now; "" if for none."""
+        """Who has been asked for the credential and has not answered yet; "" if nobody."""
         ...
 
     async def get(self) -> Credential:

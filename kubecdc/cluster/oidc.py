@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from base64 import b64decode, urlsafe_b64decode
-from binascii import Error as InvalidBase64
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +16,7 @@ import msgspec
 
 from kubecdc.cluster.credentials import Credential, basic, bearer
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.kubeconfig import pem
 from kubecdc.cluster.objects import UNREADABLE
 from kubecdc.cluster.tls import Trust, tls_context
 from kubecdc.errors import UsageError
@@ -42,7 +41,8 @@ class OidcTokens:
         self._token = config.get("id-token", "")
         self._refresh = config.get("refresh-token", "")
         self._renewing = asyncio.Lock()
-        self._tls = tls_context(Trust(_authorities(config)))
+        authority = "idp-certificate-authority"
+        self._tls = tls_context(Trust(pem(config.get(f"{authority}-data", ""), config.get(authority, ""), authority)))
 
     @property
     def waiting_for(self) -> str:
@@ -107,14 +107,6 @@ def _expiry(token: str) -> float:
         return msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims).exp
     except (ValueError, *UNREADABLE) as e:
         raise _failed("the id-token is not a JSON Web Token") from e
-
-
-def _authorities(config: Mapping[str, str]) -> bytes:
-    data, file = config.get("idp-certificate-authority-data", ""), config.get("idp-certificate-authority", "")
-    try:
-        return b64decode(data) if data else Path(file).read_bytes() if file else b""
-    except (OSError, InvalidBase64) as e:
-        raise UsageError(f"idp-certificate-authority cannot be read: {e}", hint="check it in the kubeconfig") from e
 
 
 def _failed(text: str) -> ApiError:

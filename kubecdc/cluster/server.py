@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass
 
 from yarl import URL
 
+from kubecdc.cluster.credentials import basic
 from kubecdc.cluster.proxy import Proxy, choose, masked
 from kubecdc.errors import UsageError
 
@@ -52,7 +52,6 @@ def parse(address: str, proxy_url: str) -> Server:
         raise UsageError(f"the kubeconfig's server {masked(full)!r} is no address of HTTP or HTTPS", hint=hint)
     authorization = ""
     if url.user is not None or url.password is not None:
-        pair = f"{url.user or ''}:{url.password or ''}"
-        authorization = f"Basic {b64encode(pair.encode()).decode()}"
+        authorization = basic(url.user or "", url.password or "").authorization
         url = url.with_user(None)
     return Server(url, choose(url, proxy_url), authorization)

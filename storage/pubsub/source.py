@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from kubecdc.concurrency import Background
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.contracts import ClaimLost, NoSubscription
@@ -57,7 +58,7 @@ class PubSubSource:
         self._generations: list[Generation] = []
         self._learned = -LEARN_SECONDS
         self._pulls: dict[str, asyncio.Task[list[Received]]] = {}  # by path
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._late = Background()
 
     async def receive(self, most: int) -> list[Received]:
         """Each generation has one call under way, which may go on beyond this one."""
@@ -73,7 +74,7 @@ class PubSubSource:
             if pull.done():
                 del self._pulls[path]
                 if messages := pull.result():
-                    self._spawn(self._release(messages[most:]))  # there was more room when the call began
+                    self._late.spawn(self._release(messages[most:]))  # there was more room when the call began
                     return messages[:most]
         return []
 
@@ -97,9 +98,7 @@ class PubSubSource:
     async def close(self) -> None:
         """Wait for what is under way: messages that come are handed back."""
         self._hand_back_pulls()
-        while ending := set(self._tasks):
-            await asyncio.gather(*ending)
-            self._tasks -= ending  # their callbacks have not run if all were done: gather does not wait then
+        await self._late.finish()
 
     async def _known(self) -> list[Generation]:
         """The generations that are read, newest first. Raises NoSubscription."""
@@ -131,7 +130,7 @@ class PubSubSource:
 
     def _hand_back_pulls(self) -> None:
         for pull in self._pulls.values():
-            self._spawn(self._hand_back(pull))
+            self._late.spawn(self._hand_back(pull))
         self._pulls.clear()
 
     async def _hand_back(self, pull: asyncio.Task[list[Received]]) -> None:
@@ -144,11 +143,6 @@ class PubSubSource:
                 await self.release(messages, 0.0)
         except KubecdcError as e:
             log.debug("messages that came too late are not handed back", subscription=self._name, error=str(e))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _settle(
         self, messages: Sequence[Received], call: Callable[[str, Sequence[str]], Awaitable[None]]

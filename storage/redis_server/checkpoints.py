@@ -72,12 +72,8 @@ class RedisCheckpoints:
 
     async def checkpoints(self) -> list[Checkpoint]:
         keys = sorted(await self._connection.keyed("SMEMBERS", "checkpoints"))
-        found: list[Checkpoint] = []
-        for start in range(0, len(keys), CHECKPOINTS):
-            page = keys[start : start + CHECKPOINTS]
-            answers = await self._connection.run("commits/checkpoints", *page)
-            found += [of for key, answer in zip(page, answers, strict=True) if (of := _checkpoint(key, answer))]
-        return found
+        answers = await self._connection.run_in_pages("commits/checkpoints", keys, CHECKPOINTS)
+        return [found for key, answer in zip(keys, answers, strict=True) if (found := _checkpoint(key, answer))]
 
     async def gaps(self, key: str) -> list[Gap]:
         return [_gaps.decode(gap) for gap in await self._connection.keyed("LRANGE", f"gaps:{key}", 0, -1)]

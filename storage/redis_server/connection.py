@@ -62,6 +62,13 @@ class Connection:
         """Run a script by name: all of it happens, or nothing. If it raises Unavailable, it may have happened."""
         return self.run_call(self.call(script, *args))
 
+    async def run_in_pages(self, script: str, args: Sequence[Argument], at_a_time: int) -> list[Any]:
+        """What a script answers for each of the arguments, of which it gets so many at a time. Raises as `run`."""
+        found: list[Any] = []
+        for start in range(0, len(args), at_a_time):
+            found += await self.run(script, *args[start : start + at_a_time])
+        return found
+
     async def run_call(self, call: Call) -> Any:
         """Like `run`, for a call that was prepared with `call`."""
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import NoReturn
 from weakref import WeakSet
 
+from kubecdc.concurrency import Background
 from kubecdc.errors import UsageError
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.broker.subscription import BrokerSubscription
@@ -56,7 +56,7 @@ class SqsQueue:
         self._client = client
         self._holder = holder
         self._opened: WeakSet[BrokerSubscription] = WeakSet()
-        self._late: set[asyncio.Task[None]] = set()  # what brings back messages of receivers that are gone
+        self._late = Background()  # what brings back messages of receivers that are gone
         self._settings = settings
         self._catalog = catalog = Catalog(client, settings)
         self._backlog = backlog = Backlog(client, settings)
@@ -118,9 +118,7 @@ class SqsQueue:
         for opened in self._opened:
             opened.end()
         await self._client.end_polls()
-        while ending := set(self._late):
-            await asyncio.gather(*ending)
-            self._late -= ending  # their callbacks have not run if all were done: gather does not wait then
+        await self._late.finish()
         await self._catalog.close()
         await self._backlog.close()
         await self._client.close()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from kubecdc.concurrency import Background
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.contracts.errors import NoSubscription
@@ -29,9 +30,7 @@ class SqsSource:
     most = ENTRIES
     longest_delay = 6 * 3600.0  # half of the 12 hours for which SQS keeps a claim; the other half is for the trigger
 
-    def __init__(
-        self, name: str, client: Client, catalog: Catalog, settings: SqsSettings, late: set[asyncio.Task[None]]
-    ) -> None:
+    def __init__(self, name: str, client: Client, catalog: Catalog, settings: SqsSettings, late: Background) -> None:
         self._name = name
         self._client = client
         self._catalog = catalog
@@ -46,7 +45,7 @@ class SqsSource:
         try:
             reply = await asyncio.shield(polling)
         except asyncio.CancelledError:
-            self._after(self._give_back(polling, begin))
+            self._late.spawn(self._give_back(polling, begin))
             raise
         return self._received(reply, begin)
 
@@ -87,11 +86,6 @@ class SqsSource:
     def _received(self, reply: Reply, begin: float) -> list[Received]:
         until = begin + self._settings.ack_wait.total_seconds() + self._settings.poll
         return [_received(found, until) for found in reply.get("Messages") or []]
-
-    def _after(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
 
     async def _give_back(self, polling: asyncio.Task[Reply], begin: float) -> None:
         """Hand back what arrives after the receiver was cancelled. If that fails, the claims lapse."""

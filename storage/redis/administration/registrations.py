@@ -16,12 +16,9 @@ BUDGET = 1024 * 1024  # of a script that looks for the oldest events, as `oldest
 
 async def statuses(connection: Connection, partitions: int) -> list[SubscriptionStatus]:
     """All subscriptions by name. No script does more than a bounded part of the work."""
-    ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
-    found: dict[bytes, Sequence[Any]] = {}
-    for start in range(0, len(ids), SUBSCRIPTIONS):
-        page: list[bytes] = ids[start : start + SUBSCRIPTIONS]
-        answers = await connection.run("administration/status", *page)
-        found |= {id_: answer for id_, answer in zip(page, answers, strict=True) if answer}
+    ids: list[bytes] = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
+    answers = await connection.run_in_pages("administration/status", ids, SUBSCRIPTIONS)
+    found: dict[bytes, Sequence[Any]] = {id_: answer for id_, answer in zip(ids, answers, strict=True) if answer}
     owed: dict[bytes, list[bytes]] = defaultdict(list)
     for id_, (*_, pending, _, _, entries) in found.items():
         for entry in entries if int(pending) > 0 else ():

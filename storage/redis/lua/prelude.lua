@@ -64,9 +64,9 @@ local function committed(eid, entry)
 end
 
 -- Reads up to `count` entries, but no more than about `bytes`, where an entry counts as a thousand and its body: entries come
--- with their bodies, and copying many large ones would delay all other commands, as many small ones would. The size of each step follows from the entries read so far. `read(n, last)`
--- returns the next n after `last`, which is nil at first. Returns the entries, their size, and whether there may be
--- more.
+-- with their bodies, and copying many large ones would delay all other commands, as many small ones would. The size of each
+-- step follows from the entries read so far. `read(n, last)` returns the next n after `last`, which is nil at first. Returns
+-- the entries, their size, and whether there may be more.
 local function some(count, bytes, read)
   local found, size, step = {}, 0, 4
   while true do

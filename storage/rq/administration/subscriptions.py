@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rq.utils import utcparse
 
@@ -17,11 +16,10 @@ SUBSCRIPTIONS = 200  # in one script
 async def statuses(connection: Connection) -> list[SubscriptionStatus]:
     """All subscriptions by name."""
     ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
-    answers: list[Sequence[Any]] = []
-    for start in range(0, len(ids), SUBSCRIPTIONS):
-        answers += await connection.run("administration/status", *ids[start : start + SUBSCRIPTIONS])
     found = []
-    for name, source, subject, registered, pending, oldest, dead, workers in answers:
+    for name, source, subject, registered, pending, oldest, dead, workers in await connection.run_in_pages(
+        "administration/status", ids, SUBSCRIPTIONS
+    ):
         seen: dict[str, float] = {}
         for worker in workers:
             holder, time = _worker(worker)
