@@ -11,7 +11,7 @@ MEMORY = 0.9  # how much of the largest size is remembered with each event
 
 
 class Memory:
-    """Shared by open subscriptions: one half is for whoever needs it, the other half is shared out evenly.
+    """Shared by open subscriptions: one half goes to those that need it, the other half is shared out evenly.
 
     So one whose receiver is slow holds up no other. A subscription may always hold one event, whatever its size.
     """

@@ -1,4 +1,4 @@
-"""Requests in the name of somebody else, whose rights count instead of one's own.
+"""Requests that are made as another user, with that user's rights.
 
 https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/
 """

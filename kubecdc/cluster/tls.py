@@ -38,7 +38,7 @@ def tls_context(trust: Trust, pair: KeyPair | None = None) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=_certificates(trust.ca) if trust.ca else None)
     except ssl.SSLError as e:
         raise UsageError(f"certificate-authority is not a PEM certificate: {e}", hint="renew it") from e
-    # As Go: certificates without Authority Key Identifier or keyUsage, as older clusters made them, are taken, and an
+    # Like Go, accept certificates without Authority Key Identifier or keyUsage, which older clusters made; an
     # intermediate authority may be trusted. By default, Python 3.13 refuses the former, earlier versions the latter.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -190,6 +190,6 @@ class ConfigMapSync:
 
 
 def latest(mine: EntryState, theirs: EntryState) -> EntryState:
-    """Both together: whoever wrote last, an entry has started once, and its timeline never falls."""
+    """The earlier start and the later timeline of the two, in whatever order they were written."""
     started = min(mine.started, theirs.started, key=datetime.fromisoformat)
     return EntryState(started=started, timeline=max(mine.timeline, theirs.timeline))

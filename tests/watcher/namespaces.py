@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
+from kubecdc.backoff import Backoff
+from kubecdc.watcher import recovery
+from kubecdc.watcher.capture import checkpoint_writer, diff
+from kubecdc.watcher.namespaces import selected
 from tests.apiserver import NAMESPACES
 from tests.watcher.rig import Rig, event_source
 
 PROD = event_source(namespaceSelector={"matchLabels": {"env": "prod"}})
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses, and commits of few objects."""
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
+    monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)
 
 
 async def namespace(bench: Rig, name: str, env: str = "") -> None:

@@ -10,18 +10,15 @@ import apsw
 import msgspec
 import pytest
 
-from kubecdc.backoff import Backoff
 from kubecdc.storage.contracts import EntryState, Term
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before
-from kubecdc.watcher import recovery
-from kubecdc.watcher.capture import checkpoint_writer, diff, pages, reasons
+from kubecdc.watcher.capture import pages, reasons
 from kubecdc.watcher.entry_history import EntryHistory
-from kubecdc.watcher.namespaces import selected
 from tests.apiserver import LocalSimulator, objects, simulator
 from tests.apiserver.watch import WatchRules
-from tests.watcher.namespaces import PROD, keys, namespace, relabel
+from tests.watcher.namespaces import PROD, hurry, keys, namespace, relabel
 from tests.watcher.rig import KEY, Rig, announced_once, data, event_source, told
 
 SELECTED: dict[str, Any] = {"namespaceSelector": {"matchLabels": {"env": "prod"}}}
@@ -36,11 +33,8 @@ async def api() -> AsyncIterator[LocalSimulator]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
+    hurry(monkeypatch)
     monkeypatch.setattr(pages, "PAGE_OBJECTS", (2, 2))
-    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The limit of a bus is held against what is sent: the whole event, with all its attributes."""
+"""The size limit of a bus applies to the whole event, with all its attributes."""
 
 from __future__ import annotations
 

@@ -9,19 +9,17 @@ from typing import Any
 
 import pytest
 
-from kubecdc.backoff import Backoff
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
-from kubecdc.watcher import recovery
-from kubecdc.watcher.capture import checkpoint_writer, diff, reasons, stream
+from kubecdc.watcher.capture import diff, reasons, stream
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
-from kubecdc.watcher.namespaces import ending, selected, watches
+from kubecdc.watcher.namespaces import ending, watches
 from kubecdc.watcher.pipeline import Watch
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator
 from tests.apiserver.watch import WatchRules
-from tests.watcher.namespaces import PROD, keys, namespace, relabel
+from tests.watcher.namespaces import PROD, hurry, keys, namespace, relabel
 from tests.watcher.rig import KEY, SPEC, Rig, event_source, faulty, told
 
 EVENTS = ("", "v1", "events")
@@ -36,10 +34,7 @@ async def api() -> AsyncIterator[LocalSimulator]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "BACKOFF", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(checkpoint_writer, "BLOCKED", Backoff(0.01, 1.5, 0.1, 0.1))
-    monkeypatch.setattr(selected, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)
+    hurry(monkeypatch)
 
 
 async def test_namespaces_that_match_are_watched_as_they_come_and_go(bench: Rig) -> None:
