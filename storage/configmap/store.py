@@ -105,7 +105,8 @@ class ConfigMapCheckpoints:
         record = self._next(key, delta, term)
         record.intend(delta)
         self._changed(record)
-        await self._sync.flush_if_due(urgent=not (record.ours and self._sync.fresh(self._window)))
+        await self._sync.flush_if_due(urgent=not record.ours)
+        await self._sync.flush_if_stale()
         self._next(key, delta, term)
         return True
 

@@ -89,16 +89,28 @@ class ConfigMapSync:
 
     async def flush_if_due(self, *, urgent: bool = False) -> None:
         """Write if a change has waited for the window, or if it is ``urgent``. Raises as `flush`."""
-        if urgent or (self._pending_since is not None and self._now() - self._pending_since >= self._window):
-            await self.flush()
+        await self._flush_if(lambda: urgent or self._due())
+
+    async def flush_if_stale(self) -> None:
+        """Write if the ConfigMap was neither read nor written within the window. Raises as `flush`."""
+        await self._flush_if(lambda: not self.fresh(self._window))
 
     async def flush(self) -> None:
         """Write what is pending. Raises Unavailable, Refused."""
+        await self._flush_if(lambda: True)
+
+    def _due(self) -> bool:
+        return self._pending_since is not None and self._now() - self._pending_since >= self._window
+
+    async def _flush_if(self, wanted: Callable[[], bool]) -> None:
+        """Write what is pending, if that is still ``wanted`` once no other call is writing."""
+        if not wanted():
+            return
         for _ in range(ATTEMPTS):
             async with self._exchange:
                 if self._failure:
                     raise self._failure
-                if self._pending_since is None:
+                if self._pending_since is None or not wanted():
                     return
                 since, self._pending_since = self._pending_since, None
                 try:
@@ -136,7 +148,7 @@ class ConfigMapSync:
                 await self._sleep(left)
                 continue
             try:
-                await self.flush()
+                await self._flush_if(self._due)
                 failures = 0
             except Unavailable as e:
                 failures += 1

@@ -37,6 +37,7 @@ RATE = 60.0  # changes a second
 SECONDS = 20.0  # of load, unless the kills take longer
 CHECKPOINT_BYTES, STATE_BYTES = 900 << 10, 512 << 10  # what each ConfigMap may take
 STATE_WRITES = 5  # a second, of each worker
+AT_ONCE = 3  # writes that a take-over does not put off
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(180 + 10 * KILLS)]
 
 
@@ -105,8 +106,8 @@ async def test_the_default_config_maps_are_small_written_seldom_and_enough_for_w
         checkpoint, state = writes[CHECKPOINT], writes[STATE]
         writer, begin = Writer(api, WORKFLOWS), time.monotonic()
         await Load(seed=SEED, objects=1500, changes=600, rate=RATE, deletions=0.0).run(writer)
-        rate = len(checkpoint.times) / (time.monotonic() - begin)
-        calm = len(state.times)
+        seconds, calm = time.monotonic() - begin, (len(checkpoint.times), len(state.times))
+        starts = len(terms(watcher_logs(processes)))
         await stack.behave(Behaviour(status=503, seconds=2.0))  # attempts to count
         faults = {Kind.KILL_WATCHER: 2, Kind.KILL_WORKER: 2}
         await Trial(Load(seed=SEED, objects=1500, changes=600, rate=RATE), faults).run(stack, writer)
@@ -117,14 +118,14 @@ async def test_the_default_config_maps_are_small_written_seldom_and_enough_for_w
             processes.restart(name)
         report = await verdict(stack, writer)
         epochs = len(terms(watcher_logs(processes)))
-    print(f"{rate:.2f} writes/s while nothing failed, {epochs} epochs\n{_described(writes)}\n{report}")
+    print(f"{calm[0]} writes in {seconds:.2f} s while nothing failed, {epochs} epochs\n{_described(writes)}\n{report}")
     assert report.ok, str(report)
     assert (report.delivered, report.gaps) == (report.made, 0)  # each leader went on from the checkpoint
     assert not report.unexplained, str(report)
-    assert 0.5 <= rate <= 1.5
-    assert checkpoint.most_in(10.0) <= 11 + 3 * epochs  # a take-over writes at once
+    assert seconds / 4 <= calm[0] <= 1 + seconds + AT_ONCE * starts
+    assert checkpoint.most_in(10.0) <= 11 + AT_ONCE * epochs
     assert checkpoint.largest <= CHECKPOINT_BYTES // 20  # about 1,500 objects
-    assert calm == 0, "what is delivered once costs no write of the state"
+    assert calm[1] == 0, "what is delivered once costs no write of the state"
     assert state.times
     assert state.largest <= STATE_BYTES // 20
     assert state.most_in(5.0) <= 5 * STATE_WRITES * len(WORKERS)

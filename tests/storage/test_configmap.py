@@ -93,6 +93,21 @@ async def test_steps_are_written_once_a_second_and_the_last_one_too(
     assert server.writes - before in {3, 4}, "nothing is written while nothing changes"
 
 
+async def test_watches_whose_changes_are_due_together_share_one_write(
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
+) -> None:
+    keepers = [await Keeper.take(store, key=f"entry/{at}") for at in range(5)]
+    for keeper in keepers:
+        await keeper.save()
+    await keepers[0].save()
+    before = server.writes
+    await clock.move(0.999)
+    clock.time += 0.001  # due, and the timer has not noticed yet
+    await asyncio.gather(*(keeper.save() for keeper in keepers))
+    await asyncio.gather(*(keeper.intend(step(keeper.number, upserts={"uid-a": KNOWN})) for keeper in keepers))
+    assert server.writes - before == 1
+
+
 @pytest.mark.parametrize(
     "changed",
     [
