@@ -17,8 +17,7 @@ class _Unsuccessful:
     reason: str
 
     def __post_init__(self) -> None:
-        if len(self.reason) > LONGEST_REASON or not self.reason.isprintable():
-            object.__setattr__(self, "reason", _line(self.reason))
+        object.__setattr__(self, "reason", one_line(self.reason))
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,9 @@ class Failure(_Unsuccessful):
 Outcome = Success | Retry | Failure
 
 
-def _line(text: str) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return printable if len(printable) <= LONGEST_REASON else f"{printable[: LONGEST_REASON - 1]}…"
+def one_line(text: str) -> str:
+    """The text as one printable line, at most `LONGEST_REASON` characters long. Only that much of it is looked at."""
+    start = text[: LONGEST_REASON + 1]
+    if not start.isprintable():
+        start = "".join(c if c.isprintable() else " " for c in start)
+    return start if len(start) <= LONGEST_REASON else f"{start[: LONGEST_REASON - 1]}…"

@@ -99,9 +99,7 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
     if not route.matches(event):
         return await _not_of_dependency(claim, event, subscription, route)
     if claim.attempt > settings.max_deliveries:
-        return DeadLetter(
-            f"gave up after {claim.attempt - 1} attempts: the last did not end, its worker died or was stopped"
-        )
+        return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     if claim.returning:
         return Nack(0.0)
     await persist(claim.delivery.start)
@@ -116,6 +114,13 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
         report("the trigger failed", reason=outcome.reason, **_names(claim, route))
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     return decide(outcome, claim.attempt, settings)
+
+
+def _why_none_is_left(claim: Claim, settings: Settings) -> str:
+    """Why an event comes back after its last attempt, which makes a dead letter of it if it ends."""
+    if claim.attempt - 1 > settings.max_deliveries:
+        return f"maxDeliveries was lowered to {settings.max_deliveries} since"
+    return "the last did not end, its worker died or was stopped; or maxDeliveries was lowered since"
 
 
 async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscription, route: Route) -> Settlement:

@@ -30,7 +30,7 @@ class Route:
         self.outdated = False  # whether it was logged that another process has another dependency for it
         self._type, self._config = manifest.template.type, manifest.template.config
         self._template = manifest.template
-        self._parameters = manifest.parameters
+        self._parameters = [p for p in manifest.parameters if p.dest != "name"]  # the name of the manifest stays
 
     def matches(self, event: Event) -> bool:
         """It is an event of the dependency."""

@@ -14,7 +14,7 @@ from kubecdc.backoff import Backoff
 from kubecdc.errors import KubecdcError
 from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Delivery
-from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success, one_line
 from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
@@ -38,9 +38,12 @@ class Nack:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """It is not delivered again, unless an operator redrives it."""
+    """It is not delivered again, unless an operator redrives it. The reason becomes one printable, bounded line."""
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", one_line(self.reason))
 
 
 Settlement = Ack | Nack | DeadLetter

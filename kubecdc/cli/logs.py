@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -73,4 +74,7 @@ def _renderer(chosen: str, stream: TextIO) -> Any:
 
 
 def _json(line: Mapping[str, Any], **_: object) -> str:
-    return msgspec.json.encode(line, enc_hook=str).decode()
+    try:
+        return msgspec.json.encode(line, enc_hook=str).decode()
+    except UnicodeEncodeError:  # bytes of a peer that are not UTF-8; no log line may end what it is about
+        return json.dumps(line, default=str, ensure_ascii=False).encode(errors="replace").decode()

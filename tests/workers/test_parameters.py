@@ -237,7 +237,6 @@ def test_names_stay_those_of_the_manifest() -> None:
         parameter("http.headers.X", value="a\r\nInjected: b"),
         parameter("http", value="x"),
         parameter("log", value="x"),
-        parameter("name", value=""),
     ],
 )
 def test_a_template_that_parameters_make_invalid_is_an_error(made: Mapping[str, Any]) -> None:
@@ -248,3 +247,17 @@ def test_a_template_that_parameters_make_invalid_is_an_error(made: Mapping[str, 
 def test_raw_data_may_set_a_number() -> None:
     made = request(http_trigger("http://x", parameters=[parameter("http.timeout", dataKey="body.n", useRawData=True)]))
     assert made.config.timeout == 100
+
+
+@pytest.mark.parametrize("name", ["", " a ", "x\ny", "b"])
+def test_the_name_of_a_trigger_is_that_of_the_manifest(name: str) -> None:
+    made = route(FakeTrigger(), log_trigger(parameters=[parameter("name", value=name)]))
+    assert made.request(event()).trigger == "t"
+
+
+def test_a_reason_that_holds_a_long_value_is_short() -> None:
+    http = {"parameters": [parameter("host", dataKey="n"), parameter("headers", dataKey="all", useRawData=True)]}
+    made = route(HttpTrigger(), http_trigger("http://x", http))
+    with pytest.raises(ParameterError) as raised:
+        made.request(event(data={"n": "x y" * 400_000, "all": {str(n): n for n in range(10_000)}}))
+    assert len(str(raised.value)) < 1000

@@ -123,6 +123,13 @@ async def test_an_event_that_crashes_workers_is_not_run_again_after_max_deliveri
     assert c.trigger.requests == []
 
 
+async def test_the_reason_says_that_max_deliveries_was_lowered() -> None:
+    async with consuming(max_deliveries=2) as c:
+        delivery = c.subscription.give(event(), attempt=4)
+        await c.settle(delivery)
+    assert delivery.reason == "gave up after 3 attempts: maxDeliveries was lowered to 2 since"
+
+
 async def test_a_failure_is_a_dead_letter_at_once() -> None:
     async with consuming(answering(Failure("400"))) as c:
         delivery = c.subscription.give(event())

@@ -17,14 +17,19 @@ from pydantic import ValidationError
 from kubecdc import jsonpath
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.outcome import one_line
 from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
 
 M = TypeVar("M", bound=Model)
+SHOWN_PROBLEMS = 3  # of a template that is not valid
 _encoder = msgspec.json.Encoder()
 
 
 class ParameterError(Exception):
-    """The event does not give what the manifest asks for, and never will."""
+    """The event does not give what the manifest asks for, and never will. The text is one printable, bounded line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
 
 
 class Values:
@@ -113,9 +118,8 @@ def rewrite(model: M, parameters: Sequence[Parameter], values: Values, *, within
         return type(model).model_validate(apply(document, parameters, values))
     except ValidationError as e:
         start = (within,) if within else ()
-        problems = "; ".join(
-            f"{'.'.join(map(str, (*start, *p['loc'])))}: {p['msg']}" for p in e.errors(include_url=False)
-        )
+        some = e.errors(include_url=False)[:SHOWN_PROBLEMS]
+        problems = "; ".join(f"{'.'.join(map(str, (*start, *p['loc'])))}: {p['msg']}" for p in some)
         raise ParameterError(f"the parameters make a template that is not valid: {problems}") from e
 
 

@@ -1,0 +1,34 @@
+"""Log lines about anything: none of them fails, and each is one line of JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+
+import pytest
+import structlog
+
+from kubecdc.cli import logs
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_a_peer_sent_that_is_not_utf_8_can_be_logged(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace", write_through=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    logs.configure(log_format, "info")
+    try:
+        raise ValueError(b"Ung\xfcltig".decode(errors="surrogateescape"))
+    except ValueError as e:
+        structlog.get_logger().exception("failed", error=str(e), other=object)
+    finally:
+        structlog.configure(**before)
+        logging.getLogger().handlers[:] = handlers
+    stream.seek(0)
+    text = stream.read()
+    assert "Ung" in text
+    if log_format == "json":
+        [line] = text.splitlines()
+        assert json.loads(line)["error"] == "Ung?ltig"
