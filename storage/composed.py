@@ -78,8 +78,8 @@ class ComposedBus:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._queue.register(specs)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
-        return await self._queue.subscriptions()
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
+        return await self._queue.subscriptions(ages=ages)
 
     async def prune(self, name: str) -> bool:
         return await self._queue.prune(name)

@@ -10,7 +10,7 @@ from kubecdc.storage.contracts import Queue, SubscriptionSpec
 async def ensure_registered(queue: Queue, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
     """Register the subscriptions that are missing, or are registered for other events. Returns a line for each."""
     wanted = list(specs)
-    known = {status.spec.name: status.spec for status in await queue.subscriptions()}
+    known = {status.spec.name: status.spec for status in await queue.subscriptions(ages=False)}
     missing = [spec for spec in wanted if known.get(spec.name) != spec]
     if missing and not dry_run:
         await queue.register(wanted)

@@ -137,7 +137,7 @@ class SpoolQueue:
         for spec in specs:
             await in_thread(self.subscription(spec.name).register, spec)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         names = await in_thread(lambda: sorted(unquote(path.name) for path in self._root.glob("subscriptions/*")))
         found = [await in_thread(self.subscription(name).status) for name in names]
         return [status for status in found if status]

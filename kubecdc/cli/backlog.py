@@ -26,7 +26,7 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
     warned: dict[str, str] = {}
     while True:
         try:
-            statuses = await bus.subscriptions()
+            statuses = await bus.subscriptions(ages=False)
             _forget(warned, {status.spec.name for status in statuses})
         except Unavailable:
             statuses = []  # the watcher and the workers report it

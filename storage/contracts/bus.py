@@ -59,8 +59,11 @@ class Queue(Protocol):
         """Make the subscriptions known: from now on each is owed every event. A known name only takes the new spec."""
         ...
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
-        """All registered subscriptions, by name."""
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
+        """All registered subscriptions, by name.
+
+        Without ``ages``, `SubscriptionStatus.oldest` may be UNKNOWN: to find it out may take many steps.
+        """
         ...
 
     async def prune(self, name: str) -> bool:

@@ -81,7 +81,7 @@ class PubSubBus:
         await self._registrations.register(specs)
         self._subscribers.forget()
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         if self._must_exist and await self._client.topic(self._names.topic_path) is None:
             raise UsageError(
                 f"there is no topic {self._settings.place} yet",

@@ -96,8 +96,8 @@ class RedisBus:
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
-        return await registry.statuses(self._connection, self._settings.partitions)
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
+        return await registry.statuses(self._connection, self._settings.partitions, ages=ages)
 
     async def prune(self, name: str) -> bool:
         return await registry.prune(self._connection, name, self._settings.partitions)

@@ -13,7 +13,7 @@ from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.redis_server.connection import Argument, Connection, pairs
 
 PAGE = 2000  # fields of a large hash that are read at a time
-CHECKPOINTS = 1000  # in one script: a round trip for many, and no other command waits for long
+CHECKPOINTS = 500  # in one script: a round trip for many, and no other command waits for long
 
 
 class RedisCheckpoints:
@@ -28,7 +28,7 @@ class RedisCheckpoints:
         return Checkpoint(key, int(answer[1]), term.number, _state(answer[2] if len(answer) > 2 else None))
 
     async def newest_term(self) -> int:
-        return int(await self._connection.run("commits/newest_term"))
+        return await newest_term(self._connection)
 
     async def save(self, key: str, delta: CheckpointDelta, *, term: Term) -> None:
         check(await self._connection.run("commits/save", *step(key, delta, term)), key, delta, term)
@@ -83,6 +83,13 @@ class RedisCheckpoints:
 
     async def remove(self, key: str, *, entry: str, term: Term) -> None:
         _require_term(await self._connection.run("commits/remove", key, entry, term.number), term)
+
+
+async def newest_term(connection: Connection) -> int:
+    """The newest term that has acquired a checkpoint or led; from now on it fences all older ones."""
+    epoch = int(await connection.keyed("HGET", "meta", "epoch") or 0)
+    keys = list(await connection.keyed("SMEMBERS", "checkpoints"))
+    return max([epoch, *map(int, await connection.run_in_pages("commits/terms", keys, CHECKPOINTS))])
 
 
 NO_STEP: Sequence[Argument] = ("", 0, "", 0, "", "", "", 0, 0, 0)

@@ -15,6 +15,7 @@ from kubecdc.retry import until_done
 from kubecdc.storage.contracts import LeadTimes, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.outage import RETRY, until_closed
+from kubecdc.storage.redis_server.checkpoints import newest_term
 from kubecdc.storage.redis_server.connection import Connection
 
 log = structlog.get_logger()
@@ -89,15 +90,17 @@ class RedisElector:
         report = until_closed("cannot begin a term", lambda: self._connection.ending)
         standing_by = False
 
-        async def attempt() -> tuple[Any, Any, float]:
-            sent = self._now()
-            epoch, leader = await self._connection.run("commits/lead", token, self._holder, self._kept)
-            return epoch, leader, sent
+        async def attempt() -> tuple[int, bytes, float]:
+            while True:
+                sent = self._now()
+                epoch, leader = await self._connection.run("commits/lead", token, self._holder, self._kept)
+                if not epoch or await newest_term(self._connection) <= epoch:
+                    return epoch, leader, sent
 
         while True:
             epoch, leader, self._sent = await until_done(attempt, RETRY, report=report)
             if epoch:
-                return Term(int(epoch), self._holder, self._left, self._trust - self._period)
+                return Term(epoch, self._holder, self._left, self._trust - self._period)
             if not standing_by:
                 standing_by = True
                 log.info("standing by", leader=leader.decode(errors="replace"), holder=self._holder)

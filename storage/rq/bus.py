@@ -104,7 +104,7 @@ class RqBus:
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         return await subscriptions.statuses(self._connection)
 
     async def prune(self, name: str) -> bool:

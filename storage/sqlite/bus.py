@@ -93,7 +93,7 @@ class SqliteBus:
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         now = self._clock()
         return await self._reader.submit(lambda db: registrations.statuses(db, now))
 

@@ -79,7 +79,7 @@ class SqsQueue:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         return await self._registrations.statuses()
 
     async def prune(self, name: str) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from kubecdc.storage.contracts import CheckpointStore, Gap, Publication, Replay, SubscriptionSpec, Term
+from kubecdc.cli import backlog
+from kubecdc.storage.contracts import UNKNOWN, CheckpointStore, Gap, Publication, Replay, SubscriptionSpec, Term
+from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.redis.administration import registrations as administration
 from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.bus import RedisBus
@@ -45,9 +47,28 @@ async def test_thousands_of_checkpoints_are_read_in_a_few_round_trips(
     assert [(checkpoint.key, checkpoint.term) for checkpoint in found] == [
         (key, 3 if key == keys[7] else 1) for key in keys
     ]
-    assert rounds.count == rounds.calls == 4, "one for their keys, and one for each thousand"
+    assert rounds.count == rounds.calls == 6, "one for their keys, and one for each five hundred"
     await scripts.read(bus._connection.keyed)
-    assert [work.calls for work in scripts.runs["commits/checkpoints"]] == [1000, 1000, 500]
+    assert [work.calls for work in scripts.runs["commits/checkpoints"]] == [500] * 5
+
+
+async def test_who_takes_the_lead_looks_at_thousands_of_checkpoints_in_small_steps(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await redis_harness.redis()
+    store, keys = bus.checkpoints, [f"workflows/changed/namespace-{n:04}" for n in range(2500)]
+    await asyncio.gather(*(store.acquire(key, Term(3, "one")) for key in keys))
+    # A program of an earlier version leaves its term only with the checkpoint.
+    await bus._connection.keyed("HSET", f"checkpoint:{keys[1234]}", "term", 9)
+    with counted(monkeypatch) as scripts:
+        async with bus.elector.lead() as term:
+            assert term.number > 9
+            with pytest.raises(LeadershipLost):
+                await store.acquire("workflows/changed/new", Term(9, "one"))
+        assert await store.newest_term() == term.number
+        await scripts.read(bus._connection.keyed)
+    assert scripts.most("commits/lead").calls < 10
+    assert 500 <= scripts.most("commits/terms").calls < 510
 
 
 @pytest.mark.parametrize("back_end", ["sqlite", "redis"])
@@ -155,6 +176,26 @@ async def test_the_status_of_many_subscriptions_is_found_in_small_steps(
             assert status.oldest is None
     longest = scripts.most()
     assert longest.calls < 350 and longest.bytes < 200_000 + 2 * 60_000, f"{longest}: no matter how many there are"
+
+
+async def test_the_gauge_of_the_backlog_takes_only_counts(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await redis_harness.redis()
+    await bus.register([spec(0)])
+    await commit(bus, "source-0", 100, padding=50_000)
+
+    async def shown() -> bool:
+        return bool(backlog.PENDING.labels(spec(0).name)._value.get() == 100)
+
+    with counted(monkeypatch) as scripts:
+        watching = asyncio.create_task(backlog.watch(bus, {spec(0).name}, 1000))
+        await until(shown)
+        watching.cancel()
+        await scripts.read(bus._connection.keyed)
+    assert set(scripts.runs) == {"administration/status"} and scripts.most().bytes < 1000
+    (status,) = await bus.subscriptions(ages=False)
+    assert (status.pending, status.oldest) == (100, UNKNOWN)
 
 
 async def test_the_steps_of_a_replay_do_not_grow(redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch) -> None:

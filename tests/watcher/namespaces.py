@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kubecdc.backoff import Backoff
@@ -22,10 +24,14 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diff, "COMMIT_OBJECTS", 2)
 
 
-async def namespace(bench: Rig, name: str, env: str = "") -> None:
+def labelled(name: str, env: str = "") -> dict[str, Any]:
+    """A Namespace with that label, or none."""
     labels = {"env": env} if env else {}
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    await bench.api.create(*NAMESPACES, "", body)
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+async def namespace(bench: Rig, name: str, env: str = "") -> None:
+    await bench.api.create(*NAMESPACES, "", labelled(name, env))
 
 
 async def relabel(bench: Rig, name: str, env: str | None) -> None:

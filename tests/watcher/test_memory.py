@@ -151,7 +151,7 @@ async def test_changes_that_wait_for_their_commit_stop_the_reading(bench: Rig, m
 
 
 async def test_objects_whose_bodies_are_kept_end_a_few_at_a_time(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diff, "PAGE_BYTES", LIMIT)
+    monkeypatch.setattr(diff, "COMMIT_BYTES", LIMIT)
     for n in range(40):
         await bench.create(f"a-{n:02}", spec={"text": "x" * (100 if n < 10 else LIMIT // 4)})
     kept = event_source(inventory="objects")

@@ -15,8 +15,8 @@ from kubecdc.cluster.objects import Meta
 from kubecdc.storage.contracts import Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.chunks import COMMIT_BYTES, chunks
 from kubecdc.watcher.capture.entry import Entry, Origin
-from kubecdc.watcher.capture.stream import even_chunks
 from kubecdc.watcher.pipeline import Watch
 from kubecdc.watcher.session import Session
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
@@ -109,8 +109,16 @@ async def test_a_commit_that_takes_long_lets_little_be_read_and_what_was_read_is
 @pytest.mark.parametrize(("lines", "commits"), [(0, []), (1, [1]), (100, [100]), (101, [51, 50]), (250, [84, 84, 82])])
 def test_what_came_together_is_cut_evenly(lines: int, commits: list[int]) -> None:
     changes = [Change("ADDED", Meta(), b"%d" % number) for number in range(lines)]
-    pieces = list(even_chunks(changes, 100))
+    pieces = list(chunks(changes, 100))
     assert [len(piece) for piece in pieces] == commits
+    assert [change for piece in pieces for change in piece] == changes
+
+
+def test_a_commit_has_no_more_bytes_than_hold_a_shared_bus_for_some_milliseconds() -> None:
+    sizes = [COMMIT_BYTES // 3] * 4 + [2 * COMMIT_BYTES] + [10] * 5 + [COMMIT_BYTES, 1]
+    changes = [Change("ADDED", Meta(), b"x" * size) for size in sizes]
+    pieces = list(chunks(changes, 100))
+    assert [len(piece) for piece in pieces] == [3, 1, 1, 5, 1, 1]
     assert [change for piece in pieces for change in piece] == changes
 
 

@@ -6,7 +6,9 @@ at the version of the list.
 
 from __future__ import annotations
 
-from kubecdc.cluster.changes import Page
+from collections.abc import Sequence
+
+from kubecdc.cluster.changes import Change
 from kubecdc.cluster.objects import Meta
 from kubecdc.cluster.versions import older, well_formed
 
@@ -23,21 +25,21 @@ class Announced:
         """Another attempt."""
         self._last, self._in_order = "", True
 
-    def page(self, page: Page, timeline: int) -> None:
-        """The objects of a page have been announced."""
-        names = [_name(change.meta) for change in page.items]
+    def add(self, changes: Sequence[Change], version: str, timeline: int) -> None:
+        """The next objects of a list of that version have been announced."""
+        names = [_name(change.meta) for change in changes]
         if not names:
             return
         # A server with another order, or with versions that cannot be compared, may get repetitions.
         self._in_order = (
-            self._in_order and well_formed(page.version) and [self._last, *names] == sorted({self._last, *names})
+            self._in_order and well_formed(version) and [self._last, *names] == sorted({self._last, *names})
         )
         if not self._in_order:
             return
         if self._last:
             self._attempts.pop()
         self._last = names[-1]
-        self._attempts.append((self._last, page.version, timeline))
+        self._attempts.append((self._last, version, timeline))
 
     def has(self, meta: Meta, timeline: int) -> bool:
         """Whether an attempt before this one has announced the object in its present state."""

@@ -17,14 +17,14 @@ from kubecdc.storage.contracts import Gap, Inventoried, Selection
 from kubecdc.storage.contracts.event import Action, Event
 from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import FIRST_LIST, CheckpointWriter
+from kubecdc.watcher.capture.chunks import COMMIT_BYTES, chunks
 from kubecdc.watcher.capture.entry import Removal
 from kubecdc.watcher.capture.existing import existing_uids
 from kubecdc.watcher.capture.namesakes import age, uids_by_name
-from kubecdc.watcher.capture.pages import PAGE_BYTES
 from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, SELECTION, STARTS_TIMELINE, RanBackwards
 
 log = structlog.get_logger()
-COMMIT_OBJECTS = 500
+COMMIT_OBJECTS = 250
 BODIES = (4, 50)  # objects that end in the first commit, and the most, if the inventory has their last bodies
 
 
@@ -79,15 +79,20 @@ class Diff:
         if older(page.version, self.since) and self.reason != BACKWARDS:
             raise RanBackwards
         self.version, self.kind = page.version, page.kind
-        events: list[Event] = []
-        upserts: dict[str, Inventoried] = {}
-        removals: set[str] = set()
-        bodies = await self.writer.bodies(self._known_before(page))
-        routine = self.reason in EXPIRIES  # then the bodies of objects that have not changed are there
         for item in page.left_out:  # it is there, so if an earlier state was captured, it has not ended
             for uid in self.by_name.get((item.meta.namespace, item.meta.name), ()):
                 self.missing.pop(uid, None)
-        for change in page.items:
+        for some in chunks(page.items, COMMIT_OBJECTS):
+            await self._compare(some)
+
+    async def _compare(self, changes: Sequence[Change]) -> None:
+        """Compare some objects of a page and commit what differs."""
+        events: list[Event] = []
+        upserts: dict[str, Inventoried] = {}
+        removals: set[str] = set()
+        bodies = await self.writer.bodies(self._known_before(changes))
+        routine = self.reason in EXPIRIES  # then the bodies of objects that have not changed are there
+        for change in changes:
             meta = change.meta
             known = self.missing.pop(meta.uid, None)
             for predecessor in self.by_name.get((meta.namespace, meta.name), ()):
@@ -103,10 +108,10 @@ class Diff:
                 upserts[meta.uid] = now
             events += self._difference(change, known, passed=passed, old=bodies.get(meta.uid))
         if events or upserts or removals:
-            last = {c.meta.uid: c.body for c in page.items if c.meta.uid in upserts} if self.entry.keeps_objects else {}
+            last = {c.meta.uid: c.body for c in changes if c.meta.uid in upserts} if self.entry.keeps_objects else {}
             await self._commit(events, upserts=upserts, bodies=last, removals=frozenset(removals))
         if not self.entry.keeps_inventory:
-            self.announced.page(page, self.writer.state.timeline)
+            self.announced.add(changes, self.version, self.writer.state.timeline)
 
     async def _commit(self, events: Sequence[Event] = (), **what: Any) -> None:
         """Commit a difference, the first one after the mark."""
@@ -115,10 +120,10 @@ class Diff:
             await self.writer.commit(listing=self.reason)
         await self.writer.commit(events, **what)
 
-    def _known_before(self, page: Page) -> list[str]:
-        """The uids in the inventory that the page has, or whose names it has."""
-        here = {change.meta.uid for change in page.items}
-        named = {uid for c in page.items for uid in self.by_name.get((c.meta.namespace, c.meta.name), ())}
+    def _known_before(self, changes: Sequence[Change]) -> list[str]:
+        """The uids in the inventory that they have, or whose names they have."""
+        here = {change.meta.uid for change in changes}
+        named = {uid for c in changes for uid in self.by_name.get((c.meta.namespace, c.meta.name), ())}
         return [uid for uid in here | named if uid in self.missing]
 
     async def finish(self) -> Gap | None:
@@ -193,8 +198,8 @@ class Diff:
             for uid, known in some:
                 events += self._deletion(Removal(uid, known, bodies.get(uid), uid in existing), at)
             await self._commit(events, removals=frozenset(uid for uid, _ in some))
-            if size := sum(map(len, bodies.values())):  # as many as fit into a page
-                count = max(1, min(most, 2 * count, count * PAGE_BYTES // size))
+            if size := sum(map(len, bodies.values())):  # as many as fit into a commit
+                count = max(1, min(most, 2 * count, count * COMMIT_BYTES // size))
 
     async def _existing(self, list_watch: ListWatch | None, some: list[tuple[str, Inventoried]]) -> frozenset[str]:
         if list_watch is None:

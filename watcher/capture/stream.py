@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from kubecdc.cluster.changes import Change
@@ -14,6 +14,7 @@ from kubecdc.concurrency import run_until_first
 from kubecdc.storage.contracts import Batch
 from kubecdc.watcher.capture.batch import Batcher
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.capture.chunks import chunks
 from kubecdc.watcher.capture.memory import Holder, Memory
 from kubecdc.watcher.recovery import Recovery
 
@@ -58,7 +59,7 @@ class StreamCommitter:
             async with aclosing(changes) as stream:
                 async for chunk in stream:
                     self._came(chunk)
-                    for some in even_chunks(chunk, BATCH):
+                    for some in chunks(chunk, BATCH):
                         if writer.entry.keeps_objects:
                             await commits.join()  # the next commit needs the bodies that the last one stores
                         size = sum(len(change.body) for change in some)
@@ -87,11 +88,3 @@ async def commit_all(writer: CheckpointWriter, commits: Commits, holder: Holder)
         await writer.commit_prepared(batch)
         holder.release(size)
         commits.task_done()
-
-
-def even_chunks(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
-    """The changes in as few chunks as possible, of about the same size: a commit costs much the same at any size."""
-    if changes:
-        size = math.ceil(len(changes) / math.ceil(len(changes) / most))
-        for start in range(0, len(changes), size):
-            yield changes[start : start + size]

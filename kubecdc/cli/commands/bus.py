@@ -81,7 +81,7 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
                 f"a manifest has the subscription {name!r}", hint="remove its trigger from the manifests first"
             )
         removed = []
-        for s in await bus.subscriptions():
+        for s in await bus.subscriptions(ages=False):
             if s.spec.name not in named and name in {None, s.spec.name}:
                 backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
                 confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)

@@ -72,7 +72,7 @@ def replay(
 
     async def replay_to(opened: Bus, manifest: EventBus) -> None:
         require_capability(opened.capabilities.replay, manifest, "replay")
-        if subscription not in {status.spec.name for status in await opened.subscriptions()}:
+        if subscription not in {status.spec.name for status in await opened.subscriptions(ages=False)}:
             raise UsageError(f"there is no subscription {subscription!r}", hint="`kubecdc bus show` lists them")
         found = await opened.replayable(asked)
         if found.forgotten is not None and (asked.since is None or asked.since < found.forgotten):

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
+from kubecdc.storage.contracts import UNKNOWN, SubscriptionSpec, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
 STEP = 250  # events in one script, so that commits and reads get their turn
 SUBSCRIPTIONS = 200  # in one script
-BUDGET = 1024 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
+BUDGET = 512 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
 
 
-async def statuses(connection: Connection, partitions: int) -> list[SubscriptionStatus]:
+async def statuses(connection: Connection, partitions: int, *, ages: bool) -> list[SubscriptionStatus]:
     """All subscriptions by name. No script does more than a bounded part of the work."""
     ids: list[bytes] = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
     answers = await connection.run_in_pages("administration/status", ids, SUBSCRIPTIONS)
     found: dict[bytes, Sequence[Any]] = {id_: answer for id_, answer in zip(ids, answers, strict=True) if answer}
-    owed: dict[bytes, list[bytes]] = defaultdict(list)
-    for id_, (*_, pending, _, _, entries) in found.items():
+    oldest = await _oldest(connection, found, partitions) if ages else defaultdict(lambda: UNKNOWN)
+    return sorted((_status(of, oldest[id_]) for id_, of in found.items()), key=lambda status: status.spec.name)
+
+
+async def _oldest(
+    connection: Connection, statuses: Mapping[bytes, Sequence[Any]], partitions: int
+) -> defaultdict[bytes, float | Unknown | None]:
+    """When the oldest pending event of each subscription was committed."""
+    owed: dict[bytes, list[bytes]] = defaultdict(list)  # subscriptions, by entry
+    for id_, (*_, pending, _, _, entries) in statuses.items():
         for entry in entries if int(pending) > 0 else ():
             owed[entry].append(id_)
-    oldest = await _oldest(connection, owed, partitions)
-    return sorted((_status(of, oldest.get(id_)) for id_, of in found.items()), key=lambda status: status.spec.name)
-
-
-async def _oldest(connection: Connection, owed: dict[bytes, list[bytes]], partitions: int) -> dict[bytes, int]:
-    """When the oldest pending event of each subscription was committed, in ms. ``owed`` are subscriptions, by entry."""
     found: dict[bytes, int] = {}
     left: list[tuple[Argument, ...]] = [(entry, len(ids), *ids) for entry, ids in owed.items()]
     partition = 0
@@ -38,10 +40,10 @@ async def _oldest(connection: Connection, owed: dict[bytes, list[bytes]], partit
         for id_, time in zip(times[::2], times[1::2], strict=True):
             found[id_] = min(found.get(id_, time), time)
         left = left[done:]
-    return found
+    return defaultdict(lambda: None, {id_: time / 1000 for id_, time in found.items()})
 
 
-def _status(of: Sequence[Any], oldest: int | None) -> SubscriptionStatus:
+def _status(of: Sequence[Any], oldest: float | Unknown | None) -> SubscriptionStatus:
     name, source, subject, registered, pending, dead, holders, _ = of
     seen: dict[str, float] = {}
     for heartbeat in holders:
@@ -51,7 +53,7 @@ def _status(of: Sequence[Any], oldest: int | None) -> SubscriptionStatus:
         SubscriptionSpec(name.decode(), source.decode(), subject.decode()),
         int(registered) / 1000,
         int(pending),
-        None if oldest is None else oldest / 1000,
+        oldest,
         int(dead),
         tuple(Worker(holder, time) for holder, time in sorted(seen.items())),
     )

@@ -45,7 +45,7 @@ local function remember_pruned(name)
   redis.call('HDEL', p .. ':pruned', found[oldest])
 end
 
--- The term that fences all older ones. Of each checkpoint too, because programs of an earlier version leave it only there.
+-- The term that fences all older ones. Of these checkpoints too, because programs of an earlier version leave it only there.
 local function newest_term(keys)
   local newest = tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0)
   for _, key in ipairs(keys) do

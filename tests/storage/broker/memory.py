@@ -172,7 +172,7 @@ class MemoryQueue:
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
-    async def subscriptions(self) -> list[SubscriptionStatus]:
+    async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         return [
             SubscriptionStatus(
                 topic.spec, UNKNOWN, Approximate(len(topic.messages)), UNKNOWN, Approximate(len(topic.dead)), UNKNOWN

@@ -1,2 +1,0 @@
--- The newest term that has acquired a checkpoint.
-return newest_term(redis.call('SMEMBERS', p .. ':checkpoints'))
