@@ -14,6 +14,7 @@ from kubecdc.cluster.changes import NO_POSITION, Change, LeftOut, Page, decode_l
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, stream_error
 from kubecdc.cluster.objects import Meta, decode_object, decode_status
+from kubecdc.cluster.own_objects import is_own, may_be_among, without_own
 from kubecdc.cluster.resource import Resource
 
 MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; no object is this large
@@ -28,7 +29,7 @@ class Silence(Exception):
 
 
 class ListWatch:
-    """Lists and watches one resource of a cluster.
+    """Lists and watches one resource of a cluster. What kubecdc writes for itself is left out (`own_objects`).
 
     ``left_out`` is told of each object that cannot be captured. A watch that is ``essential`` has a connection in any
     case, see `Connections`.
@@ -48,6 +49,7 @@ class ListWatch:
         self._left_out = left_out
         self._silence = silence
         self._essential = essential
+        self._has_own = may_be_among(resource)
         self._under_way = ("", "")  # of the last list: the token of its next page, and its version
         self._in_pages = True
 
@@ -71,7 +73,7 @@ class ListWatch:
         self._under_way = (page.next, page.version)
         for item in page.left_out:
             self._left_out(item)
-        return page
+        return without_own(page) if self._has_own else page
 
     async def require_history(self, version: str) -> None:
         """Raise Expired if etcd no longer has the history after the version.
@@ -130,6 +132,8 @@ class ListWatch:
                         if e.meta.resource_version not in NO_POSITION:
                             changes.append(Change("BOOKMARK", e.meta, b""))  # the position moves past it
                         continue
+                    if self._has_own and is_own(change.body):
+                        continue  # nor does the position move past it: that would be a commit
                     if change.type == "ERROR":
                         if changes:
                             yield changes

@@ -1,4 +1,4 @@
-"""One named object, such as a Lease or a ConfigMap, read and written with optimistic concurrency."""
+"""One named object of our own, such as a Lease or a ConfigMap, read and written with optimistic concurrency."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.own_objects import marked
 from kubecdc.cluster.resource import Resource
 
 VERBS = ("get", "create", "update")
@@ -45,7 +46,7 @@ class NamedObject:
 
     async def create(self, document: dict[str, Any], *, seconds: float) -> bytes:
         """Create it; 409 if it exists."""
-        metadata = {**document["metadata"], "name": self._name, "namespace": self._resource.namespace}
+        metadata = {**marked(document["metadata"]), "name": self._name, "namespace": self._resource.namespace}
         try:
             return await self._cluster.post(self._resource.path, {**document, "metadata": metadata}, seconds=seconds)
         except ApiError as e:
@@ -54,7 +55,8 @@ class NamedObject:
     async def replace(self, document: dict[str, Any], *, seconds: float) -> bytes:
         """Replace it if its uid and resourceVersion are still those of the document; 404 or 409 if not."""
         try:
-            return await self._cluster.put(self._path, document, seconds=seconds)
+            own = {**document, "metadata": marked(document["metadata"])}
+            return await self._cluster.put(self._path, own, seconds=seconds)
         except ApiError as e:
             raise self._explained(e) from e
 

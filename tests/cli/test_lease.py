@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Any
@@ -68,6 +69,24 @@ async def test_a_leader_that_loses_the_api_stands_by_and_leads_again(desk: Desk)
         await one.until("no longer the leader, standing by", seconds=2.5)
         desk.api.silence(False)
         await one.until('(?s)"leading".*standing by.*"leading"', seconds=5)
+
+
+async def test_an_entry_on_leases_does_not_capture_that_of_the_watcher(desk: Desk) -> None:
+    """It is renewed every few seconds for as long as somebody leads."""
+    desk.entry(group="coordination.k8s.io", version="v1", resource="leases")
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"holderIdentity": "somebody"}}
+    async with desk.running("run", *ELECTION) as one:
+        await one.until('"listed"')
+        first = (await spec(desk))["renewTime"]
+        await desk.api.create(*LEASES, "default", {**lease, "metadata": {"name": "mine"}})
+        await one.until('"name":"mine"', out=True)
+        async with asyncio.timeout(10):
+            while (await spec(desk))["renewTime"] == first:
+                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)
+        await desk.api.create(*LEASES, "default", {**lease, "metadata": {"name": "later"}})
+        await one.until('"name":"later"', out=True)
+        assert one.out.count("\n") == 2, one.out
 
 
 async def test_without_the_option_there_is_no_lease_on_sqlite(desk: Desk) -> None:

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.own_objects import ANNOTATION
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import CheckpointStore, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
@@ -54,7 +55,7 @@ async def test_the_first_makes_the_lease_as_client_go_would_and_renews_it(booth:
             "leaseTransitions": 0,
         }
         assert MICRO_TIME.fullmatch(made["spec"]["acquireTime"])
-        assert made["metadata"]["annotations"] == {EPOCH: "1"}
+        assert made["metadata"]["annotations"] == {EPOCH: "1", ANNOTATION: "true"}
 
         async def renewed() -> bool:
             return bool((await booth.lease())["spec"]["renewTime"] > made["spec"]["renewTime"])
@@ -259,7 +260,7 @@ async def test_a_lease_that_somebody_annotates_is_renewed_over_what_they_wrote(b
         await asyncio.sleep(1.5)
         assert one.trusted
     metadata = (await booth.lease())["metadata"]
-    assert metadata["annotations"] == {"note": "x", EPOCH: "1"}
+    assert metadata["annotations"] == {"note": "x", EPOCH: "1", ANNOTATION: "true"}
     assert metadata["labels"] == {"team": "ml"}
 
 

@@ -91,9 +91,9 @@ class EntryWatches:
         watch = self.watch(namespace, key)
         writer = await watch.open_checkpoint()
         if writer.stored:
-            log.info("no longer watched", watch=key)
             await ending.end(watch, writer)
             await writer.next_timeline()  # for what is watched there again
+            log.info("no longer watched", watch=key)
         await self._forget(key)
 
     async def _forget(self, key: str) -> None:
