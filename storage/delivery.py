@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 
-from kubecdc.storage.contracts.errors import ClaimLost
+from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
 
 Call = Callable[[], Awaitable[None]]
@@ -32,6 +32,14 @@ class ClaimedDelivery(ABC):
     @cached_property
     def event(self) -> Event:
         return Event.decode(self._body)
+
+    @property
+    def readable(self) -> Event | None:
+        """The event, None if it cannot be read."""
+        try:
+            return self.event
+        except Undecodable:
+            return None
 
     @property
     def body(self) -> bytes:

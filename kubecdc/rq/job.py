@@ -18,6 +18,7 @@ from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import configured, opening
 from kubecdc.rq.delivery import JobSubscription
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
+from kubecdc.storage.contracts.event import redelivered
 from kubecdc.storage.opening import opened
 from kubecdc.storage.rq.bus import RqBus
 from kubecdc.storage.rq.deliveries.running_job import RunningJob
@@ -75,7 +76,9 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         if not isinstance(bus, RqBus):
             raise UsageError(f"the bus of {subscription!r} is not an rq bus in the manifests of this worker")
         running = bus.running(job.id, cast(str, job.worker_name), subscription)
-        claim, received, attempts = await running.begin()
+        claim, received, attempts, again = await running.begin()
+        if again:
+            body = redelivered(body, "redrive")
         whole = bus.subscription(subscription, prefetch=1)
         one = JobSubscription(claim, body, whole, received=received, attempts=attempts, wait=running.wait)
         settings = Settings(bus.ack_wait, redelivery.max_deliveries, redelivery.backoff.schedule(), concurrency=1)

@@ -1,7 +1,8 @@
 """Administration: what an operator sees of a bus, and may do with it.
 
 Redriven dead letters and replayed events are delivered after what is pending of their object, as new deliveries without
-attempts. They repeat an event on purpose, under the same event id; a consumer sees ``sequence`` go back there.
+attempts. They repeat an event on purpose, under the same event id and with the attribute ``redelivery``; a consumer
+sees ``sequence`` go back there.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class DeadLetter:
     """An event that a worker gave up on. Neither retention nor the end of its subscription deletes it.
 
     ``attempts`` is how many triggers were started for it, ``first`` when it was committed, ``last`` when the worker
-    gave up.
+    gave up. ``superseded``: a later event of its object has been delivered to the subscription since. UNKNOWN where the
+    back end cannot tell.
     """
 
     id: str  # assigned by the back end
@@ -69,6 +71,7 @@ class DeadLetter:
     attempts: int
     first: float
     last: float
+    superseded: bool | Unknown = UNKNOWN
 
 
 NO_SUCH_LETTER = "there is no such dead letter"  # why `DeadLetters.redrive` left it

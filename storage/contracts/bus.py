@@ -32,7 +32,7 @@ class Capabilities:
     exactly_once_publish: bool
     state: bool = True  # keeps small values that workers share
     elector: bool = True  # elects a leader by itself
-    counts: bool = True  # knows the exact backlog, its age, the workers of a subscription, and every dead letter
+    counts: bool = True  # knows the exact backlog, its age, the workers, every dead letter, and which are superseded
     limits_backlog: bool = True  # refuses commits while a subscription has `maxPending` events
     uses_state: bool = False  # with a state store, a queue without order or attempts has `never_back` and `attempts`
     never_back: bool = False  # no event of an object is handed out for the first time after a newer one was settled

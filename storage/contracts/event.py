@@ -6,6 +6,7 @@ as the API server sent them; they are never parsed and encoded again.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from kubecdc.storage.contracts.errors import Undecodable
 
 Action = Literal["ADD", "UPDATE", "DELETE"]
+Redelivery = Literal["redrive", "replay"]
 SPEC_VERSION = "1.0"
 SEQUENCE_DIGITS = 20
 
@@ -23,8 +25,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``data`` is the JSON text of ``{type, body, oldBody, group, version, resource, metadata}``, as Argo Events has it.
     ``sequence`` is the resourceVersion padded with zeros, so that it sorts as text (CloudEvents sequence extension).
     ``partitionkey`` is ``<resource>.<group>/<namespace>/<name>``: all events with the same key are delivered in order.
+    ``redelivery`` is ``redrive`` or ``replay`` if an operator has had the event delivered again. It is the first field
+    because `redelivered` writes it there.
     """
 
+    redelivery: str = ""
     specversion: str
     id: str
     source: str
@@ -46,6 +51,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The event as one JSON object, attributes with their default value left out."""
         return _encoder.encode(self)
 
+    @property
+    def place(self) -> str:
+        """Where it stands among the events of its object, as text that sorts: timeline and sequence."""
+        return f"{self.timeline:010d}.{self.sequence}"
+
     @staticmethod
     def decode(body: bytes) -> Event:
         """Read what `encode` wrote; unknown attributes are ignored. Raises Undecodable."""
@@ -59,6 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
+_REDELIVERY = re.compile(rb'\A\{"redelivery":"[a-z]*",')
 
 
 def event_id(subject: str, uid: str, resource_version: str, action: Action, timeline: int = 0) -> str:
@@ -76,6 +87,12 @@ def partition_key(resource: str, group: str, namespace: str, name: str) -> str:
 def sequence(resource_version: str) -> str:
     """A resourceVersion that sorts as text."""
     return resource_version.zfill(SEQUENCE_DIGITS)
+
+
+def redelivered(body: bytes, how: Redelivery) -> bytes:
+    """A stored event with the attribute ``redelivery``. It is set in the text, so that no event is encoded again."""
+    body = _REDELIVERY.sub(b"{", body)
+    return b'{"redelivery":"%s",%s' % (how.encode(), body[1:]) if body.startswith(b'{"') else body
 
 
 def names_in(body: bytes) -> tuple[str, str]:

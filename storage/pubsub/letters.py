@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from kubecdc.storage.contracts import DeadLetter
-from kubecdc.storage.contracts.event import names_in
+from kubecdc.storage.contracts.event import names_in, redelivered
 from kubecdc.storage.pubsub.client import PubsubMessage, seconds_of
-from kubecdc.storage.pubsub.messages import ENCODING, ENTRY, FOR, ID, SOURCE, SUBJECT, attribute, body_of
+from kubecdc.storage.pubsub.messages import ENCODING, ENTRY, FOR, ID, SOURCE, SUBJECT, attribute, body_of, compress
 from kubecdc.storage.pubsub.names import Names
 
 REASON, ATTEMPTS, SUBSCRIPTION, FIRST = "reason", "attempts", "subscription", "first"
 BY_PUBSUB = "CloudPubSubDeadLetterSource"  # how Pub/Sub's own attributes begin
+LARGE = 1 << 20  # bytes of an event that is compressed when it is redriven, for it gets an attribute more
 EVENT = (SOURCE, SUBJECT, ENTRY, ID, ENCODING)  # attributes that stay; the order does not, nor whom it was for
 
 
@@ -33,7 +34,13 @@ def letter_of(message: Any, subscription: str, reason: str, attempts: int) -> An
 def redriven(message: Any, target: str) -> Any:
     """The message of a dead letter for one subscription."""
     attributes = {key: message.attributes[key] for key in EVENT if key in message.attributes}
-    return PubsubMessage(data=message.data, ordering_key=message.ordering_key, attributes={**attributes, FOR: target})
+    found = PubsubMessage(ordering_key=message.ordering_key, attributes={**attributes, FOR: target})
+    body = redelivered(body_of(message), "redrive")
+    if ENCODING in attributes or len(body) > LARGE:
+        compress(found, body)
+    else:
+        found.data = body
+    return found
 
 
 def read(message: Any, names: Names) -> DeadLetter:

@@ -25,9 +25,14 @@ def message_of(event: Event, order: str, most_bytes: int) -> Any:
     """The event as a message, compressed if it would be too large otherwise. It may be too large even so."""
     message = _message(event, order)
     if size_of(message) > most_bytes:
-        message.data = zstandard.ZstdCompressor(level=_LEVEL).compress(message.data)
-        message.attributes[ENCODING] = ZSTD
+        compress(message, message.data)
     return message
+
+
+def compress(message: Any, body: bytes) -> None:
+    """Make an event the data of a message, compressed."""
+    message.data = zstandard.ZstdCompressor(level=_LEVEL).compress(body)
+    message.attributes[ENCODING] = ZSTD
 
 
 def fits(event: Event, most_bytes: int) -> bool:

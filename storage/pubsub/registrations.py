@@ -23,12 +23,16 @@ from kubecdc.storage.pubsub.messages import ENTRY, FOR
 from kubecdc.storage.pubsub.names import Names, entry_of, spec_of, target_of
 
 UNTIL = "kubecdc-until"  # label of an older generation: milliseconds since the epoch
+REPLAYED = "kubecdc-replayed"  # label of a generation that a replay made: when, in milliseconds since the epoch
 SKEW_SECONDS = 10.0  # by which our clock may differ from Pub/Sub's
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A subscription of Pub/Sub. ``until`` is the end of what it is owed, None if there is none yet."""
+    """A subscription of Pub/Sub. ``until`` is the end of what it is owed, None if there is none yet.
+
+    What was published before ``replayed`` is delivered again.
+    """
 
     path: str
     spec: SubscriptionSpec
@@ -36,6 +40,7 @@ class Generation:
     until: float | None
     claim: float  # seconds
     kept: float  # seconds for which it keeps a message
+    replayed: float
 
     @property
     def target(self) -> str:
@@ -109,13 +114,15 @@ class Registrations:
 
         await self._limit.map(register, wanted)
 
-    async def succeed(self, spec: SubscriptionSpec, generations: list[Generation]) -> str:
+    async def succeed(self, spec: SubscriptionSpec, generations: list[Generation], *, replayed: float = 0.0) -> str:
         """Make the next generation, and return its path. The older ones are owed what they are until they `retire`.
 
-        Raises Exists if another process has made it.
+        ``replayed`` is the time of the replay that it is for. Raises Exists if another process has made it.
         """
         serial = max((generation.serial for generation in generations), default=0) + 1
         config = self._configs.subscription(spec, serial)
+        if replayed:
+            config.labels[REPLAYED] = str(int(replayed * 1000))
         try:
             await self._client.create_subscription(config)
         except Missing:
@@ -182,6 +189,7 @@ class Registrations:
                 int(until) / 1000 if until else None,
                 config.ack_deadline_seconds,
                 seconds_of(config.message_retention_duration),
+                int(config.labels.get(REPLAYED, "0")) / 1000,
             )
             found[spec.name].append(one)
         for generations in found.values():

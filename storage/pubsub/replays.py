@@ -40,7 +40,7 @@ class Replays:
         since = max(await self._oldest(replay), replay.since or 0.0)
         generations = await self._registrations.generations(replay.subscription)
         try:
-            path = await self._registrations.succeed(newest.spec, generations)
+            path = await self._registrations.succeed(newest.spec, generations, replayed=self._now())
         except Exists as e:
             raise Unavailable(
                 f"subscription {replay.subscription!r} is being changed by another command",

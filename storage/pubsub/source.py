@@ -19,7 +19,8 @@ from kubecdc.concurrency import Background
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.contracts import ClaimLost, NoSubscription
-from kubecdc.storage.pubsub.client import Client
+from kubecdc.storage.contracts.event import redelivered
+from kubecdc.storage.pubsub.client import Client, seconds_of
 from kubecdc.storage.pubsub.errors import Missing, NotSettled
 from kubecdc.storage.pubsub.letters import letter_of
 from kubecdc.storage.pubsub.messages import ORDER, body_of
@@ -173,10 +174,13 @@ class PubSubSource:
 def _received(generation: Generation, pulled: Any, until: float) -> Received:
     message = pulled.message
     first = generation.serial == 1
+    body = body_of(message)
+    if seconds_of(message.publish_time) < generation.replayed:
+        body = redelivered(body, "replay")
     return Received(
         handle=Handle(generation.path, pulled.ack_id, message),
         id=message.message_id if first else f"{message.message_id}.{generation.serial}",
-        body=body_of(message),
+        body=body,
         lane=message.ordering_key or message.message_id,
         order=message.attributes.get(ORDER, ""),
         sent=0.0,  # what was published twice is the same event

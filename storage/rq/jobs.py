@@ -18,7 +18,7 @@ from rq.job import Job, JobStatus, Retry
 from rq.serializers import JSONSerializer
 from rq.utils import utcformat
 
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts.event import Event, redelivered
 from kubecdc.storage.redis_server.connection import Argument
 
 FUNCTION = "kubecdc.rq.handle"
@@ -70,13 +70,17 @@ def lane(partitionkey: str) -> str:
     return quote(partitionkey, safe="/.")
 
 
-def body(data: bytes) -> bytes:
-    """The event of a job, as it was enqueued. Of a job that is not ours it returns what there is, which is no event."""
+def body(data: bytes, redelivery: bytes | None) -> bytes:
+    """The event of a job, as it was enqueued. Of a job that is not ours it returns what there is, which is no event.
+
+    ``redelivery`` is why it is delivered again, None or b"" if it is not.
+    """
     job = Job(connection=OFFLINE, serializer=JSONSerializer)
     job.restore({b"data": data})
     try:
         _, text = job.args
-        return str(text).encode(errors="surrogateescape")
+        event = str(text).encode(errors="surrogateescape")
+        return redelivered(event, "redrive") if redelivery else event
     except (DeserializationError, ValueError):
         return data
 

@@ -11,6 +11,7 @@ from kubecdc.storage.broker.contract import Outgoing
 from kubecdc.storage.contracts import DeadLetter, Publication
 from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
 from kubecdc.storage.contracts.errors import BusFull
+from kubecdc.storage.contracts.event import redelivered
 from kubecdc.storage.sqs.backlog import count
 from kubecdc.storage.sqs.catalog import Catalog, Listing
 from kubecdc.storage.sqs.client import Client
@@ -99,7 +100,8 @@ class SqsDeadLetters:
         """The letters as new messages, without a place in the order of what is published."""
         copies = []
         for index, letter in enumerate(letters):
-            form = message(self._settings, letter.body, letter.lane, id_=f"{token}-{index}")
+            body = redelivered(letter.body, "redrive")
+            form = message(self._settings, body, letter.lane, id_=f"{token}-{index}")
             url = listing.queues[letter.shown.subscription].url
             copies.append(Outgoing(url, index, letter.lane, form.encoded.size, form))
         return copies

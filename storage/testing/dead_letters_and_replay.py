@@ -6,8 +6,10 @@ import asyncio
 import time
 from datetime import timedelta
 
+import msgspec
+
 from kubecdc.errors import Unavailable, UsageError
-from kubecdc.storage.contracts import Bus, DeadLetter, Delivery, ObjectName, Replay, SubscriptionSpec
+from kubecdc.storage.contracts import Bus, DeadLetter, Delivery, ObjectName, Replay, SubscriptionSpec, Unknown
 from kubecdc.storage.contracts.errors import BusFull, NoSubscription
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, expect_pending, raises
 from kubecdc.storage.testing.case import Case, Harness, collect
@@ -82,7 +84,7 @@ async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(ha
         assert delivery.event.id == event(3).id
         await delivery.ack()
         delivery = await next_of_a()
-        assert (delivery.body, delivery.attempt) == (event(1).encode(), 1)
+        assert (delivery.event, delivery.attempt) == (msgspec.structs.replace(event(1), redelivery="redrive"), 1)
         await delivery.start()
         await delivery.nack(timedelta(0))
         repeated = await next_of_a()
@@ -96,6 +98,55 @@ async def a_letter_is_redriven_to_its_own_subscription_behind_what_is_pending(ha
         await receiver.nothing(0.05)
     assert await letters(bus, NAME) == [event(1).id]
     await expect_pending(bus, OTHER.name, 4)
+
+
+@collect(CASES, "dead_letter_browse", "counts", "order")
+async def a_letter_is_superseded_once_a_later_event_of_its_object_was_delivered(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB, OTHER])
+    leader = await Leader.take(bus)
+
+    async def superseded() -> dict[str, bool | Unknown]:
+        found = await bus.dead_letters.page(NAME)
+        for letter in found:
+            whole = await bus.dead_letters.letter(letter.id)
+            assert whole is not None
+            assert whole[0] == letter
+        return {letter.event: letter.superseded for letter in found}
+
+    async def redrive() -> None:
+        assert await bus.dead_letters.redrive([letter.id for letter in await bus.dead_letters.page(NAME)]) == {}
+
+    one, two, three, other = event(1), event(2), event(3), event(4, "b")
+    await leader.commit(one, two)
+    await give_up(bus, NAME, 2)
+    await leader.commit(other)
+    async with Receiver.of(bus, NAME) as receiver:
+        await receiver.acked(1)
+    assert await superseded() == {one.id: False, two.id: False}, "nothing later of this object was delivered here"
+    async with Receiver.of(bus, OTHER.name) as receiver:
+        await receiver.acked(3)
+    assert await superseded() == {one.id: False, two.id: False}, "another subscription is none of its business"
+
+    await redrive()
+    await give_up(bus, NAME, 1)
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [two.id]
+    assert await superseded() == {one.id: True}, "a later one that was redriven counts too"
+
+    await leader.commit(three)
+    await give_up(bus, NAME, 1)
+    assert await superseded() == {one.id: True, three.id: False}
+    await redrive()
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        assert delivery.event.id == one.id
+        await delivery.dead_letter("still not")
+        delivery = await receiver.next()
+        await delivery.dead_letter("still not")
+    assert await superseded() == {one.id: True, three.id: False}, "it stays so if a redrive fails"
+    await bus.dead_letters.purge([(await bus.dead_letters.page(NAME))[0].id])
+    assert await superseded() == {three.id: False}
 
 
 @collect(CASES, "dead_letter_browse")
@@ -131,6 +182,29 @@ async def purged_letters_are_gone(harness: Harness) -> None:
     assert await bus.dead_letters.purge([one.id, two.id, two.id, "no-such"]) == 2
     assert await letters(bus) == [three.event]
     await expect_pending(bus, NAME, 0)
+
+
+@collect(CASES, "replay", "counts", "order", "dead_letter_browse")
+async def what_is_replayed_says_so_and_keeps_its_bytes(harness: Harness) -> None:
+    bus = await harness.open()
+    await bus.register([SUB])
+    await (await Leader.take(bus)).commit(event(1))
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        assert delivery.event.redelivery == ""
+        await delivery.ack()
+        await bus.replay(Replay(subscription=NAME))
+        delivery = await receiver.next()
+        assert delivery.event == msgspec.structs.replace(event(1), redelivery="replay")
+        await delivery.dead_letter("no")
+    (letter,) = await bus.dead_letters.page()
+    assert (letter.event, letter.superseded) == (event(1).id, False)
+    assert await bus.dead_letters.redrive([letter.id]) == {}
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        assert delivery.event == msgspec.structs.replace(event(1), redelivery="redrive")
+        assert bytes(delivery.event.data) == bytes(event(1).data)
+        await delivery.ack()
 
 
 @collect(CASES, "replay", "counts", "order")

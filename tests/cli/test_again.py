@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import apsw
 import pytest
 import yaml
 from aiohttp import web
 
+from tests.apiserver import WORKFLOWS
 from tests.cli.rig import SENSOR, Desk
 
 HTTP = """\
@@ -32,6 +35,7 @@ class Taken(NamedTuple):
     name: str
     event: str
     key: str
+    redelivery: str | None
 
 
 @dataclass
@@ -46,7 +50,8 @@ class Receiver:
     async def answer(self, request: web.Request) -> web.Response:
         if self.status == 200:
             name = request.headers["ce-partitionkey"].rpartition("/")[2]
-            self.taken.append(Taken(name, request.headers["ce-id"], request.headers["Idempotency-Key"]))
+            headers = request.headers
+            self.taken.append(Taken(name, headers["ce-id"], headers["Idempotency-Key"], headers.get("ce-redelivery")))
             self.more.set()
         return web.Response(status=self.status)
 
@@ -101,7 +106,7 @@ async def test_dead_letters_are_listed_and_shown(given_up: Desk) -> None:
     assert all("400" in str(row["reason"]) and row["attempts"] == 1 and row["bus"] == "default" for row in rows)
     table = await given_up.call("dlq", "list", "--limit", "2")
     heading, *lines = table.out.splitlines()
-    assert heading.split() == ["ID", "SUBSCRIPTION", "EVENT", "OBJECT", "REASON", "ATTEMPTS", "WHEN"]
+    assert heading.split() == ["ID", "SUBSCRIPTION", "EVENT", "OBJECT", "SUPERSEDED", "REASON", "ATTEMPTS", "WHEN"]
     assert (len(lines), "--limit" in table.err) == (2, True)
     assert await listed(given_up, "--subscription", "other/one") == []
 
@@ -128,7 +133,46 @@ async def test_dead_letters_are_redriven_under_the_same_key(given_up: Desk, rece
         assert (done.code, done.out, done.err) == (0, "2 redriven\n", "")
         assert sorted(await receiver.until(3)) == ["a", "b", "c"]
     assert receiver.taken[0].event == rows[1]["event"]
+    assert {taken.redelivery for taken in receiver.taken} == {"redrive"}
     assert await listed(given_up) == []
+
+
+async def test_what_is_superseded_is_not_redriven_unless_that_is_said(given_up: Desk, receiver: Receiver) -> None:
+    async with given_up.running("run"):
+        await given_up.api.patch(*WORKFLOWS, "default", "a", {"metadata": {"labels": {"phase": "done"}}})
+        assert await receiver.until(1) == ["a"]
+        async with asyncio.timeout(20):
+            while (rows := await listed(given_up))[0]["superseded"] is False:
+                pass
+    assert receiver.taken[0].redelivery is None
+    assert [row["superseded"] for row in rows] == [True, False, False]
+
+    for args in (["--all"], [str(rows[0]["id"]), str(rows[1]["id"])]):
+        done = await given_up.call("dlq", "redrive", *args)
+        assert (done.code, done.out) == (2, "")
+        assert f"1 of {3 if args == ['--all'] else 2} dead letters" in done.err
+        assert "--superseded skip" in done.err
+    assert len(await listed(given_up)) == 3
+    done = await given_up.call("dlq", "redrive", "--all", "--superseded", "skip")
+    assert (done.code, done.out) == (0, "2 redriven, 1 skipped\n")
+    assert [row["id"] for row in await listed(given_up)] == [rows[0]["id"]]
+    done = await given_up.call("dlq", "redrive", "--all", "--superseded", "deliver")
+    assert (done.code, done.out) == (0, "1 redriven\n")
+    async with given_up.running("work"):
+        assert sorted(await receiver.until(4)) == ["a", "a", "b", "c"]
+    old = next(taken for taken in receiver.taken if taken.event == rows[0]["event"])
+    assert old.redelivery == "redrive"
+
+
+async def test_where_it_is_not_known_what_is_superseded_that_is_said(given_up: Desk) -> None:
+    with closing(apsw.Connection(str(given_up.folder / "kubecdc.db"))) as db:  # as an earlier version has left them
+        db.execute("UPDATE dead_letters SET superseded = NULL")
+    assert {row["superseded"] for row in await listed(given_up)} == {"unknown"}
+    done = await given_up.call("dlq", "redrive", "--all")
+    assert (done.code, done.out) == (2, "")
+    assert "the bus cannot tell (3)" in done.err
+    assert (await given_up.call("dlq", "redrive", "--all", "--superseded", "skip")).out == "0 redriven, 3 skipped\n"
+    assert (await given_up.call("dlq", "redrive", "--all", "--superseded", "deliver")).out == "3 redriven\n"
 
 
 async def test_a_letter_of_a_pruned_subscription_stays_and_says_why(given_up: Desk) -> None:
@@ -197,6 +241,7 @@ async def test_a_replay_says_how_many_asks_and_delivers_again(delivered: Desk, r
     async with delivered.running("work"):
         assert sorted(await receiver.until(3)) == ["a", "b", "c"]
         a, b, c = sorted(receiver.taken)
+        assert a.redelivery == "replay"
         done = await delivered.call(*to, "--from", b.event, "--yes")
         assert done.out == "2 events will be delivered to post/send again\n", done.err
         await receiver.until(5)

@@ -68,7 +68,7 @@ async def test_the_policy_of_the_manifest_is_used() -> None:
 
 
 async def test_the_request_carries_the_event() -> None:
-    about = event(traceparent="00-aa-bb-01", synthetic=True, timeline=2, key='wörk flows/%"é')
+    about = event(traceparent="00-aa-bb-01", synthetic=True, redelivery="redrive", timeline=2, key='wörk flows/%"é')
     async with serving(saying(200)) as peer:
         await send(f"{peer.url}/hook?a=b", about=about)
     [got] = peer.received
@@ -92,6 +92,7 @@ async def test_the_request_carries_the_event() -> None:
         "ce-epoch": "1",
         "ce-timeline": "2",
         "ce-synthetic": "true",
+        "ce-redelivery": "redrive",
         "ce-traceparent": "00-aa-bb-01",
     }
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 import msgspec
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each, on_one, require_capability
+from kubecdc.cli.buses import on_each, on_one
+from kubecdc.cli.letters import Letters, Selection, letters, require_browsing, undecided
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment, show, show_one
-from kubecdc.errors import KubecdcError, Unavailable, UsageError
-from kubecdc.storage.contracts import Bus, DeadLetter
+from kubecdc.errors import KubecdcError, Unavailable
+from kubecdc.storage.contracts import UNKNOWN, Bus, DeadLetter
 from kubecdc.storage.manifest import EventBus
 
-COLUMNS = ("id", "subscription", "event", "object", "reason", "attempts", "when")
-PAGE = 100  # dead letters for each call
+COLUMNS = ("id", "subscription", "event", "object", "superseded", "reason", "attempts", "when")
 
 of_subscription = options.option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
 all_ = options.option("--all", "everything", is_flag=True, help="All dead letters.")
@@ -58,23 +57,27 @@ def dlq() -> None:
 def list_(
     filenames: tuple[str, ...], bus: str | None, subscription: str | None, limit: int, output_format: str
 ) -> None:
-    """Print dead letters, the oldest first, each with its event, object, reason and time."""
+    """Print dead letters, the oldest first, each with its event, object, reason and time.
+
+    A dead letter is superseded if a later event of its object has been delivered since.
+    """
 
     received: list[str] = []
 
     async def rows(opened: Bus, manifest: EventBus) -> list[dict[str, Any]]:
-        _require_browsing(opened, manifest)
-        letters = await _letters(opened, subscription, limit + 1)
+        require_browsing(opened, manifest)
+        found = await letters(opened, subscription, limit + 1)
         if not opened.capabilities.counts:
             received.append(manifest.name)
-        return [_row(letter, manifest) for letter in letters]
+        return [_row(letter, manifest) for letter in found]
 
     found = on_each(load(filenames, stdin=sys.stdin), rows, only=bus)
     show(found[:limit], COLUMNS, output_format, empty="no dead letters")
     for name in received:
         click.echo(
             f"bus {name}: the service lists no messages, they are received and handed back. "
-            "Some may be missing, for example those that another command looks at, and their order is approximate",
+            "Some may be missing, for example those that another command looks at, and their order is approximate. "
+            "Whether they are superseded is not known",
             err=True,
         )
     if len(found) > limit:
@@ -91,7 +94,7 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: 
     """Print all fields of a dead letter, with the reason and the event."""
 
     async def read(opened: Bus, manifest: EventBus) -> dict[str, Any]:
-        _require_browsing(opened, manifest)
+        require_browsing(opened, manifest)
         found = await opened.dead_letters.letter(id_)
         if found is None:
             raise _unknown(id_)
@@ -107,14 +110,28 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: 
 
 @dlq.command("redrive")
 @selection
-def redrive(**selected: Any) -> None:
+@options.option(
+    "--superseded",
+    type=click.Choice(["skip", "deliver"]),
+    help="What to do with dead letters whose object had a later event delivered since. Asked for on a terminal.",
+)
+def redrive(superseded: str | None, **selected: Any) -> None:
     """Deliver dead letters again, each to its own subscription, with a full set of attempts.
 
-    A dead letter is queued after the pending events of its object, so it may arrive after newer events. The event id
-    and the Idempotency-Key do not change: a receiver that knows them may ignore the event.
+    A dead letter is queued after the pending events of its object, so it may arrive after newer events: the receiver
+    then has an old state last. If some are superseded, or may be, `--superseded` decides. The event id and the
+    Idempotency-Key do not change, and the attribute `redelivery` is `redrive`.
     Exit code 1 if a dead letter could not be redriven. The reason is printed.
     """
-    done, refused = 0, 0
+    done, refused, skipped = 0, 0, 0
+
+    async def decide(found: Letters) -> Letters:
+        nonlocal skipped
+        some = undecided(found)
+        if not some or (superseded or _ask(found, some)) == "deliver":
+            return found
+        skipped = len(some)
+        return {id_: letter for id_, letter in found.items() if id_ not in some}
 
     async def step(opened: Bus, some: Sequence[str]) -> None:
         nonlocal done, refused
@@ -125,11 +142,11 @@ def redrive(**selected: Any) -> None:
         done += len(some) - len(reasons)
 
     try:
-        _Selection(**selected).for_each_page(step)
+        Selection(**selected).for_each_page(step, decide)
     except Unavailable:
         click.echo(f"{done} redriven before the error", err=True)
         raise
-    click.echo(f"{done} redriven")
+    click.echo(f"{done} redriven" + (f", {skipped} skipped" if skipped else ""))
     if refused:
         sys.exit(1)
 
@@ -139,72 +156,33 @@ def redrive(**selected: Any) -> None:
 @options.yes
 def purge(yes: bool, **selected: Any) -> None:
     """Delete dead letters permanently."""
-    letters, done = _Selection(**selected), 0
+    chosen, done = Selection(**selected), 0
 
     async def step(opened: Bus, some: Sequence[str]) -> None:
         nonlocal done
         done += await opened.dead_letters.purge(some)
 
-    def ask(count: int) -> None:
-        confirm(f"Delete {count} dead letters permanently?", yes=yes)
+    async def ask(found: Letters) -> Letters:
+        confirm(f"Delete {len(found)} dead letters permanently?", yes=yes)
+        return found
 
-    letters.for_each_page(step, ask)
-    if letters.ids and not done:
-        raise _unknown(", ".join(letters.ids))
+    chosen.for_each_page(step, ask)
+    if chosen.ids and not done:
+        raise _unknown(", ".join(chosen.ids))
     click.echo(f"{done} purged")
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """The dead letters that the options of `selection` select."""
-
-    filenames: tuple[str, ...]
-    bus: str | None
-    ids: tuple[str, ...]
-    everything: bool
-    subscription: str | None
-
-    def for_each_page(
-        self,
-        do: Callable[[Bus, Sequence[str]], Awaitable[None]],
-        ask: Callable[[int], None] = lambda count: None,
-    ) -> None:
-        """Call ``do`` with the ids of each page. Before, ``ask`` is called with their total number, to confirm.
-
-        Raises UsageError for options that cannot be combined.
-        """
-        manifests = load(self.filenames, stdin=sys.stdin)
-        if bool(self.ids) == self.everything:
-            raise UsageError("give either ids of dead letters or --all", hint="`kubecdc dlq list` prints the ids")
-        if self.ids and self.subscription:
-            raise UsageError("--subscription cannot be combined with ids, only with --all")
-
-        async def on_bus(bus: Bus, manifest: EventBus) -> None:
-            _require_browsing(bus, manifest)
-            # All ids are read before the first call, so that an event that fails again is not selected twice.
-            chosen = list(self.ids) or [one.id for one in await _letters(bus, self.subscription, sys.maxsize)]
-            if chosen:
-                ask(len(chosen))
-            for start in range(0, len(chosen), PAGE):
-                await do(bus, chosen[start : start + PAGE])
-
-        on_one(manifests, self.bus, on_bus)
-
-
-async def _letters(bus: Bus, subscription: str | None, limit: int) -> list[DeadLetter]:
-    """At most ``limit`` dead letters, the oldest first."""
-    found: list[DeadLetter] = []
-    while len(found) < limit:
-        after = found[-1].id if found else ""
-        page = await bus.dead_letters.page(subscription, after=after, limit=min(limit - len(found), 10 * PAGE))
-        if not page:
-            break
-        found += page
-    return found
-
-
-def _require_browsing(bus: Bus, manifest: EventBus) -> None:
-    require_capability(bus.capabilities.dead_letter_browse, manifest, "list its dead letters")
+def _ask(found: Letters, some: Mapping[str, DeadLetter]) -> str:
+    """Ask what to do with dead letters that are or may be superseded. Raises click.UsageError without a terminal."""
+    unknown = sum(letter.superseded is UNKNOWN for letter in some.values())
+    said = f"{len(some)} of {len(found)} dead letters are superseded: a later event of their object was delivered since"
+    if unknown:
+        said = f"{len(some)} of {len(found)} dead letters are superseded or may be: a later event of their object was "
+        said += f"delivered since, or the bus cannot tell ({unknown})"
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{said}. Give --superseded skip or --superseded deliver.")
+    answer: str = click.prompt(f"{said}. skip or deliver them?", type=click.Choice(["skip", "deliver"]))
+    return answer
 
 
 def _unknown(id_: str) -> KubecdcError:
@@ -217,6 +195,7 @@ def _row(letter: DeadLetter, manifest: EventBus) -> dict[str, Any]:
         "subscription": letter.subscription,
         "event": letter.event or None,
         "object": letter.partitionkey or None,
+        "superseded": str(letter.superseded) if letter.superseded is UNKNOWN else letter.superseded,
         "reason": letter.reason,
         "attempts": letter.attempts,
         "when": moment(letter.last),

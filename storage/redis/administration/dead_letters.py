@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts import UNKNOWN, DeadLetter
 from kubecdc.storage.contracts.administration import NO_SUCH_LETTER
 from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection, pairs
@@ -45,7 +45,8 @@ class RedisDeadLetters:
             return None
         eid, of = found[0][0], pairs(found[0][1])
         names = (b"subscription", b"id", b"key", b"reason", b"attempts", b"first", b"last")
-        return _letter([eid, *(of[name] for name in names)]), of[b"body"]
+        found = [eid, *(of[name] for name in names), await self._connection.run("administration/superseded", id_)]
+        return _letter(found), of[b"body"]
 
     async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
         refused: dict[str, str] = {}
@@ -67,7 +68,7 @@ class RedisDeadLetters:
 
 
 def _letter(found: Sequence[Any]) -> DeadLetter:
-    id_, subscription, event, key, reason, attempts, first, last = found
+    id_, subscription, event, key, reason, attempts, first, last, superseded = found
     return DeadLetter(
         id=id_.decode(),
         subscription=subscription.decode(),
@@ -77,6 +78,7 @@ def _letter(found: Sequence[Any]) -> DeadLetter:
         attempts=int(attempts),
         first=int(first) / 1000,
         last=int(last) / 1000,
+        superseded=superseded == b"1" if superseded else UNKNOWN,
     )
 
 

@@ -9,6 +9,7 @@ from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.redis.deliveries.lanes import Entry
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis.deliveries.settler import Settler
+from kubecdc.storage.redis_server.connection import Argument
 
 
 class DeliveryOwner(Protocol):
@@ -46,7 +47,7 @@ class RedisDelivery(ClaimedDelivery):
         return self.until - self._settings.now()
 
     async def ack(self) -> None:
-        await self._settle("ack", lambda: self._send("ack"))
+        await self._settle("ack", self._send_ack)
 
     async def nack(self, delay: timedelta) -> None:
         seconds = max(0.0, delay.total_seconds())
@@ -63,7 +64,8 @@ class RedisDelivery(ClaimedDelivery):
         self.until = sent + self._settings.ack_wait
 
     async def dead_letter(self, reason: str) -> None:
-        await self._settle("dead letter", lambda: self._send("dead", self._attempted, reason))
+        place = self.readable.place if self.readable else ""
+        await self._settle("dead letter", lambda: self._send("dead", self._attempted, f"{place}\n{reason}"))
 
     def lapse(self) -> None:
         """Its claim has passed: it is to be delivered again."""
@@ -76,5 +78,13 @@ class RedisDelivery(ClaimedDelivery):
     def _closed(self, delay: float | None) -> None:
         self._owner.closed(self, delay)
 
-    async def _send(self, what: str, first: int = 0, second: int | str = "") -> None:
+    async def _send_ack(self) -> None:
+        event = self.readable
+        if event is None:
+            await self._send("ack")
+        else:
+            # Of two events at one place, as in a repair, the one that is delivered for the first time is the later one.
+            await self._send("ack", self.entry.key, event.place if event.redelivery else f"{event.place}+")
+
+    async def _send(self, what: str, first: Argument = 0, second: Argument = "") -> None:
         await self._settler.settle(self._subscription, self.entry, what, first, second)

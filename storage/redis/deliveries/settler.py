@@ -32,7 +32,7 @@ class Settler:
         self._queues: dict[int, list[Settlement]] = {}  # by subscription id: a pruned one may be registered anew
         self._task: asyncio.Task[None] | None = None
 
-    async def settle(self, id_: int, entry: Entry, what: str, first: int = 0, second: int | str = "") -> None:
+    async def settle(self, id_: int, entry: Entry, what: str, first: Argument = 0, second: Argument = "") -> None:
         """Raises ClaimLost. Raises Unavailable: then it may have been done, and may be repeated."""
         args = (entry.stream, entry.eid, what, first, second, entry.size, entry.committed, int(entry.is_copy))
         settlement = Settlement(args, asyncio.get_running_loop().create_future())

@@ -115,7 +115,37 @@ local function finish(id, grp, entries)
   redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
 end
 
--- Counts dead letters of a subscription. Of one that has none, nothing is kept.
-local function bury(name, count)
-  if redis.call('HINCRBY', p .. ':dead', name, count) <= 0 then redis.call('HDEL', p .. ':dead', name) end
+-- For each partitionkey of which a subscription has dead letters: '<their number> <place of the latest event delivered since>'.
+local function passed(name)
+  return p .. ':passed:' .. name
+end
+
+-- Counts dead letters of a subscription and of a partitionkey, which is nil for a letter of an earlier version. Of one that
+-- has none, nothing is kept.
+local function bury(name, key, count)
+  if redis.call('HINCRBY', p .. ':dead', name, count) <= 0 then
+    redis.call('HDEL', p .. ':dead', name)
+    redis.call('DEL', passed(name))
+    return
+  end
+  if not key then return end
+  local known, place = string.match(redis.call('HGET', passed(name), key) or '0 ', '^(%d+) (.*)$')
+  if known + count <= 0 then
+    redis.call('HDEL', passed(name), key)
+  else
+    redis.call('HSET', passed(name), key, known + count .. ' ' .. place)
+  end
+end
+
+-- Whether a later event of the object has been delivered since a dead letter was put aside: '1' or '0'; '' if it is not known.
+local function superseded(letter)
+  if not letter.place or letter.place == '' or letter.superseded ~= '0' then return letter.superseded or '' end
+  local place = string.match(redis.call('HGET', passed(letter.subscription), letter.key) or '', '^%d+ (.*)$')
+  return place and place > letter.place and '1' or '0'
+end
+
+-- An event with the attribute `redelivery`, as event.redelivered sets it.
+local function redelivered(body, how)
+  if string.sub(body, 1, 2) ~= '{"' then return body end
+  return '{"redelivery":"' .. how .. '",' .. string.sub((string.gsub(body, '^{"redelivery":"%l*",', '{', 1)), 2)
 end

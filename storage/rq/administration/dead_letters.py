@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rq.utils import utcparse
 
-from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts import UNKNOWN, DeadLetter
 from kubecdc.storage.contracts.administration import NO_SUCH_LETTER
 from kubecdc.storage.redis_server.connection import Connection, pairs
 from kubecdc.storage.redis_server.redrives import refusals
@@ -49,7 +49,11 @@ class RqDeadLetters:
         while len(found) < limit:
             wanted = min(limit - len(found), PAGE)
             letters = await self._connection.run("administration/letters", queue, after, wanted)
-            found += [_letter(id_.decode(), name, of) for id_, of in letters if ID.fullmatch(id_.decode()) and of[0]]
+            found += [
+                _letter(id_.decode(), name, of, superseded)
+                for id_, of, superseded in letters
+                if ID.fullmatch(id_.decode()) and of[0]
+            ]
             if len(letters) < wanted:
                 break
             after = letters[-1][0].decode()
@@ -61,7 +65,10 @@ class RqDeadLetters:
         if not place:
             return None
         found = await self._connection.run("administration/letter", place[1], id_)
-        return (_letter(id_, place[0], found[0]), jobs.body(found[1])) if found and found[1] else None
+        if not found:
+            return None
+        of, superseded, (data, redelivery) = found
+        return (_letter(id_, place[0], of, superseded), jobs.body(data, redelivery)) if data else None
 
     async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
         refused = {id_: NO_SUCH_LETTER for id_ in ids if not ID.fullmatch(id_)}
@@ -85,7 +92,7 @@ class RqDeadLetters:
         return {mark: (name, queue) for _, mark, name, queue in sorted(found)}
 
 
-def _letter(id_: str, subscription: str, found: Fields) -> DeadLetter:
+def _letter(id_: str, subscription: str, found: Fields, superseded: bytes) -> DeadLetter:
     meta, reason, raised, attempts, committed, ended, ended_at = found
     names = jobs.meta(meta)
     first = int(committed or 0) / 1000
@@ -99,6 +106,7 @@ def _letter(id_: str, subscription: str, found: Fields) -> DeadLetter:
         attempts=int(attempts or 0),
         first=first,
         last=last,
+        superseded=superseded == b"1" if superseded else UNKNOWN,
     )
 
 

@@ -17,8 +17,8 @@ class RunningJob:
         self._subscription = subscription
         self.wait = int(ack_wait * 1000)
 
-    async def begin(self) -> tuple[Claim, int, int]:
-        """The claim of this run, and how often the job was received and attempted before.
+    async def begin(self) -> tuple[Claim, int, int, str]:
+        """The claim of this run, how often the job was received and attempted before, why it is delivered again.
 
         Raises ClaimLost, NoSubscription, Unavailable.
         """
@@ -31,9 +31,9 @@ class RunningJob:
             raise NoSubscription.of(self._subscription)
         if answer[0] == b"LOST":
             raise ClaimLost.lapsed(self._job)
-        execution, received, attempts = answer
+        execution, received, attempts, redelivery = answer
         claim = Claim(self._connection, id_.decode(), self._job, execution.decode(), self._worker)
-        return claim, int(received), int(attempts)
+        return claim, int(received), int(attempts), redelivery.decode()
 
     async def stopping(self) -> bool:
         """Whether RQ's worker was told to stop once this job has ended. Raises Unavailable."""

@@ -122,11 +122,11 @@ class _Claims:
             self.id = ""
             return ENDED
         due, found = answer
-        for job, execution, data, received, attempts in found:
+        for job, execution, data, received, attempts, redelivery in found:
             claim = Claim(self._connection, self.id, job.decode(), execution.decode(), self.worker.name)
             delivery = RqDelivery(
                 claim,
-                jobs.body(data),
+                jobs.body(data, redelivery),
                 received=int(received),
                 attempts=int(attempts),
                 wait=settings.wait,

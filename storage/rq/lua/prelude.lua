@@ -116,6 +116,41 @@ local function drop(job)
   redis.call('DEL', key, key .. ':dependents', key .. ':dependencies', rq .. ':results:' .. job, executions(job))
 end
 
+-- For each lane that has dead letters: '<their number> <number of the latest job that was done since>'.
+local passed = p .. ':passed'
+
+-- The number of a job, which grows with each commit. That of a redriven one is the number that it had at first.
+local function number_of(job)
+  return string.sub(redis.call('HGET', hash_of(job), 'first_id') or job, 1, 20)
+end
+
+-- Counts the dead letters of a lane; does nothing for a letter that was not put aside by `settle.lua`, without a lane.
+local function bury(lane, count)
+  if not lane then return end
+  local known, latest = string.match(redis.call('HGET', passed, lane) or '0 ', '^(%d+) (.*)$')
+  if known + count <= 0 then
+    redis.call('HDEL', passed, lane)
+  else
+    redis.call('HSET', passed, lane, known + count .. ' ' .. latest)
+  end
+end
+
+-- A job of the lane was done: its dead letters of earlier events are superseded.
+local function pass(lane, job)
+  local count, latest = string.match(lane and redis.call('HGET', passed, lane) or '', '^(%d+) (.*)$')
+  if not count then return end
+  local number = number_of(job)
+  if number > latest then redis.call('HSET', passed, lane, count .. ' ' .. number) end
+end
+
+-- Whether a later event of the object has been delivered since a dead letter was put aside: '1' or '0'; '' if it is not known.
+local function superseded(job)
+  local of = redis.call('HMGET', hash_of(job), 'rate_limit_key', 'superseded')
+  if not of[1] or of[2] ~= '0' then return of[2] or '' end
+  local latest = string.match(redis.call('HGET', passed, of[1]) or '', '^%d+ (.*)$')
+  return latest and latest > number_of(job) and '1' or '0'
+end
+
 -- Records until when, in seconds, a worker has the job.
 local function hold(sub, job, execution, worker, wait)
   local both, till = job .. ':' .. execution, string.format('%.3f', (now() + wait) / 1000)

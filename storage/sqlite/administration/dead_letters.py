@@ -7,10 +7,10 @@ from typing import Any
 
 import apsw
 
-from kubecdc.storage.contracts import DeadLetter
+from kubecdc.storage.contracts import UNKNOWN, DeadLetter
 from kubecdc.storage.contracts.administration import NO_SUCH_LETTER, subscription_ended
 from kubecdc.storage.contracts.errors import BusFull, Undecodable
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts.event import Event, redelivered
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.deliveries.lanes import Claim
 from kubecdc.storage.sqlite.deliveries.notifier import Notifier
@@ -18,7 +18,7 @@ from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.reader import Reader
 from kubecdc.storage.sqlite.file.writer import Writer
 
-COLUMNS = "id, subscription, event, partitionkey, reason, attempts, first, last"
+COLUMNS = "id, subscription, event, partitionkey, reason, attempts, first, last, superseded"
 HIGHEST = (1 << 63) - 1
 
 
@@ -60,16 +60,30 @@ class SqliteDeadLetters:
         return await self._writer.submit(lambda db: sum(purge(db, number) for number in numbers))
 
 
-def put_aside(db: apsw.Connection, claim: Claim, reason: str, attempts: int, now: float) -> None:
-    """Keep a copy and settle the delivery. Repeating it is a no-op. Raises ClaimLost."""
+def put_aside(db: apsw.Connection, claim: Claim, reason: str, attempts: int, now: float, place: str) -> None:
+    """Keep a copy and settle the delivery. Repeating it is a no-op. Raises ClaimLost.
+
+    ``place`` is that of the event among those of its object, "" if it cannot be read.
+    """
     db.execute(
-        "INSERT INTO dead_letters (subscription, body, reason, attempts, first, last)"
-        " SELECT s.name, b.body, ?, ?, e.committed, ? FROM deliveries AS d"
+        "INSERT INTO dead_letters (subscription, body, reason, attempts, first, last, place, superseded)"
+        " SELECT s.name, b.body, ?, ?, e.committed, ?, ?, e.superseded FROM deliveries AS d"
         " JOIN subscriptions AS s ON s.id = d.subscription JOIN events AS e ON e.seq = d.seq"
         " JOIN bodies AS b ON b.seq = d.seq WHERE d.subscription = ? AND d.seq = ? AND d.token = ?",
-        (reason, attempts, now, claim.subscription, claim.seq, claim.token),
+        (reason, attempts, now, place, claim.subscription, claim.seq, claim.token),
     )
     lanes.ack(db, claim)
+
+
+def supersede(db: apsw.Connection, subscription: str, event: Event) -> None:
+    """Mark the dead letters of the object whose event is earlier than this one, which was delivered."""
+    # Of two events at one place, as in a repair, the one that is delivered for the first time is the later one.
+    place = event.place if event.redelivery else f"{event.place}+"
+    db.execute(
+        "UPDATE dead_letters SET superseded = 1"
+        " WHERE subscription = ? AND partitionkey = ? AND superseded = 0 AND place < ?",
+        (subscription, event.partitionkey, place),
+    )
 
 
 def page(db: apsw.Connection, subscription: str | None, after: int, limit: int) -> list[DeadLetter]:
@@ -82,10 +96,10 @@ def page(db: apsw.Connection, subscription: str | None, after: int, limit: int) 
 
 def redrive(db: apsw.Connection, id_: int, *, now: float, max_pending: int) -> str:
     """Deliver a dead letter again and delete it. Returns "", or why it stays. Raises BusFull."""
-    letter = row(db, "SELECT subscription, body, first FROM dead_letters WHERE id = ?", (id_,))
+    letter = row(db, "SELECT subscription, body, first, superseded FROM dead_letters WHERE id = ?", (id_,))
     if not letter:
         return NO_SUCH_LETTER
-    name, body, first = letter
+    name, body, first, superseded = letter
     subscription = row(db, "SELECT id, pending FROM subscriptions WHERE name = ? AND ended = 0", (name,))
     if not subscription:
         return subscription_ended(name)
@@ -95,10 +109,11 @@ def redrive(db: apsw.Connection, id_: int, *, now: float, max_pending: int) -> s
         event = Event.decode(body)
     except Undecodable as e:
         return f"it cannot be read, so no trigger can run for it: {e}"
+    body = redelivered(body, "redrive")
     db.execute(
-        "INSERT INTO events (source, subject, partitionkey, committed, bytes, owed, again)"
-        " VALUES (?, ?, ?, ?, ?, 1, 1)",
-        (event.source, event.subject, event.partitionkey, first, len(body)),
+        "INSERT INTO events (source, subject, partitionkey, committed, bytes, owed, again, superseded)"
+        " VALUES (?, ?, ?, ?, ?, 1, 1, ?)",
+        (event.source, event.subject, event.partitionkey, first, len(body), superseded),
     )
     seq = db.last_insert_rowid()
     db.execute("INSERT INTO bodies (seq, body) VALUES (?, ?)", (seq, body))
@@ -115,7 +130,8 @@ def purge(db: apsw.Connection, id_: int) -> int:
 
 
 def _letter(found: tuple[Any, ...]) -> DeadLetter:
-    id_, *rest = found
+    id_, *rest, superseded = found
+    rest.append(UNKNOWN if superseded is None else bool(superseded))
     return DeadLetter(str(id_), *rest)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from kubecdc.storage.contracts import Replay
 from kubecdc.storage.contracts.errors import NoSubscription, Undecodable
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts.event import Event, redelivered
 from kubecdc.storage.replay import ReplayPlan, in_steps, not_retained
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.file.connection import row, rows
@@ -112,7 +112,8 @@ def _copy(db: apsw.Connection, seq: int) -> int:
     if not db.changes():
         return 0
     copy = db.last_insert_rowid()
-    db.execute("INSERT INTO bodies (seq, body) SELECT ?, body FROM bodies WHERE seq = ?", (copy, seq))
+    body = redelivered(row(db, "SELECT body FROM bodies WHERE seq = ?", (seq,))[0], "replay")
+    db.execute("INSERT INTO bodies (seq, body) VALUES (?, ?)", (copy, body))
     return copy
 
 

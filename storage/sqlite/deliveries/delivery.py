@@ -34,6 +34,7 @@ class SqliteDelivery(ClaimedDelivery):
         super().__init__(claim.body, name=claim.seq, received=claim.received, attempts=claim.attempts)
         self.claim = claim
         self._writer = writer
+        self._subscription = settings.name
         self._until = until
         self._ack_wait = settings.ack_wait.total_seconds()
         self._clock = settings.clock
@@ -50,7 +51,13 @@ class SqliteDelivery(ClaimedDelivery):
         return self._clock() > self._until - self._ack_wait / 2
 
     async def ack(self) -> None:
-        await self._settle("ack", lambda: self._write(lambda db: lanes.ack(db, self.claim)))
+        def operation(db: apsw.Connection) -> None:
+            lanes.ack(db, self.claim)
+            if event:
+                dead_letters.supersede(db, self._subscription, event)
+
+        event = self.readable
+        await self._settle("ack", lambda: self._write(operation))
 
     async def nack(self, delay: timedelta) -> None:
         due = self._clock() + delay.total_seconds()
@@ -65,8 +72,9 @@ class SqliteDelivery(ClaimedDelivery):
         now = self._clock()
 
         def operation(db: apsw.Connection) -> None:
-            dead_letters.put_aside(db, self.claim, reason, self._attempted, now)
+            dead_letters.put_aside(db, self.claim, reason, self._attempted, now, place)
 
+        place = self.readable.place if self.readable else ""
         await self._settle("dead letter", lambda: self._write(operation))
 
     def give_back(self) -> None:

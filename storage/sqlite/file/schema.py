@@ -188,11 +188,19 @@ FORMAT_4 = """
 CREATE TABLE entries (name TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID; -- each as a whole; state is JSON
 """
 
+FORMAT_5 = """
+ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''; -- among the events of the object; '': not known
+ALTER TABLE dead_letters ADD COLUMN superseded INTEGER; -- 1: a later event was delivered since; NULL: not known
+ALTER TABLE events ADD COLUMN superseded INTEGER DEFAULT 0; -- of a copy: what its dead letter was
+CREATE INDEX dead_letters_current ON dead_letters (subscription, partitionkey) WHERE superseded = 0;
+"""
+
 FORMATS = (
     FORMAT_1,
     FORMAT_2,
     FORMAT_3,
     FORMAT_4,
+    FORMAT_5,
 )  # each one's changes to the one before it; a new file goes through all of them
 VERSION = len(FORMATS)
 

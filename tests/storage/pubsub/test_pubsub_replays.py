@@ -23,7 +23,9 @@ def _learn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LEARN_SECONDS", 0.0)
 
 
-async def test_a_replay_brings_settled_events_again_in_order_up_to_the_newest(harness: PubSubHarness) -> None:
+async def test_a_replay_brings_settled_events_again_in_order_up_to_the_newest(
+    harness: PubSubHarness, fake: FakePubSub
+) -> None:
     bus = await harness.open()
     await bus.register([SPEC, OTHER])
     leader = await Leader.take(bus)
@@ -34,13 +36,17 @@ async def test_a_replay_brings_settled_events_again_in_order_up_to_the_newest(ha
         found = await bus.replayable(Replay(subscription=NAME))
         assert found.events is UNKNOWN
         assert await bus.replay(Replay(subscription=NAME)) is UNKNOWN
+        fake.advance(1)
         await leader.commit(event(5))
         got: list[str] = []
+        redelivery: dict[str, str] = {}
         while not {event(2, "b").id, event(5).id} <= set(got):
             delivery = await receiver.next()
             assert delivery.attempt == 1
             await delivery.ack()
             got.append(delivery.event.id)
+            redelivery[delivery.event.id] = delivery.event.redelivery
+        assert (redelivery[event(1).id], redelivery[event(5).id]) == ("replay", "")
         of_a = [id_ for id_ in got if id_ != event(2, "b").id]
         if of_a[0] == event(4).id:  # it was on its way already
             del of_a[0]

@@ -176,7 +176,8 @@ async def test_an_event_that_is_no_utf8_arrives_as_it_was(rq_harness: RqHarness)
     body = json.dumps({"text": "\ud800 é"}, ensure_ascii=False).encode(errors="surrogatepass")
     assert (
         jobs.body(
-            b'["kubecdc.rq.handle", null, ["s", %s], {}]' % json.dumps(body.decode(errors="surrogateescape")).encode()
+            b'["kubecdc.rq.handle", null, ["s", %s], {}]' % json.dumps(body.decode(errors="surrogateescape")).encode(),
+            None,
         )
         == body
     )

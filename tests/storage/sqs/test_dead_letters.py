@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Publication, SubscriptionSpec
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts.event import Event, redelivered
 from kubecdc.storage.sqs import names, registrations
 from kubecdc.storage.sqs.client import Client
 from kubecdc.storage.sqs.opened import SqsQueue
@@ -75,7 +76,9 @@ async def test_a_message_that_sqs_moved_says_so(fifo: SqsHarness, monkeypatch: p
     assert letter.first == letter.last
     assert await queue.dead_letters.redrive([letter.id]) == {}
     (again,) = await received(source, 1)
-    assert (again.body, again.order, again.receptions) == (event(1).encode(), "", 1)
+    body = redelivered(event(1).encode(), "redrive")
+    assert (again.body, again.order, again.receptions) == (body, "", 1)
+    assert Event.decode(body) == msgspec.structs.replace(event(1), redelivery="redrive")
 
 
 async def test_a_letter_is_redriven_more_than_once_within_five_minutes(fifo: SqsHarness) -> None:
@@ -95,7 +98,9 @@ async def test_letters_of_an_object_are_redriven_in_order(fifo: SqsHarness) -> N
     ids = [letter.id for letter in await queue.dead_letters.page()]
     assert await queue.dead_letters.redrive(ids[::-1]) == {}
     got = [message.body for message in await received(queue.source(NAME), 4)]
-    assert [body for body in got if b"uid-a" in body] == [event(number).encode() for number in range(3)]
+    assert [body for body in got if b"uid-a" in body] == [
+        redelivered(event(number).encode(), "redrive") for number in range(3)
+    ]
 
 
 async def test_what_was_sent_is_deleted_if_a_redrive_fails_half_way(
@@ -120,4 +125,6 @@ async def test_what_was_sent_is_deleted_if_a_redrive_fails_half_way(
     assert await queue.dead_letters.page() == [other]
     assert await queue.dead_letters.redrive([other.id]) == {}
     for name in (NAME, OTHER.name):
-        assert [message.body for message in await received(queue.source(name), 1)] == [event(1).encode()]
+        assert [message.body for message in await received(queue.source(name), 1)] == [
+            redelivered(event(1).encode(), "redrive")
+        ]

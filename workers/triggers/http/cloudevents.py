@@ -38,6 +38,8 @@ def headers(event: Event) -> dict[str, str]:
     for name in ("synthetic", "deselected", "truncated"):
         if getattr(event, name):
             found[f"ce-{name}"] = "true"
+    if event.redelivery:
+        found["ce-redelivery"] = encode(event.redelivery)
     if event.traceparent:
         found["ce-traceparent"] = encode(event.traceparent)
     return found

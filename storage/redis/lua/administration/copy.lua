@@ -23,7 +23,8 @@ end
 for _, pair in ipairs(found) do
   local entry = fields(pair[2])
   redis.call('XADD', stream(place), '*', 'seq', entry.seq, 'key', entry.key, 'id', entry.id, 'entry', entry.entry,
-    'for', ',' .. id .. ',', 'again', 1, 'committed', committed(pair[1], {}), 'body', entry.body)
+    'for', ',' .. id .. ',', 'again', 1, 'committed', committed(pair[1], {}),
+    'body', redelivered(entry.body, 'replay'))
 end
 if #found > 0 then
   redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', #found)

@@ -8,7 +8,8 @@ for _, pair in ipairs(found) do
   local of = fields(pair[2])
   last = pair[1]
   if ARGV[4] == '' or of.subscription == ARGV[4] then
-    result[#result + 1] = {pair[1], of.subscription, of.id, of.key, of.reason, of.attempts, of.first, of.last}
+    result[#result + 1] = {pair[1], of.subscription, of.id, of.key, of.reason, of.attempts, of.first, of.last,
+      superseded(of)}
   end
 end
 return {last, result}

@@ -5,7 +5,8 @@ for _, id in ipairs(ARGV) do
   local found = redis.call('XRANGE', p .. ':letters', id, id)[1]
   if found then
     redis.call('XDEL', p .. ':letters', id)
-    bury(fields(found[2]).subscription, -1)
+    local of = fields(found[2])
+    bury(of.subscription, of.place and of.key, -1)
     count = count + 1
   end
 end

@@ -22,10 +22,11 @@ for _, one in ipairs(known) do
   local of = one[3]
   local entries = entries_of(one[4])
   redis.call('XADD', stream(stream_name(entries[#entries], one[2])), '*', 'seq', 0, 'key', of.key, 'id', of.id, 'entry', of.entry,
-    'for', ',' .. one[4] .. ',', 'again', 1, 'committed', of.first, 'body', of.body)
+    'for', ',' .. one[4] .. ',', 'again', 1, 'committed', of.first, 'superseded', superseded(of),
+    'body', redelivered(of.body, 'redrive'))
   redis.call('HINCRBY', p .. ':subscription:' .. one[4], 'pending', 1)
   redis.call('XDEL', p .. ':letters', one[1])
-  bury(of.subscription, -1)
+  bury(of.subscription, of.place and of.key, -1)
   told[#told + 1] = one[4]
 end
 if #known > 0 then notify(table.concat(told, ' ')) end

@@ -1,5 +1,6 @@
 -- Arguments: id, token, then for each entry: stream, id, what to do, two values, bytes, time of commit, whether it
--- is a copy. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
+-- is a copy. The values of an ack are the partitionkey and the place of the event, of a dead letter the attempts, and the
+-- place and the reason on lines of their own. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
 -- be settled by the worker that holds it; if none does, by the owner of its partition.
 also_when_full()
 local id, token, result = ARGV[1], ARGV[2], {}
@@ -17,7 +18,7 @@ local function over(place, eid)
   local pending = redis.pcall('XPENDING', stream(place), grp, eid, eid, 1)
   return pending.err or #pending == 0
 end
-local acked = {}
+local acked, delivered = {}, {}
 for n, field in ipairs(names) do
   local i = 8 * n - 5
   local place, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
@@ -26,6 +27,7 @@ for n, field in ipairs(names) do
   local ours = (hold and string.match(hold, '^%S+') or owners[n]) == token
   if ours and what == 'ack' then
     acked[#acked + 1] = entry -- the usual case: acked together, in fewer commands
+    delivered[first] = second
   elseif over(place, eid) then
     done = (what == 'ack' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
   elseif not ours then
@@ -46,12 +48,19 @@ for n, field in ipairs(names) do
       local event = fields(found[1][2])
       redis.call('XADD', p .. ':letters', '*', 'subscription', name, 'id', event.id, 'key', event.key,
         'entry', event.entry, 'attempts', first, 'first', committed(eid, event), 'last', now(),
-        'reason', second, 'body', event.body)
-      bury(name, 1)
+        'place', string.match(second, '^[^\n]*'), 'superseded', event.superseded or '0',
+        'reason', string.match(second, '\n(.*)$'), 'body', event.body)
+      bury(name, event.key, 1)
     end
     finish(id, grp, {entry})
   end
   result[#result + 1] = done
 end
 finish(id, grp, acked)
+if name and redis.call('HEXISTS', p .. ':dead', name) == 1 then
+  for key, place in pairs(delivered) do
+    local count, before = string.match(redis.call('HGET', passed(name), key) or '', '^(%d+) (.*)$')
+    if count and place > before then redis.call('HSET', passed(name), key, count .. ' ' .. place) end
+  end
+end
 return result

@@ -4,6 +4,6 @@ local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]
 local jobs = redis.call('ZRANGEBYLEX', failed(ARGV[1]), from, '+', 'LIMIT', 0, ARGV[3])
 for _, job in ipairs(jobs) do
   result[#result + 1] = {job, redis.call('HMGET', hash_of(job), 'meta', 'reason', 'exc_info', 'attempts', 'committed', 'ended',
-    'ended_at')}
+    'ended_at'), superseded(job)}
 end
 return result

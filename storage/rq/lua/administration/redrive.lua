@@ -23,13 +23,16 @@ local time = #ready > 0 and stamp()
 for _, pair in ipairs(ready) do
   local job, sub = pair[1], pair[2]
   local new = new_id(redis.call('HINCRBY', p .. ':meta', 'seq', 1), sub)
-  local of = redis.call('HMGET', hash_of(job), 'rate_limit_key', 'committed')
+  local of = redis.call('HMGET', hash_of(job), 'rate_limit_key', 'committed', 'superseded')
+  local before = superseded(job)
+  bury(of[3] and of[1], -1)
   redis.call('ZREM', failed(sub.queue), job)
   redis.call('RENAME', hash_of(job), hash_of(new))
   drop(job)
   redis.call('HDEL', hash_of(new), 'reason', 'exc_info', 'attempts', 'received', 'ended', 'enqueue_at_front', 'number_of_retries')
   redis.call('HSET', hash_of(new), 'status', 'rate_limited', 'started_at', '', 'ended_at', '', 'worker_name', '',
-    'retries_left', ARGV[3])
+    'retries_left', ARGV[3], 'redelivery', 'redrive', 'superseded', before)
+  redis.call('HSETNX', hash_of(new), 'first_id', job)
   enqueue(sub, new, of[1], of[2] or now(), time, ARGV[2])
 end
 if #ready > 0 then notify() end

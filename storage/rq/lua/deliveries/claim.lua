@@ -1,6 +1,6 @@
 -- Arguments: id, ms, worker, time as text, bytes, then a new execution id for each job that is wanted. Gives the next jobs of
 -- a queue to a worker. Returns when the next delayed one is due, and of each job: id, execution, data, how often it was
--- received and attempted before. Nothing if the subscription was ended.
+-- received and attempted before, why it is delivered again. Nothing if the subscription was ended.
 local sub = known(ARGV[1])
 if not sub then return false end
 also_when_full()
@@ -11,7 +11,7 @@ while #found < #ARGV - 5 and size < bytes do
   local job = redis.call('LPOP', queue_key(sub))
   if not job then break end
   local key = hash_of(job)
-  local of = redis.call('HMGET', key, 'data', 'committed', 'received', 'attempts', 'reason', 'status')
+  local of = redis.call('HMGET', key, 'data', 'committed', 'received', 'attempts', 'reason', 'status', 'redelivery')
   if of[1] and not (of[6] == 'started' and alive(job)) then -- else it was deleted, or is in the queue twice
     local execution = ARGV[6 + #found]
     local both = job .. ':' .. execution
@@ -25,7 +25,7 @@ while #found < #ARGV - 5 and size < bytes do
       'created_at', now() / 1000, 'last_heartbeat', now() / 1000)
     hold(sub, job, execution, worker, wait)
     redis.call('ZADD', sub.owed, 'NX', of[2] or now(), job)
-    found[#found + 1] = {job, execution, of[1], of[3] or '0', of[4] or '0'}
+    found[#found + 1] = {job, execution, of[1], of[3] or '0', of[4] or '0', of[7] or ''}
     size = size + #of[1]
   end
 end

@@ -15,6 +15,7 @@ local going = 0
 if what == 'ack' then
   local lane = redis.call('HGET', key, 'rate_limit_key')
   forget(sub, job, execution, worker)
+  pass(lane, job)
   drop(job)
   redis.call('ZREM', sub.owed, job)
   if lane then going = free(lane, job, ARGV[6]) end
@@ -33,6 +34,8 @@ elseif what == 'dead' then
   forget(sub, job, execution, worker)
   redis.call('HSET', key, 'status', 'failed', 'ended_at', ARGV[6], 'attempts', ARGV[7], 'reason', ARGV[8],
     'exc_info', ARGV[9], 'ended', now())
+  redis.call('HSETNX', key, 'superseded', '0')
+  bury(lane, 1)
   redis.call('ZADD', failed(sub.queue), -1, job)
   redis.call('XADD', rq .. ':results:' .. job, 'MAXLEN', 10, '*', unpack(ARGV, 10))
   redis.call('ZREM', sub.owed, job)
@@ -44,7 +47,13 @@ elseif what == 'attempt' then
   redis.call('HSET', key, 'attempts', ARGV[6])
 elseif what == 'ending' then
   redis.call('HSET', key, 'attempts', ARGV[6], 'ended', now())
-  if ARGV[7] ~= '' then redis.call('HSET', key, 'reason', ARGV[7]) end
+  local lane = redis.call('HGET', key, 'rate_limit_key')
+  if ARGV[7] == '' then
+    pass(lane, job)
+  elseif redis.call('HSET', key, 'reason', ARGV[7]) > 0 then
+    redis.call('HSETNX', key, 'superseded', '0')
+    bury(lane, 1)
+  end
   redis.call('ZREM', sub.owed, job)
 end
 return {'OK', going}
