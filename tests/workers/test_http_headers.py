@@ -61,6 +61,22 @@ async def test_a_dynamic_header_that_cannot_be_had_is_never_sent(pod: Pod, src: 
             route.request(event())
 
 
+@pytest.mark.parametrize("value", ["a\tb", "Zoë", "👩\u200d💻", "\x85", "", " a "])
+async def test_a_header_carries_all_but_controls(pod: Pod, value: str) -> None:
+    dynamic = [{"src": {"dependencyName": "dep", "dataKey": "v"}, "dest": "X-A"}]
+    async with serving(saying(200)) as peer, pod.route(peer.url, {"dynamicHeaders": dynamic}) as route:
+        assert await route.trigger.execute(route.request(event(data={"v": value}))) == Success()
+    assert peer.received[0].headers["x-a"] == value.strip(" ")
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\x00b", "\x1b[31m", "\x7f"])
+async def test_a_header_carries_no_control(pod: Pod, value: str) -> None:
+    dynamic = [{"src": {"dependencyName": "dep", "dataKey": "v"}, "dest": "X-A"}]
+    async with pod.route("http://x", {"dynamicHeaders": dynamic}) as route:
+        with pytest.raises(ParameterError, match="`X-A`"):
+            route.request(event(data={"v": value}))
+
+
 async def test_host_is_the_host_header_and_not_the_address(pod: Pod) -> None:
     async with serving(saying(200)) as peer:
         assert await pod.send(peer.url, {"host": "example.com:81", "headers": {"host": "no"}}) == Success()

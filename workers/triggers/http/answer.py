@@ -15,6 +15,7 @@ from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 
 RETRIED = frozenset({404, 408, 409, 425, 429})
 LONGEST_RETRY_AFTER = 3600.0  # seconds; one answer cannot delay the events of an object for longer
+LONGEST_DATE = 100  # characters of a Retry-After that is read
 _SECONDS = re.compile(r"\d{1,10}", re.ASCII)
 
 
@@ -34,7 +35,7 @@ def judge(status: int, retry_after: float | None, allow: Collection[int], reason
 
 def retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3): a number, or a date. None without one."""
-    if not value:
+    if not value or len(value) > LONGEST_DATE:
         return None
     if _SECONDS.fullmatch(value.strip()):
         return min(float(value), LONGEST_RETRY_AFTER)
@@ -44,3 +45,11 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     except (ValueError, OverflowError):
         return None
     return min(max(seconds.total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+
+
+def phrase(reason: str) -> str:
+    """The reason phrase as text. The library decodes UTF-8; servers that localize phrases also send Latin-1."""
+    try:
+        return reason.encode(errors="surrogateescape").decode(errors="strict")
+    except UnicodeDecodeError:
+        return reason.encode(errors="surrogateescape").decode("latin-1")

@@ -16,12 +16,13 @@ from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter, Payl
 Method = Literal["GET", "DELETE", "PATCH", "POST", "PUT"]
 DEFAULT_TIMEOUT = 60
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]*")
 
 
 def sendable(value: str) -> bool:
-    """Whether a header can carry the text."""
-    return value.isprintable()
+    """Whether a header can carry the text, in UTF-8 (RFC 9110, section 5.5: all but controls; a tab is none)."""
+    return _CONTROL.search(value) is None
 
 
 def _header_name(name: str) -> str:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 import msgspec
-from yarl import URL
 
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.triggers.http import cloudevents
+from kubecdc.workers.triggers.http.address import HIDDEN, Address, BadAddress, parse
 from kubecdc.workers.triggers.http.manifest import Http, SecureHeader, sendable
 from kubecdc.workers.triggers.http.request import HttpRequest
 
-HIDDEN = "***"
 _NO_BODY = frozenset({"GET", "DELETE"})  # unless the manifest has a payload: proxies refuse a GET with a body
 _OURS = frozenset({"idempotency-key"})  # and ce-*: consumers rely on them, so a manifest does not replace them
 _FRAMING = frozenset({"content-length", "transfer-encoding"})  # follow from the body, as in Go
 
 
 class BadUrl(ParameterError):
-    """The address that a manifest or its parameters make is not valid."""
+    """The address that a manifest or its parameters make is not valid. The text shows no secret."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Message:
     """What is sent. ``secrets`` are values in it that must not be shown."""
 
     method: str
-    url: URL
+    address: Address
     headers: dict[str, str]
     body: bytes | None
     secrets: tuple[str, ...] = ()
@@ -39,7 +38,7 @@ class Message:
     @property
     def where(self) -> str:
         """Method and address, without the parts of it that may be secret."""
-        return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
+        return f"{self.method} {self.address.where}"
 
     def hide(self, text: str) -> str:
         """The text without the secrets. A peer may repeat what it received."""
@@ -55,7 +54,7 @@ class Message:
                 body = msgspec.Raw(msgspec.json.format(self.body, indent=-1))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 body = self.body.decode(errors="replace")
-        return {"method": self.method, "url": str(self.url), "headers": self.headers, "body": body}
+        return {"method": self.method, "url": self.address.preview(), "headers": self.headers, "body": body}
 
 
 def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
@@ -67,8 +66,8 @@ def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
     Raises BadUrl, Unreadable.
     """
     http = request.config
-    url = _url(http.url)
-    secrets: list[str] = [url.password] if url.password else []
+    address = _address(http.url)
+    secrets = [address.password, unquote(address.password)] if address.password else []
     fields: dict[str, tuple[str, str]] = {}
 
     def put(name: str, value: str) -> None:
@@ -91,25 +90,22 @@ def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
         secrets += [*parts, value]
         put("Authorization", f"Basic {value}")
     if "authorization" in fields:
-        url = url.with_user(None)  # as in Go: the header has precedence over the address
-    elif mounts is None and url.password:
-        url = url.with_password(HIDDEN)
+        address = replace(address, user="", password="")  # as in Go: the header has precedence over the address
+    elif mounts and address.credentials is not None:
+        value = base64.b64encode(address.credentials).decode()
+        secrets.append(value)
+        put("Authorization", f"Basic {value}")
     headers = dict(field for key, field in fields.items() if key not in _OURS | _FRAMING and not key.startswith("ce-"))
     headers |= cloudevents.headers(request.event)
     headers["Idempotency-Key"] = cloudevents.encode(request.idempotency_key)
-    return Message(http.method, url, headers, _body(request, http), tuple(secrets))
+    return Message(http.method, address, headers, _body(request, http), tuple(secrets))
 
 
-def _url(text: str) -> URL:
+def _address(text: str) -> Address:
     try:
-        url = URL(text)
-        _ = url.port  # is checked when it is asked for
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        masked = re.sub(r".*@", f"{HIDDEN}@", re.split(r"[?#]", text, maxsplit=1)[0])
-        raise BadUrl(f"the url is not valid: {masked[:200]!r}")
-    return url
+        return parse(text)
+    except BadAddress as e:
+        raise BadUrl(str(e)) from e
 
 
 def _secure(header: SecureHeader, mounts: Mounts) -> str:

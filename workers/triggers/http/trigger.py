@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import cache
-from importlib import metadata
 
 import aiohttp
 
@@ -15,7 +14,8 @@ from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.manifest.secrets import Tls
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.triggers.http.answer import judge, retry_after, succeeded
+from kubecdc.workers.triggers.http.answer import judge, phrase, retry_after, succeeded
+from kubecdc.workers.triggers.http.connection import open_session
 from kubecdc.workers.triggers.http.manifest import Http
 from kubecdc.workers.triggers.http.message import BadUrl, Message, compose
 from kubecdc.workers.triggers.http.request import HttpRequest, prepare
@@ -24,7 +24,6 @@ from kubecdc.workers.triggers.http.tls import TlsContext, failure
 ANSWER_BYTES = 64 * 1024  # of an answer that are read; the connection of a longer one is closed
 ANSWER_SECONDS = 5.0  # for the body; the status is known, and only the connection could be used again
 SHOWN_CHARACTERS = 200  # of an answer that is no success, in the reason
-IDLE_SECONDS = 4.0  # below the 5 s after which common servers (Node.js, uvicorn) close an idle connection
 
 
 class HttpTrigger:
@@ -68,7 +67,7 @@ class HttpTrigger:
         try:
             async with self._open().request(
                 message.method,
-                message.url,
+                message.address.url,
                 data=message.body,
                 headers=message.headers,
                 allow_redirects=False,
@@ -78,8 +77,11 @@ class HttpTrigger:
                 return await self._judge(answer, message)
         except TimeoutError:
             return Retry(f"{message.where}: no answer within {seconds} s")
-        except aiohttp.InvalidURL:  # its text is the address, secrets and all
-            return Failure(f"{message.where}: the url is not valid")
+        except aiohttp.ClientResponseError as e:  # its status is not the peer's, and its text has the address
+            what = message.hide(e.message).partition("\n")[0].rstrip(":")
+            return Retry(f"{message.where}: the answer cannot be read: {what}")
+        except aiohttp.ServerDisconnectedError:
+            return Retry(f"{message.where}: the connection was closed before the answer was complete")
         except (aiohttp.ClientError, OSError) as e:  # before ValueError, which a certificate that is refused is too
             reason = failure(e) or message.hide(str(e)) or type(e).__name__
             return Retry(f"{message.where}: {reason}")
@@ -91,7 +93,7 @@ class HttpTrigger:
         if succeeded(answer.status, self._allow):
             return Success()
         shown = message.hide(start.decode(errors="replace"))[:SHOWN_CHARACTERS]
-        status = message.hide(f"{answer.status} {answer.reason or ''}".rstrip())
+        status = f"{answer.status} {message.hide(phrase(answer.reason or ''))[:SHOWN_CHARACTERS]}".rstrip()
         after = retry_after(answer.headers.get("Retry-After"), self._now())
         reason = f"{message.where}: {status}" + (f": {shown}" if shown else "")
         return judge(answer.status, after, self._allow, reason)
@@ -102,12 +104,7 @@ class HttpTrigger:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:  # made on the loop that uses it
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=IDLE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
-            )
+            self._session = open_session(self._concurrency)
         return self._session
 
     async def close(self) -> None:
@@ -119,13 +116,6 @@ class HttpTrigger:
 @cache
 def _total(seconds: int) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds)
-
-
-def _user_agent() -> str:
-    try:
-        return f"kubecdc/{metadata.version('kubecdc')}"
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return "kubecdc"
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from urllib.parse import urlsplit
 
 from kubecdc.manifest.finding import Finding
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.contract import Context, Trigger, TriggerType
+from kubecdc.workers.triggers.http.address import BadAddress, parse
 from kubecdc.workers.triggers.http.manifest import Http
 from kubecdc.workers.triggers.http.request import HttpRequest
 
@@ -22,9 +22,12 @@ class HttpType(TriggerType[Http]):
 
     def problems(self, config: Http, written: Set[str]) -> Iterator[Finding]:
         """An address that is not one of HTTP."""
-        parts = urlsplit(config.url)
-        if "url" not in written and (parts.scheme not in ("http", "https") or not parts.netloc):
-            yield Finding(("url",), f"{config.url!r} is not an HTTP address", "https://host/path")
+        if "url" in written:
+            return
+        try:
+            parse(config.url)
+        except BadAddress as e:
+            yield Finding(("url",), str(e), e.hint)
 
     def build(self, config: Http, policy: Policy, context: Context) -> Trigger[HttpRequest]:
         """The trigger. The HTTP client is imported here."""
