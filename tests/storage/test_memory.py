@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
 import pytest
@@ -13,6 +11,7 @@ from kubecdc.storage.memory import PROCESS, Memory, Share
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from kubecdc.storage.testing.case import Harness
+from tests.storage.read_ahead import SIZE, each_is_larger_than_the_limit, no_receiver_answers_then_all_do
 from tests.storage.rq.conftest import rq_harness
 
 __all__ = ["rq_harness"]
@@ -77,11 +76,6 @@ def test_what_was_handed_out_by_a_subscription_that_is_closed_counts_no_more() -
     assert (memory.held, share.held) == (0, 0)
 
 
-SUBSCRIPTIONS = 5
-SIZE = 20_000
-EVENTS = 30
-
-
 @pytest.fixture(params=["harness", "redis_harness", "rq_harness"], ids=["sqlite", "redis", "rq"])
 def any_harness(request: pytest.FixtureRequest) -> Harness:
     found: Harness = request.getfixturevalue(request.param)
@@ -96,44 +90,13 @@ async def bus(any_harness: Harness) -> Bus:
 async def test_what_all_subscriptions_have_read_and_not_settled_is_bounded_in_bytes(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No receiver answers; then all do."""
-    monkeypatch.setattr(PROCESS, "limit", 20 * SIZE)
-    names = [f"sensor/{n}" for n in range(SUBSCRIPTIONS)]
-    await bus.register([SubscriptionSpec(name, SOURCE, SUBJECT) for name in names])
-    leader = await Leader.take(bus)
-    for number in range(EVENTS):
-        await leader.commit(event(number, f"object-{number}", padding=SIZE))
-    async with AsyncExitStack() as stack:
-        receivers = [await stack.enter_async_context(Receiver.of(bus, name, prefetch=64)) for name in names]
-        held = [[await receiver.next()] for receiver in receivers]
-        for receiver, taken in zip(receivers, held, strict=True):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    while True:
-                        taken.append(await receiver._taken.get())
-        count = sum(len(taken) for taken in held)
-        assert all(held), "each has at least one"
-        assert count <= 20 + SUBSCRIPTIONS
-        assert PROCESS.held <= PROCESS.limit + SUBSCRIPTIONS * 2 * SIZE, "each may be one event over"
-        for receiver, taken in zip(receivers, held, strict=True):
-            for delivery in taken:
-                await delivery.start()
-                await delivery.ack()
-            ids = await receiver.acked(EVENTS - len(taken))
-            assert len({*ids, *(delivery.event.id for delivery in taken)}) == EVENTS
-    assert PROCESS.held == 0
+    await no_receiver_answers_then_all_do(bus, monkeypatch)
 
 
 async def test_an_event_that_is_larger_than_all_that_may_be_held_is_delivered(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PROCESS, "limit", SIZE)
-    await bus.register([SubscriptionSpec("sensor/a", SOURCE, SUBJECT)])
-    leader = await Leader.take(bus)
-    for number in range(4):
-        await leader.commit(event(number, f"object-{number}", padding=5 * SIZE), event(number + 10, "one"))
-    async with Receiver.of(bus, "sensor/a", prefetch=64) as receiver:
-        assert len(set(await receiver.acked(8))) == 8
+    await each_is_larger_than_the_limit(bus, monkeypatch)
 
 
 async def test_what_waits_to_be_tried_again_takes_no_room(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
