@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 
+from kubecdc.cli.streams import Unread
 from kubecdc.workers.triggers.contract import Render, json_line
 
+DRAIN_SECONDS = 0.3  # for the last lines, at the end of the process
 
-def configure(log_format: str | None, level: str) -> None:
-    """Set up structlog. Log records of libraries that use `logging` are included from WARNING on."""
-    chosen = log_format or ("console" if sys.stderr.isatty() else "json")
+
+def configure(log_format: str | None, level: str, *, unread: bool = False) -> None:
+    """Set up structlog. Log records of libraries that use `logging` are included from WARNING on.
+
+    With ``unread``, as long-running processes need it, nothing that is written to standard error waits for its reader.
+    """
+    if unread:
+        sys.stderr = cast("TextIO", Unread(2, lambda lines: _line(processors, lines)))
+        atexit.register(drain)
+    elif sys.stderr is None:  # it was closed: `2>&-`
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+    stream = sys.stderr
+    chosen = log_format or ("console" if stream.isatty() else "json")
     number = logging.getLevelNamesMapping()[level.upper()]
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _renderer(chosen, stream),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _renderer(chosen, sys.stderr),
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -34,12 +50,18 @@ def configure(log_format: str | None, level: str) -> None:
     root.setLevel(logging.WARNING)
 
 
+def drain() -> None:
+    """Wait a moment until what was written to standard error has left this process."""
+    if isinstance(sys.stderr, Unread):
+        sys.stderr.drain(DRAIN_SECONDS)
+
+
 def event_lines(log_format: str | None) -> Render:
     """The function that formats a trigger's record as a line for stdout, as JSON or as readable text."""
-    chosen = log_format or ("console" if sys.stdout.isatty() else "json")
-    if chosen == "json":
+    terminal = sys.stdout is not None and sys.stdout.isatty()  # None if it was closed: `>&-`
+    if log_format == "json" or not (log_format or terminal):
         return json_line
-    console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    console = structlog.dev.ConsoleRenderer(colors=terminal)
 
     def console_line(record: Mapping[str, object]) -> bytes:
         return f"{console(None, 'info', {'event': 'event', **_values(record)})}\n".encode()
@@ -65,6 +87,14 @@ def _parsed(raw: msgspec.Raw) -> object:
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name)
+
+
+def _line(processors: list[Any], dropped: int) -> str:
+    """The line that tells of lines that were dropped."""
+    line: Any = {"event": "log lines were dropped: nobody read them, or they could not be written", "lines": dropped}
+    for process in processors:
+        line = process(None, "warning", line)
+    return f"{line}\n"
 
 
 def _renderer(chosen: str, stream: TextIO) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import keyword
-import sys
+from kubecdc.cli import early
 
-import click
+early.obey_sigterm()  # before what takes a while: until then, PID 1 misses the signal
 
-from kubecdc import __version__
-from kubecdc.errors import KubecdcError, UsageError
+import importlib  # noqa: E402
+import keyword  # noqa: E402
+import sys  # noqa: E402
+
+import click  # noqa: E402
+
+from kubecdc import __version__  # noqa: E402
+from kubecdc.errors import KubecdcError, UsageError  # noqa: E402
 
 COMMANDS = {
     "run": ("kubecdc.cli.commands.run", "Run `watch` and `work` in one process."),
@@ -54,6 +58,7 @@ def main() -> None:
 
     Expected errors are printed without a traceback.
     """
+    early.occupy_streams()
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as e:
@@ -61,10 +66,8 @@ def main() -> None:
         sys.exit(2)
     except click.Abort:
         fail("aborted", 1)
-    except UsageError as e:
-        fail(_lines(e), 2)
     except KubecdcError as e:
-        fail(_lines(e), 1)
+        sys.exit(told(e))
     except BrokenPipeError:
         # The reader of standard output has exited (`| head`). There is nothing left to print.
         sys.stderr.close()
@@ -80,6 +83,8 @@ def fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
-def _lines(error: Exception) -> str:
-    hint = getattr(error, "hint", "")
-    return f"{error}\n  hint: {hint}" if hint else str(error)
+def told(error: KubecdcError) -> int:
+    """Print the error and its hint. Returns the exit code."""
+    hint = f"\n  hint: {error.hint}" if error.hint else ""
+    click.echo(f"kubecdc: {error}{hint}", err=True)
+    return 2 if isinstance(error, UsageError) else 1

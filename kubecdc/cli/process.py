@@ -1,21 +1,24 @@
-"""A long-running process: it watches, works, or does both on each bus, until it receives a signal."""
+"""A long-running process: it watches, works, or does both on each bus, until it receives a signal.
+
+Each bus is on its own: it is opened, waited for and worked on whatever becomes of the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.cli import backlog
 from kubecdc.cli.buses import subscriptions_of
+from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.errors import Unavailable, most_relevant
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from kubecdc.cluster.connection import Cluster
 
 log = structlog.get_logger()
+T = TypeVar("T")
 RETRY = Backoff(duration=0.5, cap=10.0)
 GC_THRESHOLD = 10_000  # net allocations between two collections of the youngest objects; Python's default: 700
 JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
@@ -60,27 +64,39 @@ class _BusUse:
 async def run(manifests: Manifests, opening: Opening, *, election: Election | None, delivery: Delivery | None) -> None:
     """Watch if there is an ``election``, and work if there is a ``delivery``, on every bus that the manifests use.
 
-    Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError.
+    Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError. What has not
+    ended in time is left behind, and the process with it (`Stop`).
     """
     # Kubernetes accepts an object that is nested this deep. It must not block all other objects.
     sys.setrecursionlimit(JSON_DEPTH)
-    stop = _stop_on_signals()
+    stop = Stop()
+    stop.listen()
     async with AsyncExitStack() as stack:
         cluster = await _open_cluster(stack, opening) if election else None
-        sides: list[Coroutine[Any, Any, None]] = []
         uses = _bus_uses(manifests, watch=election is not None, work=delivery is not None)
         watched = sum(bool(use.sources) for use in uses)
-        for use in uses:
-            bus = await _open_and_register(stack, use, opening, stop)
-            if bus is None:
-                break
+
+        def sides(use: _BusUse, bus: Bus) -> list[Coroutine[Any, Any, None]]:
+            found: list[Coroutine[Any, Any, None]] = []
             if election and cluster and use.sources:
-                sides += _watcher_side(use, bus, cluster, election, stop, watched)
+                found += _watcher_side(use, bus, cluster, election, stop.event, watched)
             if delivery and use.sensors:
-                sides.append(_worker_side(use, bus, opening, delivery, stop))
-        collect_less_often()
-        await _run_until_all_end(sides, stop)
+                found.append(_worker_side(use, bus, opening, delivery, stop.event))
+            return found
+
+        await _run_until_all_end([_serve(use, opening, stop, sides) for use in uses], stop)
     log.info("stopped")
+
+
+async def _serve(
+    use: _BusUse, opening: Opening, stop: Stop, sides: Callable[[_BusUse, Bus], list[Coroutine[Any, Any, None]]]
+) -> None:
+    """Open one bus, and run its sides until the process stops."""
+    async with AsyncExitStack() as stack:
+        bus = await _open_and_register(stack, use, opening, stop.event)
+        if bus is not None:
+            collect_less_often()
+            await _run_until_all_end(sides(use, bus), stop)
 
 
 async def _open_cluster(stack: AsyncExitStack, opening: Opening) -> Cluster:
@@ -93,14 +109,6 @@ def collect_less_often() -> None:
     """Look for garbage less often, for it costs a fifth of an event: imported objects stay, events in work are none."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def _bus_uses(manifests: Manifests, *, watch: bool, work: bool) -> list[_BusUse]:
@@ -122,15 +130,18 @@ async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Openi
     A bus that is unavailable is retried until it answers. None if the process is stopped before. Raises every other
     KubecdcError.
     """
+
+    async def open_once() -> Bus:
+        async with AsyncExitStack() as attempt:
+            bus = await attempt.enter_async_context(opened(manifest, opening))
+            await bus.register(use.subscriptions)
+            await stack.enter_async_context(attempt.pop_all())
+        return bus
+
     manifest, failures = use.manifest, 0
     while not stop.is_set():
         try:
-            async with AsyncExitStack() as attempt:
-                bus = await attempt.enter_async_context(opened(manifest, opening))
-                await bus.register(use.subscriptions)
-                await stack.enter_async_context(attempt.pop_all())
-            log.info("bus", name=manifest.name, at=manifest.spec.queue_type.place(manifest.spec.queue))
-            return bus
+            bus = await _run_until_stop(open_once(), stop)
         except Unavailable as e:
             failures += 1
             if failures == 1:
@@ -138,6 +149,10 @@ async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Openi
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY.delay(failures)):
                     await stop.wait()
+        else:
+            if bus is not None:
+                log.info("bus", name=manifest.name, at=manifest.spec.queue_type.place(manifest.spec.queue))
+            return bus
     return None
 
 
@@ -171,31 +186,41 @@ def _worker_side(
     )
 
 
-async def _run_until_all_end(sides: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
-    """Run all sides until each has ended. The first that returns or fails sets ``stop``; the others then shut down."""
+async def _run_until_all_end(parts: list[Coroutine[Any, Any, None]], stop: Stop) -> None:
+    """Run all parts until each has ended. The first that returns or fails stops the process; the others then shut down.
 
-    async def run_one(side: Coroutine[Any, Any, None]) -> None:
+    Raises the first error.
+    """
+
+    async def run_one(part: Coroutine[Any, Any, None]) -> None:
         try:
-            await side
+            await part
+        except Exception as e:
+            stop.tell(most_relevant(e))
+            raise
         finally:
-            stop.set()
+            stop.tell()
 
-    results = await asyncio.gather(*(run_one(side) for side in sides), return_exceptions=True)
+    results = await asyncio.gather(*(run_one(part) for part in parts), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
-        raise most_relevant(failures[0])
+        raise stop.failure or failures[0]
 
 
-async def _run_until_stop(side: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Run a side that never returns, and cancel it when ``stop`` is set. A commit in progress takes effect or not."""
-    task = asyncio.ensure_future(side)
+async def _run_until_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """The result of the work. It is cancelled when ``stop`` is set, and the result is None then.
+
+    A commit in progress takes effect or not.
+    """
+    task = asyncio.ensure_future(work)
     waiter = asyncio.ensure_future(stop.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
     waiter.cancel()
     if not task.done():
         task.cancel()
     try:
-        await task
+        return await task
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
+        return None

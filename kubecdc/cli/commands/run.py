@@ -73,7 +73,7 @@ def _run_process(
     metrics_port: int | None,
     **lease: Any,
 ) -> None:
-    logs.configure(log_format, log_level)
+    logs.configure(log_format, log_level, unread=True)
     election = _election(**lease) if watch else None
     manifests = load(filenames, stdin=sys.stdin)
     _require_manifests(manifests, watch=watch, work=work)

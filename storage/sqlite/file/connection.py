@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +21,30 @@ LOG_BYTES = 64 * 1024 * 1024  # a larger write-ahead log is truncated to this
 WAL_RESET_BUG = (3, 51, 3)  # fixed in; https://sqlite.org/wal.html#walresetbug
 
 
-def connect(settings: SqliteSettings, rng: random.Random) -> apsw.Connection:
+class Patience:
+    """How long statements wait for other processes: each for `BUSY_DEADLINE`, and none after `end`.
+
+    The waits are short and of random length: those of SQLite grow to 100 ms, which can starve a process.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._deadline = 0.0
+        self._end = math.inf
+
+    def end(self, seconds: float) -> None:
+        """Wait for so long yet, all statements together. May be called in any thread."""
+        self._end = time.monotonic() + seconds
+
+    def wait(self, failures: int) -> bool:
+        """SQLite's busy handler: wait a little, and return whether to try again."""
+        if failures == 0:
+            self._deadline = time.monotonic() + BUSY_DEADLINE
+        time.sleep(self._rng.uniform(0.0005, 0.004))
+        return time.monotonic() < min(self._deadline, self._end)
+
+
+def connect(settings: SqliteSettings, patience: Patience) -> apsw.Connection:
     """Open the file; create it with mode 0600 if there is none. Raises UsageError, Refused, apsw.Error."""
     version = apsw.sqlite_lib_version()
     if tuple(int(part) for part in version.split(".")) < WAL_RESET_BUG:
@@ -42,7 +65,7 @@ def connect(settings: SqliteSettings, rng: random.Random) -> apsw.Connection:
         f"file:{quote(str(settings.path))}?modeof={quote(str(settings.lock_path))}",
         flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI,
     )
-    db.set_busy_handler(_patience(rng))
+    db.set_busy_handler(patience.wait)
     if db.readonly("main"):
         db.close()
         raise UsageError(f"{settings.path} is read-only", hint="give this user the right to write it")
@@ -61,17 +84,3 @@ def row(db: apsw.Connection, sql: str, bindings: tuple[Any, ...] = ()) -> Any:
     """The first row as a tuple, or None."""
     found = rows(db, sql, bindings)
     return found[0] if found else None
-
-
-def _patience(rng: random.Random) -> Callable[[int], bool]:
-    """Short waits of random length: those of SQLite grow to 100 ms, which can starve a process."""
-    deadline = 0.0
-
-    def wait(failures: int) -> bool:
-        nonlocal deadline
-        if failures == 0:
-            deadline = time.monotonic() + BUSY_DEADLINE
-        time.sleep(rng.uniform(0.0005, 0.004))
-        return time.monotonic() < deadline
-
-    return wait

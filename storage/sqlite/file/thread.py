@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import apsw
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.sqlite.file.connection import connect
+from kubecdc.storage.sqlite.file.connection import Patience, connect
 from kubecdc.storage.sqlite.file.errors import Damaged, map_error
 from kubecdc.storage.sqlite.file.schema import prepare
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
 T = TypeVar("T")
+CLOSING_SECONDS = 0.3  # that all queued operations together wait for other processes: a process that stops must stop
 Operation = Callable[[apsw.Connection], T]
 
 
@@ -55,7 +56,7 @@ class ConnectionThread(ABC):
 
     def __init__(self, settings: SqliteSettings, rng: random.Random, condition: Condition) -> None:
         self._settings = settings
-        self._rng = rng
+        self._patience = Patience(rng)
         self._condition = condition
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Submitted | None] = queue.SimpleQueue()
@@ -98,9 +99,10 @@ class ConnectionThread(ABC):
             raise self._condition.damage
 
     async def close(self) -> None:
-        """Run what is queued, then close the connection."""
+        """Run what is queued, then close the connection. What another process locks is given up soon."""
         if not self._closed:
             self._closed = True
+            self._patience.end(CLOSING_SECONDS)
             self._queue.put(None)
         await self._finished.wait()
 
@@ -110,7 +112,7 @@ class ConnectionThread(ABC):
 
     def _main(self, opening: Submitted) -> None:
         try:
-            db = connect(self._settings, self._rng)
+            db = connect(self._settings, self._patience)
             try:
                 prepare(db, self._settings.path)
             except BaseException:

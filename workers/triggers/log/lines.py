@@ -31,7 +31,7 @@ class Lines:
     """
 
     def __init__(self, write: Callable[[bytes], int] | None = None) -> None:
-        self._write = write or (lambda text: os.write(sys.stdout.fileno(), text))
+        self._write = write or (lambda text: os.write(_stdout(), text))
         self._at_once = write is None
         self._waiting: deque[_Line] = deque()
         self._writing = False  # the thread is
@@ -45,7 +45,7 @@ class Lines:
         """
         rest = line
         if self._at_once and not (self._writing or self._waiting):
-            rest = _write_at_once(sys.stdout.fileno(), line)
+            rest = _write_at_once(_stdout(), line)
         if not rest:
             return
         loop = asyncio.get_running_loop()
@@ -95,6 +95,10 @@ class Lines:
         while self._waiting and len(lines) < TOGETHER and self._waiting[0].written.get_loop() is loop:
             lines.append(self._waiting.popleft())
         return lines
+
+
+def _stdout() -> int:
+    return sys.stdout.fileno() if sys.stdout is not None else 1  # None if it was closed: writing fails
 
 
 def _write_at_once(fd: int, text: bytes) -> bytes:
