@@ -81,17 +81,24 @@ class Cluster:
         *,
         seconds: float = REQUEST_SECONDS,
         most_bytes: int | None = None,
+        essential: bool = False,
     ) -> bytes:
-        """The body of a GET. Raises ApiError, also if it takes longer than ``seconds``, and TooLarge."""
-        return await self._call(Request("GET", path, query), seconds, most_bytes)
+        """The body of a GET. Raises ApiError, also if it takes longer than ``seconds``, and TooLarge.
 
-    async def post(self, path: str, document: object, *, seconds: float = REQUEST_SECONDS) -> bytes:
+        Requests wait for others to end while there are many, unless they are ``essential``.
+        """
+        return await self._call(Request("GET", path, query), seconds, most_bytes, essential=essential)
+
+    async def post(
+        self, path: str, document: object, *, seconds: float = REQUEST_SECONDS, essential: bool = False
+    ) -> bytes:
         """Create an object. Raises ApiError, also if it takes longer than ``seconds``."""
-        return await self._call(Request("POST", path, body=msgspec.json.encode(document)), seconds)
+        request = Request("POST", path, body=msgspec.json.encode(document))
+        return await self._call(request, seconds, essential=essential)
 
     async def put(self, path: str, document: object, *, seconds: float = REQUEST_SECONDS) -> bytes:
-        """Replace an object. Raises ApiError, also if it takes longer than ``seconds``."""
-        return await self._call(Request("PUT", path, body=msgspec.json.encode(document)), seconds)
+        """Replace an object, as ``essential``. Raises ApiError, also if it takes longer than ``seconds``."""
+        return await self._call(Request("PUT", path, body=msgspec.json.encode(document)), seconds, essential=True)
 
     @asynccontextmanager
     async def stream(
@@ -108,12 +115,13 @@ class Cluster:
         except NO_ANSWER as e:
             raise self._no_answer(e) from e
 
-    async def _call(self, request: Request, seconds: float, most_bytes: int | None = None) -> bytes:
-        try:
-            async with asyncio.timeout(seconds), self._send(request) as response:
-                return await (response.read() if most_bytes is None else read_at_most(response, most_bytes))
-        except NO_ANSWER as e:
-            raise self._no_answer(e) from e
+    async def _call(self, request: Request, seconds: float, most_bytes: int | None = None, *, essential: bool) -> bytes:
+        async with self.connections.request(essential=essential):
+            try:
+                async with asyncio.timeout(seconds), self._send(request) as response:
+                    return await (response.read() if most_bytes is None else read_at_most(response, most_bytes))
+            except NO_ANSWER as e:
+                raise self._no_answer(e) from e
 
     @asynccontextmanager
     async def _send(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -63,7 +63,8 @@ class ListWatch:
         """
         bounds = {"limit": str(limit)} if self._in_pages or limit == 1 else {}
         query = self.resource.query(**bounds, **({"continue": after} if after else {}))
-        text = await self.cluster.get(self.resource.path, query, most_bytes=most_bytes if self._in_pages else None)
+        most_bytes = most_bytes if self._in_pages else None
+        text = await self.cluster.get(self.resource.path, query, most_bytes=most_bytes, essential=self._essential)
         # Decoding a large page here would delay every other watch.
         page = await asyncio.to_thread(decode_page, text) if len(text) > READ_INLINE_BYTES else decode_page(text)
         token, version = self._under_way

@@ -38,7 +38,7 @@ class NamedObject:
     async def get(self, *, seconds: float) -> bytes | None:
         """The object; None if there is none."""
         try:
-            return await self._cluster.get(self._path, seconds=seconds)
+            return await self._cluster.get(self._path, seconds=seconds, essential=True)
         except ApiError as e:
             if e.status == 404:
                 return None
@@ -48,7 +48,8 @@ class NamedObject:
         """Create it; 409 if it exists."""
         metadata = {**marked(document["metadata"]), "name": self._name, "namespace": self._resource.namespace}
         try:
-            return await self._cluster.post(self._resource.path, {**document, "metadata": metadata}, seconds=seconds)
+            named = {**document, "metadata": metadata}
+            return await self._cluster.post(self._resource.path, named, seconds=seconds, essential=True)
         except ApiError as e:
             raise self._explained(e) from e
 

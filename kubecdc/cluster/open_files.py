@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import structlog
 
 from kubecdc.cluster.errors import ApiError
 
 log = structlog.get_logger()
-RESERVED = 64  # for everything but watches: lists, the Lease, the bus, the log
+RESERVED = 64  # for everything but watches: lists and other requests, the bus, the log
+REQUESTS = 32  # of these, for requests to the API server; there may be more where the watches leave room for them
 ENOUGH = 1 << 20  # where there is no hard limit
 BUFFERS_BYTES = 32 << 20  # about, of all watches
 BUFFER_BYTES = (16 << 10, 128 << 10)  # of one: all that has arrived is decoded at once, and no commit is made meanwhile
@@ -33,13 +36,25 @@ def limit() -> int:
     return ENOUGH if soft == resource.RLIM_INFINITY else soft
 
 
+def is_out_of_files(error: BaseException) -> bool:
+    """Whether it says that this process, or this machine, may not open another file."""
+    return isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
+
+
+def out_of_files() -> ApiError:
+    """The error for a request that had no file for its connection."""
+    return ApiError(f"this process may open {limit()} files, and none is left for a connection", hint=HINT)
+
+
 class Connections:
-    """The connections for watches: how many are needed, and how many there may be."""
+    """The connections to the API server: how many are needed, and how many there may be."""
 
     def __init__(self) -> None:
         self._needed: dict[str, int] = {}  # by entry
         self._said = 0
-        self._open = 0
+        self._open = 0  # watches
+        self._requests = 0
+        self._freed = asyncio.Event()
 
     def need(self, entry: str, watches: int) -> None:
         """The entry has so many watches. Says once if this process may not open as many files as all entries need."""
@@ -64,3 +79,16 @@ class Connections:
             yield max(least, min(most_ahead, BUFFERS_BYTES // self._open))
         finally:
             self._open -= 1
+
+    @asynccontextmanager
+    async def request(self, *, essential: bool) -> AsyncIterator[None]:
+        """Any other request is sent during the block. Waits until it fits beside all watches, if not ``essential``."""
+        while not essential and self._requests >= max(REQUESTS, limit() - RESERVED - sum(self._needed.values())):
+            self._freed.clear()
+            await self._freed.wait()
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            self._freed.set()

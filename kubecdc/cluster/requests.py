@@ -11,6 +11,7 @@ import aiohttp
 
 from kubecdc.cluster.errors import ApiError, TooLarge, refusal
 from kubecdc.cluster.objects import Status, decode_status
+from kubecdc.cluster.open_files import is_out_of_files, out_of_files
 from kubecdc.cluster.proxy import masked
 from kubecdc.cluster.rotation import Settings
 from kubecdc.cluster.server import Server
@@ -72,6 +73,8 @@ async def read_at_most(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 def unreachable(server: Server, error: Exception) -> ApiError:
     """The error for a server that gave no answer, or a proxy on the way that would not let us through."""
+    if is_out_of_files(error):
+        return out_of_files()
     if isinstance(error, aiohttp.ClientHttpProxyError):
         detail = f"the proxy answered {error.status} {error.message}"
     elif isinstance(error, TimeoutError):

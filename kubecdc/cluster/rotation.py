@@ -12,6 +12,7 @@ import aiohttp
 from kubecdc.cluster.configuration import Configuration
 from kubecdc.cluster.credentials import Credential
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.open_files import is_out_of_files
 from kubecdc.cluster.tls import KeyPair, Trust, tls_context
 from kubecdc.errors import UsageError
 
@@ -74,7 +75,7 @@ class Rotation:
         Certificates may have been replaced, and the server may have another address. Credentials were refused only if
         the server says so, or ended the handshake.
         """
-        if settings.reading != self._reading:
+        if settings.reading != self._reading or is_out_of_files(error):
             return
         self._stale = True
         refused = isinstance(error, ApiError) and error.status == 401

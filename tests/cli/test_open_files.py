@@ -12,15 +12,16 @@ import pytest
 
 from kubecdc.cluster.open_files import RESERVED
 from tests.apiserver import NAMESPACES, WORKFLOWS, simulator, workflow
+from tests.apiserver.watch import WatchRules
 from tests.cli.rig import Desk, Running
 
-NAMESPACE_COUNT = 40
-FIT = 20  # watches
+NAMESPACE_COUNT = 300
+FIT = 192  # watches: with what is reserved, 256 files
 
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with simulator(initializing=0) as api:
+    async with simulator(rules=WatchRules(scale=0.1), initializing=0) as api:
         yield Desk(tmp_path, api)
 
 
@@ -58,7 +59,7 @@ async def test_the_soft_limit_is_raised(desk: Desk) -> None:
 async def test_watches_that_do_not_fit_are_said_and_retried_and_end_nothing(desk: Desk) -> None:
     desk.entry(namespaceSelector={"matchLabels": {"env": "prod"}})
     for n in range(NAMESPACE_COUNT):
-        await make(desk, f"ns-{n:02}")
+        await make(desk, f"ns-{n:03}")
     limit = RESERVED + FIT
     async with watching(desk, soft=limit, hard=limit) as running:
         await told(running, NAMESPACE_COUNT)  # each is listed
@@ -66,10 +67,11 @@ async def test_watches_that_do_not_fit_are_said_and_retried_and_end_nothing(desk
         assert (line["needed"], line["limit"]) == (NAMESPACE_COUNT + RESERVED, limit)
         assert "ulimit" in str(line["hint"])
         assert len(running.lines("this watch waits")) == 1, "all that wait have the same reason"
+        assert not running.lines("cannot be reached") and not running.lines("none is left for a connection")
         # The namespaces' own watch is among those that fit, so what ends makes room for those that wait.
         for n in range(NAMESPACE_COUNT - FIT + 2):
-            await desk.api.delete(*NAMESPACES, "", f"ns-{n:02}")
-        last = [f"ns-{n:02}" for n in range(NAMESPACE_COUNT - FIT + 2, NAMESPACE_COUNT)]
+            await desk.api.delete(*NAMESPACES, "", f"ns-{n:03}")
+        last = [f"ns-{n:03}" for n in range(NAMESPACE_COUNT - FIT + 2, NAMESPACE_COUNT)]
         for name in last:
             await desk.api.create(*WORKFLOWS, name, workflow("late"))
         await told(running, NAMESPACE_COUNT + len(last))
