@@ -12,7 +12,7 @@ import sys  # noqa: E402
 
 import click  # noqa: E402
 
-from kubecdc import __version__  # noqa: E402
+from kubecdc import __version__, nesting  # noqa: E402
 from kubecdc.errors import KubecdcError, UsageError  # noqa: E402
 
 COMMANDS = {
@@ -59,6 +59,7 @@ def main() -> None:
     Expected errors are printed without a traceback.
     """
     early.occupy_streams()
+    nesting.allow()
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as e:

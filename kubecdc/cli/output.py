@@ -13,6 +13,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+BLANKS = 10  # times as long as the compact text
+
 
 def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: str, *, empty: str) -> None:
     """Print rows of plain values. A table has only the given columns; JSON and YAML have all fields.
@@ -20,9 +22,9 @@ def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: 
     ``empty`` is printed in place of a table without rows.
     """
     if output_format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(list(rows)), indent=2).decode())
+        click.echo(_json(list(rows)))
     elif output_format == "yaml":
-        click.echo(yaml.safe_dump(list(rows), sort_keys=False), nl=False)
+        click.echo(_yaml(list(rows)), nl=False)
     elif not rows:
         click.echo(empty)
     else:
@@ -38,16 +40,30 @@ def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: 
 def show_one(fields: Mapping[str, Any], output_format: str) -> None:
     """Print all fields of one item, one on each line; mappings and lists as indented JSON below the name."""
     if output_format == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
+        click.echo(_json(fields))
     elif output_format == "yaml":
-        click.echo(yaml.safe_dump(dict(fields), sort_keys=False), nl=False)
+        click.echo(_yaml(dict(fields)), nl=False)
     else:
         width = max(map(len, fields)) + 1
         for name, value in fields.items():
             if isinstance(value, dict | list):
-                click.echo(f"{name}:\n{msgspec.json.format(msgspec.json.encode(value), indent=2).decode()}")
+                click.echo(f"{name}:\n{_json(value)}")
             else:
                 click.echo(f"{name + ':':<{width}} {'' if value is None else value}")
+
+
+def _json(value: object) -> str:
+    """Indented JSON; compact if it is nested so deep that it would be nearly all blanks."""
+    compact = msgspec.json.encode(value)
+    indented = msgspec.json.format(compact, indent=2)
+    return (indented if len(indented) < BLANKS * len(compact) else compact).decode()
+
+
+def _yaml(value: object) -> str:
+    try:
+        return str(yaml.safe_dump(value, sort_keys=False))
+    except RecursionError:  # JSON is YAML too, and can be written at any depth at which it can be read
+        return f"{_json(value)}\n"
 
 
 def moment(seconds: float) -> str:

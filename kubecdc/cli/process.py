@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ log = structlog.get_logger()
 T = TypeVar("T")
 RETRY = Backoff(duration=0.5, cap=10.0)
 GC_THRESHOLD = 10_000  # net allocations between two collections of the youngest objects; Python's default: 700
-JSON_DEPTH = 12_000  # the API server reads JSON nested 10,000 deep (k8s.io/apimachinery); decoding recurses
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,6 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
     Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError. What has not
     ended in time is left behind, and the process with it (`Stop`).
     """
-    # Kubernetes accepts an object that is nested this deep. It must not block all other objects.
-    sys.setrecursionlimit(JSON_DEPTH)
     stop = Stop()
     stop.listen()
     async with AsyncExitStack() as stack:

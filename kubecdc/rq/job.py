@@ -13,6 +13,7 @@ import structlog
 from rq import get_current_job
 from rq.job import Job
 
+from kubecdc import nesting
 from kubecdc.cli.logs import event_lines
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import configured, opening
@@ -47,6 +48,7 @@ def run(subscription: str, event: str) -> None:
         raise UsageError("kubecdc.rq.handle was called outside a job", hint="it is for RQ's workers: docs/rq.md")
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+    nesting.allow()
     job.retries_left = RETRIES  # of dead workers and of GivenBack; attempts are counted by us
     try:
         last = asyncio.run(_work(job, subscription, event.encode(errors="surrogateescape"))).last

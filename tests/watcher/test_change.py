@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubecdc.cli.process import JSON_DEPTH
+from kubecdc import nesting
 from kubecdc.cluster.changes import NO_METADATA, NO_NAMES, TOO_DEEP, LeftOut, decode_line, decode_page
 from kubecdc.cluster.errors import Malformed
 from kubecdc.cluster.objects import decode_status
@@ -158,7 +158,7 @@ READABLE = 9_990 if sys.version_info < (3, 12) else 1_400 if sys.version_info < 
 def test_a_process_reads_objects_as_deep_as_kubernetes_takes_them() -> None:
     before = sys.getrecursionlimit()
     try:
-        sys.setrecursionlimit(JSON_DEPTH)
+        nesting.allow()
         assert decode_line(deep(READABLE)).meta.uid == "u1"
     finally:
         sys.setrecursionlimit(before)
