@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 
+from kubecdc.storage.contracts.deliveries import Failures
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
 
@@ -16,16 +17,18 @@ class ClaimedDelivery(ABC):
     """The part of `storage.contracts.Delivery` that every back end does alike: attempts, and settling once.
 
     Settling a delivery again by the same method is a no-op; by another method, or after its claim was lost, it raises
-    ClaimLost. ``received`` and ``attempts`` count those before this delivery; ``name`` is the event's in messages.
+    ClaimLost. ``received`` and ``attempts`` count those before this delivery; ``failures`` were kept with them.
+    ``name`` is the event's in messages.
 
     Queues in other packages may extend it, see docs/write-a-queue.md.
     """
 
-    def __init__(self, body: bytes, *, name: object, received: int, attempts: int) -> None:
+    def __init__(self, body: bytes, *, name: object, received: int, attempts: int, failures: Failures) -> None:
         self._body = body
         self._name = name
         self._received = received
         self._attempts = attempts
+        self._failures = failures
         self._started = False
         self._settled = ""  # by which method
 
@@ -48,6 +51,10 @@ class ClaimedDelivery(ABC):
     @property
     def attempt(self) -> int:
         return self._attempts + 1
+
+    @property
+    def failures(self) -> Failures:
+        return self._failures
 
     async def start(self) -> None:
         if self._received > 0:  # the worker that had it before may have died of it

@@ -18,11 +18,11 @@ from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import retry
 from kubecdc.workers.claim import Claim, InFlight
-from kubecdc.workers.outcome import Outcome, Retry
+from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.settings import Settings
-from kubecdc.workers.settlement import DeadLetter, Nack, Settlement, decide, persist, settle
+from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, decide, persist, settle
 
 log = structlog.get_logger()
 OUTDATED_SECONDS = 2.0  # until an event that waits for a worker with another manifest is delivered again
@@ -63,6 +63,9 @@ async def _handle(claim: Claim, *, subscription: Subscription, route: Route, set
     try:
         settlement = await _process_safely(claim, subscription, route, settings)
         claim.phase = "settling"
+        if isinstance(settlement, Ack):
+            route.acks.add(claim.task)
+            claim.task.add_done_callback(route.acks.discard)
         await settle(claim.delivery, settlement)
     except ClaimLost:
         route.metrics.claims_lost.inc()
@@ -74,20 +77,17 @@ async def _handle(claim: Claim, *, subscription: Subscription, route: Route, set
 
 
 async def _process_safely(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
-    """`_process`, with a settlement for every error but ClaimLost and Refused, which are raised."""
+    """`_process`, which `InFlight` may cancel: then the delivery is lost, or returned."""
     try:
         return await _process(claim, subscription, route, settings)
     except (ClaimLost, Refused):
         raise
-    except (asyncio.CancelledError, Exception) as e:
+    except (asyncio.CancelledError, Exception):
         if claim.lost:
             raise ClaimLost("the claim lapsed") from None
-        if isinstance(e, asyncio.CancelledError) and claim.task.cancelling():
-            if claim.returning:
-                return Nack(0.0)
-            raise
-        log.exception("the trigger failed unexpectedly", **_names(claim, route))
-        return decide(Retry(f"{type(e).__name__}: {e}"), claim.attempt, settings)
+        if claim.returning and claim.task.cancelling():
+            return Nack(0.0)
+        raise
 
 
 async def _process(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
@@ -98,27 +98,46 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
         return DeadLetter(str(e))
     if not route.matches(event):
         return await _not_of_dependency(claim, event, subscription, route)
-    if claim.attempt > settings.max_deliveries:
+    if _counted(claim) > settings.max_deliveries:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     if claim.returning:
         return Nack(0.0)
     await persist(claim.delivery.start)
     claim.phase = "started"
-    try:
-        request = route.request(event)
-    except ParameterError as e:
-        return DeadLetter(str(e))
-    outcome = await retry.execute(partial(_execute, route, request), route.retry_strategy)
+    outcome = await _attempt(claim, event, route)
+    successes = 0
     if isinstance(outcome, Retry):
         report = log.debug if outcome.reason == route.retry_reason else log.warning  # not for each event that waits
         report("the trigger failed", reason=outcome.reason, **_names(claim, route))
+        if route.acks:  # successes from before this failure: they must not look as if they came after it
+            await asyncio.wait(route.acks)
+        successes = await persist(subscription.successes)
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
-    return decide(outcome, claim.attempt, settings)
+    return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings)
+
+
+async def _attempt(claim: Claim, event: Event, route: Route) -> Outcome:
+    """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
+    try:
+        request = route.request(event)
+        return await retry.execute(partial(_execute, route, request), route.retry_strategy)
+    except ParameterError as e:
+        return Failure(str(e))
+    except (asyncio.CancelledError, Exception) as e:
+        if claim.task.cancelling():
+            raise
+        log.exception("the trigger failed unexpectedly", **_names(claim, route))
+        return Retry(f"{type(e).__name__}: {e}")
+
+
+def _counted(claim: Claim) -> int:
+    """The attempts that count, with the one that would begin now."""
+    return claim.attempt - claim.delivery.failures.uncounted
 
 
 def _why_none_is_left(claim: Claim, settings: Settings) -> str:
     """Why an event comes back after its last attempt, which makes a dead letter of it if it ends."""
-    if claim.attempt - 1 > settings.max_deliveries:
+    if _counted(claim) - 1 > settings.max_deliveries:
         return f"maxDeliveries was lowered to {settings.max_deliveries} since"
     return "the last did not end, its worker died or was stopped; or maxDeliveries was lowered since"
 

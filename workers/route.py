@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ class Route:
         self.trigger = trigger
         self.metrics = TriggerMetrics(sensor.name, manifest.name)
         self.retry_reason = ""  # why the last run has to be repeated
+        self.acks: set[asyncio.Task[None]] = set()  # the bus is being told of these successes
         self.outdated = False  # whether it was logged that another process has another dependency for it
         self._type, self._config = manifest.template.type, manifest.template.config
         self._template = manifest.template

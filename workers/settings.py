@@ -16,7 +16,7 @@ class Settings:
     """
 
     ack_wait: timedelta = timedelta(seconds=30)  # how long a claim holds without being extended
-    max_deliveries: int = 20  # attempts in all; after the last one the event becomes a dead letter
+    max_deliveries: int = 20  # attempts that count; after the last one the event becomes a dead letter
     backoff: Backoff = field(default_factory=Backoff)  # before the second, third, ... attempt
     concurrency: int = 64  # deliveries in flight per trigger
     grace: float = 3.0  # seconds for triggers that run at a stop

@@ -13,7 +13,7 @@ import structlog
 from kubecdc.backoff import Backoff
 from kubecdc.errors import KubecdcError
 from kubecdc.retry import until_done
-from kubecdc.storage.contracts import Delivery
+from kubecdc.storage.contracts import Delivery, Failures
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success, one_line
 from kubecdc.workers.settings import Settings
 
@@ -31,9 +31,10 @@ class Ack:
 
 @dataclass(frozen=True)
 class Nack:
-    """Deliver it again after ``delay`` seconds."""
+    """Deliver it again after ``delay`` seconds. ``failures`` are kept, if an attempt has failed."""
 
     delay: float
+    failures: Failures | None = None
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,33 @@ class DeadLetter:
 Settlement = Ack | Nack | DeadLetter
 
 
-def decide(outcome: Outcome, attempt: int, settings: Settings, rng: random.Random | None = None) -> Settlement:
-    """The settlement that follows from an outcome of the given attempt (1 = the first)."""
+def decide(
+    outcome: Outcome,
+    attempt: int,
+    failures: Failures,
+    successes: int,
+    settings: Settings,
+    rng: random.Random | None = None,
+) -> Settlement:
+    """The settlement that follows from an outcome of the given attempt (1 = the first).
+
+    A failed attempt counts towards ``max_deliveries`` only once the trigger has succeeded for another event after it:
+    before the next attempt of this event has failed too. So an outage makes no dead letter. ``failures`` is what was
+    kept of those before, ``successes`` is `Subscription.successes` now.
+    """
     match outcome:
         case Success():
             return Ack()
         case Failure(reason):
             return DeadLetter(reason)
         case Retry(reason, after):
-            if attempt >= settings.max_deliveries:
-                return DeadLetter(f"gave up after {attempt} attempts: {reason}")
-            return Nack(max(settings.backoff.delay(attempt, rng), after or 0.0))
+            works = failures.uncounted > 0 and successes > failures.successes
+            uncounted = failures.uncounted - works  # the one before was the event's own failure
+            if works and attempt - uncounted >= settings.max_deliveries:
+                outages = f", {uncounted} of them while it failed for all events" if uncounted else ""
+                return DeadLetter(f"gave up after {attempt} attempts{outages}: {reason}")
+            delay = max(settings.backoff.delay(attempt, rng), after or 0.0)
+            return Nack(delay, Failures(uncounted + 1, successes))
 
 
 async def settle(delivery: Delivery, settlement: Settlement) -> None:
@@ -67,8 +84,8 @@ async def settle(delivery: Delivery, settlement: Settlement) -> None:
     match settlement:
         case Ack():
             await persist(delivery.ack)
-        case Nack(delay):
-            await persist(lambda: delivery.nack(timedelta(seconds=delay)))
+        case Nack(delay, failures):
+            await persist(lambda: delivery.nack(timedelta(seconds=delay), failures))
         case DeadLetter(reason):
             await persist(lambda: delivery.dead_letter(reason))
 

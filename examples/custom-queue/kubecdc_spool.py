@@ -1,7 +1,8 @@
 """A queue that keeps each event as a file of its subscription.
 
     <spool>/subscriptions/<name>/spec      name, source, subject and time of the registration
-    <spool>/subscriptions/<name>/events/   <due>.<published>.<attempts>.<token>
+    <spool>/subscriptions/<name>/events/   <due>.<published>.<attempts>.<uncounted>.<successes>.<token>
+    <spool>/subscriptions/<name>/succeeded changed at the time of the last ack
     <spool>/subscriptions/<name>/workers/  a file for each process, touched as a heartbeat
     <spool>/dead/<name>/                   events that were given up on, each with its reason in reason.<token>
 
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -34,6 +35,7 @@ from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts import (
     Capabilities,
     Delivery,
+    Failures,
     Publication,
     Queue,
     SubscriptionSpec,
@@ -81,6 +83,8 @@ class Name(NamedTuple):
     due: int  # milliseconds since the epoch; of a claimed event, the end of the claim
     published: str  # nanoseconds since the epoch, and a random end
     attempts: int
+    uncounted: int  # this and the next: `kubecdc.storage.contracts.Failures`
+    successes: int
     token: str  # of the last claim
 
     def __str__(self) -> str:
@@ -88,8 +92,8 @@ class Name(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        due, published, attempts, token = text.split(".")
-        return cls(int(due), published, int(attempts), token)
+        due, published, attempts, uncounted, successes, token = text.split(".")
+        return cls(int(due), published, int(attempts), int(uncounted), int(successes), token)
 
 
 class SpoolQueue:
@@ -170,6 +174,7 @@ class SpoolSubscription:
     def __init__(self, root: Path, name: str, holder: str, ack_wait: timedelta, prefetch: int) -> None:
         self.path = root / "subscriptions" / quote(name, safe="")
         self.events = self.path / "events"
+        self.succeeded = self.path / "succeeded"
         self.dead = root / "dead" / quote(name, safe="")
         self.heartbeat = self.path / "workers" / quote(holder, safe="")
         self.ack_wait = ack_wait.total_seconds()
@@ -205,11 +210,14 @@ class SpoolSubscription:
         return found
 
     def add(self, body: bytes) -> None:
-        write(self.events / f"{milliseconds()}.{time.time_ns()}-{secrets.token_hex(4)}.0.{NEW}", body)
+        write(self.events / f"{milliseconds()}.{time.time_ns()}-{secrets.token_hex(4)}.0.0.0.{NEW}", body)
 
     def names(self) -> list[Name]:
         """Of all events, the longest due first."""
         return sorted(Name.parse(file.name) for file in self.events.glob("[0-9]*"))
+
+    async def successes(self) -> int:
+        return await in_thread(lambda: self.succeeded.stat().st_mtime_ns if self.succeeded.exists() else 0)
 
     async def registered(self) -> SubscriptionSpec | None:
         status = await in_thread(self.status)
@@ -252,17 +260,18 @@ class SpoolDelivery(ClaimedDelivery):
     """`kubecdc.storage.contracts.Delivery`: the file of an event, under the name that the claim gave it."""
 
     def __init__(self, owner: SpoolSubscription, file: Name, body: bytes, *, received: bool) -> None:
-        super().__init__(body, name=file.published, received=int(received), attempts=file.attempts)
+        failures = Failures(file.uncounted, file.successes)
+        super().__init__(body, name=file.published, received=int(received), attempts=file.attempts, failures=failures)
         self._owner = owner
         self._file = file
         self._lock = threading.Lock()  # the claim may be extended while the event is settled
 
     async def ack(self) -> None:
-        await self._settle("ack", lambda: in_thread(self._move, None))
+        await self._settle("ack", lambda: in_thread(self._remove))
 
-    async def nack(self, delay: timedelta) -> None:
-        due = milliseconds(delay.total_seconds())
-        await self._settle("nack", lambda: self._rename(due=due, attempts=self._attempted))
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
+        due, kept = milliseconds(delay.total_seconds()), asdict(failures or self.failures)
+        await self._settle("nack", lambda: self._rename(due=due, attempts=self._attempted, **kept))
 
     async def extend(self) -> None:
         await self._while_claimed(lambda: self._rename(due=milliseconds(self._owner.ack_wait)))
@@ -278,6 +287,11 @@ class SpoolDelivery(ClaimedDelivery):
 
     async def _rename(self, **changes: int) -> None:
         await in_thread(lambda: self._move(self._owner.events, **changes))
+
+    def _remove(self) -> None:
+        self._move(None)
+        self._owner.succeeded.touch()
+        os.utime(self._owner.succeeded, ns=(time.time_ns(), time.time_ns()))  # files have coarser times by themselves
 
     def _put_aside(self, reason: str) -> None:  # the reason first: after a crash, no event is there without one
         write(self._owner.dead / f"reason.{self._file.token}", reason.encode())

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Subscription, SubscriptionSpec
+from kubecdc.storage.contracts import Failures, Subscription, SubscriptionSpec
 from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.rq.deliveries.claim import Claim
 
@@ -20,10 +20,13 @@ from kubecdc.storage.rq.deliveries.claim import Claim
 class JobDelivery(ClaimedDelivery):
     """`storage.contracts.Delivery`. ``wait``: milliseconds that an extension lasts."""
 
-    def __init__(self, claim: Claim, body: bytes, *, received: int, attempts: int, wait: int) -> None:
-        super().__init__(body, name=claim.job, received=received, attempts=attempts)
+    def __init__(
+        self, claim: Claim, body: bytes, *, received: int, attempts: int, failures: Failures, wait: int
+    ) -> None:
+        super().__init__(body, name=claim.job, received=received, attempts=attempts, failures=failures)
         self._claim = claim
         self._wait = wait
+        self._kept = failures
         self._end: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         self.reason = ""  # of a dead letter
 
@@ -37,10 +40,25 @@ class JobDelivery(ClaimedDelivery):
         """Another worker has it, or will have it."""
         return self._settled == "claim lost"
 
-    @property
-    def attempted(self) -> int:
-        """Number of attempts, including this one if it was started."""
-        return self._attempted
+    def again(self) -> JobDelivery:
+        """The next delivery of the event in this job."""
+        return JobDelivery(
+            self._claim,
+            self.body,
+            received=self._received + 1,
+            attempts=self._attempted,
+            failures=self._kept,
+            wait=self._wait,
+        )
+
+    async def keep_for(self, delay: float) -> None:
+        """Wait, and keep the job meanwhile. Raises ClaimLost."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + delay
+        while (left := until - clock()) > 0:
+            with suppress(Unavailable):
+                await self._claim.extend(self._wait)
+            await asyncio.sleep(min(left, self._wait / 3000))
 
     async def settled(self) -> float | None:
         """Wait for the settlement. Returns after how many seconds it is to be delivered again; None: it is not."""
@@ -49,9 +67,10 @@ class JobDelivery(ClaimedDelivery):
     async def ack(self) -> None:
         await self._settle("ack", lambda: self._claim.ending(self._attempted))
 
-    async def nack(self, delay: timedelta) -> None:
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
         seconds = max(0.0, delay.total_seconds())
-        await self._settle("nack", lambda: self._claim.record_attempts(self._attempted), delay=seconds)
+        self._kept = failures or self.failures
+        await self._settle("nack", lambda: self._claim.record_attempts(self._attempted, self._kept), delay=seconds)
 
     async def extend(self) -> None:
         await self._while_claimed(lambda: self._claim.extend(self._wait))
@@ -61,7 +80,7 @@ class JobDelivery(ClaimedDelivery):
         self.reason = reason
 
     async def _record_attempt(self) -> None:
-        await self._claim.record_attempts(self.attempt)
+        await self._claim.record_attempts(self.attempt, self.failures)
 
     def _closed(self, delay: float | None) -> None:
         self._end.set_result(delay)
@@ -70,14 +89,9 @@ class JobDelivery(ClaimedDelivery):
 class JobSubscription:
     """`storage.contracts.Subscription` with the event of one job. ``whole`` is the subscription that it belongs to."""
 
-    def __init__(
-        self, claim: Claim, body: bytes, whole: Subscription, *, received: int, attempts: int, wait: int
-    ) -> None:
-        self._claim = claim
+    def __init__(self, first: JobDelivery, whole: Subscription) -> None:
         self._whole = whole
-        self._wait = wait
-        self.last = JobDelivery(claim, body, received=received, attempts=attempts, wait=wait)
-        self._received = received
+        self.last = first
 
     async def deliveries(self) -> AsyncIterator[JobDelivery]:
         """Ends once the event is settled for good. Raises ClaimLost if that happens during a delay."""
@@ -86,24 +100,11 @@ class JobSubscription:
             delay = await self.last.settled()
             if delay is None:
                 return
-            await self._keep_for(delay)
-            self._received += 1
-            self.last = JobDelivery(
-                self._claim,
-                self.last.body,
-                received=self._received,
-                attempts=self.last.attempted,
-                wait=self._wait,
-            )
+            await self.last.keep_for(delay)
+            self.last = self.last.again()
+
+    async def successes(self) -> int:
+        return await self._whole.successes()
 
     async def registered(self) -> SubscriptionSpec | None:
         return await self._whole.registered()
-
-    async def _keep_for(self, delay: float) -> None:
-        """Wait, and keep the job meanwhile. Raises ClaimLost."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + delay
-        while (left := until - clock()) > 0:
-            with suppress(Unavailable):
-                await self._claim.extend(self._wait)
-            await asyncio.sleep(min(left, self._wait / 3000))

@@ -17,7 +17,7 @@ from kubecdc import nesting
 from kubecdc.cli.logs import event_lines
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import configured, opening
-from kubecdc.rq.delivery import JobSubscription
+from kubecdc.rq.delivery import JobDelivery, JobSubscription
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.contracts.event import redelivered
 from kubecdc.storage.opening import opened
@@ -78,11 +78,12 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         if not isinstance(bus, RqBus):
             raise UsageError(f"the bus of {subscription!r} is not an rq bus in the manifests of this worker")
         running = bus.running(job.id, cast(str, job.worker_name), subscription)
-        claim, received, attempts, again = await running.begin()
+        claim, received, attempts, failures, again = await running.begin()
         if again:
             body = redelivered(body, "redrive")
         whole = bus.subscription(subscription, prefetch=1)
-        one = JobSubscription(claim, body, whole, received=received, attempts=attempts, wait=running.wait)
+        last = JobDelivery(claim, body, received=received, attempts=attempts, failures=failures, wait=running.wait)
+        one = JobSubscription(last, whole)
         settings = Settings(bus.ack_wait, redelivery.max_deliveries, redelivery.backoff.schedule(), concurrency=1)
         to = route(found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts)
         stop = asyncio.Event()

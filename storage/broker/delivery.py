@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kubecdc.storage.broker.lanes import Entry
-from kubecdc.storage.contracts import ClaimLost
+from kubecdc.storage.broker.ledger import Tries
+from kubecdc.storage.contracts import ClaimLost, Failures
 from kubecdc.storage.delivery import ClaimedDelivery
 
 if TYPE_CHECKING:
@@ -23,21 +24,27 @@ class BrokerDelivery(ClaimedDelivery):
     """
 
     def __init__(self, owner: BrokerSubscription, entry: Entry) -> None:
+        tries = entry.tries or Tries()
         super().__init__(
-            entry.message.body, name=entry.message.id, received=int(entry.repeated), attempts=entry.attempts or 0
+            entry.message.body,
+            name=entry.message.id,
+            received=int(entry.repeated),
+            attempts=tries.attempts,
+            failures=tries.failures,
         )
         self._owner = owner
         self._entry = entry
-        self._recorded = False
+        self._recorded = tries
 
     async def ack(self) -> None:
         await self._settle("ack", self._ack)
 
-    async def nack(self, delay: timedelta) -> None:
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
+        tries = Tries(self._attempted, failures or self.failures)
+
         async def give_back(entry: Entry) -> None:
-            if self._started and not self._recorded:
-                await self._record_attempt()
-            entry.attempts = self._attempted
+            await self._record(tries)
+            entry.tries = tries
             await self._owner.nack(entry, delay.total_seconds())
 
         await self._settle("nack", lambda: self._valid(give_back), delay=delay.total_seconds())
@@ -57,8 +64,12 @@ class BrokerDelivery(ClaimedDelivery):
         await self._valid(self._owner.ack)
 
     async def _record_attempt(self) -> None:
-        await self._owner.ledger.record(self._entry.message, self.attempt)
-        self._recorded = True
+        await self._record(Tries(self.attempt, self.failures))
+
+    async def _record(self, tries: Tries) -> None:
+        if tries != self._recorded:
+            await self._owner.ledger.record(self._entry.message, tries)
+            self._recorded = tries
 
     async def _valid(self, call: Call) -> None:
         if self._owner.lapsed(self._entry):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubecdc.storage.broker.contract import Received
+from kubecdc.storage.broker.ledger import Tries
 from kubecdc.storage.memory import Share
 
 Phase = Literal["waiting", "offered", "out", "gone"]
@@ -16,12 +17,12 @@ Phase = Literal["waiting", "offered", "out", "gone"]
 class Entry:
     """A message in its lane. It is ``offered`` from when it is its turn until it is handed out (``out``).
 
-    ``attempts`` is None until it is known. ``repeated``: it was handed out before, here or elsewhere. ``due`` is when
+    ``tries`` is None until it is known. ``repeated``: it was handed out before, here or elsewhere. ``due`` is when
     its turn may come, by the loop's clock.
     """
 
     message: Received
-    attempts: int | None = None
+    tries: Tries | None = None
     repeated: bool = False
     phase: Phase = "waiting"
     due: float = 0.0

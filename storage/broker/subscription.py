@@ -20,7 +20,7 @@ from kubecdc.storage.broker.claims import HAND_BACK_SECONDS, Claims
 from kubecdc.storage.broker.contract import Received, Source
 from kubecdc.storage.broker.delivery import BrokerDelivery
 from kubecdc.storage.broker.lanes import Entry, Lane, Lanes
-from kubecdc.storage.broker.ledger import Ledger, ReceptionLedger, StateLedger
+from kubecdc.storage.broker.ledger import Ledger, ReceptionLedger, StateLedger, Tries
 from kubecdc.storage.broker.marks import marks_of
 from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.receiver import Receiver
@@ -51,6 +51,7 @@ class BrokerSubscription:
         name, ack_wait = settings.name, settings.ack_wait
         self.ledger: Ledger = StateLedger(state, name) if state else ReceptionLedger()
         self.registered = registered
+        self.successes = self.ledger.successes
         self._source = source
         self._settings = settings
         self._marks = marks_of(settings, state)
@@ -123,6 +124,8 @@ class BrokerSubscription:
             except ClaimLost:
                 await self.not_acked(entry)
                 raise
+            with suppress(Unavailable):  # the next one is noted
+                await self.ledger.succeeded()
             await self._forget(entry)
         finally:
             self._acking -= 1
@@ -216,9 +219,9 @@ class BrokerSubscription:
             return
         entry.phase = "offered"
         self._offered += 1
-        if entry.attempts is None:
-            entry.attempts = self.ledger.known(entry.message)
-        if entry.attempts is not None and self._marks.known(entry.message) == "free":  # of most messages
+        if entry.tries is None:
+            entry.tries = self.ledger.known(entry.message)
+        if entry.tries is not None and self._marks.known(entry.message) == "free":  # of most messages
             self._ready.append(entry)
             self._wake.set()
         else:
@@ -228,8 +231,8 @@ class BrokerSubscription:
         """Find out what has to be known before it is handed out."""
         message = entry.message
         try:
-            if entry.attempts is None:
-                entry.attempts = await self.ledger.attempts(message)
+            if entry.tries is None:
+                entry.tries = await self.ledger.tries(message)
             entrance = await self._marks.enter(message)
             self._outage.over()
             match entrance:
@@ -276,7 +279,7 @@ class BrokerSubscription:
             await self._marks.leave(entry.message, settled=False)
 
     async def _forget(self, entry: Entry) -> None:
-        if entry.attempts or entry.repeated:
+        if entry.tries != Tries() or entry.repeated:
             with suppress(Unavailable):  # then it expires
                 await self.ledger.forget(entry.message)
 

@@ -34,7 +34,9 @@ from kubecdc.storage.contracts.checkpoints import (
     State,
 )
 from kubecdc.storage.contracts.deliveries import (
+    NO_FAILURES,
     Delivery,
+    Failures,
     Subscription,
     SubscriptionSpec,
 )
@@ -66,6 +68,7 @@ from kubecdc.storage.contracts.state import (
 )
 
 __all__ = [
+    "NO_FAILURES",
     "UNKNOWN",
     "Approximate",
     "Batch",
@@ -82,6 +85,7 @@ __all__ = [
     "Delivery",
     "Elector",
     "EntryState",
+    "Failures",
     "Gap",
     "Inventoried",
     "LeadTimes",

@@ -19,6 +19,21 @@ class SubscriptionSpec:
     subject: str  # eventName
 
 
+@dataclass(frozen=True)
+class Failures:
+    """What is kept of the failed attempts of an event, so that an outage can be told from a poison.
+
+    ``uncounted`` of them do not count towards ``maxDeliveries``. ``successes`` is what `Subscription.successes` was at
+    the last one. Without a failed attempt, both are 0, and with one, ``uncounted`` is above 0.
+    """
+
+    uncounted: int = 0
+    successes: int = 0
+
+
+NO_FAILURES = Failures()
+
+
 class Delivery(Protocol):
     """An event and its settlement. Until ack, nack or dead_letter has returned, the event may be delivered again.
 
@@ -41,6 +56,11 @@ class Delivery(Protocol):
         """The number of the attempt that `start` begins: 1 for the first."""
         ...
 
+    @property
+    def failures(self) -> Failures:
+        """What `nack` was told last, by whichever worker."""
+        ...
+
     async def start(self) -> None:
         """Count an attempt: a trigger is about to run. From the second delivery on, it is recorded before this returns.
 
@@ -52,8 +72,11 @@ class Delivery(Protocol):
         """The event is done. Raises ClaimLost, Unavailable; may be repeated."""
         ...
 
-    async def nack(self, delay: timedelta) -> None:
-        """Deliver the event again after the delay. It counts as an attempt only if `start` was called."""
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
+        """Deliver the event again after the delay. It counts as an attempt only if `start` was called.
+
+        ``failures`` are kept with the attempts. Without them, what was kept stays.
+        """
         ...
 
     async def extend(self) -> None:
@@ -76,6 +99,14 @@ class Subscription(Protocol):
         With Capabilities.order, no worker receives an event while an earlier one of its partitionkey is unsettled.
         Closing the iterator settles nothing: settle what was received. Unavailable is not raised: the iterator retries,
         and logs the problem once.
+        """
+        ...
+
+    async def successes(self) -> int:
+        """A number that has grown if the trigger has succeeded since, in any worker, as far as the back end can know.
+
+        It never grows otherwise. Successes of one worker, between a call and its next one, are always seen. Raises
+        Unavailable.
         """
         ...
 

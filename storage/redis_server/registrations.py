@@ -66,3 +66,10 @@ async def registered(connection: Connection, name: str) -> SubscriptionSpec | No
     if not found or found[0] is None:
         return None
     return SubscriptionSpec(name, found[0].decode(), found[1].decode())
+
+
+async def successes(connection: Connection, name: str) -> int:
+    """How many deliveries of a subscription were acked; 0 if there is none of that name."""
+    id_ = await connection.keyed("HGET", "subscriptions", name)
+    found = id_ and await connection.keyed("HGET", f"subscription:{int(id_)}", "successes")
+    return int(found or 0)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from kubecdc.storage.contracts import UNKNOWN, Bus, Delivery, SubscriptionSpec
+from kubecdc.storage.contracts import UNKNOWN, Bus, Delivery, Failures, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.storage.testing.actors import (
     DEADLINE,
@@ -174,6 +174,65 @@ async def an_attempt_that_killed_its_worker_counts_from_the_second_reception(har
             seen.append(delivery.attempt)
             await delivery.start()
     assert seen == [1, 1, 2, 3]
+
+
+@collect(CASES, "attempts")
+async def what_a_nack_keeps_of_failures_is_there_for_the_next_worker(harness: Harness) -> None:
+    bus, other = await bus_with(harness, 1, ack_wait=harness.short), await harness.open("other")
+    kept = Failures(uncounted=2, successes=7)
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        assert delivery.failures == Failures()
+        await delivery.start()
+        await delivery.nack(NOW, kept)
+        delivery = await receiver.next()
+        assert (delivery.attempt, delivery.failures) == (2, kept)
+        await delivery.start()
+        await delivery.nack(NOW)
+        delivery = await receiver.next()
+        assert (delivery.attempt, delivery.failures) == (3, kept), "a nack without any leaves them as they are"
+        await delivery.nack(NOW, Failures(3, 8))
+        delivery = await receiver.next()
+        assert (delivery.attempt, delivery.failures) == (3, Failures(3, 8)), "not only with an attempt"
+    async with Receiver.of(other, NAME) as receiver:  # the claim lapses
+        delivery = await receiver.next()
+        assert (delivery.attempt, delivery.failures) == (3, Failures(3, 8))
+        await delivery.dead_letter("enough")
+    await expect_pending(bus, NAME, 0)
+
+
+@collect(CASES, "attempts")
+async def successes_are_seen_and_nothing_else_is_taken_for_one(harness: Harness) -> None:
+    bus = await bus_with(harness)
+    await (await Leader.take(bus)).commit(*(event(number, f"object-{number}") for number in range(4)))
+    subscription = bus.subscription(NAME, prefetch=1)
+    begin = await subscription.successes()
+    deliveries = subscription.deliveries()
+
+    async def next_delivery() -> Delivery:
+        async with asyncio.timeout(DEADLINE):
+            return await anext(deliveries)
+
+    try:
+        given_up = await next_delivery()
+        await given_up.start()
+        await given_up.dead_letter("not this one")
+        failed = await next_delivery()
+        await failed.start()
+        await failed.extend()
+        await failed.nack(timedelta(minutes=5), Failures(1, begin))
+        assert await subscription.successes() == begin
+        for _ in range(2):
+            before = await subscription.successes()
+            acked = await next_delivery()
+            await acked.ack()
+            after = await subscription.successes()
+            assert after > before
+            await acked.ack()
+            assert await subscription.successes() == after, "it is repeated because its reply was lost"
+        assert await (await harness.open("other")).subscription(NAME, prefetch=1).successes() == after
+    finally:
+        await deliveries.aclose()  # type: ignore[attr-defined]
 
 
 @collect(CASES)

@@ -15,6 +15,7 @@ from kubecdc.storage.contracts import (
     Batch,
     Bus,
     Delivery,
+    Failures,
     Publication,
     StateStore,
     Subscription,
@@ -122,6 +123,10 @@ class FaultyDelivery:
     def attempt(self) -> int:
         return self._inner.attempt
 
+    @property
+    def failures(self) -> Failures:
+        return self._inner.failures
+
     async def start(self) -> None:
         await self._inner.start()
 
@@ -131,8 +136,8 @@ class FaultyDelivery:
     async def ack(self) -> None:
         await self._script.run(self._inner.ack)
 
-    async def nack(self, delay: timedelta) -> None:
-        await self._script.run(lambda: self._inner.nack(delay))
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
+        await self._script.run(lambda: self._inner.nack(delay, failures))
 
     async def dead_letter(self, reason: str) -> None:
         await self._script.run(lambda: self._inner.dead_letter(reason))
@@ -148,6 +153,9 @@ class FaultySubscription:
     async def deliveries(self) -> AsyncIterator[Delivery]:
         async for delivery in self._inner.deliveries():
             yield FaultyDelivery(delivery, self._script)
+
+    async def successes(self) -> int:
+        return await self._inner.successes()
 
     async def registered(self) -> SubscriptionSpec | None:
         return await self._inner.registered()

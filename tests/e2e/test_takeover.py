@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.testing.actors import event
-from tests.harness.fleet import Fleet
+from tests.harness.fleet import SUBSCRIPTION, Fleet
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour, Line
 from tests.storage.redis_server import RedisServer
@@ -66,23 +66,30 @@ async def test_attempts_and_delays_outlive_workers_and_end_in_a_dead_letter(redi
             fleet.start_worker("one")
             await fleet.publish(bus, [first, second])
             await returned(fleet, bus, 1)
+            await fleet.publish(bus, [event(3, "healthy")])  # so the attempt counts
+            await fleet.until(lambda: succeeded(bus), 20, "a success for another")
             await processes["one"].kill()
             fleet.start_worker("two")
             await returned(fleet, bus, 2)
-            await fleet.behave(Behaviour(delay=60, seconds=600, partitionkey=first.partitionkey))
-            await until(lambda: len(attempts()) == ATTEMPTS, 20, "the last attempt")
-            await processes["two"].kill()
-            await fleet.behave(Behaviour())
-            fleet.start_worker("three")
+            for name, count in (("two", 3), ("three", 4)):
+                await fleet.behave(Behaviour(delay=60, seconds=600, partitionkey=first.partitionkey))
+                await until(lambda: len(attempts()) == count, 20, "an attempt that does not end")  # noqa: B023
+                await processes[name].kill()
+                await fleet.behave(Behaviour())
+                fleet.start_worker({"two": "three", "three": "four"}[name])
             await fleet.settle(bus)
             letters = await fleet.ask("dlq", "list")
-    assert [line.path for line in attempts()] == ["/one", "/two", "/two"]
+    assert [line.path for line in attempts()] == ["/one", "/two", "/two", "/three"], "a failure and two deaths count"
     assert attempts()[1].at - attempts()[0].at >= DELAY
     assert attempts()[2].at - attempts()[1].at >= DELAY
     (letter,) = letters
-    assert (letter["event"], letter["attempts"]) == (first.id, ATTEMPTS)
+    assert (letter["event"], letter["attempts"]) == (first.id, ATTEMPTS + 1)
     assert "its worker died" in str(letter["reason"])
-    assert [line.path for line in fleet.lines() if line.id == second.id] == ["/three"], "its successor goes on"
+    assert [line.path for line in fleet.lines() if line.id == second.id] == ["/four"], "its successor goes on"
+
+
+async def succeeded(bus: RedisBus) -> bool:
+    return await bus.subscription(SUBSCRIPTION, prefetch=1).successes() > 0
 
 
 async def returned(fleet: Fleet, bus: RedisBus, attempts: int) -> None:

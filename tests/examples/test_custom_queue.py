@@ -79,7 +79,7 @@ async def test_a_dead_letter_is_a_file_with_its_reason_beside_it(harness: Harnes
     (status,) = await bus.subscriptions()
     assert (status.pending, status.dead_letters) == (0, 1)
     (letter,) = harness.folder.glob("spool/dead/print%2Fline/[0-9]*")
-    _, _, attempts, token = letter.name.split(".")
+    _, _, attempts, _, _, token = letter.name.split(".")
     assert (letter.read_bytes(), attempts) == (event(1).encode(), "1")
     assert letter.with_name(f"reason.{token}").read_text() == "HTTP 400"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import apsw
 
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import NO_FAILURES, SubscriptionSpec
 from kubecdc.storage.sqlite.administration import retention
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import lanes
@@ -60,7 +60,7 @@ async def cost(bus: SqliteBus) -> dict[str, int]:
             ),
         )
         assert claims[0].seq == 1, "the hot object's first"
-        found["nack"] = steps(db, lambda: lanes.nack(db, claims[1], 2.5e9, 1))
+        found["nack"] = steps(db, lambda: lanes.nack(db, claims[1], 2.5e9, 1, NO_FAILURES))
         found["ack of a hot one"] = steps(db, lambda: lanes.ack(db, claims[0]))
         found["ack of another"] = steps(db, lambda: lanes.ack(db, claims[2]))
         found["nothing to forget"] = steps(db, lambda: retention.forget(db, before=0, keep_bytes=1 << 40))

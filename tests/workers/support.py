@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kubecdc.backoff import Backoff
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import NO_FAILURES, Failures, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import Outcome, Success
@@ -121,6 +121,8 @@ class MemoryDelivery:
 
     body: bytes
     attempt: int = 1
+    failures: Failures = NO_FAILURES
+    kept: Failures | None = None
     calls: list[str] = field(default_factory=list)
     faults: dict[str, deque[Exception]] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -150,8 +152,9 @@ class MemoryDelivery:
         self._call("ack")
         self.settled.set()
 
-    async def nack(self, delay: timedelta) -> None:
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
         self._call("nack")
+        self.kept = failures
         self.delay = delay.total_seconds()
         self.settled.set()
 
@@ -171,6 +174,7 @@ class MemorySubscription:
     """Hands out what `give` puts in."""
 
     queue: asyncio.Queue[MemoryDelivery | Exception] = field(default_factory=asyncio.Queue)
+    succeeded: int = 0
     spec: SubscriptionSpec | None = field(default_factory=lambda: SubscriptionSpec("s/t", "workflows", "changed"))
 
     def give(
@@ -178,10 +182,13 @@ class MemorySubscription:
         event_or_body: Event | bytes,
         *,
         attempt: int = 1,
+        failures: Failures = NO_FAILURES,
         faults: Mapping[str, Sequence[Exception]] = MappingProxyType({}),
     ) -> MemoryDelivery:
         body = event_or_body.encode() if isinstance(event_or_body, Event) else event_or_body
-        delivery = MemoryDelivery(body, attempt, faults={name: deque(given) for name, given in faults.items()})
+        delivery = MemoryDelivery(
+            body, attempt, failures, faults={name: deque(given) for name, given in faults.items()}
+        )
         self.queue.put_nowait(delivery)
         return delivery
 
@@ -191,6 +198,9 @@ class MemorySubscription:
             if isinstance(item, Exception):
                 raise item
             yield item
+
+    async def successes(self) -> int:
+        return self.succeeded
 
     async def registered(self) -> SubscriptionSpec | None:
         return self.spec

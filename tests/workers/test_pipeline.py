@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from kubecdc.backoff import Backoff
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import Failures, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.workers import pipeline, settlement
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
@@ -108,17 +108,54 @@ async def test_retry_after_counts_where_it_is_longer(after: float | None, delay:
 
 async def test_the_last_attempt_ends_as_a_dead_letter() -> None:
     async with consuming(answering(Retry("503")), max_deliveries=3) as c:
-        delivery = c.subscription.give(event(), attempt=3)
+        c.subscription.succeeded = 8
+        delivery = c.subscription.give(event(), attempt=3, failures=Failures(1, 7))
         await c.settle(delivery)
     assert delivery.calls == ["start", "dead_letter"]
     assert delivery.reason == "gave up after 3 attempts: 503"
 
 
+async def test_a_failed_attempt_does_not_count_while_the_trigger_fails_for_all_events() -> None:
+    async with consuming(answering(Retry("503")), max_deliveries=3) as c:
+        c.subscription.succeeded = 7
+        delivery = c.subscription.give(event(), attempt=30, failures=Failures(29, 7))
+        await c.settle(delivery)
+    assert (delivery.calls, delivery.kept) == (["start", "nack"], Failures(30, 7))
+
+
+async def test_a_success_from_before_a_failure_is_not_taken_for_one_after_it() -> None:
+    """The bus is still being told of it when the other event fails."""
+    told, failed = asyncio.Event(), asyncio.Event()
+
+    async def behaviour(request: TriggerRequest[Any]) -> Outcome:
+        if request.event.partitionkey == "a":
+            return Success()
+        failed.set()
+        return Retry("503")
+
+    async with consuming(behaviour) as c:
+        success, failure = c.subscription.give(event(1, key="a")), c.subscription.give(event(2, key="b"))
+        ack = success.ack
+
+        async def slow_ack() -> None:
+            await told.wait()
+            await ack()
+            c.subscription.succeeded += 1
+
+        success.ack = slow_ack  # type: ignore[method-assign]
+        async with asyncio.timeout(5):
+            await failed.wait()
+        told.set()
+        await c.settle(success, failure)
+    assert failure.kept == Failures(1, 1)
+
+
 async def test_an_event_that_crashes_workers_is_not_run_again_after_max_deliveries() -> None:
     async with consuming(max_deliveries=3) as c:
         delivery = c.subscription.give(event(), attempt=4)
-        await c.settle(delivery)
-    assert delivery.calls == ["dead_letter"]
+        in_an_outage = c.subscription.give(event(key="other"), attempt=44, failures=Failures(40, 0))
+        await c.settle(delivery, in_an_outage)
+    assert delivery.calls == in_an_outage.calls == ["dead_letter"]
     assert delivery.reason.startswith("gave up after 3 attempts")
     assert c.trigger.requests == []
 
@@ -193,7 +230,9 @@ async def test_an_unexpected_error_is_logged_once_and_counts_as_a_failed_attempt
 
     with capture_logs() as logs:
         async with consuming(broken) as c:
-            first, second = c.subscription.give(event(1)), c.subscription.give(event(2), attempt=20)
+            c.subscription.succeeded = 1
+            first = c.subscription.give(event(1))
+            second = c.subscription.give(event(2), attempt=20, failures=Failures(1, 0))
             await c.settle(first, second)
             c.trigger.behaviour = None
             third = c.subscription.give(event(3))

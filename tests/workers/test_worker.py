@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -69,6 +69,9 @@ async def filled(house: House, made: Sensor, *events: Event) -> SqliteBus:
 
 async def pending(bus: SqliteBus) -> int:
     return sum(known(s.pending) for s in await bus.subscriptions())
+
+
+SLOWER = {"duration": "200ms", "cap": "200ms"}  # time for another event between two attempts
 
 
 def redelivery(**given: Any) -> Redelivery:
@@ -149,18 +152,52 @@ async def test_after_a_dead_letter_the_next_event_of_the_object_proceeds(house: 
     attempts: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
+        if request.headers["ce-partitionkey"] == "other":
+            return web.Response()
         attempts.append(request.headers["ce-sequence"].lstrip("0"))
+        if attempts[-1] == "1":  # meanwhile the receiver works for others
+            await bus.publisher.publish(Publication([event(10 + len(attempts), key="other")]))
         return web.Response(status=503 if attempts[-1] == "1" else 200)
 
     async with serving(answer) as peer:
         made = sensor(http_trigger(peer.url))
         bus = await filled(house, made, event(1), event(2))
-        async with working(bus, made, redelivery=redelivery(maxDeliveries=3)):
+        async with working(bus, made, redelivery=redelivery(maxDeliveries=3, backoff=SLOWER)):
             await settled(bus)
     assert attempts == ["1", "1", "1", "2"]
     [dead] = await bus.dead_letters.page()
     assert dead.attempts == 3
     assert dead.reason.startswith("gave up after 3 attempts: POST http")
+
+
+async def test_an_outage_makes_no_dead_letter_and_a_poison_among_its_events_becomes_one(house: House) -> None:
+    down = True
+    attempts: Counter[str] = Counter()
+
+    async def answer(request: web.Request) -> web.Response:
+        key = request.headers["ce-partitionkey"]
+        attempts[key] += 1
+        return web.Response(status=503 if down or key == "poison" else 200)
+
+    async with serving(answer) as peer:
+        made = sensor(http_trigger(peer.url))
+        keys = ["poison", *map(str, range(20))]
+        bus = await filled(house, made, *(event(n, key=key) for n, key in enumerate(keys)))
+        other = await house.bus()
+        rules = redelivery(maxDeliveries=2)
+        async with working(bus, made, redelivery=rules), working(other, made, redelivery=rules):
+            await until(lambda: sum(attempts.values()) >= 10 * len(keys))
+            assert await bus.dead_letters.page() == []
+            down, number = False, 1000
+            async with asyncio.timeout(20):
+                while await pending(bus):  # what others have done since tells the poison from an outage
+                    await bus.publisher.publish(Publication([event(number, key=str(number % 20))]))
+                    number += 1
+                    await asyncio.sleep(0.02)
+    [dead] = await bus.dead_letters.page()
+    assert dead.partitionkey == "poison"
+    assert dead.attempts == attempts["poison"]
+    assert "of them while it failed for all events: POST http" in dead.reason
 
 
 async def test_what_a_crashed_worker_had_is_delivered_again(house: House) -> None:
@@ -204,6 +241,9 @@ class LostReplies:
             for name in ("ack", "nack", "dead_letter"):
                 setattr(delivery, name, self._once_lost(name, getattr(delivery, name)))
             yield delivery
+
+    async def successes(self) -> int:
+        return await self.inner.successes()
 
     async def registered(self) -> SubscriptionSpec | None:
         return await self.inner.registered()

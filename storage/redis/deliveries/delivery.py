@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.redis.deliveries.lanes import Entry
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
@@ -33,7 +34,13 @@ class RedisDelivery(ClaimedDelivery):
         settler: Settler,
         owner: DeliveryOwner,
     ) -> None:
-        super().__init__(body, name=entry.eid.decode(), received=entry.received, attempts=entry.attempts)
+        super().__init__(
+            body,
+            name=entry.eid.decode(),
+            received=entry.received,
+            attempts=entry.attempts,
+            failures=entry.failures,
+        )
         self.entry = entry
         self._subscription = subscription
         self._settings = settings
@@ -49,12 +56,12 @@ class RedisDelivery(ClaimedDelivery):
     async def ack(self) -> None:
         await self._settle("ack", self._send_ack)
 
-    async def nack(self, delay: timedelta) -> None:
-        seconds = max(0.0, delay.total_seconds())
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
+        seconds, kept = max(0.0, delay.total_seconds()), failures or self.failures
 
         async def send() -> None:
-            await self._send("nack", self._attempted, int(seconds * 1000))
-            self.entry.attempts = self._attempted
+            await self._send("nack", self._attempted, f"{int(seconds * 1000)} {kept.uncounted} {kept.successes}")
+            self.entry.attempts, self.entry.failures = self._attempted, kept
 
         await self._settle("nack", send, delay=seconds)
 

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from kubecdc.storage.contracts import NO_FAILURES, Failures
 from kubecdc.storage.memory import Share
 
 
@@ -18,7 +19,7 @@ from kubecdc.storage.memory import Share
 class Entry:
     """An event in a stream of the partition, owed to the subscription.
 
-    ``received`` and ``attempts`` count those before this one.
+    ``received`` and ``attempts`` count those before this one, ``failures`` were kept with them.
     """
 
     partition: int
@@ -31,6 +32,7 @@ class Entry:
     body: bytes | None
     received: int = 0
     attempts: int = 0
+    failures: Failures = NO_FAILURES
     due: float = 0.0
     held: bool = False  # by another worker, which had it in flight when it gave the partition back
     out: bool = False  # handed out here and not settled

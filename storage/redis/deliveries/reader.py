@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.memory import Share
 from kubecdc.storage.redis.deliveries.in_flight import InFlight
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
@@ -155,7 +156,7 @@ class Reader:
         return self._leases.owned.get(partition.number) is partition
 
     def _add(self, partition: Partition, raw: Any, time: int, now: float) -> None:
-        eid, key, is_copy, committed, body, tries, hold = raw
+        eid, key, is_copy, committed, body, tries, failures, hold = raw
         stream = partition.stream
         if out := self._in_flight.entry(stream, eid):  # handed out before the partition was lost and taken again
             self._lanes.add(out)
@@ -166,7 +167,7 @@ class Reader:
             return
         entry = Entry(partition.number, stream, eid, key, is_copy == b"1", int(committed), len(body), body)
         entry.received = int(partition.cursor != NEW)
-        entry.attempts, entry.due = _tries(tries, time, now)
+        (entry.attempts, entry.due), entry.failures = _tries(tries, time, now), _failures(failures)
         if hold:
             entry.held, entry.due = True, now + (int(hold.split()[1]) - time) / 1000
         self._lanes.add(entry)
@@ -185,7 +186,7 @@ class Reader:
                 self._lanes.back(entry, now + int(more[0]) / 1000)
             elif what == b"OURS":
                 entry.held = False
-                entry.attempts, due = _tries(more[1], int(more[0]), now)
+                (entry.attempts, due), entry.failures = _tries(more[1], int(more[0]), now), _failures(more[2])
                 self._lanes.back(entry, due)
 
     async def _fetch_bodies(self) -> None:
@@ -216,3 +217,8 @@ def _tries(text: bytes, time: int, now: float) -> tuple[int, float]:
         return 0, 0.0
     attempts, due = text.split()
     return int(attempts), now + (int(due) - time) / 1000 if int(due) > time else 0.0
+
+
+def _failures(text: bytes) -> Failures:
+    """What a nack kept, as the scripts store it."""
+    return Failures(*map(int, text.split()))

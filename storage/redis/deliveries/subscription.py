@@ -14,7 +14,7 @@ from kubecdc.storage.redis.deliveries.partition_leases import PartitionLeases
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.notifier import Notifier
-from kubecdc.storage.redis_server.registrations import Registrations, registered
+from kubecdc.storage.redis_server.registrations import Registrations, registered, successes
 
 
 class RedisSubscription:
@@ -63,6 +63,9 @@ class RedisSubscription:
             dispatcher.cancel()
             await leases.leave()
             self._opened.discard(leases)
+
+    async def successes(self) -> int:
+        return await successes(self._connection, self.name)
 
     async def registered(self) -> SubscriptionSpec | None:
         return await registered(self._connection, self.name)

@@ -83,7 +83,8 @@ local function some(count, bytes, read)
 end
 
 -- Settles entries for one subscription. Each entry: stream, id, bytes, time of commit, whether it is a copy ('1').
--- An entry that all subscriptions have settled is left to retention; a copy is deleted at once.
+-- An entry that all subscriptions have settled is left to retention; a copy is deleted at once. Returns how many were not
+-- settled before.
 local function finish(id, grp, entries)
   local done, names = {}, {}
   for _, entry in ipairs(entries) do
@@ -92,8 +93,9 @@ local function finish(id, grp, entries)
       names[#names + 1] = entry[1] .. '/' .. entry[2]
     end
   end
-  if #done == 0 then return end
+  if #done == 0 then return 0 end
   redis.call('HDEL', p .. ':tries:' .. id, unpack(names))
+  redis.call('HDEL', p .. ':failures:' .. id, unpack(names))
   if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then notify(id) end
   redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -#done)
   local owed = redis.call('HMGET', p .. ':owed', unpack(names))
@@ -110,9 +112,11 @@ local function finish(id, grp, entries)
       bytes = bytes + entry[3]
     end
   end
-  if #settled == 0 then return end
-  redis.call('ZADD', p .. ':settled', unpack(settled))
-  redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
+  if #settled > 0 then
+    redis.call('ZADD', p .. ':settled', unpack(settled))
+    redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
+  end
+  return #done
 end
 
 -- For each partitionkey of which a subscription has dead letters: '<their number> <place of the latest event delivered since>'.

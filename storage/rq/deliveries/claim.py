@@ -9,6 +9,7 @@ from typing import Any
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.contracts.errors import ClaimLost
 from kubecdc.storage.redis_server.connection import Argument, Connection
 from kubecdc.storage.rq import jobs
@@ -31,9 +32,9 @@ class Claim:
         """Delete the job. Returns whether the next one of its lane may go on."""
         return await self._settle("ack", jobs.time_text()) > 0
 
-    async def release(self, delay: float, attempts: int) -> None:
+    async def release(self, delay: float, attempts: int, failures: Failures) -> None:
         """Put the job back at the front of its queue after so many seconds. It keeps its place in its lane."""
-        await self._settle("release", int(delay * 1000), attempts)
+        await self._settle("release", int(delay * 1000), attempts, failures.uncounted, failures.successes)
 
     async def dead_letter(self, reason: str, attempts: int) -> bool:
         """Put the job into RQ's FailedJobRegistry. Returns whether the next one of its lane may go on."""
@@ -46,9 +47,9 @@ class Claim:
         """Keep the job for so many milliseconds from now."""
         await self._settle("extend", wait, jobs.time_text())
 
-    async def record_attempts(self, attempts: int) -> None:
-        """Store how many attempts there were."""
-        await self._settle("attempt", attempts)
+    async def record_attempts(self, attempts: int, failures: Failures) -> None:
+        """Store how many attempts there were, and what is kept of their failures."""
+        await self._settle("attempt", attempts, failures.uncounted, failures.successes)
 
     async def ending(self, attempts: int, reason: str = "") -> None:
         """RQ's own worker is about to end the job: as done, or for that reason as failed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.rq.deliveries.claim import Claim
 
@@ -22,11 +23,12 @@ class RqDelivery(ClaimedDelivery):
         *,
         received: int,
         attempts: int,
+        failures: Failures,
         wait: int,
         closed: Callable[[RqDelivery], None],
         wake: Callable[[], None],
     ) -> None:
-        super().__init__(body, name=claim.job, received=received, attempts=attempts)
+        super().__init__(body, name=claim.job, received=received, attempts=attempts, failures=failures)
         self._claim = claim
         self._wait = wait
         self._on_close = closed
@@ -39,11 +41,11 @@ class RqDelivery(ClaimedDelivery):
 
         await self._settle("ack", call)
 
-    async def nack(self, delay: timedelta) -> None:
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
         seconds = max(0.0, delay.total_seconds())
 
         async def call() -> None:
-            await self._claim.release(seconds, self._attempted)
+            await self._claim.release(seconds, self._attempted, failures or self.failures)
             self._wake()
 
         await self._settle("nack", call, delay=seconds)
@@ -60,10 +62,10 @@ class RqDelivery(ClaimedDelivery):
 
     async def hand_back(self) -> None:
         """Let another worker have it at once. It was not handed out here."""
-        await self._settle("handed back", lambda: self._claim.release(0.0, self._attempted))
+        await self._settle("handed back", lambda: self._claim.release(0.0, self._attempted, self.failures))
 
     async def _record_attempt(self) -> None:
-        await self._claim.record_attempts(self.attempt)
+        await self._claim.record_attempts(self.attempt, self.failures)
 
     def _closed(self, delay: float | None) -> None:
         self._on_close(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.rq.deliveries.claim import Claim
@@ -17,8 +18,9 @@ class RunningJob:
         self._subscription = subscription
         self.wait = int(ack_wait * 1000)
 
-    async def begin(self) -> tuple[Claim, int, int, str]:
-        """The claim of this run, how often the job was received and attempted before, why it is delivered again.
+    async def begin(self) -> tuple[Claim, int, int, Failures, str]:
+        """The claim of this run, how often the job was received and attempted before, with what was kept, and why it is
+        delivered again.
 
         Raises ClaimLost, NoSubscription, Unavailable.
         """
@@ -31,9 +33,9 @@ class RunningJob:
             raise NoSubscription.of(self._subscription)
         if answer[0] == b"LOST":
             raise ClaimLost.lapsed(self._job)
-        execution, received, attempts, redelivery = answer
+        execution, received, attempts, redelivery, *failures = answer
         claim = Claim(self._connection, id_.decode(), self._job, execution.decode(), self._worker)
-        return claim, int(received), int(attempts), redelivery.decode()
+        return claim, int(received), int(attempts), Failures(*map(int, failures)), redelivery.decode()
 
     async def stopping(self) -> bool:
         """Whether RQ's worker was told to stop once this job has ended. Raises Unavailable."""

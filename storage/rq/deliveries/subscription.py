@@ -13,12 +13,12 @@ from contextlib import suppress
 from uuid import uuid4
 
 from kubecdc.errors import KubecdcError, Unavailable
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import Failures, SubscriptionSpec
 from kubecdc.storage.memory import Share
 from kubecdc.storage.outage import Outage
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 from kubecdc.storage.redis_server.notifier import Listener, Notifier
-from kubecdc.storage.redis_server.registrations import Registrations, registered
+from kubecdc.storage.redis_server.registrations import Registrations, registered, successes
 from kubecdc.storage.rq import jobs
 from kubecdc.storage.rq.deliveries.claim import Claim
 from kubecdc.storage.rq.deliveries.delivery import RqDelivery
@@ -81,6 +81,9 @@ class RqSubscription:
                 self._opened.discard(ended)
                 ended.set()
 
+    async def successes(self) -> int:
+        return await successes(self._connection, self.name)
+
     async def registered(self) -> SubscriptionSpec | None:
         return await registered(self._connection, self.name)
 
@@ -122,13 +125,14 @@ class _Claims:
             self.id = ""
             return ENDED
         due, found = answer
-        for job, execution, data, received, attempts, redelivery in found:
+        for job, execution, data, received, attempts, redelivery, uncounted, succeeded in found:
             claim = Claim(self._connection, self.id, job.decode(), execution.decode(), self.worker.name)
             delivery = RqDelivery(
                 claim,
                 jobs.body(data, redelivery),
                 received=int(received),
                 attempts=int(attempts),
+                failures=Failures(int(uncounted), int(succeeded)),
                 wait=settings.wait,
                 closed=self._closed,
                 wake=self.listener.wake.set,

@@ -72,7 +72,7 @@ def put_aside(db: apsw.Connection, claim: Claim, reason: str, attempts: int, now
         " JOIN bodies AS b ON b.seq = d.seq WHERE d.subscription = ? AND d.seq = ? AND d.token = ?",
         (reason, attempts, now, place, claim.subscription, claim.seq, claim.token),
     )
-    lanes.ack(db, claim)
+    lanes.settle(db, claim)
 
 
 def supersede(db: apsw.Connection, subscription: str, event: Event) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import apsw
 
 from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.sqlite.administration import dead_letters
 from kubecdc.storage.sqlite.deliveries import lanes
@@ -31,7 +32,9 @@ class SqliteDelivery(ClaimedDelivery):
         until: float,
         over: Callable[[SqliteDelivery], None],
     ) -> None:
-        super().__init__(claim.body, name=claim.seq, received=claim.received, attempts=claim.attempts)
+        super().__init__(
+            claim.body, name=claim.seq, received=claim.received, attempts=claim.attempts, failures=claim.failures
+        )
         self.claim = claim
         self._writer = writer
         self._subscription = settings.name
@@ -59,9 +62,13 @@ class SqliteDelivery(ClaimedDelivery):
         event = self.readable
         await self._settle("ack", lambda: self._write(operation))
 
-    async def nack(self, delay: timedelta) -> None:
-        due = self._clock() + delay.total_seconds()
-        await self._settle("nack", lambda: self._write(lambda db: lanes.nack(db, self.claim, due, self._attempted)))
+    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
+        due, kept = self._clock() + delay.total_seconds(), failures or self.failures
+
+        def operation(db: apsw.Connection) -> None:
+            lanes.nack(db, self.claim, due, self._attempted, kept)
+
+        await self._settle("nack", lambda: self._write(operation))
 
     async def extend(self) -> None:
         until = self._clock() + self._ack_wait

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import apsw
 
+from kubecdc.storage.contracts.deliveries import Failures
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.sqlite.file.connection import row, rows
 
@@ -22,7 +23,7 @@ from kubecdc.storage.sqlite.file.connection import row, rows
 class Claim:
     """A claimed delivery.
 
-    Settling it needs the ``token``. ``attempts`` and ``received`` count those before this one.
+    Settling it needs the ``token``. ``attempts`` and ``received`` count those before this one, ``failures`` were kept.
     """
 
     subscription: int
@@ -30,6 +31,7 @@ class Claim:
     token: str
     received: int
     attempts: int
+    failures: Failures
     body: bytes
 
 
@@ -73,7 +75,7 @@ def due_by(db: apsw.Connection, time: float) -> list[str]:
 
 
 CLAIMABLE = (
-    "SELECT d.subscription, d.seq, d.received, d.attempts, b.body"
+    "SELECT d.subscription, d.seq, d.received, d.attempts, d.uncounted, d.successes, b.body"
     " FROM deliveries AS d INDEXED BY deliveries_due CROSS JOIN bodies AS b ON b.seq = d.seq"
     " WHERE d.head = 1 AND d.subscription = (SELECT id FROM subscriptions WHERE name = ? AND ended = 0) AND d.due <= ?"
     " ORDER BY d.due, d.seq LIMIT ?"
@@ -86,11 +88,12 @@ def claim(
     """Claim up to ``limit`` deliveries that are due, until the time ``until``: those that fit, but at least one."""
     claims: list[Claim] = []
     with closing(db.execute(CLAIMABLE, (name, now, limit))) as found:
-        for subscription, seq, received, attempts, body in found:
+        for subscription, seq, received, attempts, uncounted, successes, body in found:
             most_bytes -= len(body)
             if claims and most_bytes < 0:
                 break
-            claims.append(Claim(subscription, seq, token, received, attempts, body))
+            failures = Failures(uncounted, successes)
+            claims.append(Claim(subscription, seq, token, received, attempts, failures, body))
     db.executemany(
         "UPDATE deliveries SET token = ?, holder = ?, due = ?, received = received + 1"
         " WHERE subscription = ? AND seq = ?",
@@ -118,22 +121,37 @@ def extend(db: apsw.Connection, claim: Claim, until: float) -> None:
     _update(db, claim, "due = ?", until)
 
 
-def nack(db: apsw.Connection, claim: Claim, due: float, attempts: int) -> None:
+def nack(db: apsw.Connection, claim: Claim, due: float, attempts: int, failures: Failures) -> None:
     """Deliver it again when it is due.
 
     The token stays until the next claim, so this may be repeated. Raises ClaimLost.
     """
-    _update(db, claim, "holder = NULL, due = ?, attempts = ?", due, attempts)
+    assignments = "holder = NULL, due = ?, attempts = ?, uncounted = ?, successes = ?"
+    _update(db, claim, assignments, due, attempts, failures.uncounted, failures.successes)
 
 
 def ack(db: apsw.Connection, claim: Claim) -> None:
-    """Settle the delivery. Repeating it is a no-op. Raises ClaimLost."""
+    """Settle the delivery, as a success. Repeating it is a no-op. Raises ClaimLost."""
+    if settle(db, claim):
+        db.execute("UPDATE subscriptions SET successes = successes + 1 WHERE id = ?", (claim.subscription,))
+
+
+def successes(db: apsw.Connection, name: str) -> int:
+    """How many deliveries of a subscription were acked; 0 if there is none of that name."""
+    found = row(db, "SELECT successes FROM subscriptions WHERE name = ? AND ended = 0", (name,))
+    return int(found[0]) if found else 0
+
+
+def settle(db: apsw.Connection, claim: Claim) -> bool:
+    """Delete the delivery. False if that was done before. Raises ClaimLost."""
     db.execute(
         "DELETE FROM deliveries WHERE subscription = ? AND seq = ? AND token = ?",
         (claim.subscription, claim.seq, claim.token),
     )
-    if not db.changes():
-        _must_be_gone(db, claim)
+    if db.changes():
+        return True
+    _must_be_gone(db, claim)
+    return False
 
 
 def _update(db: apsw.Connection, claim: Claim, assignments: str, *values: float) -> None:

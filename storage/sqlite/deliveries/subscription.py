@@ -76,6 +76,9 @@ class SqliteSubscription:
                 for delivery in claimed:
                     delivery.give_back()
 
+    async def successes(self) -> int:
+        return await self._reader.submit(lambda db: lanes.successes(db, self.name))
+
     async def registered(self) -> SubscriptionSpec | None:
         return await self._reader.submit(lambda db: registrations.registered(db, self.name))
 

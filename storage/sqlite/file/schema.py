@@ -195,12 +195,20 @@ ALTER TABLE events ADD COLUMN superseded INTEGER DEFAULT 0; -- of a copy: what i
 CREATE INDEX dead_letters_current ON dead_letters (subscription, partitionkey) WHERE superseded = 0;
 """
 
+FORMAT_6 = """
+-- Of the failed attempts: how many do not count towards maxDeliveries, and the successes at the last one.
+ALTER TABLE deliveries ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deliveries ADD COLUMN successes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE subscriptions ADD COLUMN successes INTEGER NOT NULL DEFAULT 0; -- deliveries that were acked
+"""
+
 FORMATS = (
     FORMAT_1,
     FORMAT_2,
     FORMAT_3,
     FORMAT_4,
     FORMAT_5,
+    FORMAT_6,
 )  # each one's changes to the one before it; a new file goes through all of them
 VERSION = len(FORMATS)
 

@@ -13,9 +13,10 @@ import structlog
 from kubecdc.errors import Refused, Unavailable
 from kubecdc.storage.broker import subscription as engine
 from kubecdc.storage.broker.contract import Received, Results
+from kubecdc.storage.broker.ledger import SUCCESSES
 from kubecdc.storage.broker.metrics import STALE
 from kubecdc.storage.broker.settings import BrokerSettings
-from kubecdc.storage.contracts import ClaimLost, Delivery, Publication, StateStore, SubscriptionSpec, Term
+from kubecdc.storage.contracts import ClaimLost, Delivery, Failures, Publication, StateStore, SubscriptionSpec, Term
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, event, events, until
 from tests.storage.broker.memory import Broker, MemoryQueue, MemorySource, Stored, Topic
@@ -114,6 +115,38 @@ async def test_without_a_state_store_receptions_stand_for_attempts_except_those_
     await worker.stop()
     message.visible = 0.0
     assert (await room.worker().next()).attempt == 2, "all that is known is that it was received before"
+
+
+async def test_without_a_state_store_failures_and_successes_are_those_of_this_process(room: Room) -> None:
+    room.state = None
+    await room.publish(1)
+    await room.publish(1, name="b")
+    worker = room.worker()
+    failed, other = await worker.next(), await worker.next()
+    await failed.start()
+    await failed.nack(timedelta(0), Failures(3, 2))
+    again = await worker.next()
+    assert (again.attempt, again.failures) == (2, Failures(3, 2))
+    before = await worker.subscription.successes()
+    await other.ack()
+    assert await worker.subscription.successes() > before
+    assert await room.worker().subscription.successes() == before, "another process"
+
+
+async def test_successes_cost_no_change_of_the_state_while_nothing_fails(room: Room) -> None:
+    assert room.state is not None
+    await room.publish(*range(1, 21))
+    worker = room.worker()
+    for _ in range(10):
+        await (await worker.next()).ack()
+    assert await room.state.get(NAME, SUCCESSES) is None
+    first = await worker.subscription.successes()  # as after a failure
+    for _ in range(5):
+        await (await worker.next()).ack()
+    noted = await room.state.get(NAME, SUCCESSES)
+    assert noted is not None
+    assert int(noted.value) == first + 1
+    assert await room.worker().subscription.successes() == first + 1
 
 
 async def test_what_a_broker_delivers_again_after_its_successor_was_settled_is_acked_and_not_run(room: Room) -> None:

@@ -16,6 +16,7 @@ from rq import Queue
 from rq.job import JobStatus
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
+from kubecdc.storage.contracts import Failures
 from kubecdc.storage.rq import ServerSettings
 from kubecdc.storage.testing.actors import Receiver, event, events
 from tests.storage.redis_server import RedisServer
@@ -91,20 +92,37 @@ async def test_what_cannot_be_handled_is_in_the_failed_job_registry_and_can_be_r
 async def test_attempts_of_both_kinds_of_workers_add_up_to_max_deliveries(shop: Workshop) -> None:
     await shop.behave(status=503, seconds=60)
     await shop.leader.commit(event(1))
-    async with Receiver.of(shop.bus, SUBSCRIPTION) as receiver:
+    async with Receiver.of(shop.bus, SUBSCRIPTION, prefetch=2) as receiver:
         delivery = await receiver.next()
         await delivery.start()
-        await delivery.nack(timedelta(0))
+        await delivery.nack(timedelta(0), Failures(1, 0))
         again = await receiver.next()
         assert again.attempt == 2
-        await again.nack(timedelta(0))  # not started
+        await again.start()
+        await shop.leader.commit(event(2, "another"))
+        assert await receiver.acked(1) == [event(2, "another").id]
+        await again.nack(timedelta(0), Failures(1, 0))
     shop.rewrite("maxDeliveries: 20", "maxDeliveries: 3")
     shop.rq_worker()
     failed = FailedJobRegistry(shop.queue, connection=shop.client, serializer="json")
     await shop.until(lambda: failed.get_job_count(cleanup=False) == 1, 30, "a dead letter")
     (letter,) = await shop.bus.dead_letters.page()
     assert letter.attempts == 3
-    assert len(shop.received) == 2
+    assert len(shop.received) == 1
+
+
+async def test_an_outage_makes_no_dead_letter_with_rqs_own_worker_either(shop: Workshop) -> None:
+    shop.rewrite("maxDeliveries: 20", "maxDeliveries: 2")
+    await shop.behave(status=503, seconds=60)
+    await shop.leader.commit(event(1))
+    shop.rq_worker()
+    await shop.until(lambda: len(shop.received) > 4, 30, "more attempts than count")
+    await shop.behave()
+    await shop.until(lambda: shop.accepted == [event(1).id], 30, "the event")
+    assert await shop.bus.dead_letters.page() == []
+    subscription = shop.bus.subscription(SUBSCRIPTION, prefetch=1)
+    await shop.empty()
+    assert await subscription.successes() == 1
 
 
 async def test_a_worker_without_the_manifest_hands_the_event_back_and_fails_nothing(shop: Workshop) -> None:

@@ -16,7 +16,8 @@ for i = 3, #ARGV, 2 do
     result[#result + 1] = {'LOST'}
   else
     redis.call('HDEL', p .. ':holds:' .. id, field)
-    result[#result + 1] = {'OURS', time, redis.call('HGET', p .. ':tries:' .. id, field) or ''}
+    result[#result + 1] = {'OURS', time, redis.call('HGET', p .. ':tries:' .. id, field) or '',
+      redis.call('HGET', p .. ':failures:' .. id, field) or ''}
   end
 end
 return result

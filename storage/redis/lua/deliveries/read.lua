@@ -36,17 +36,20 @@ for i = 5, #ARGV, 2 do
         redis.call('XACK', key, grp, eid)
         redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -1)
         redis.call('HDEL', p .. ':tries:' .. id, field)
+        redis.call('HDEL', p .. ':failures:' .. id, field)
         redis.call('HDEL', p .. ':holds:' .. id, field)
         redis.call('HDEL', p .. ':owed', field)
       elseif not string.find(entry['for'], me, 1, true) then
         redis.call('XACK', key, grp, eid)
       else
-        local tries, hold = '', ''
+        local tries, failures, hold = '', '', ''
         if cursor ~= '>' then
           tries = redis.call('HGET', p .. ':tries:' .. id, field) or ''
+          failures = redis.call('HGET', p .. ':failures:' .. id, field) or ''
           hold = redis.call('HGET', p .. ':holds:' .. id, field) or ''
         end
-        entries[#entries + 1] = {eid, entry.key, entry.again or '0', committed(eid, entry), entry.body, tries, hold}
+        entries[#entries + 1] = {eid, entry.key, entry.again or '0', committed(eid, entry), entry.body, tries, failures,
+          hold}
       end
     end
     result[#result + 1] = {name, more and 1 or 0, 1, entries, last}

@@ -1,6 +1,7 @@
 -- Arguments: id, token, then for each entry: stream, id, what to do, two values, bytes, time of commit, whether it
 -- is a copy. The values of an ack are the partitionkey and the place of the event, of a dead letter the attempts, and the
--- place and the reason on lines of their own. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
+-- place and the reason on lines of their own, of a nack the attempts, and the delay in ms with what is kept of failures.
+-- Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
 -- be settled by the worker that holds it; if none does, by the owner of its partition.
 also_when_full()
 local id, token, result = ARGV[1], ARGV[2], {}
@@ -35,7 +36,9 @@ for n, field in ipairs(names) do
   elseif what == 'start' then
     redis.call('HSET', p .. ':tries:' .. id, field, first .. ' 0')
   elseif what == 'nack' then
-    redis.call('HSET', p .. ':tries:' .. id, field, first .. ' ' .. (now() + tonumber(second)))
+    local delay, failures = string.match(second, '^(%d+) (.*)$')
+    redis.call('HSET', p .. ':tries:' .. id, field, first .. ' ' .. (now() + tonumber(delay)))
+    if failures ~= '0 0' then redis.call('HSET', p .. ':failures:' .. id, field, failures) end
     if hold then
       redis.call('HDEL', p .. ':holds:' .. id, field)
       notify(id)
@@ -56,7 +59,8 @@ for n, field in ipairs(names) do
   end
   result[#result + 1] = done
 end
-finish(id, grp, acked)
+local successes = finish(id, grp, acked)
+if successes > 0 then redis.call('HINCRBY', p .. ':subscription:' .. id, 'successes', successes) end
 if name and redis.call('HEXISTS', p .. ':dead', name) == 1 then
   for key, place in pairs(delivered) do
     local count, before = string.match(redis.call('HGET', passed(name), key) or '', '^(%d+) (.*)$')

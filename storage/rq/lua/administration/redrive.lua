@@ -29,7 +29,8 @@ for _, pair in ipairs(ready) do
   redis.call('ZREM', failed(sub.queue), job)
   redis.call('RENAME', hash_of(job), hash_of(new))
   drop(job)
-  redis.call('HDEL', hash_of(new), 'reason', 'exc_info', 'attempts', 'received', 'ended', 'enqueue_at_front', 'number_of_retries')
+  redis.call('HDEL', hash_of(new), 'reason', 'exc_info', 'attempts', 'received', 'ended', 'enqueue_at_front', 'number_of_retries',
+    'uncounted', 'successes')
   redis.call('HSET', hash_of(new), 'status', 'rate_limited', 'started_at', '', 'ended_at', '', 'worker_name', '',
     'retries_left', ARGV[3], 'redelivery', 'redrive', 'superseded', before)
   redis.call('HSETNX', hash_of(new), 'first_id', job)

@@ -1,10 +1,10 @@
 -- Arguments: id, job, execution, worker, what, then what that takes. Returns 'OK' and how many jobs of the lane may go on;
 -- 'LOST' if the job is not the worker's any more. Of a subscription that was ended, nothing is left to be done.
 --   ack      time as text
---   release  delay in ms, attempts
+--   release  delay in ms, attempts, what is kept of failures: how many do not count, successes at the last one
 --   dead     time as text, attempts, reason, compressed reason, fields of RQ's result
 --   extend   ms, time as text
---   attempt  attempts
+--   attempt  attempts, what is kept of failures
 --   ending   attempts, reason or '': RQ's own worker ends the job next, as done or as failed
 local sub, job, execution, worker, what = known(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not sub then return {'OK', 0} end
@@ -12,16 +12,21 @@ also_when_full()
 if not ours(sub, job, execution) then return {'LOST'} end
 local key = hash_of(job)
 local going = 0
+local function succeeded()
+  redis.call('HINCRBY', p .. ':subscription:' .. sub.id, 'successes', 1)
+end
 if what == 'ack' then
   local lane = redis.call('HGET', key, 'rate_limit_key')
   forget(sub, job, execution, worker)
   pass(lane, job)
   drop(job)
+  succeeded()
   redis.call('ZREM', sub.owed, job)
   if lane then going = free(lane, job, ARGV[6]) end
 elseif what == 'release' then
   forget(sub, job, execution, worker)
-  redis.call('HSET', key, 'status', 'queued', 'attempts', ARGV[7], 'worker_name', '')
+  redis.call('HSET', key, 'status', 'queued', 'attempts', ARGV[7], 'uncounted', ARGV[8], 'successes', ARGV[9],
+    'worker_name', '')
   if tonumber(ARGV[6]) > 0 then
     redis.call('ZADD', sub.delayed, now() + tonumber(ARGV[6]), job)
   else
@@ -44,7 +49,7 @@ elseif what == 'extend' then
   hold(sub, job, execution, worker, tonumber(ARGV[6]))
   redis.call('HSET', key, 'last_heartbeat', ARGV[7])
 elseif what == 'attempt' then
-  redis.call('HSET', key, 'attempts', ARGV[6])
+  redis.call('HSET', key, 'attempts', ARGV[6], 'uncounted', ARGV[7], 'successes', ARGV[8])
 elseif what == 'ending' then
   redis.call('HSET', key, 'attempts', ARGV[6], 'ended', now())
   local lane = redis.call('HGET', key, 'rate_limit_key')
@@ -54,6 +59,6 @@ elseif what == 'ending' then
     redis.call('HSETNX', key, 'superseded', '0')
     bury(lane, 1)
   end
-  redis.call('ZREM', sub.owed, job)
+  if redis.call('ZREM', sub.owed, job) == 1 and ARGV[7] == '' then succeeded() end
 end
 return {'OK', going}

@@ -1,0 +1,84 @@
+"""What an outcome makes of a delivery: an outage is not a poison."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import pytest
+
+from kubecdc.storage.contracts import NO_FAILURES, Failures
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, decide
+from tests.workers.support import settings
+
+
+@dataclass
+class Tried:
+    """An event that fails again and again. ``successes`` are those of its trigger for others."""
+
+    most: int
+    successes: int = 100
+    attempt: int = 0
+    failures: Failures = NO_FAILURES
+
+    def fails(self, outcome: Outcome = Retry("503")) -> Settlement:  # noqa: B008 (a value)
+        self.attempt += 1
+        settlement = decide(outcome, self.attempt, self.failures, self.successes, settings(max_deliveries=self.most))
+        if isinstance(settlement, Nack):
+            assert settlement.failures is not None
+            self.failures = settlement.failures
+        return settlement
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 20])
+def test_an_outage_of_any_length_makes_no_dead_letter(most: int) -> None:
+    tried = Tried(most)
+    assert all(isinstance(tried.fails(), Nack) for _ in range(2000))
+    assert tried.attempt - tried.failures.uncounted == 0, "none is known to count"
+
+
+@pytest.mark.parametrize(("most", "attempts"), [(1, 2), (2, 2), (3, 3), (20, 20)])
+def test_an_event_that_fails_while_others_succeed_is_given_up(most: int, attempts: int) -> None:
+    """A single attempt tells nothing, so 1 is as good as 2."""
+    tried = Tried(most)
+    for _ in range(attempts - 1):
+        assert isinstance(tried.fails(), Nack)
+        tried.successes += 1
+    assert tried.fails() == DeadLetter(f"gave up after {attempts} attempts: 503")
+
+
+def test_attempts_from_before_between_and_after_outages_add_up() -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for _ in range(200):
+        tried, counted = Tried(most=5), 0
+        while isinstance(settlement := tried.fails(), Nack):
+            if rng.random() < 0.3:
+                tried.successes += rng.randrange(1, 5)
+                counted += 1
+            assert counted < 5
+        assert counted == 4, "the attempt that made it a dead letter is the fifth"
+        assert isinstance(settlement, DeadLetter)
+
+
+def test_what_can_never_work_is_given_up_in_an_outage_too() -> None:
+    tried = Tried(most=3)
+    tried.fails()
+    assert tried.fails(Failure("400")) == DeadLetter("400")
+    assert decide(Success(), 7, NO_FAILURES, 0, settings()) == Ack()
+
+
+def test_the_delay_goes_on_growing_in_an_outage() -> None:
+    tried = Tried(most=3)
+    delays = [settlement.delay for _ in range(12) if isinstance(settlement := tried.fails(), Nack)]
+    assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+def test_the_reason_tells_attempts_in_an_outage_from_the_others() -> None:
+    tried = Tried(most=2)
+    for _ in range(9):
+        tried.fails()
+    tried.successes += 1
+    assert tried.fails() == DeadLetter("gave up after 10 attempts, 8 of them while it failed for all events: 503")
