@@ -10,6 +10,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from kubecdc.names import Names
+
 
 class Connector(aiohttp.TCPConnector):
     """Connects through the SOCKS 5 proxy ``socks``, or directly if it is None. It may be changed at any time."""
@@ -48,7 +50,7 @@ class _Resolver(AbstractResolver):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._own = aiohttp.ThreadedResolver()  # that of the system, which need not be closed
+        self._own = Names()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

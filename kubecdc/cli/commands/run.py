@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -123,4 +124,6 @@ def _runner() -> Callable[[Any], None]:
         import asyncio
 
         return asyncio.run
+    # uvloop looks names up in half of these at a time, for example those of several Redis. It has four if not told.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
     return uvloop.run

@@ -9,16 +9,17 @@ from typing import Any
 
 import aiohttp
 
+from kubecdc.names import Names
 from kubecdc.workers.triggers.http.reception import HEAD_BYTES, Answers
 
 IDLE_SECONDS = 4.0  # below the 5 s after which common servers (Node.js, uvicorn) close an idle connection
 MOST_HEADERS = 4096
 
 
-def open_session(concurrency: int) -> aiohttp.ClientSession:
+def open_session(concurrency: int, names: Names) -> aiohttp.ClientSession:
     """A session for that many requests at a time. It must be made on the loop that uses it."""
     return aiohttp.ClientSession(
-        connector=_Connector(limit=concurrency, keepalive_timeout=IDLE_SECONDS),
+        connector=_Connector(limit=concurrency, keepalive_timeout=IDLE_SECONDS, resolver=names),
         request_class=_Request,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

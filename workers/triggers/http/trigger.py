@@ -12,6 +12,7 @@ import aiohttp
 
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.manifest.secrets import Tls
+from kubecdc.names import Names
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.triggers.http.answer import judge, phrase, retry_after, succeeded
@@ -43,6 +44,7 @@ class HttpTrigger:
         self._tls = TlsContext(tls, self._mounts)
         self._concurrency = concurrency
         self._now = now
+        self._names = Names()
         self._session: aiohttp.ClientSession | None = None
 
     def prepare(self, request: TriggerRequest[Http]) -> HttpRequest:
@@ -76,6 +78,8 @@ class HttpTrigger:
             ) as answer:
                 return await self._judge(answer, message)
         except TimeoutError:
+            if self._names.waits_for(host := message.address.url.raw_host):
+                return Retry(f"{message.where}: the name {host} could not be looked up within {seconds} s")
             return Retry(f"{message.where}: no answer within {seconds} s")
         except aiohttp.ClientResponseError as e:  # its status is not the peer's, and its text has the address
             what = message.hide(e.message).partition("\n")[0].rstrip(":")
@@ -104,7 +108,7 @@ class HttpTrigger:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:  # made on the loop that uses it
-            self._session = open_session(self._concurrency)
+            self._session = open_session(self._concurrency, self._names)
         return self._session
 
     async def close(self) -> None:
