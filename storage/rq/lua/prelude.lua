@@ -143,12 +143,21 @@ local function pass(lane, job)
   if number > latest then redis.call('HSET', passed, lane, count .. ' ' .. number) end
 end
 
--- Whether a later event of the object has been delivered since a dead letter was put aside: '1' or '0'; '' if it is not known.
-local function superseded(job)
-  local of = redis.call('HMGET', hash_of(job), 'rate_limit_key', 'superseded')
-  if not of[1] or of[2] ~= '0' then return of[2] or '' end
-  local latest = string.match(redis.call('HGET', passed, of[1]) or '', '^%d+ (.*)$')
-  return latest and latest > number_of(job) and '1' or '0'
+-- Whether a later event of the object has been delivered since each of these dead letters was put aside: '1' or '0'; '' if it
+-- is not known.
+local function superseded(jobs)
+  local found, lanes = {}, {}
+  for n, job in ipairs(jobs) do
+    found[n] = redis.call('HMGET', hash_of(job), 'superseded', 'first_id', 'rate_limit_key')
+    lanes[n] = found[n][3] or ''
+  end
+  local known = #jobs > 0 and redis.call('HMGET', passed, unpack(lanes))
+  for n, of in ipairs(found) do
+    local latest = string.match(known[n] or '', '^%d+ (.*)$')
+    local later = latest and latest > string.sub(of[2] or jobs[n], 1, 20)
+    found[n] = of[1] == '0' and (later and '1' or '0') or of[1] or ''
+  end
+  return found
 end
 
 -- Records until when, in seconds, a worker has the job.

@@ -39,7 +39,7 @@ async def test_claims_letters_and_status_are_read_in_small_steps(
         await scripts.read(bus._connection.keyed)
     assert [(status.pending, status.dead_letters) for status in statuses] == [(230, 70)] + 35 * [(0, 0)]
     assert scripts.most("deliveries/claim").calls < 64 * 20
-    assert [work.calls for work in scripts.runs["administration/letters"]][:4] == [22, 22, 22, 12]
+    assert [work.calls for work in scripts.runs["administration/letters"]][:4] == [43, 43, 43, 23]
     assert len(scripts.runs["administration/status"]) == 4
 
 

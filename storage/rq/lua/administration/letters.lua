@@ -2,8 +2,9 @@
 local result = {}
 local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]
 local jobs = redis.call('ZRANGEBYLEX', failed(ARGV[1]), from, '+', 'LIMIT', 0, ARGV[3])
-for _, job in ipairs(jobs) do
+local known = superseded(jobs)
+for n, job in ipairs(jobs) do
   result[#result + 1] = {job, redis.call('HMGET', hash_of(job), 'meta', 'reason', 'exc_info', 'attempts', 'committed', 'ended',
-    'ended_at'), superseded(job)}
+    'ended_at'), known[n]}
 end
 return result

@@ -24,7 +24,7 @@ for _, pair in ipairs(ready) do
   local job, sub = pair[1], pair[2]
   local new = new_id(redis.call('HINCRBY', p .. ':meta', 'seq', 1), sub)
   local of = redis.call('HMGET', hash_of(job), 'rate_limit_key', 'committed', 'superseded')
-  local before = superseded(job)
+  local before = superseded({job})[1]
   bury(of[3] and of[1], -1)
   redis.call('ZREM', failed(sub.queue), job)
   redis.call('RENAME', hash_of(job), hash_of(new))
