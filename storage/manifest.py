@@ -90,6 +90,7 @@ class _CheckpointPlace(Model):
 class _EventBusSpec(Model):
     """The fields that all types of bus share. `EventBusSpec` adds a field for each type."""
 
+    private = True
     hints: ClassVar[Mapping[str, str]]
     queues: ClassVar[Mapping[str, QueueType[Any]]]
 

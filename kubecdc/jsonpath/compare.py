@@ -19,12 +19,17 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_QUIET = re2.Options()
+_QUIET.log_errors = False
 _TRUE = {"1", "t", "true"}
 _FALSE = {"0", "f", "false"}
 
 
 def pattern(glob: str) -> Callable[[str], bool]:
-    """A matcher of whole texts: ``*`` is any text, ``?`` any character, ``\\`` escapes the next one. Linear in time."""
+    """A matcher of whole texts: ``*`` is any text, ``?`` any character, ``\\`` escapes the next one. Linear in time.
+
+    Raises ValueError if it is too long.
+    """
     parts = []
     characters = iter(glob)
     for character in characters:
@@ -32,7 +37,10 @@ def pattern(glob: str) -> Callable[[str], bool]:
             parts.append(re2.escape(next(characters, "\\")))
         else:
             parts.append({"*": ".*", "?": "."}.get(character) or re2.escape(character))
-    expression = re2.compile("(?s)" + "".join(parts))
+    try:
+        expression = re2.compile("(?s)" + "".join(parts), _QUIET)
+    except re2.error as e:  # it would be too large a program
+        raise ValueError("a pattern is too long") from e
     return lambda text: expression.fullmatch(text) is not None
 
 

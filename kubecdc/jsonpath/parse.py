@@ -11,6 +11,8 @@ from kubecdc.jsonpath import modifiers
 from kubecdc.jsonpath.compare import OPERATIONS, condition, pattern
 from kubecdc.jsonpath.read import Count, Each, Key, Literal, Modifier, Multipath, Path, Query, QueryAll, Step, Wildcard
 
+LONGEST = 8192  # characters of a path
+DEEPEST = 32  # brackets in each other
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 _MODIFIER = re.compile(r"@(\w+)(?=[.|:]|$)")
 _WORD = re.compile(r"!(true|false|null)(?=[.|]|$)", re.IGNORECASE)
@@ -20,10 +22,17 @@ _SIMPLE_NAME = re.compile(r"[^\x00-\x1f\[\]{}()#|!]*")
 @functools.lru_cache(maxsize=4096)
 def compile(path: str) -> Path:  # noqa: A001 - the word everybody knows, as in `re.compile`
     """Compile a path. Raises ValueError with the reason."""
+    require_bounds(path)
     if path.startswith(".."):
         raise ValueError("JSON lines (`..`) are not supported")
     parser = _Parser(path)
     return Path(path, parser.stages())
+
+
+def require_bounds(path: str) -> None:
+    """Raise ValueError for a path that is too long to be meant."""
+    if len(path) > LONGEST:
+        raise ValueError(f"the path has more than {LONGEST} characters")
 
 
 def closing(path: str, start: int) -> int:
@@ -38,6 +47,8 @@ def closing(path: str, start: int) -> int:
             i = quote_end(path, i)
         elif character in _OPENING:
             expected.append(_OPENING[character])
+            if len(expected) > DEEPEST:
+                raise ValueError(f"the path has more than {DEEPEST} brackets in each other")
         elif character == expected[-1]:
             expected.pop()
             if not expected:

@@ -64,6 +64,7 @@ def compile_target(path: str) -> Target:
     """Compile a destination. Raises ValueError with the reason."""
     if not path:
         raise ValueError("the path is empty")
+    parse.require_bounds(path)
     parts = _parts(path)
     if parts is not None:
         return Target(path, parts, ())

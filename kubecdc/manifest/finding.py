@@ -15,3 +15,9 @@ class Finding:
     message: str
     hint: str = ""
     meant: str = ""  # the field that was meant
+
+
+def without(value: object, message: str) -> str:
+    """The message of a validator without the value that it is about, which may be a secret."""
+    shown = repr(value)
+    return message.removeprefix(f"{shown} ").replace(shown, "it") if isinstance(value, str) and value else message

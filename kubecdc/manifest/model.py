@@ -1,7 +1,7 @@
 """The base of every model of a manifest, and of the three kinds.
 
 The models are strict: an unknown field, or a number instead of text, is an error. The command line makes its messages
-with the tables of each model: ``unsupported``, ``renamed``, ``hints``, ``ignored``, ``type_fields``.
+with the tables of each model: ``unsupported``, ``renamed``, ``hints``, ``ignored``, ``private``, ``type_fields``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Model(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}  # other names of fields, each with the field that is meant
     hints: ClassVar[Mapping[str, str]] = {}  # fields that do not exist, each with what to write instead
     ignored: ClassVar[frozenset[str]] = frozenset()  # fields that are accepted and have no effect
+    private: ClassVar[bool] = False  # no message repeats a value of its fields, because a secret may stand there
     type_fields: ClassVar[Collection[str]] = ()  # fields that packages add, of which a manifest has exactly one
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ _NANOSECONDS = {
 _TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION = re.compile(rf"([+-]?)((?:{_TERM.pattern})+)", re.ASCII)
 _LARGEST_DURATION = 2**63 - 1  # nanoseconds, as in Go: about 292 years
+_LARGEST_QUANTITY = 2**63 - 1  # as in Kubernetes
 _SCALES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _SCALES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:([kMGTPE]i?|Ki)|[eE]([+-]?\d{1,2}))?", re.ASCII)
@@ -60,6 +61,8 @@ def quantity(text: str) -> int:
         raise ValueError(f"{text!r} is not a quantity")
     number, scale, exponent = match.groups()
     value = Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _SCALES[scale or ""])
+    if value > _LARGEST_QUANTITY:
+        raise ValueError(f"{text!r} is too large")
     if value != int(value):
         raise ValueError(f"{text!r} is not a whole number")
     return int(value)

@@ -122,8 +122,7 @@ def test_the_rest_of_a_file_is_checked_after_a_broken_document(tmp_path: Path) -
     file = tmp_path / "a.yaml"
     file.write_text("a: !custom x\n---" + source("prefix: x") + "---\n{")
     assert wrong(file) == [
-        f"{file}, document 1: is not plain YAML: could not determine a constructor for the tag '!custom' "
-        "(line 1, column 4)",
+        f"{file}, document 1: is not plain YAML: this has a tag that is not known here (line 1, column 4)",
         f"{file}, document 2, EventSource/pods: spec.resource.changed.prefix: is not a field here; "
         "it belongs inside `filter`",
         f"{file}, document 3: is not YAML: did not find expected node content (line 12, column 1)",

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import ValidationError
 
 from kubecdc import jsonpath
+from kubecdc.manifest.finding import without
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import one_line
@@ -119,8 +120,10 @@ def rewrite(model: M, parameters: Sequence[Parameter], values: Values, *, within
     except ValidationError as e:
         start = (within,) if within else ()
         some = e.errors(include_url=False)[:SHOWN_PROBLEMS]
-        problems = "; ".join(f"{'.'.join(map(str, (*start, *p['loc'])))}: {p['msg']}" for p in some)
-        raise ParameterError(f"the parameters make a template that is not valid: {problems}") from e
+        found = [(".".join(map(str, (*start, *p["loc"]))), without(p["input"], p["msg"])) for p in some]
+        problems = "; ".join(f"{place}: {message}" for place, message in found)
+        # Without its cause, whose text has the values: they may be secrets.
+        raise ParameterError(f"the parameters make a template that is not valid: {problems}") from None
 
 
 def text_of(source: ParameterSource, values: Values) -> str:

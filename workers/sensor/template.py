@@ -32,6 +32,7 @@ class Template(Model):
         **{name: f"trigger type `{name}` cannot be loaded: {reason}" for name, reason in _BROKEN.items()},
         **not_yet("conditionsReset"),
     }
+    private = True
     type_fields = tuple(_TYPES)
 
     name: Printable

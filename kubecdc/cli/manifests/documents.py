@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Never, TextIO
 
 import yaml
 
@@ -15,6 +15,7 @@ from kubecdc.cli.manifests.problem import Place, Problem
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
+_LARGEST = (1 << 63) - 1  # as in Kubernetes, whose numbers have 64 bits
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)"),
@@ -40,7 +41,24 @@ class _Loader(yaml.CSafeLoader):
         super().__init__(stream)
         self.repeated: list[tuple[str, yaml.Mark]] = []
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):  # for `0x_`, or `!!int x`
+            raise _unreadable(f"this is not a value of type `{node.tag.rpartition(':')[2]}`", node) from None
+        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+            raise _unreadable("this number is too large", node)
+        if isinstance(value, str) and "\0" in value:
+            raise _unreadable("this text has a NUL character", node)
+        return value
+
+    def construct_undefined(self, node: yaml.Node) -> Never:
+        """A tag of somebody else's. Its name is not repeated: it may be a secret that is not in quotes."""
+        raise _unreadable("this has a tag that is not known here", node)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise _unreadable("this is not a mapping", node)
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -51,6 +69,13 @@ class _Loader(yaml.CSafeLoader):
                 seen.add(key.value)
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
+
+
+_Loader.add_constructor(None, _Loader.construct_undefined)
+
+
+def _unreadable(what: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
 
 def _resolvers() -> dict[str, list[tuple[str, Any]]]:
@@ -136,13 +161,28 @@ def _json(text: str) -> Iterator[tuple[int, Any]]:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not allowed")
 
-    decoder = json.JSONDecoder(object_pairs_hook=once, parse_constant=refuse)
-    at, number = 0, 0
+    def number(digits: str) -> int:
+        if len(digits) > len(str(-_LARGEST)) or not -_LARGEST <= int(digits) <= _LARGEST:
+            raise ValueError("a number is too large")
+        return int(digits)
+
+    decoder = json.JSONDecoder(object_pairs_hook=once, parse_constant=refuse, parse_int=number)
+    at, count = 0, 0
     while rest := text[at:].lstrip():
         at = len(text) - len(rest)
         content, at = decoder.raw_decode(text, at)
-        number += 1
-        yield number, content
+        if "\\u0000" in text and _has_nul(content):
+            raise ValueError("a text has a NUL character")
+        count += 1
+        yield count, content
+
+
+def _has_nul(content: Any) -> bool:
+    if isinstance(content, dict):
+        return any("\0" in key or _has_nul(value) for key, value in content.items())
+    if isinstance(content, list):
+        return any(map(_has_nul, content))
+    return isinstance(content, str) and "\0" in content
 
 
 def _yaml(file: str, text: str, *, strict: bool) -> tuple[list[Document], list[Problem]]:

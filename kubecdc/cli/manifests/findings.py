@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -11,11 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kubecdc.manifest.finding import Finding, Location
+from kubecdc.manifest.finding import Finding, Location, without
 from kubecdc.manifest.model import Manifest, Model
 from kubecdc.manifest.secrets import KeyRef
 
 _ROUNDS = 5
+_NO_FIELD = "is not a field"
+HIDDEN = "***"
+_FIELD = re.compile(r"[A-Za-z]{1,40}")  # what a field may be called; anything else may be a secret
 REQUIRED = "is required"
 _LEVELS = {1: "one level", 2: "two levels", 3: "three levels"}
 
@@ -68,15 +72,20 @@ def _remove(content: Any, location: Location) -> bool:
 def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Finding:
     location: Location = tuple(part for part in error["loc"] if part != "[key]")
     value, context = error["input"], error.get("ctx", {})
+    private = any(owner.private for owner, _ in _models(model, location))
     match error["type"]:
         case "extra_forbidden":
-            return Finding(location, *_unknown(model, content, location))
+            message, hint, meant = _unknown(model, content, location)
+            if private and (message, meant) == (_NO_FIELD, "") and not _FIELD.fullmatch(str(location[-1])):
+                location = (*location[:-1], HIDDEN)
+            return Finding(location, message, hint, meant)
         case "missing":
             return Finding(location, REQUIRED)
         case "invalid":
-            return Finding(location, context["message"], context["hint"])
+            message = without(value, context["message"]) if private else context["message"]
+            return Finding(location, message, context["hint"])
         case "literal_error":
-            return Finding(location, *_literal(value, context["expected"]))
+            return Finding(location, *_literal(value, context["expected"], private))
         case "string_too_short":
             return Finding(location, "must not be empty")
         case "greater_than_equal":
@@ -86,10 +95,9 @@ def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Find
         case "recursion_loop":
             return Finding(location, "refers to itself")
         case "model_type" if context["class_name"] == KeyRef.__name__:
-            # The value is not repeated: it may be the secret itself.
             return Finding(location, "must name an object and a key", "write {name: NAME, key: KEY}")
         case kind if kind in _TYPES:
-            return Finding(location, *_type(value, kind))
+            return Finding(location, *_type(value, kind, private))
         case _:
             return Finding(location, error["msg"][:1].lower() + error["msg"][1:])
 
@@ -107,12 +115,12 @@ _TYPES = {
 }
 
 
-def _type(value: Any, kind: str) -> tuple[str, str]:
-    message = f"must be {_TYPES[kind]}, not {_described(value)}"
+def _type(value: Any, kind: str, private: bool) -> tuple[str, str]:
+    message = f"must be {_TYPES[kind]}, not {_described(value, private)}"
     if kind == "string_type" and isinstance(value, bool | int | float):
-        return message, f'put it in quotes: "{_plain(value)}"'
+        return message, "put it in quotes" + ("" if private else f': "{_plain(value)}"')
     if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
-        return message, f"write {value} without quotes"
+        return message, f"write {'it' if private else value} without quotes"
     if kind == "bool_type" and isinstance(value, str) and value.lower() in ("true", "false"):
         return message, f"write {value.lower()} without quotes"
     if kind == "tuple_type":
@@ -132,16 +140,16 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _described(value: Any) -> str:
+def _described(value: Any, private: bool) -> str:
     match value:
         case None:
             return "null"
         case bool():
             return _plain(value)
         case int() | float():
-            return f"the number {value}"
+            return "a number" if private else f"the number {value}"
         case str():
-            return f"the text {value!r}" if len(value) <= 40 else "text"
+            return "text" if private else f"the text {value!r}" if len(value) <= 40 else "text"
         case dict():
             return "a mapping"
         case list():
@@ -149,9 +157,9 @@ def _described(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _literal(value: Any, expected: str) -> tuple[str, str]:
+def _literal(value: Any, expected: str, private: bool) -> tuple[str, str]:
     choices = [choice for choice in expected.replace(" or ", ", ").split(", ") if choice != "''"]
-    message = f"must be one of {', '.join(c.strip(chr(39)) for c in choices)}, not {_described(value)}"
+    message = f"must be one of {', '.join(c.strip(chr(39)) for c in choices)}, not {_described(value, private)}"
     near = nearest(value, [c.strip("'") for c in choices]) if isinstance(value, str) and value.isalpha() else ""
     return message, f"did you mean `{near}`?" if near else ""
 
@@ -171,7 +179,7 @@ def _unknown(model: type[Manifest], content: dict[str, Any], location: Location)
     if name in here.unsupported:
         return here.unsupported[name], "", ""
     if name in here.hints:
-        return "is not a field", here.hints[name], ""
+        return _NO_FIELD, here.hints[name], ""
     for owner, depth in reversed(chain[:-1]):
         if name in _names(owner):
             levels = sum(isinstance(part, str) for part in location[depth:-1])
@@ -191,7 +199,7 @@ def _unknown(model: type[Manifest], content: dict[str, Any], location: Location)
         may_be_type = True
     if may_be_type and here.type_fields and not any(field in raw for field in here.type_fields):
         hint += f" If `{name}` is a type from another package, install the package"
-    return "is not a field", hint.removesuffix("."), near
+    return _NO_FIELD, hint.removesuffix("."), near
 
 
 def _names(model: type[Model]) -> list[str]:

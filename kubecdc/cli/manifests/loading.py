@@ -98,6 +98,9 @@ def _take(document: Document, loading: _Loading) -> None:
     kind = kind if isinstance(kind, str) else None
     if kind is not None and (kind == "List" or kind.removesuffix("List") in KINDS) and kind not in KINDS:
         items = content.get("items")
+        if place.base:  # it may contain itself
+            loading.report(place, [Finding((), "is a list in a list", "write the documents one after the other")])
+            return
         for i, item in enumerate(items if isinstance(items, list) else []):
             _take(replace(document, place=replace(place, base=("items", i)), content=item), loading)
         return

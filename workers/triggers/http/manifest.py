@@ -95,7 +95,8 @@ class Http(Model):
     @classmethod
     def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
         for name, content in value.items():
-            _header_name(name)
+            if not _TOKEN.fullmatch(name):
+                raise invalid("has a name that is not a header name")
             if not sendable(content):
                 raise invalid(f"the value of header `{name}` has characters that cannot be sent")
         return value
