@@ -26,19 +26,14 @@ def configure(log_format: str | None, level: str, *, unread: bool = False) -> No
     With ``unread``, as long-running processes need it, nothing that is written to standard error waits for its reader.
     """
     if unread:
-        sys.stderr = cast("TextIO", Unread(2, lambda lines: _line(processors, lines)))
+        sys.stderr = cast("TextIO", Unread(2, lambda lost: _line(processors, lost)))
         atexit.register(drain)
     elif sys.stderr is None:  # it was closed: `2>&-`
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     stream = sys.stderr
     chosen = log_format or ("console" if stream.isatty() else "json")
     number = logging.getLevelNamesMapping()[level.upper()]
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        _renderer(chosen, stream),
-    ]
+    processors = lines(chosen, stream)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -48,6 +43,16 @@ def configure(log_format: str | None, level: str, *, unread: bool = False) -> No
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(logging.WARNING)
+
+
+def lines(chosen: str, stream: TextIO) -> list[Any]:
+    """The processors of structlog that make a line. A traceback has no values of variables: they may be secrets."""
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _renderer(chosen, stream),
+    ]
 
 
 def drain() -> None:

@@ -14,7 +14,7 @@ from rq import get_current_job
 from rq.job import Job
 
 from kubecdc import nesting
-from kubecdc.cli.logs import event_lines
+from kubecdc.cli.logs import event_lines, lines
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import configured, opening
 from kubecdc.rq.delivery import JobDelivery, JobSubscription
@@ -47,7 +47,8 @@ def run(subscription: str, event: str) -> None:
     if job is None or not job.worker_name:
         raise UsageError("kubecdc.rq.handle was called outside a job", hint="it is for RQ's workers: docs/rq.md")
     if not structlog.is_configured():
-        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+        processors = lines("console", sys.stderr)
+        structlog.configure(processors=processors, logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
     nesting.allow()
     job.retries_left = RETRIES  # of dead workers and of GivenBack; attempts are counted by us
     try:

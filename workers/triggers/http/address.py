@@ -18,6 +18,7 @@ _NEVER = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _PARTS = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 _LABEL = re.compile(r"[A-Za-z0-9_~-]{1,63}")
+_VALUE = re.compile(r"([^&=]+=)?[^&]+")  # of a query
 _UNWRITTEN = re.compile(r"[^!-~]+")  # what a request line cannot have
 
 
@@ -46,11 +47,13 @@ class Address:
         return unquote_to_bytes(self.user) + b":" + unquote_to_bytes(self.password)
 
     def preview(self) -> str:
-        """The address with its password hidden."""
+        """The address without its password, a user that has none, and the values of its query."""
+        place, mark, query = str(self.url).partition("?")
+        shown = place + mark + _VALUE.sub(lambda field: f"{field[1] or ''}{HIDDEN}", query)
         if not (self.user or self.password):
-            return str(self.url)
-        secret = f":{HIDDEN}" if self.password else ""
-        return str(self.url).replace("://", f"://{self.user}{secret}@", 1)
+            return shown
+        user = f"{self.user}:{HIDDEN}" if self.password else HIDDEN
+        return shown.replace("://", f"://{user}@", 1)
 
 
 @lru_cache(maxsize=256)

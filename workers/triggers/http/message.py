@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
 
 import msgspec
 
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.workers.sensor.parameters import ParameterError
-from kubecdc.workers.triggers.http import cloudevents
+from kubecdc.workers.triggers.http import cloudevents, hiding
 from kubecdc.workers.triggers.http.address import HIDDEN, Address, BadAddress, parse
 from kubecdc.workers.triggers.http.manifest import Http, SecureHeader, sendable
 from kubecdc.workers.triggers.http.request import HttpRequest
@@ -27,12 +26,16 @@ class BadUrl(ParameterError):
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent. ``secrets`` are values in it that must not be shown."""
+    """What is sent. ``secrets`` are values that must not be shown, and so is what is secret in the ``written`` address.
+
+    ``address`` is where it goes: without the user and password of ``written`` if a header replaces them.
+    """
 
     method: str
     address: Address
     headers: dict[str, str]
     body: bytes | None
+    written: Address
     secrets: tuple[str, ...] = ()
 
     @property
@@ -42,9 +45,7 @@ class Message:
 
     def hide(self, text: str) -> str:
         """The text without the secrets. A peer may repeat what it received."""
-        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
-        return text
+        return hiding.hide(text, (*self.secrets, *hiding.of_address(self.written)))
 
     def preview(self) -> dict[str, object]:
         """The request as JSON values. A body that is JSON stays JSON."""
@@ -66,8 +67,8 @@ def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
     Raises BadUrl, Unreadable.
     """
     http = request.config
-    address = _address(http.url)
-    secrets = [address.password, unquote(address.password)] if address.password else []
+    address = written = _address(http.url)
+    secrets: list[str] = []
     fields: dict[str, tuple[str, str]] = {}
 
     def put(name: str, value: str) -> None:
@@ -87,18 +88,16 @@ def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
     if http.basic_auth:
         parts = list(_basic_auth(http, mounts)) if mounts else []
         value = base64.b64encode(":".join(parts).encode()).decode() if mounts else HIDDEN
-        secrets += [*parts, value]
+        secrets += [*parts, ":".join(parts)]
         put("Authorization", f"Basic {value}")
     if "authorization" in fields:
         address = replace(address, user="", password="")  # as in Go: the header has precedence over the address
     elif mounts and address.credentials is not None:
-        value = base64.b64encode(address.credentials).decode()
-        secrets.append(value)
-        put("Authorization", f"Basic {value}")
+        put("Authorization", f"Basic {base64.b64encode(address.credentials).decode()}")
     headers = dict(field for key, field in fields.items() if key not in _OURS | _FRAMING and not key.startswith("ce-"))
     headers |= cloudevents.headers(request.event)
     headers["Idempotency-Key"] = cloudevents.encode(request.idempotency_key)
-    return Message(http.method, address, headers, _body(request, http), tuple(secrets))
+    return Message(http.method, address, headers, _body(request, http), written, tuple(secrets))
 
 
 def _address(text: str) -> Address:

@@ -91,6 +91,8 @@ class HttpTrigger:
             return Retry(f"{message.where}: {reason}")
         except ValueError as e:  # what the library would not send
             return Failure(f"{message.where}: {message.hide(str(e))}")
+        except Exception as e:  # a defect: it is reported with its place, but its text may have the secrets
+            raise RuntimeError(message.hide(f"{type(e).__name__}: {e}")).with_traceback(e.__traceback__) from None
 
     async def _judge(self, answer: aiohttp.ClientResponse, message: Message) -> Outcome:
         start = await _read(answer)
