@@ -2,12 +2,14 @@
 
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
+# Tests wait more than they compute, so more run at a time than there are cores.
+JOBS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons lint format chaos conformance bench redis clean
+.PHONY: help demo test test-long test-pythons lint format chaos conformance bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,11 +17,14 @@ help: ## Show what there is to make
 demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
 
-test: $(READY) redis ## Run all tests (KUBECDC_KILLS=50 for the full kill test, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=2)
-	$(BIN)/pytest -n $(or $(JOBS),2)
+test: $(READY) redis ## Run all tests but the long ones (KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=4)
+	$(BIN)/pytest -n $(JOBS) -m "not long"
 
-test-pythons: $(READY) redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=2)
-	@for version in $(PYTHONS); do tests/on_python $$version -n $(or $(JOBS),2) || exit 1; done
+test-long: $(READY) redis ## Run the long tests (KUBECDC_KILLS=50, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, JOBS=4)
+	$(BIN)/pytest -n $(JOBS) -m long
+
+test-pythons: $(READY) redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=4)
+	@for version in $(PYTHONS); do tests/on_python $$version -n $(JOBS) || exit 1; done
 
 lint: $(READY) ## Style, types, import rules
 	$(BIN)/ruff check .

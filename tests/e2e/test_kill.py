@@ -28,7 +28,6 @@ SEED = int(os.environ.get("KUBECDC_SEED", "1"))
 CONCURRENCY = 64  # of a worker, by default: what its death can repeat at most
 
 
-@pytest.mark.kill
 @pytest.mark.timeout(90 + 8 * KILLS)
 async def test_nothing_is_lost_though_watchers_workers_and_the_api_server_are_killed(
     server: Server, tmp_path: Path
@@ -62,7 +61,6 @@ async def test_nothing_is_lost_though_watchers_workers_and_the_api_server_are_ki
     assert len(report.duplicates) <= CONCURRENCY * workers_killed
 
 
-@pytest.mark.kill
 @pytest.mark.timeout(90 + 8 * KILLS)
 @pytest.mark.parametrize("kind", [RedisStreams, RqQueues])
 async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back_older(
@@ -97,7 +95,6 @@ async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back
     assert found == []
 
 
-@pytest.mark.kill
 async def test_killing_watchers_alone_neither_collapses_nor_repeats(server: Server, tmp_path: Path) -> None:
     trial = Trial(Load(seed=SEED, objects=50, changes=1500, rate=150), {Kind.KILL_WATCHER: 6})
     with Processes(tmp_path) as processes:
@@ -111,7 +108,6 @@ async def test_killing_watchers_alone_neither_collapses_nor_repeats(server: Serv
     assert report.synthetic == 0
 
 
-@pytest.mark.kill
 async def test_a_standby_takes_over_at_once(server: Server, tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         stack = await raise_stack(tmp_path, server, processes, watchers=("watcher-1",), workers=("worker-1",))

@@ -38,7 +38,7 @@ SECONDS = 20.0  # of load, unless the kills take longer
 CHECKPOINT_BYTES, STATE_BYTES = 900 << 10, 512 << 10  # what each ConfigMap may take
 STATE_WRITES = 5  # a second, of each worker
 AT_ONCE = 3  # writes that a take-over does not put off
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(180 + 10 * KILLS)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180 + 10 * KILLS)]
 
 
 @pytest.fixture

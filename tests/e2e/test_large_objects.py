@@ -103,6 +103,7 @@ def listed(watch: Running) -> bool:
     return watch.err.count('"event":"listed"') == ENTRIES
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 4 * OBJECTS)
 async def test_large_objects_fit_into_the_limit_of_the_deployments(desk: Desk) -> None:
     """Four lists at a time, and twenty triggers whose receiver does not answer."""

@@ -28,6 +28,7 @@ AHEAD = 5000  # changes that may be made before their events are through
 MERGE = "application/merge-patch+json"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + LAST // 250)
 async def test_watcher_and_worker_do_not_grow_with_the_events_that_passed(tmp_path: Path) -> None:
     async with simulator(managed_fields=False) as server:

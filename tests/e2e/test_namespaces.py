@@ -24,7 +24,7 @@ SEED = int(os.environ.get("KUBECDC_SEED", "1"))
 FAULTS = {Kind.KILL_WATCHER: KILLS, Kind.KILL_SERVER: 1, Kind.RESTART_SERVER: 1, Kind.EXPIRE_HISTORY: 1}
 
 
-@pytest.mark.kill
+@pytest.mark.long
 @pytest.mark.timeout(120 + 8 * KILLS)
 async def test_nothing_is_lost_in_namespaces_that_come_and_go(server: Server, tmp_path: Path) -> None:
     load = NamespaceLoad(seed=SEED, changes=1500, rate=1500 / max(25.0, 2.0 * KILLS))

@@ -22,6 +22,7 @@ from tests.harness.stack import Stack
 from tests.harness.trial import SUBSCRIPTION, raise_stack, verdict
 from tests.harness.writer import Writer
 
+pytestmark = pytest.mark.long
 WATCHER = "watcher-1"
 NAMESPACE = "default"
 UNDONE = 500

@@ -13,6 +13,7 @@ from tests.apiserver import LocalSimulator
 from tests.apiserver.test_rbac import READ, bind
 from tests.cli.rig import ALICE, Desk
 
+pytestmark = pytest.mark.long
 SOURCE = Path(__file__).parents[2] / "examples" / "custom-queue"
 BUS = """\
 apiVersion: kubecdc.io/v1alpha1

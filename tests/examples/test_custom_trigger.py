@@ -94,7 +94,7 @@ def lines(desk: Desk, pattern: str) -> list[str]:
     return [line for file in sorted((desk.folder / "events").glob(pattern)) for line in file.read_text().splitlines()]
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_try_shows_and_executes_it(desk: Desk) -> None:
     event = desk.folder / "event.json"
@@ -110,7 +110,7 @@ async def test_try_shows_and_executes_it(desk: Desk) -> None:
     assert [json.loads(line)["id"] for line in lines(desk, "*")] == [EVENT["id"]] * 2
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("commands", [("run",), ("watch", "work")], ids=" and ".join)
 async def test_events_are_delivered_to_it(desk: Desk, commands: tuple[str, ...]) -> None:

@@ -50,7 +50,7 @@ def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "env" / "bin"
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_wheel_of_the_source_distribution_has_one_package(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -58,7 +58,7 @@ def test_the_wheel_of_the_source_distribution_has_one_package(wheel: Path) -> No
     assert names >= OURS
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_it_runs_where_the_user_has_packages_of_our_names(
     binaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +83,7 @@ async def test_it_runs_where_the_user_has_packages_of_our_names(
         assert (tmp_path / "spool" / "subscriptions").is_dir()
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_suite_is_at_hand(binaries: Path, tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(

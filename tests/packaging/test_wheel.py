@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_wheel_holds_one_package_and_nothing_of_the_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
@@ -44,7 +44,7 @@ def test_the_wheel_holds_one_package_and_nothing_of_the_tests(wheel: Path) -> No
     assert "kubecdc/py.typed" in names
 
 
-@pytest.mark.packaging
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_all_extras_install_together_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", "env", cwd=tmp_path)

@@ -28,6 +28,7 @@ async def test_pubsub(case: Case, harness: PubSubHarness) -> None:
     await case.run(harness)
 
 
+@pytest.mark.long
 @pytest.mark.conformance("Pub/Sub, Google's emulator")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_emulator(case: Case, emulator_harness: PubSubHarness) -> None:

@@ -22,6 +22,7 @@ from kubecdc.storage.testing.actors import Receiver, event, events
 from tests.storage.redis_server import RedisServer
 from tests.storage.rq.workshop import FAST, SUBSCRIPTION, Workshop, kill, workshop
 
+pytestmark = pytest.mark.long
 ACK_WAIT = 2.0  # seconds
 
 

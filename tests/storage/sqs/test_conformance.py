@@ -18,6 +18,7 @@ async def test_fifo(case: Case, fifo: SqsHarness) -> None:
     await run(case, fifo)
 
 
+@pytest.mark.long
 @pytest.mark.conformance("SQS standard (ElasticMQ)")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_standard(case: Case, standard: SqsHarness) -> None:
@@ -34,6 +35,7 @@ WITH_CONFIG_MAPS = {  # those that use what the two have to do with each other: 
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in WITH_CONFIG_MAPS], ids=lambda case: case.name)
 @pytest.mark.parametrize("kind", ["fifo", "standard"])
 async def test_with_config_maps(
