@@ -1,14 +1,17 @@
-"""Run several coroutines concurrently."""
+"""Run several coroutines concurrently, and long computations beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, ParamSpec, TypeVar
+from contextlib import suppress
+from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
+INLINE_BYTES = 64 * 1024  # of JSON; work on more than that is done in a thread, which costs 0.1 ms
 
 
 class Limit:
@@ -65,6 +68,37 @@ class Background:
         while running := set(self._tasks):
             await asyncio.gather(*running)
             self._tasks -= running  # from Python 3.12 on, gather does not wait for the callbacks of what has ended
+
+
+async def in_thread(function: Callable[[], T], *, seconds: float) -> T:
+    """The result of a function that computes for long, from a thread of its own. The event loop goes on meanwhile.
+
+    The thread cannot be cancelled, but it does not keep the process from ending. Raises TimeoutError after ``seconds``.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def end(value: T | None, error: BaseException | None) -> None:
+        if result.done():  # nobody waits any more
+            return
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(cast(T, value))
+
+    def work() -> None:
+        value: T | None = None
+        error: BaseException | None = None
+        try:
+            value = function()
+        except BaseException as e:
+            error = e
+        with suppress(RuntimeError):  # the event loop has ended
+            loop.call_soon_threadsafe(end, value, error)
+
+    threading.Thread(target=work, name="computing", daemon=True).start()
+    async with asyncio.timeout(seconds):
+        return await result
 
 
 async def _cancel(tasks: list[asyncio.Task[T]]) -> None:

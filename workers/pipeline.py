@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from kubecdc.concurrency import INLINE_BYTES, in_thread
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
@@ -25,6 +26,7 @@ from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, decide, persist, settle
 
 log = structlog.get_logger()
+PREPARING = 30.0  # seconds for the request of a large event
 OUTDATED_SECONDS = 2.0  # until an event that waits for a worker with another manifest is delivered again
 
 
@@ -104,7 +106,7 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
         return Nack(0.0)
     await persist(claim.delivery.start)
     claim.phase = "started"
-    outcome = await _attempt(claim, event, route)
+    outcome = await _attempt(claim, event, route, settings)
     successes = 0
     if isinstance(outcome, Retry):
         report = log.debug if outcome.reason == route.retry_reason else log.warning  # not for each event that waits
@@ -116,10 +118,10 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
     return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings)
 
 
-async def _attempt(claim: Claim, event: Event, route: Route) -> Outcome:
+async def _attempt(claim: Claim, event: Event, route: Route, settings: Settings) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
     try:
-        request = route.request(event)
+        request = await _prepared(route, event, settings)
         return await retry.execute(partial(_execute, route, request), route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
@@ -133,6 +135,16 @@ async def _attempt(claim: Claim, event: Event, route: Route) -> Outcome:
 def _counted(claim: Claim) -> int:
     """The attempts that count, with the one that would begin now."""
     return claim.attempt - claim.delivery.failures.uncounted
+
+
+async def _prepared(route: Route, event: Event, settings: Settings) -> Any:
+    """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
+    if len(event.data) <= INLINE_BYTES:
+        return route.request(event)
+    try:
+        return await settings.large.call(in_thread, partial(route.request, event), seconds=PREPARING)
+    except TimeoutError:
+        raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 
 
 def _why_none_is_left(claim: Claim, settings: Settings) -> str:

@@ -44,7 +44,12 @@ class Route:
         First the ``parameters`` of the trigger rewrite the template, which is validated again. Then the trigger applies
         those of its type. Raises ParameterError: the event can never be handled.
         """
-        values = Values(event)
+        try:
+            return self._prepared(event, Values(event))
+        except RecursionError:
+            raise ParameterError("the event is nested too deep for what the parameters take from it") from None
+
+    def _prepared(self, event: Event, values: Values) -> Any:
         config = self._config
         if self._parameters:
             template = rewrite(self._template, self._parameters, values)

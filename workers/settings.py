@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from kubecdc.backoff import Backoff
+from kubecdc.concurrency import Limit
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,4 @@ class Settings:
     concurrency: int = 64  # deliveries in flight per trigger
     grace: float = 3.0  # seconds for triggers that run at a stop
     settle: float = 1.0  # seconds to settle their deliveries
+    large: Limit = field(default_factory=lambda: Limit(2))  # of events that are prepared in threads: they share a core

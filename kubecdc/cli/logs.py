@@ -17,6 +17,7 @@ import structlog
 from kubecdc.cli.streams import Unread
 from kubecdc.workers.triggers.contract import Render, json_line
 
+PARSED_BYTES = 16 * 1024  # of JSON; more is shown as text, for to print nested values takes long
 DRAIN_SECONDS = 0.3  # for the last lines, at the end of the process
 
 
@@ -80,6 +81,8 @@ def _values(record: Mapping[str, object]) -> dict[str, object]:
 
 
 def _parsed(raw: msgspec.Raw) -> object:
+    if len(raw) > PARSED_BYTES:
+        return bytes(raw).decode()
     try:
         return msgspec.json.decode(raw)
     except (

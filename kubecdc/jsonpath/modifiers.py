@@ -31,15 +31,26 @@ def _values(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _flatten(value: Any, deep: bool = False) -> Any:
+def _flatten(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [inner for element in value for inner in (element if isinstance(element, list) else (element,))]
+
+
+def _flatten_deep(value: Any) -> Any:
+    """Without recursion: the document may be nested deep."""
     if not isinstance(value, list):
         return value
     flat: list[Any] = []
-    for element in value:
-        if isinstance(element, list):
-            flat.extend(_flatten(element, deep=True) if deep else element)
-        else:
+    waiting = [iter(value)]
+    while waiting:
+        for element in waiting[-1]:
+            if isinstance(element, list):
+                waiting.append(iter(element))
+                break
             flat.append(element)
+        else:
+            waiting.pop()
     return flat
 
 
@@ -58,24 +69,31 @@ def _from_string(value: Any) -> Any:
         return value
     try:
         return msgspec.json.decode(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return MISSING
 
 
 def _group(value: Any) -> Any:
     if not isinstance(value, dict):
         return MISSING
-    lists = {key: v for key, v in value.items() if isinstance(v, list)}
-    longest = max(map(len, lists.values()), default=0)
-    return [{key: v[i] for key, v in lists.items() if i < len(v)} for i in range(longest)]
+    groups: list[dict[str, Any]] = []
+    for key, elements in value.items():
+        if isinstance(elements, list):
+            groups.extend({} for _ in range(len(elements) - len(groups)))
+            for group, element in zip(groups, elements, strict=False):
+                group[key] = element
+    return groups
 
 
 def _descend(value: Any, path: Path) -> Iterator[Any]:
-    if (found := path.get(value)) is not MISSING:
-        yield found
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for child in children:
-        yield from _descend(child, path)
+    """What the path finds in the value and in all that is inside, outer before inner. Without recursion."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if (found := path.get(value)) is not MISSING:
+            yield found
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting.extend(reversed(children))
 
 
 _PLAIN: dict[str, Apply] = {
@@ -105,7 +123,7 @@ def modifier(name: str, argument: str, compile_path: Callable[[str], Path]) -> A
         return _PLAIN[name]
     if name == "flatten":
         options = _options(name, argument)
-        return lambda value: _flatten(value, deep=bool(options.get("deep")))
+        return _flatten_deep if options.get("deep") else _flatten
     if name == "join" and not _options(name, argument).get("preserve"):
         return _join
     raise ValueError(f"the argument {argument!r} of `@{name}` is not supported")

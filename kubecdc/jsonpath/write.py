@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from kubecdc.jsonpath import parse
-from kubecdc.jsonpath.read import Each, Key, Query, QueryAll, Step, Wildcard
+from kubecdc.jsonpath.read import MISSING, Each, Key, Query, QueryAll, Step, Wildcard
 
-Location: TypeAlias = tuple[str | int, ...]
 LARGEST_INDEX = 65_535  # an array is padded with null up to the index
 _COMPLEX = frozenset("|#@*?")
 
@@ -49,9 +49,8 @@ class Target:
         """The document with the value. Raises ValueError for a key in an array."""
         if not self.steps:
             return _put(document, self.parts, value)
-        for location in list(_locations(document, self.steps)):
-            document = _replace(document, location, value)
-        return document
+        written = _written(document, self.steps, value)
+        return document if written is MISSING else written
 
 
 def set_path(document: Any, path: str, value: Any) -> Any:
@@ -134,39 +133,38 @@ def _new(part: Part, rest: tuple[Part, ...], value: Any) -> Any:
     return [inner] if part.appends else {part.key: inner}
 
 
-def _locations(value: Any, steps: tuple[Step, ...], at: Location = ()) -> Iterator[Location]:
-    """The locations to which the steps lead."""
+def _written(found: Any, steps: tuple[Step, ...], value: Any) -> Any:
+    """What was found, with the value at each place to which the steps lead; MISSING if they lead to none.
+
+    Each object and array is copied once, however many places it has.
+    """
     if not steps:
-        yield at
-        return
+        return value
     step, rest = steps[0], steps[1:]
-    children: Sequence[str | int] = []
-    if isinstance(value, dict):
-        if isinstance(step, Key) and step.name in value:
-            children = [step.name]
+    children: Iterable[str | int] = ()
+    if isinstance(found, dict):
+        if isinstance(step, Key) and step.name in found:
+            children = (step.name,)
         elif isinstance(step, Wildcard):
-            children = [name for name in value if step.matches(name)]
-    elif isinstance(value, list):
+            children = (name for name in found if step.matches(name))
+    elif isinstance(found, list):
         match step:
             case Key(index=int(index)):
-                children = range(index, min(index + 1, len(value)))
+                children = range(index, min(index + 1, len(found)))
             case Each(path=path):
-                children, rest = range(len(value)), path.stages[0]
+                children, rest = range(len(found)), path.stages[0]
             case Query():
-                children = list(step.matching(value))[:1]
+                children = itertools.islice(step.matching(found), 1)
             case QueryAll(query=query, path=path):
-                children, rest = [*query.matching(value)], path.stages[0] if path else ()
+                children, rest = query.matching(found), path.stages[0] if path else ()
+    written: Any = MISSING
     for child in children:
-        found = list(_locations(value[child], rest, (*at, child)))
-        yield from found
-        if found and isinstance(step, Wildcard):
-            return  # the first that has the rest, as in reading
-
-
-def _replace(document: Any, location: Location, value: Any) -> Any:
-    if not location:
-        return value
-    head, rest = location[0], location[1:]
-    if isinstance(document, dict):
-        return {**document, head: _replace(document[head], rest, value)}
-    return [_replace(e, rest, value) if i == head else e for i, e in enumerate(document)]
+        inner = _written(found[child], rest, value)
+        if inner is MISSING:
+            continue
+        if written is MISSING:
+            written = found.copy()
+        written[child] = inner
+        if isinstance(step, Wildcard):
+            break  # the first that has the rest, as in reading
+    return written

@@ -75,10 +75,10 @@ async def raw_peer(talk: Talk) -> AsyncIterator[RawPeer]:
                 await reader.readexactly(int(lengths[0]) if lengths else 0)
                 await talk(Asked(number, writer))
                 number += 1
-        except (asyncio.IncompleteReadError, OSError, IndexError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, IndexError):
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 22)
     host, port = server.sockets[0].getsockname()[:2]
     peer.url = f"http://{host}:{port}"
     try:

@@ -75,6 +75,7 @@ async def test_a_success_is_one_whatever_its_head_has(answer: bytes) -> None:
         (head(b"200 OK", b"X: " + b"y" * (1 << 20)), "its head has more than 262144 bytes"),
         (head(b"200 OK", *(b"X-%d: %b" % (n, b"y" * 100) for n in range(5000))), "its head has more than 262144 bytes"),
         (head(b"200 OK", *(b"X-%d: y" % n for n in range(5000))), "Too many headers"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + OK, "it has more than 100 interim answers"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "Bad status line"),
     ],
 )

@@ -38,13 +38,15 @@ class Values:
 
     def __init__(self, event: Event) -> None:
         self._event = event
+        self.unreadable = ""  # why the data could not be read
 
     @cached_property
     def data(self) -> object:
         """The event's data. If it cannot be read, there is nothing at any path."""
         try:
             return msgspec.json.decode(self._event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            self.unreadable = "it is nested too deep" if isinstance(e, RecursionError) else str(e)
             return jsonpath.MISSING
 
     @cached_property
@@ -78,6 +80,8 @@ def resolve(source: ParameterSource, values: Values) -> object:
     found = jsonpath.compile(path).get(values.data if source.data_key else values.context)
     if found is jsonpath.MISSING:
         if source.value is None:
+            if source.data_key and values.unreadable:
+                raise ParameterError(f"the event's data cannot be read: {values.unreadable}")
             key = "dataKey" if source.data_key else "contextKey"
             raise ParameterError(f"the event has nothing at {key} {path!r}, and the parameter has no default `value`")
         return source.value

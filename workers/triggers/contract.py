@@ -53,6 +53,8 @@ class Trigger(Protocol[Prepared]):
     def prepare(self, request: TriggerRequest[Any]) -> Prepared:
         """What `execute` does for an event, with every parameter of the type applied. Does no I/O.
 
+        For a large event it is called in a thread, so that it does not hold up the event loop.
+
         Raises ParameterError if the event can never be handled; it becomes a dead letter.
         """
         ...

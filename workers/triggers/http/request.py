@@ -10,6 +10,9 @@ from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, payload, rewrite, text_of
 from kubecdc.workers.triggers.http.manifest import DynamicHeader, Http, sendable
 
+MOST_HEADERS = 1000
+LONGEST_HEADERS = 1024 * 1024  # characters of all together; common servers take 8 KiB to 1 MiB
+
 
 @dataclass(frozen=True)
 class HttpRequest:
@@ -29,12 +32,18 @@ def prepare(request: TriggerRequest[Http]) -> HttpRequest:
     """Apply ``parameters``, then ``payload`` and ``dynamicHeaders``. Raises ParameterError."""
     values = request.values
     config = rewrite(request.config, request.config.parameters, values, within="http")
+    headers = _headers(config.dynamic_headers, values)
+    if len(config.headers) + len(headers) > MOST_HEADERS:
+        raise ParameterError(f"there are {len(config.headers) + len(headers)} headers; at most {MOST_HEADERS} are sent")
+    length = sum(len(name) + len(value) for fields in (config.headers, headers) for name, value in fields.items())
+    if length > LONGEST_HEADERS:
+        raise ParameterError(f"the headers have {length} characters; at most {LONGEST_HEADERS} are sent")
     return HttpRequest(
         event=request.event,
         idempotency_key=request.idempotency_key,
         config=config,
         payload=payload(config.payload, values) if config.payload else None,
-        headers=_headers(config.dynamic_headers, values),
+        headers=headers,
     )
 
 

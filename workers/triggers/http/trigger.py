@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from functools import cache
 
 import aiohttp
 
+from kubecdc.concurrency import INLINE_BYTES
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.manifest.secrets import Tls
 from kubecdc.names import Names
@@ -70,7 +72,7 @@ class HttpTrigger:
             async with self._open().request(
                 message.method,
                 message.address.url,
-                data=message.body,
+                data=_piecewise(message.body),
                 headers=message.headers,
                 allow_redirects=False,
                 ssl=context,
@@ -122,6 +124,11 @@ class HttpTrigger:
 @cache
 def _total(seconds: int) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds)
+
+
+def _piecewise(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body that is written in pieces if it is large, so that other tasks go on meanwhile."""
+    return body if body is None or len(body) <= INLINE_BYTES else io.BytesIO(body)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

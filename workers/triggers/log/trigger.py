@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
 
+from kubecdc.concurrency import INLINE_BYTES, Limit, in_thread
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError, context
@@ -38,6 +40,7 @@ class LogTrigger:
         self._clock = clock
         self._last: float | None = None
         self._suppressed = 0
+        self._large = Limit(1)
 
     def prepare(self, request: LogRequest) -> LogRequest:
         """The request as it is: the type has no parameters of its own."""
@@ -58,7 +61,8 @@ class LogTrigger:
             record["suppressed"] = self._suppressed
         before, self._last, self._suppressed = (self._last, self._suppressed), now, 0
         try:
-            await lines.STDOUT.write(self._render(record))
+            line = await self._rendered(record, len(request.event.data))
+            await lines.STDOUT.write(line)
         except BaseException as e:
             self._last, self._suppressed = before[0], self._suppressed + before[1]
             if isinstance(e, TimeoutError):
@@ -67,6 +71,11 @@ class LogTrigger:
                 return Retry(f"standard output cannot be written to: {e.strerror or type(e).__name__}")
             raise
         return Success()
+
+    async def _rendered(self, record: Mapping[str, object], size: int) -> bytes:
+        if size <= INLINE_BYTES:
+            return self._render(record)
+        return await self._large.call(in_thread, partial(self._render, record), seconds=lines.DEADLINE)
 
     def preview(self, request: LogRequest) -> dict[str, object]:
         """The line as JSON values, with the data unchanged. Raises ParameterError if that is not UTF-8."""
