@@ -52,6 +52,7 @@ class SubscriptionStatus:
     oldest: float | Unknown | None  # when the oldest of them was committed
     dead_letters: int | Unknown
     workers: tuple[Worker, ...] | Unknown = ()
+    gone: int = 0  # events that were deleted from the bus before they were settled, as far as it has noticed
 
 
 @dataclass(frozen=True)

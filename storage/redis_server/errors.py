@@ -91,6 +91,10 @@ def map_error(error: Exception, place: str, prefix: str) -> Exception:
             return map_error(exceptions.NoPermissionError(str(error)), place, prefix)
         case exceptions.ResponseError() if str(error).startswith(TRANSIENT):
             return Unavailable(f"{place} cannot do it now: {error}", hint="check its log and its replicas")
+        case exceptions.ResponseError() if "NOGROUP" in str(error):
+            return Unavailable(
+                f"{place} has lost a consumer group: {error}", hint="it is made again when there is room"
+            )
         case exceptions.ResponseError() if "WRONGTYPE" in str(error):
             return Refused(f"{place} has keys of a bus that are not ours: {error}", hint="name another bus or database")
     return error

@@ -6,6 +6,8 @@ import asyncio
 import signal
 from pathlib import Path
 
+from redis.asyncio import Redis
+
 from kubecdc.storage.testing.actors import until
 from tests.cli.rig import REDIS_BUS, Desk
 from tests.storage import redis_server
@@ -44,6 +46,37 @@ async def test_watch_and_work_share_a_bus_in_redis(redis_desk: Desk) -> None:
         assert "16" in replay.out
         (row,) = await desk.rows("bus", "show")
         assert row["pending"] == 16
+
+
+async def test_groups_and_streams_that_somebody_deletes_are_made_again_and_said(
+    redis_desk: Desk, redis_url: str
+) -> None:
+    desk = redis_desk
+    async with Redis.from_url(redis_url) as redis:
+
+        async def delete(*, streams: bool) -> None:
+            for partition in range(4):
+                key = f"{{kubecdc:default}}:events:1:{partition}"
+                if streams:
+                    await redis.delete(key)
+                elif await redis.exists(key):
+                    await redis.xgroup_destroy(key, "1:print/line")
+
+        async with desk.running("run") as run:
+            for streams in (False, True):
+                await desk.create(f"before-{streams:d}")
+                await run.until(f'"before-{streams:d}"', out=True)
+                await delete(streams=streams)
+                await desk.create(f"after-{streams:d}")
+                await run.until(f'"after-{streams:d}"', out=True)
+        await desk.create("while-down")
+        await delete(streams=False)
+        async with desk.running("run") as again:
+            await again.until('"while-down"', out=True)
+    for one in (run, again):
+        assert one.process.returncode == 0 and one.lines("consumer groups were missing in Redis and are made again")
+    (row,) = await desk.rows("bus", "show")
+    assert (row["pending"], row["gone"]) == (0, 0)
 
 
 async def test_a_redis_that_is_not_there_yet_is_waited_for_and_its_password_told_to_nobody(

@@ -105,6 +105,7 @@ def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool) -> dict
         "pending": _number(status.pending),
         "oldest": _time(status.oldest),
         "dead": _number(status.dead_letters),
+        "gone": status.gone,
         "named": "yes" if named else "no",
         "workers": _workers(status.workers),
         "bus": manifest.name,

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubecdc.storage.contracts import UNKNOWN, SubscriptionSpec, SubscriptionStatus, Unknown, Worker
+from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
 STEP = 250  # events in one script, so that commits and reads get their turn
 SUBSCRIPTIONS = 200  # in one script
+COMMANDS = 500  # of a script that looks for what is gone, about
 BUDGET = 512 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
 
 
@@ -28,7 +30,7 @@ async def _oldest(
 ) -> defaultdict[bytes, float | Unknown | None]:
     """When the oldest pending event of each subscription was committed."""
     owed: dict[bytes, list[bytes]] = defaultdict(list)  # subscriptions, by entry
-    for id_, (*_, pending, _, _, entries) in statuses.items():
+    for id_, (*_, pending, _, _, _, entries) in statuses.items():
         for entry in entries if int(pending) > 0 else ():
             owed[entry].append(id_)
     found: dict[bytes, int] = {}
@@ -44,7 +46,7 @@ async def _oldest(
 
 
 def _status(of: Sequence[Any], oldest: float | Unknown | None) -> SubscriptionStatus:
-    name, source, subject, registered, pending, dead, holders, _ = of
+    name, source, subject, registered, pending, dead, holders, gone, _ = of
     seen: dict[str, float] = {}
     for heartbeat in holders:
         time, _, holder = heartbeat.decode().partition(" ")
@@ -52,10 +54,11 @@ def _status(of: Sequence[Any], oldest: float | Unknown | None) -> SubscriptionSt
     return SubscriptionStatus(
         SubscriptionSpec(name.decode(), source.decode(), subject.decode()),
         int(registered) / 1000,
-        int(pending),
+        max(0, int(pending)),
         oldest,
         int(dead),
         tuple(Worker(holder, time) for holder, time in sorted(seen.items())),
+        int(gone),
     )
 
 
@@ -71,6 +74,16 @@ async def drop_backlogs(connection: Connection, partitions: int) -> None:
     """Settle the backlogs of subscriptions that ended."""
     while await connection.run("administration/drop", partitions, STEP, BODIES_BYTES):
         pass
+
+
+async def recount(connection: Connection, partitions: int) -> None:
+    """Say of subscriptions that have nothing left in their streams how many events are gone, and count on from zero."""
+    ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
+    while ids:
+        looked, found = await connection.run("administration/recount", partitions, COMMANDS, *ids[:SUBSCRIPTIONS])
+        for name, missing, gone in found:
+            losses.report(name.decode(), missing=missing, gone=gone)
+        ids = ids[looked:]
 
 
 async def forget_entries(connection: Connection, partitions: int) -> None:

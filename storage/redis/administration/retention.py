@@ -22,7 +22,11 @@ class Retention:
         await run_periodically(self.enforce, requested=self._connection.full)
 
     async def enforce(self) -> None:
-        """Delete all that may be deleted now: backlogs of pruned subscriptions, events by age and by size."""
+        """Delete all that may be deleted now: backlogs of pruned subscriptions, events by age and by size.
+
+        What somebody else has deleted is found, too.
+        """
+        await registrations.recount(self._connection, self._settings.partitions)
         await registrations.drop_backlogs(self._connection, self._settings.partitions)
         age = int(self._settings.retention.total_seconds() * 1000)
         while await self._connection.run("administration/trim", age, self._settings.retention_bytes, STEP):

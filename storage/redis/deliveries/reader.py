@@ -12,6 +12,7 @@ from kubecdc.storage.redis.deliveries.in_flight import InFlight
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
 from kubecdc.storage.redis.deliveries.partition_leases import NEW, Partition, PartitionLeases
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
+from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
 READ = 50  # entries of a partition in one script
@@ -35,6 +36,7 @@ class Reader:
         done: Callable[[], None],
     ) -> None:
         self._enough = 2 * settings.prefetch  # entries that are ready
+        self._name = settings.name
         self._now = settings.now
         self._connection = connection
         self._leases = leases
@@ -139,7 +141,9 @@ class Reader:
         self._settled.clear()
         with self._share.asked(READ * len(asked), READ_BYTES) as size:
             leases, most = self._leases, max(1, min(READ, int(READ_BYTES / self._share.size)))
-            time, found = await self._connection.run("deliveries/read", leases.id, leases.token, most, size, *args)
+            answer = await self._connection.run("deliveries/read", leases.id, leases.token, most, size, *args)
+            time, found, missing, gone = answer
+        losses.report(self._name, missing=missing, gone=gone)
         for partition in asked[len(found) :]:  # the answer had no room for them: they are next
             if self._is_ours(partition):
                 self.add(partition.number)
@@ -192,7 +196,7 @@ class Reader:
     async def _fetch_bodies(self) -> None:
         """Fetch the bodies of what is next and was kept without its body."""
         wanted: list[Entry] = []
-        args: list[Argument] = []
+        args: list[Argument] = [self._leases.id]
         next_ = self._lanes.peek(BODIES)
         left = min(BODIES_BYTES, self._share.room)
         if not left and not self._in_flight and all(entry.body is None for entry in next_):
@@ -204,8 +208,10 @@ class Reader:
                 left -= entry.size
         if not wanted:
             return
-        for entry, body in zip(wanted, await self._connection.run("deliveries/bodies", *args), strict=True):
-            if body is None:  # an operator deleted it
+        bodies = await self._connection.run("deliveries/bodies", *args)
+        losses.report(self._name, gone=bodies.count(None))
+        for entry, body in zip(wanted, bodies, strict=True):
+            if body is None:
                 self._lanes.remove(entry)
             else:
                 self._lanes.fill(entry, body)

@@ -58,6 +58,32 @@ local function follow(id, entry, partitions)
   end
 end
 
+-- Makes the group of a subscription again if somebody deleted it, or the whole stream. It begins with all that the stream still
+-- has; of that, what all subscriptions have settled is passed over when it is read. Returns whether it was missing.
+local function make_again(id, name)
+  if redis.pcall('XGROUP', 'CREATE', stream(name), group(id), '0', 'MKSTREAM').err then return false end
+  redis.call('SADD', p .. ':again:' .. id, name)
+  return true
+end
+
+-- Counts events that are gone before the subscription has settled them, because somebody deleted them.
+local function count_gone(id, count)
+  redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -count)
+  if count > 0 then redis.call('HINCRBY', p .. ':subscription:' .. id, 'gone', count) end
+end
+
+-- Gives up a delivery whose event is gone. Returns how many that were: 0 if it has been settled.
+local function give_up(id, grp, name, eid)
+  local field = name .. '/' .. eid
+  redis.call('HDEL', p .. ':tries:' .. id, field)
+  redis.call('HDEL', p .. ':failures:' .. id, field)
+  redis.call('HDEL', p .. ':holds:' .. id, field)
+  redis.call('HDEL', p .. ':owed', field)
+  local gone = redis.call('XACK', stream(name), grp, eid)
+  count_gone(id, gone)
+  return gone
+end
+
 -- When an entry was committed, in ms. A copy has the time of its original.
 local function committed(eid, entry)
   return tonumber(entry.committed or string.match(eid, '^%d+'))

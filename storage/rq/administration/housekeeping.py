@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from kubecdc.errors import KubecdcError
+from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.rq import jobs
 from kubecdc.storage.rq.administration import subscriptions
@@ -51,5 +52,6 @@ class Housekeeping:
         self._events = {id_: self._events.get(id_, b"0") for id_ in ids}
         for id_, cursor in self._events.items():
             await sweep(connection, id_.decode(), self._period, self._ack_wait)
-            self._events[id_] = await connection.run("administration/tidy", id_, cursor, STEP, left)
+            self._events[id_], name, gone = await connection.run("administration/tidy", id_, cursor, STEP, left)
+            losses.report(name.decode(), gone=gone)
         self._lane = await connection.run("administration/lanes", self._lane, STEP, self._lanes, jobs.time_text())

@@ -17,7 +17,7 @@ async def statuses(connection: Connection) -> list[SubscriptionStatus]:
     """All subscriptions by name."""
     ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
     found = []
-    for name, source, subject, registered, pending, oldest, dead, workers in await connection.run_in_pages(
+    for name, source, subject, registered, pending, oldest, dead, workers, gone in await connection.run_in_pages(
         "administration/status", ids, SUBSCRIPTIONS
     ):
         seen: dict[str, float] = {}
@@ -32,6 +32,7 @@ async def statuses(connection: Connection) -> list[SubscriptionStatus]:
                 float(oldest) / 1000 if float(oldest) >= 0 else None,
                 int(dead),
                 tuple(Worker(holder, time) for holder, time in sorted(seen.items())),
+                int(gone),
             )
         )
     return sorted(found, key=lambda status: status.spec.name)

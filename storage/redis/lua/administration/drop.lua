@@ -32,6 +32,7 @@ for _, name in ipairs(names) do
   end
 end
 for _, name in ipairs(names) do redis.pcall('XGROUP', 'DESTROY', stream(name), grp) end
-redis.call('DEL', p .. ':subscription:' .. id, p .. ':tries:' .. id, p .. ':failures:' .. id, p .. ':holds:' .. id)
+redis.call('DEL', p .. ':subscription:' .. id, p .. ':tries:' .. id, p .. ':failures:' .. id, p .. ':holds:' .. id,
+  p .. ':again:' .. id)
 redis.call('SREM', p .. ':ended', id)
 return 1

@@ -12,13 +12,14 @@ local full, count, events = tonumber(arg()), tonumber(arg()), tonumber(arg())
 local entries, numbers, owed = {}, {}, {}
 for i = 1, 2 * count do entries[i] = arg() end
 for i = 1, #entries, 2 do
-  local ids = redis.call('SMEMBERS', subscribers(entries[i]))
-  if #ids == 0 then return {'NOBODY', entries[i]} end
+  local ids, number = redis.call('SMEMBERS', subscribers(entries[i])), redis.call('HGET', p .. ':entries', entries[i])
+  if #ids == 0 or not number then return {'NOBODY', entries[i]} end
   for _, id in ipairs(ids) do
     local found = redis.call('HMGET', p .. ':subscription:' .. id, 'pending', 'name')
+    if not found[2] then return {'NOBODY', entries[i]} end -- its record is gone, and is made again
     if tonumber(found[1]) >= full then return {'FULL', found[2], found[1]} end
   end
-  owed[entries[i]], numbers[entries[i]] = ids, redis.call('HGET', p .. ':entries', entries[i])
+  owed[entries[i]], numbers[entries[i]] = ids, number
 end
 
 if events > 0 then

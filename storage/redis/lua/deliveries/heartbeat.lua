@@ -4,7 +4,7 @@
 -- lost them), the run id of the server, and the numbers of the subscription's entries.
 also_when_full()
 local id = redis.call('HGET', p .. ':subscriptions', ARGV[1])
-if not id then return {} end
+if not id or not redis.call('HGET', p .. ':subscription:' .. id, 'name') then return {} end
 local token, partitions, time = ARGV[2], tonumber(ARGV[5]), now()
 local workers, holders, leases = p .. ':workers:' .. id, p .. ':holders:' .. id, p .. ':leases:' .. id
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', time)) do

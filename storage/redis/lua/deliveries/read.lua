@@ -1,9 +1,11 @@
 -- Arguments: id, token, count, bytes, then stream and cursor of each. Reads the next entries of the worker's partitions.
 -- Cursor '>' means entries that no worker has read; any other, entries after it that were read and are not settled.
--- Returns the time, and for each stream: its name, whether there may be more, whether it is ours, entries, last id.
+-- Returns the time, and for each stream: its name, whether there may be more, whether it is ours, entries, last id. Then the
+-- streams whose group or which themselves were missing, and the number of events that are gone.
 local id, token, count, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local grp, result, time = group(id), {}, now()
-local me, failed = ',' .. id .. ',', nil
+local me, failed, missing, gone, again = ',' .. id .. ',', nil, {}, 0, {}
+for _, name in ipairs(redis.call('SMEMBERS', p .. ':again:' .. id)) do again[name] = true end
 
 -- Entries that were drained are forgotten with their groups; the worker hears of it with its next heartbeat.
 local function is_forgotten(name)
@@ -22,10 +24,17 @@ for i = 5, #ARGV, 2 do
     local found, size, more = some(count, left, function(n, last)
       local from = cursor == '>' and cursor or last or cursor
       local read = redis.pcall('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', n, 'STREAMS', key, from)
-      if read and read.err and not is_forgotten(name) then failed = read end
+      if read and read.err and not is_forgotten(name) then
+        if string.find(read.err, 'NOGROUP') and make_again(id, name) then
+          missing[#missing + 1] = name
+        else
+          failed = read
+        end
+      end
       return read and not read.err and read[1][2] or {}
     end)
     if failed then return failed end
+    more = more or missing[#missing] == name
     left = left - size
     local entries, last = {}, cursor
     for _, pair in ipairs(found) do
@@ -33,13 +42,9 @@ for i = 5, #ARGV, 2 do
       local field = name .. '/' .. eid
       last = eid
       if not entry or not entry.body then -- deleted by an operator
-        redis.call('XACK', key, grp, eid)
-        redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -1)
-        redis.call('HDEL', p .. ':tries:' .. id, field)
-        redis.call('HDEL', p .. ':failures:' .. id, field)
-        redis.call('HDEL', p .. ':holds:' .. id, field)
-        redis.call('HDEL', p .. ':owed', field)
-      elseif not string.find(entry['for'], me, 1, true) then
+        gone = gone + give_up(id, grp, name, eid)
+      elseif not string.find(entry['for'], me, 1, true)
+        or (again[name] and redis.call('ZSCORE', p .. ':settled', field .. '/' .. #entry.body)) then
         redis.call('XACK', key, grp, eid)
       else
         local tries, failures, hold = '', '', ''
@@ -52,7 +57,8 @@ for i = 5, #ARGV, 2 do
           hold}
       end
     end
+    if again[name] and cursor == '>' and not more then redis.call('SREM', p .. ':again:' .. id, name) end
     result[#result + 1] = {name, more and 1 or 0, 1, entries, last}
   end
 end
-return {time, result}
+return {time, result, missing, gone}

@@ -5,14 +5,14 @@ for i = 3, #ARGV, 3 do
   local name, source, subject = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local entry = source .. '\n' .. subject
   local id = redis.call('HGET', p .. ':subscriptions', name)
-  if only_missing and (id or redis.call('HEXISTS', p .. ':pruned', name) == 1) then
-    id = nil
-  elseif id then
-    local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
+  local known = id and redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject') or {}
+  if only_missing and (known[1] or redis.call('HEXISTS', p .. ':pruned', name) == 1) then
+    if known[1] ~= source or known[2] ~= subject then id = nil end -- else what else belongs to it may be lost
+  elseif known[1] then
     redis.call('SREM', subscribers(known[1] .. '\n' .. known[2]), id)
     redis.call('HSET', p .. ':subscription:' .. id, 'source', source, 'subject', subject)
   else
-    id = tostring(redis.call('HINCRBY', p .. ':meta', 'subscriptions', 1))
+    id = id or tostring(redis.call('HINCRBY', p .. ':meta', 'subscriptions', 1))
     redis.call('HSET', p .. ':subscription:' .. id, 'name', name, 'source', source, 'subject', subject,
       'registered', now(), 'pending', 0)
     redis.call('HSET', p .. ':subscriptions', name, id)

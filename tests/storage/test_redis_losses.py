@@ -1,0 +1,147 @@
+"""Consumer groups, streams, events and records that somebody has deleted from Redis, under a worker and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.errors import NoSubscription
+from kubecdc.storage.redis import RedisSettings
+from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from tests.storage.conftest import RedisHarness
+
+NAME = "billing"
+MISSING = "consumer groups were missing in Redis and are made again"
+GAP = "gap of a subscription: events are gone that it has not settled"
+Fault = Callable[[RedisBus], Awaitable[None]]
+
+
+@pytest.fixture
+async def bus(redis_harness: RedisHarness) -> RedisBus:
+    """With one partition, so that what is deleted is all that a subscription has."""
+    settings: RedisSettings = replace(redis_harness.settings, partitions=1)
+    bus = await redis_harness.redis(settings)
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    return bus
+
+
+async def group(bus: RedisBus) -> None:
+    await bus._connection.command("XGROUP", "DESTROY", f"{bus._settings.prefix}:events:1:0", f"1:{NAME}")
+
+
+async def stream(bus: RedisBus) -> None:
+    await bus._connection.keyed("DEL", "events:1:0")
+
+
+async def trimmed(bus: RedisBus) -> None:
+    await bus._connection.keyed("XTRIM", "events:1:0", "MAXLEN", 0)
+
+
+async def gone(bus: RedisBus) -> int:
+    (status,) = await bus.subscriptions()
+    return status.gone
+
+
+@pytest.mark.parametrize(("fault", "lost"), [(group, 0), (stream, 3), (trimmed, 3)])
+async def test_a_worker_that_starts_goes_on_with_what_is_there_and_the_rest_is_a_gap(
+    fault: Fault, lost: int, bus: RedisBus
+) -> None:
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    async with Receiver.of(bus, NAME) as receiver:
+        await receiver.acked(2)
+    await leader.commit(*(event(number) for number in (3, 4, 5)))
+    await fault(bus)
+    await leader.commit(event(6))
+    expected = [event(number).id for number in ((3, 4, 5, 6) if fault is group else (6,))]
+    with capture_logs() as logs:
+        async with Receiver.of(bus, NAME) as receiver:
+            assert await receiver.acked(len(expected)) == expected, "what was settled does not come again"
+            await receiver.nothing(0.2)
+            await bus.retention.enforce()
+            await leader.commit(event(7))
+            assert await receiver.acked(1) == [event(7).id]
+    assert (await pending(bus, NAME), await gone(bus)) == (0, lost)
+    said = [(line["event"], line.get("streams"), line.get("events")) for line in logs if "hint" in line]
+    assert said == [(MISSING, ["1:0"], None)] * (fault is not trimmed) + [(GAP, None, lost)] * (lost > 0)
+
+
+@pytest.mark.parametrize("fault", [group, stream])
+async def test_what_is_deleted_under_a_worker_is_made_again_and_what_it_holds_is_settled(
+    fault: Fault, bus: RedisBus
+) -> None:
+    leader = await Leader.take(bus)
+    await leader.commit(event(1, "a"), event(2, "a"), event(3, "b"))
+    with capture_logs() as logs:
+        async with Receiver.of(bus, NAME, prefetch=2) as receiver:
+            held = [await receiver.next(), await receiver.next()]
+            await fault(bus)
+            for delivery in held:
+                await delivery.ack()
+            await leader.commit(event(4, "c"))
+            wanted = {event(2, "a").id, event(4, "c").id}
+            while wanted:  # what was acked without a group may come again
+                delivery = await receiver.next()
+                wanted.discard(delivery.event.id)
+                await delivery.ack()
+            await receiver.nothing(0.2)
+            await bus.retention.enforce()
+            await leader.commit(event(5, "c"))
+            assert await receiver.acked(1) == [event(5, "c").id]
+    assert await pending(bus, NAME) == 0
+    assert [line["event"] for line in logs if line["event"] == MISSING] == [MISSING]
+
+
+async def test_without_a_worker_the_leader_finds_what_is_gone(bus: RedisBus) -> None:
+    leader = await Leader.take(bus)
+    await leader.commit(*(event(number) for number in range(5)))
+    await bus.retention.enforce()
+    assert (await pending(bus, NAME), await gone(bus)) == (5, 0), "nothing is gone"
+    await stream(bus)
+    with capture_logs() as logs:
+        await bus.retention.enforce()
+        await bus.retention.enforce()
+    assert [line["event"] for line in logs] == [MISSING, GAP]
+    assert (await pending(bus, NAME), await gone(bus)) == (0, 5)
+    await leader.commit(event(6))
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [event(6).id]
+
+
+async def test_an_event_whose_body_is_deleted_while_it_waits_is_a_gap_and_holds_up_nothing(
+    bus: RedisBus,
+) -> None:
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    async with Receiver.of(bus, NAME) as receiver:
+        first = await receiver.next()
+        await first.nack(timedelta(seconds=0.2))
+        await bus._connection.keyed("XDEL", "events:1:0", first.entry.eid)  # type: ignore[attr-defined]
+        await leader.commit(event(2))
+        assert await receiver.acked(1) == [event(2).id]
+    assert (await pending(bus, NAME), await gone(bus)) == (0, 1)
+
+
+@pytest.mark.parametrize("key", ["subscription:1", f"subscribers:{SOURCE}\n{SUBJECT}", "entries"])
+async def test_a_record_of_a_subscription_that_is_gone_is_made_again(key: str, bus: RedisBus) -> None:
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [event(1).id]
+        await bus._connection.keyed("DEL", key)
+
+        async def committed() -> bool:
+            try:
+                await leader.commit(event(2))
+            except NoSubscription:
+                return False
+            return True
+
+        await until(committed)
+        assert await receiver.acked(1) == [event(2).id]
