@@ -52,7 +52,7 @@ def _quantity(value: object) -> object:
 
 
 def _dns(value: str, pattern: re.Pattern[str], longest: int) -> str:
-    if not pattern.fullmatch(value) or len(value) > longest:
+    if len(value) > longest or not pattern.fullmatch(value):
         raise invalid(
             f"{value!r} is not a Kubernetes name",
             f"at most {longest} characters of a-z, 0-9 and -, with a letter or digit at both ends",

@@ -105,6 +105,14 @@ HTTP = {
     "headers that are numbers": (
         of({f"x-{n}": n for n in range(50_000)}), {"parameters": [taken("headers", raw=True)]}, "dead_letter",
     ),
+    "a long name of a Secret": (
+        of("a-" * 100_000 + "!"),
+        {
+            "secureHeaders": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+            "parameters": [taken("secureHeaders.0.valueFrom.secretKeyRef.name")],
+        },
+        "dead_letter",
+    ),
     "each element is read": (of([{"a": 1}] * LARGE), {"payload": [taken("o", "v.#.a", raw=True)]}, "ack"),
     "elements are selected": (of([{"a": 1}] * LARGE), {"payload": [taken("o", "v.#(a=2)#", raw=True)]}, "ack"),
     "elements are matched": (of(["a" * 20] * LARGE), {"payload": [taken("o", 'v.#(%"*a*a*a*b")#', raw=True)]}, "ack"),
@@ -160,6 +168,27 @@ LOGGED = {
 async def test_a_line_of_the_log(name: str, log_format: str, capfd: pytest.CaptureFixture[str]) -> None:
     delivery, longest = await settled(log_trigger(), LOGGED[name], render=event_lines(log_format))
     assert delivery.last == "ack"
+    assert longest < FEW_MILLISECONDS
+
+
+QUERIES = {
+    "many values": "&".join(f"={n:04}" for n in range(2700)),
+    "one value": "a=" + "x" * 16_000,
+    "escapes": "a=" + "%41" * 5_000,
+    "names": "&".join(["aaaa"] * 3_000),
+    "as many as are looked for": "&".join(f"k{n}=value{n}" for n in range(25)),
+}
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+async def test_a_query_that_the_answer_may_repeat(query: str) -> None:
+    said = f"{query} and more".encode() + b"\xff" * 40_000
+    answer = b"HTTP/1.1 400 %b\r\nContent-Length: %d\r\n\r\n%b" % (query.encode(), len(said), said)
+    async with raw_peer(says(answer)) as peer:
+        http = {"parameters": [taken("url", operation="append")]}
+        delivery, longest = await settled(http_trigger(f"{peer.url}/?", http), of(query))
+    assert delivery.reason.startswith(f"POST {peer.url}/: 400 ***: ***")
+    assert query[:50] not in delivery.reason
     assert longest < FEW_MILLISECONDS
 
 

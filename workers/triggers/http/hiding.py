@@ -12,13 +12,20 @@ from urllib.parse import parse_qsl, quote, quote_plus
 from kubecdc.workers.triggers.http.address import HIDDEN, Address
 
 SHORTEST = 4  # characters of a part of a secret that is hidden by itself
+MOST = 64  # secrets that are looked for; each has about twenty spellings
+LONGEST = 8 * 1024  # characters of all of them
 _BASE64_CHARACTERS = 8  # of a piece of base64 that is recognised
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, in whatever spelling."""
-    found = {spelling for secret in secrets for part in _parts(secret) for spelling in _spellings(part)}
+    """The text without the secrets, in whatever spelling. No text at all if there is too much to look for."""
+    known: set[str] = set()
+    for secret in secrets:
+        known.add(secret)
+        if len(known) > MOST or sum(map(len, known)) > LONGEST:
+            return HIDDEN
+    found = {spelling for secret in known for part in _parts(secret) for spelling in _spellings(part)}
     for spelling in sorted(filter(None, found), key=len, reverse=True):
         text = text.replace(spelling, HIDDEN)
     return text
