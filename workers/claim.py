@@ -22,10 +22,13 @@ _CANCELLED = 0.2  # seconds for cancelled tasks to end
 
 @dataclass(eq=False)
 class Claim:
-    """One delivery in flight. Before ``settling`` its task may be cancelled: it is ``lost`` or ``returning``."""
+    """One delivery in flight. Before ``settling`` its task may be cancelled: it is ``lost`` or ``returning``.
+
+    ``waiting`` is for the breaker of its trigger: at a stop it is not waited for.
+    """
 
     delivery: Delivery
-    phase: Literal["received", "started", "settling"] = "received"
+    phase: Literal["received", "waiting", "started", "settling"] = "received"
     lost: bool = False  # another worker has the delivery, or will have it
     returning: bool = False  # this process is stopping
     attempt: int = field(init=False)
@@ -96,6 +99,8 @@ class InFlight:
         try:
             for claim in self._claims:
                 claim.returning = True
+                if claim.phase == "waiting":
+                    claim.task.cancel()
             await self._idle(self._settings.grace)
             for claim in self._claims:
                 if claim.phase != "settling":

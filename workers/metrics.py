@@ -20,6 +20,9 @@ _DURATION = Histogram(
 )
 _IN_FLIGHT = Gauge("kubecdc_deliveries_in_flight", "Deliveries received and not yet settled", _LABELS)
 _DEAD_LETTERS = Counter("kubecdc_dead_letters_total", "Deliveries given up on", _LABELS)
+_BREAKER_OPEN = Gauge(
+    "kubecdc_trigger_breaker_open", "1 while a trigger fails for all objects and one at a time tries it", _LABELS
+)
 _CLAIMS_LOST = Counter(
     "kubecdc_claims_lost_total", "Deliveries whose claim lapsed before they were settled: delivered again", _LABELS
 )
@@ -34,6 +37,7 @@ class TriggerMetrics:
         }
         self._duration = _DURATION.labels(sensor, trigger)
         self.in_flight = _IN_FLIGHT.labels(sensor, trigger)
+        self.breaker_open = _BREAKER_OPEN.labels(sensor, trigger)
         self.dead_letters = _DEAD_LETTERS.labels(sensor, trigger)
         self.claims_lost = _CLAIMS_LOST.labels(sensor, trigger)
 

@@ -1,4 +1,4 @@
-"""The main path of the workers: receive -> match dependency -> parameters -> execute -> settle.
+"""The main path of the workers: receive -> match dependency -> turn -> parameters -> execute -> settle.
 
 ``Delivery -> TriggerRequest -> Outcome -> Settlement``, each a value. One `consume` per trigger of a Sensor.
 """
@@ -18,6 +18,7 @@ from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import retry
+from kubecdc.workers.breaker import Breaker
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
@@ -36,9 +37,11 @@ async def consume(subscription: Subscription, route: Route, settings: Settings, 
     The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
     time, and only the next event of each partitionkey.
     """
-    in_flight = InFlight(
-        partial(_handle, subscription=subscription, route=route, settings=settings), settings, route.metrics
-    )
+    names = {"sensor": route.sensor, "trigger": route.name}
+    now = asyncio.get_running_loop().time
+    breaker = Breaker(settings.backoff, route.metrics.breaker_open, names=names, now=now)
+    handle = partial(_handle, subscription=subscription, route=route, settings=settings, breaker=breaker)
+    in_flight = InFlight(handle, settings, route.metrics)
 
     async def receive() -> None:
         async for delivery in subscription.deliveries():
@@ -60,10 +63,12 @@ async def consume(subscription: Subscription, route: Route, settings: Settings, 
         receiver.result()  # an error of the bus that is not an outage
 
 
-async def _handle(claim: Claim, *, subscription: Subscription, route: Route, settings: Settings) -> None:
+async def _handle(
+    claim: Claim, *, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
+) -> None:
     """Handle one delivery, from its claim to its settlement."""
     try:
-        settlement = await _process_safely(claim, subscription, route, settings)
+        settlement = await _process_safely(claim, subscription, route, settings, breaker)
         claim.phase = "settling"
         if isinstance(settlement, Ack):
             route.acks.add(claim.task)
@@ -78,10 +83,12 @@ async def _handle(claim: Claim, *, subscription: Subscription, route: Route, set
         log.error("dead letter", reason=settlement.reason, **_names(claim, route))
 
 
-async def _process_safely(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
+async def _process_safely(
+    claim: Claim, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
+) -> Settlement:
     """`_process`, which `InFlight` may cancel: then the delivery is lost, or returned."""
     try:
-        return await _process(claim, subscription, route, settings)
+        return await _process(claim, subscription, route, settings, breaker)
     except (ClaimLost, Refused):
         raise
     except (asyncio.CancelledError, Exception):
@@ -92,7 +99,9 @@ async def _process_safely(claim: Claim, subscription: Subscription, route: Route
         raise
 
 
-async def _process(claim: Claim, subscription: Subscription, route: Route, settings: Settings) -> Settlement:
+async def _process(
+    claim: Claim, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
+) -> Settlement:
     """The settlement of a delivery. Raises ClaimLost."""
     try:
         event = claim.delivery.event
@@ -102,27 +111,35 @@ async def _process(claim: Claim, subscription: Subscription, route: Route, setti
         return await _not_of_dependency(claim, event, subscription, route)
     if _counted(claim) > settings.max_deliveries:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
-    if claim.returning:
-        return Nack(0.0)
-    await persist(claim.delivery.start)
-    claim.phase = "started"
-    outcome = await _attempt(claim, event, route, settings)
-    successes = 0
+    claim.phase = "waiting"
+    async with breaker.turn() as is_probe:
+        claim.phase = "received"
+        if claim.returning:
+            return Nack(0.0)
+        await persist(claim.delivery.start)
+        claim.phase = "started"
+        outcome = await _attempt(claim, event, route, settings, once=is_probe)
+        breaker.ended(event.partitionkey, outcome, probe=is_probe)
     if isinstance(outcome, Retry):
-        report = log.debug if outcome.reason == route.retry_reason else log.warning  # not for each event that waits
-        report("the trigger failed", reason=outcome.reason, **_names(claim, route))
-        if route.acks:  # successes from before this failure: they must not look as if they came after it
-            await asyncio.wait(route.acks)
-        successes = await persist(subscription.successes)
+        known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
+        (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **_names(claim, route))
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
+    successes = await _successes(subscription, route) if isinstance(outcome, Retry) else 0
     return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings)
 
 
-async def _attempt(claim: Claim, event: Event, route: Route, settings: Settings) -> Outcome:
+async def _successes(subscription: Subscription, route: Route) -> int:
+    """`Subscription.successes` after a failure. Acks under way are from before it: they must not seem to come later."""
+    if route.acks:
+        await asyncio.wait(route.acks)
+    return await persist(subscription.successes)
+
+
+async def _attempt(claim: Claim, event: Event, route: Route, settings: Settings, *, once: bool) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
     try:
         request = await _prepared(route, event, settings)
-        return await retry.execute(partial(_execute, route, request), route.retry_strategy)
+        return await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
     except (asyncio.CancelledError, Exception) as e:

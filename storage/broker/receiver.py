@@ -47,8 +47,10 @@ class Receiver:
                     await self._changed.wait()
                     continue
                 changed = asyncio.create_task(self._changed.wait())
-                await asyncio.wait({*calls, changed}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                try:
+                    await asyncio.wait({*calls, changed}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
                 for call in [call for call in calls if call.done()]:
                     calls.discard(call)
                     try:
