@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import re
 import signal
@@ -72,8 +73,9 @@ class Running:
         assert self.process.stdout and self.process.stderr
 
         async def pump(stream: asyncio.StreamReader, name: str) -> None:
+            decoder = codecs.getincrementaldecoder("utf-8")()
             while chunk := await stream.read(65536):
-                setattr(self, name, getattr(self, name) + chunk.decode())
+                setattr(self, name, getattr(self, name) + decoder.decode(chunk))
 
         await asyncio.gather(pump(self.process.stdout, "out"), pump(self.process.stderr, "err"))
 
