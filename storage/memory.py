@@ -49,8 +49,11 @@ class Share:
     @property
     def limit(self) -> int:
         """How many bytes it may hold now."""
-        half = self._memory.limit // 2
-        return max(half - self._memory.held + self.held, half // max(1, self._memory.shares))
+        return max(self._memory.limit // 2 - self._memory.held + self.held, self._even)
+
+    @property
+    def _even(self) -> int:
+        return self._memory.limit // 2 // max(1, self._memory.shares)
 
     @property
     def room(self) -> int:
@@ -66,6 +69,11 @@ class Share:
     def events(self) -> int:
         """About how many events more it may hold, going by the sizes of those that came lately. At least 1."""
         return max(1, int(self.room / self.size))
+
+    @property
+    def own_events(self) -> int:
+        """How many of them are within its even share, which no other takes. At least 1."""
+        return max(1, int((self._even - self.held) / self.size))
 
     @contextmanager
     def asked(self, events: int, most: int = BYTES) -> Iterator[int]:

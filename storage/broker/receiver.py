@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.broker.contract import Received, Source
 from kubecdc.storage.broker.settings import BrokerSettings
+from kubecdc.storage.memory import Share
 from kubecdc.storage.outage import Outage
+
+CROWDED = 0.2  # seconds until a subscription without room looks whether others have made some
 
 
 class Receiver:
     """Keeps one call waiting for messages, and more of them while each returns all that it may.
 
-    ``asked`` is how many messages the calls under way may return. ``room`` tells how many may be asked for now;
-    `look_again` when that may have changed. ``received`` is called with each message.
+    ``asked`` is how many messages the calls under way may return, ``share`` what may be held. ``room`` tells how many
+    may be asked for now; `look_again` when that may have changed. ``received`` is called with each message.
     """
 
     def __init__(
-        self, source: Source, settings: BrokerSettings, *, room: Callable[[], int], received: Callable[[Received], None]
+        self,
+        source: Source,
+        settings: BrokerSettings,
+        share: Share,
+        *,
+        room: Callable[[], int],
+        received: Callable[[Received], None],
     ) -> None:
         self.asked = 0
         self._source = source
         self._settings = settings
+        self._share = share
         self._room = room
         self._received = received
+        self._busy = False  # the last call returned all that it might
         self._changed = asyncio.Event()
 
     def look_again(self) -> None:
@@ -41,10 +53,11 @@ class Receiver:
             while True:
                 self._changed.clear()
                 while len(calls) < most and (room := min(self._room(), self._source.most)) > 0:
-                    self.asked += room
-                    calls.add(asyncio.create_task(self._call(room)))
+                    calls.add(self._begin(room))
                 if not calls:
-                    await self._changed.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(CROWDED):
+                            await self._changed.wait()
                     continue
                 changed = asyncio.create_task(self._changed.wait())
                 try:
@@ -54,7 +67,8 @@ class Receiver:
                 for call in [call for call in calls if call.done()]:
                     calls.discard(call)
                     try:
-                        most = min(most + 1, self._settings.receivers) if call.result() else max(1, most - 1)
+                        self._busy = call.result()
+                        most = min(most + 1, self._settings.receivers) if self._busy else max(1, most - 1)
                         outage.over()
                     except Unavailable as e:
                         await asyncio.sleep(outage.failed(e))
@@ -63,10 +77,21 @@ class Receiver:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
 
-    async def _call(self, room: int) -> bool:
-        """Whether as many came as were asked for."""
+    def _begin(self, room: int) -> asyncio.Task[bool]:
+        """While there is little, a call may wait for long: it takes no room that others could use."""
+        taken = ExitStack()
+        if self._busy:
+            taken.enter_context(self._share.asked(room))  # before another subscription looks for room
+        else:
+            room = min(room, max(1, self._share.own_events - self.asked))
+        self.asked += room
+        return asyncio.create_task(self._call(room, taken))
+
+    async def _call(self, room: int, taken: ExitStack) -> bool:
+        """Whether as many came as were asked for. ``taken`` is the room for them."""
         try:
-            messages = await self._source.receive(room)
+            with taken:
+                messages = await self._source.receive(room)
         finally:
             self.asked -= room
         for message in messages:

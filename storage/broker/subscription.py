@@ -58,7 +58,7 @@ class BrokerSubscription:
         self._share = Share(settings.memory)
         self._lanes = Lanes(self._share)
         self._claims = Claims(source, self._lanes, self._marks, ack_wait)
-        self._receiver = Receiver(source, settings, room=self._room, received=self._received)
+        self._receiver = Receiver(source, settings, self._share, room=self._room, received=self._received)
         self._ack = Batched(source.ack, source.most, lambda: self._out)
         self._ready: deque[Entry] = deque()
         self._offered = 0  # entries whose turn it is and that are not handed out yet, the ready ones included
@@ -188,7 +188,7 @@ class BrokerSubscription:
         full = waiting >= self._settings.held_messages or self._share.full
         if full and room > 0 and not asked:
             self._hand_back_last_due()
-        return 0 if full else min(room, self._share.events - asked)
+        return 0 if full else min(room, self._share.events)
 
     def _hand_back_last_due(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -11,7 +11,12 @@ from kubecdc.storage.memory import PROCESS, Memory, Share
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from kubecdc.storage.testing.case import Harness
-from tests.storage.read_ahead import SIZE, each_is_larger_than_the_limit, no_receiver_answers_then_all_do
+from tests.storage.read_ahead import (
+    SIZE,
+    each_is_larger_than_the_limit,
+    no_receiver_answers_then_all_do,
+    room_that_others_make_is_used,
+)
 from tests.storage.rq.conftest import rq_harness
 
 __all__ = ["rq_harness"]
@@ -97,6 +102,10 @@ async def test_an_event_that_is_larger_than_all_that_may_be_held_is_delivered(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await each_is_larger_than_the_limit(bus, monkeypatch)
+
+
+async def test_room_that_others_make_is_used_soon(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    await room_that_others_make_is_used(bus, monkeypatch)
 
 
 async def test_what_waits_to_be_tried_again_takes_no_room(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

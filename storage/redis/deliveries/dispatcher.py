@@ -91,7 +91,7 @@ class Dispatcher:
         if not self._in_flight.full:
             if self._reader.has_more or (self._lanes.ready and not self.share.full):
                 return
-            if self._lanes.ready:
+            if self._lanes.ready or self._reader.unread:
                 times.append(now + CROWDED)  # other subscriptions may have made room
             if self._lanes.next_due is not None:
                 times.append(self._lanes.next_due)
@@ -128,7 +128,7 @@ class Dispatcher:
         else:
             entry.received += 1
             self._lanes.back(entry, self._now() + delay)
-        if full or self._lanes:
+        if full or self._lanes or self._reader.unread:
             self.listener.wake.set()
 
     def _check(self) -> None:

@@ -54,6 +54,11 @@ class Reader:
         """There are partitions to read, and no read is under way."""
         return not self._reading and bool(self._readable())
 
+    @property
+    def unread(self) -> bool:
+        """There are partitions that may have more, whether or not there is room for it."""
+        return bool(self._unread)
+
     def add(self, number: int) -> None:
         """The partition may have more."""
         self._unread[number] = None
