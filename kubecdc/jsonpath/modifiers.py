@@ -10,6 +10,7 @@ import msgspec
 from kubecdc.jsonpath.read import MISSING, Path
 
 Apply = Callable[[Any], Any]
+NESTED = 64
 REFUSED = {"pretty": "`@pretty` is not supported: values are always written compactly"}
 
 
@@ -86,14 +87,21 @@ def _group(value: Any) -> Any:
 
 
 def _descend(value: Any, path: Path) -> Iterator[Any]:
-    """What the path finds in the value and in all that is inside, outer before inner. Without recursion."""
-    waiting = [value]
+    """What the path finds in the value and in all that is inside, outer before inner.
+
+    Raises RecursionError if it finds more than `NESTED` objects or arrays inside each other: the result has each with
+    all that is inside, so a deep document would become thousands of times as large.
+    """
+    waiting = [(value, 0)]
     while waiting:
-        value = waiting.pop()
+        value, around = waiting.pop()
         if (found := path.get(value)) is not MISSING:
             yield found
+            around += isinstance(found, dict | list)
+            if around > NESTED:
+                raise RecursionError(f"`@dig` finds more than {NESTED} values inside each other")
         children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        waiting.extend(reversed(children))
+        waiting.extend((child, around) for child in reversed(children))
 
 
 _PLAIN: dict[str, Apply] = {

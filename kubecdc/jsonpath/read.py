@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
 
 Json: TypeAlias = Any  # what a JSON decoder returns
 
@@ -194,4 +195,4 @@ def text(value: Json) -> str:
             digits = format(Decimal(repr(value)), "f")
             return digits.rstrip("0").rstrip(".") if "." in digits else digits
         case _:
-            return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+            return msgspec.json.encode(value).decode()

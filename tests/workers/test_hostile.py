@@ -140,6 +140,9 @@ HTTP = {
         of(b"[" * DEEP + b"1" + b"]" * DEEP), {"payload": [taken("o", 'v.@flatten:{"deep":true}', raw=True)]}, "ack",
     ),
     "deep, searched": (of(b"[" * DEEP + b'{"b":1}' + b"]" * DEEP), {"payload": [taken("o", "v.@dig:b")]}, "ack"),
+    "deep, of which each level is found": (
+        of(b'{"a":' * DEEP + b"1" + b"}" * DEEP), {"payload": [taken("o", "v.@dig:a", raw=True)]}, "dead_letter",
+    ),
     "a number of 200,000 digits": (of(b"9" * 200_000), {"payload": [taken("o")]}, "dead_letter"),
     "numbers of 4,000 digits": (of(b"[" + b",".join([b"9" * 4000] * 500) + b"]"), {"payload": [taken("o")]}, "ack"),
     "a number beyond all": (of(b"1e999"), {"payload": [taken("o")]}, "dead_letter"),

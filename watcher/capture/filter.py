@@ -67,9 +67,9 @@ class Filter:
             return True
         try:
             document = msgspec.json.decode(change.body)
+            return all(self._matches(document, *field) for field in self._fields)
         except UNREADABLE:
             return False  # such as a number that no computer can hold
-        return all(self._matches(document, *field) for field in self._fields)
 
     @staticmethod
     def _matches(document: Any, path: jsonpath.Path, pattern: Any, wanted: bool) -> bool:
