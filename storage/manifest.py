@@ -52,10 +52,15 @@ class RedeliveryBackoff(Model):
 
 
 class Redelivery(Model):
-    """When an event is delivered again: after a failure, or if its worker shows no sign of life for ``ack_wait``."""
+    """When an event is delivered again: after a failure, or if its worker shows no sign of life for ``ack_wait``.
+
+    ``max_deliveries`` 0: it is never given up for its attempts. ``give_up_after`` its capture, it is given up if it
+    fails, or if its trigger fails for all events.
+    """
 
     ack_wait: Duration = timedelta(seconds=30)
-    max_deliveries: int = Field(20, ge=1)
+    max_deliveries: int = Field(20, ge=0)
+    give_up_after: Duration | None = None
     backoff: RedeliveryBackoff = RedeliveryBackoff()
 
     @field_validator("ack_wait")
@@ -63,6 +68,13 @@ class Redelivery(Model):
     def _bound(cls, value: timedelta) -> timedelta:
         if value < timedelta(seconds=1):
             raise invalid("must be at least 1s")
+        return value
+
+    @field_validator("give_up_after")
+    @classmethod
+    def _some_time(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value <= timedelta():
+            raise invalid("must be above 0", "leave it out to give up no event because of its age")
         return value
 
 
@@ -163,6 +175,12 @@ class _EventBusSpec(Model):
     def _below_the_limit(cls, value: Redelivery, info: ValidationInfo) -> Redelivery:
         kind = _kind(cls, info)
         most = cls.queues[kind].most_deliveries if kind else None
+        if most is not None and value.max_deliveries == 0:
+            raise invalid(
+                f"has a `maxDeliveries` of 0, which is to never give up; a bus of type {kind} cannot promise that, "
+                "because the service gives up by itself after a number of receptions",
+                f"set it to {most} at most",
+            )
         if most is not None and value.max_deliveries > most:
             raise invalid(
                 f"has a `maxDeliveries` of {value.max_deliveries}; a bus of type {kind} allows {most}, because the "

@@ -18,6 +18,10 @@ log = structlog.get_logger()
 FAILURES = 5  # in a row, of different objects: fewer may be those of a few poisonous events
 
 
+class Overdue(Exception):
+    """The event has waited for its turn for as long as it may."""
+
+
 class Breaker:
     """Opens after `FAILURES` in a row over different objects, and closes with the first success.
 
@@ -44,6 +48,7 @@ class Breaker:
         self._probe = asyncio.Lock()  # first come, first served
         self._closed = asyncio.Event()
         self._closed.set()
+        self.reason = ""  # of the last failure
         self._opened = 0.0
         self._due = 0.0  # when the next probe may begin
         self._probes = 0
@@ -55,9 +60,12 @@ class Breaker:
         """The trigger fails for all objects."""
         return not self._closed.is_set()
 
-    def turn(self) -> Turn:
-        """To be entered before an attempt, and left after it: ``async with breaker.turn() as is_probe``."""
-        return Turn(self)
+    def turn(self, most: float | None = None) -> Turn:
+        """To be entered before an attempt, and left after it: ``async with breaker.turn() as is_probe``.
+
+        To enter it raises Overdue after ``most`` seconds.
+        """
+        return Turn(self, most)
 
     def ended(self, key: str, outcome: Outcome, *, probe: bool) -> None:
         """An attempt for an event of that partitionkey has ended."""
@@ -67,20 +75,22 @@ class Breaker:
                 if self.open:
                     self._close()
             case Retry(reason, after):
+                self.reason = reason
                 if not self.open:
                     self._failing.add(key)
                     if len(self._failing) == FAILURES:
-                        self._open(reason, after)
+                        self._open(after)
                 elif probe:  # others were under way when it opened
                     self._probes += 1
                     self._wait(after)
 
-    def _open(self, reason: str, after: float | None) -> None:
+    def _open(self, after: float | None) -> None:
         self._closed.clear()
         self._is_open.set(1)
         self._opened, self._probes, self._waited = self._now(), 0, 0
         self._wait(after)
-        log.warning("the trigger fails for all objects; one event at a time tries it", reason=reason, **self._names)
+        text = "the trigger fails for all objects; one event at a time tries it"
+        log.warning(text, reason=self.reason, **self._names)
 
     def _close(self) -> None:
         self._closed.set()
@@ -122,15 +132,20 @@ class Breaker:
 class Turn:
     """The turn of one event. It costs next to nothing while the breaker is closed."""
 
-    __slots__ = ("_breaker", "_is_probe")
+    __slots__ = ("_breaker", "_is_probe", "_most")
 
-    def __init__(self, breaker: Breaker) -> None:
+    def __init__(self, breaker: Breaker, most: float | None) -> None:
         self._breaker = breaker
+        self._most = most
         self._is_probe = False
 
     async def __aenter__(self) -> bool:
         if self._breaker.open:
-            self._is_probe = await self._breaker.enter()
+            try:
+                async with asyncio.timeout(self._most):
+                    self._is_probe = await self._breaker.enter()
+            except TimeoutError:
+                raise Overdue from None
         return self._is_probe
 
     async def __aexit__(

@@ -18,13 +18,13 @@ from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import retry
-from kubecdc.workers.breaker import Breaker
+from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.settings import Settings
-from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, decide, persist, settle
+from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, age, decide, persist, settle
 
 log = structlog.get_logger()
 PREPARING = 30.0  # seconds for the request of a large event
@@ -109,23 +109,26 @@ async def _process(
         return DeadLetter(str(e))
     if not route.matches(event):
         return await _not_of_dependency(claim, event, subscription, route)
-    if _counted(claim) > settings.max_deliveries:
+    if 0 < settings.max_deliveries < _counted(claim):
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     claim.phase = "waiting"
-    async with breaker.turn() as is_probe:
-        claim.phase = "received"
-        if claim.returning:
-            return Nack(0.0)
-        await persist(claim.delivery.start)
-        claim.phase = "started"
-        outcome = await _attempt(claim, event, route, settings, once=is_probe)
-        breaker.ended(event.partitionkey, outcome, probe=is_probe)
+    try:
+        async with breaker.turn(settings.left(event)) as is_probe:
+            claim.phase = "received"
+            if claim.returning:
+                return Nack(0.0)
+            await persist(claim.delivery.start)
+            claim.phase = "started"
+            outcome = await _attempt(claim, event, route, settings, once=is_probe)
+            breaker.ended(event.partitionkey, outcome, probe=is_probe)
+    except Overdue:
+        return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
     if isinstance(outcome, Retry):
         known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
         (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **_names(claim, route))
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     successes = await _successes(subscription, route) if isinstance(outcome, Retry) else 0
-    return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings)
+    return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings, settings.left(event))
 
 
 async def _successes(subscription: Subscription, route: Route) -> int:

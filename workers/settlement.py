@@ -56,13 +56,14 @@ def decide(
     failures: Failures,
     successes: int,
     settings: Settings,
+    left: float | None = None,
     rng: random.Random | None = None,
 ) -> Settlement:
     """The settlement that follows from an outcome of the given attempt (1 = the first).
 
     A failed attempt counts towards ``max_deliveries`` only once the trigger has succeeded for another event after it:
     before the next attempt of this event has failed too. So an outage makes no dead letter. ``failures`` is what was
-    kept of those before, ``successes`` is `Subscription.successes` now.
+    kept of those before, ``successes`` is `Subscription.successes` now. Without time ``left``, it is the last attempt.
     """
     match outcome:
         case Success():
@@ -72,11 +73,18 @@ def decide(
         case Retry(reason, after):
             works = failures.uncounted > 0 and successes > failures.successes
             uncounted = failures.uncounted - works  # the one before was the event's own failure
-            if works and attempt - uncounted >= settings.max_deliveries:
+            if left == 0.0:
+                return DeadLetter(f"gave up after {attempt} attempts, {age(settings)}: {reason}")
+            if works and 0 < settings.max_deliveries <= attempt - uncounted:
                 outages = f", {uncounted} of them while it failed for all events" if uncounted else ""
                 return DeadLetter(f"gave up after {attempt} attempts{outages}: {reason}")
             delay = max(settings.backoff.delay(attempt, rng), after or 0.0)
             return Nack(delay, Failures(uncounted + 1, successes))
+
+
+def age(settings: Settings) -> str:
+    """Why an event without time left is given up."""
+    return f"because it was captured more than {settings.give_up_after} ago (giveUpAfter)"
 
 
 async def settle(delivery: Delivery, settlement: Settlement) -> None:

@@ -41,12 +41,7 @@ async def run(
     The subscriptions must be registered. ``render`` makes lines for standard output. An error of one consumer that is
     neither an outage nor a failed trigger drains the others and is raised.
     """
-    settings = Settings(
-        ack_wait=bus.ack_wait,
-        max_deliveries=redelivery.max_deliveries,
-        backoff=redelivery.backoff.schedule(),
-        concurrency=concurrency,
-    )
+    settings = Settings.of(redelivery, ack_wait=bus.ack_wait, concurrency=concurrency)
     async with asyncio.TaskGroup() as consumers:
         for sensor in sensors:
             for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts()):

@@ -74,7 +74,7 @@ def run(subscription: str, event: str) -> None:
 
 async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
     found = configured(subscription)
-    redelivery, how = found.bus.spec.redelivery, opening()
+    how = opening()
     async with opened(found.bus, how) as bus:
         if not isinstance(bus, RqBus):
             raise UsageError(f"the bus of {subscription!r} is not an rq bus in the manifests of this worker")
@@ -85,7 +85,7 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         whole = bus.subscription(subscription, prefetch=1)
         last = JobDelivery(claim, body, received=received, attempts=attempts, failures=failures, wait=running.wait)
         one = JobSubscription(last, whole)
-        settings = Settings(bus.ack_wait, redelivery.max_deliveries, redelivery.backoff.schedule(), concurrency=1)
+        settings = Settings.of(found.bus.spec.redelivery, ack_wait=bus.ack_wait, concurrency=1)
         to = route(found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts)
         stop = asyncio.Event()
         watching = asyncio.create_task(_set_when_stopping(running, stop))

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -250,6 +250,33 @@ def test_two_hours_without_a_receiver_cost_probes_and_no_dead_letter(workers: in
             "the trigger works again": workers,
             "dead letter": 1,
         }
+
+    simulated(scenario)
+
+
+def test_what_waits_for_longer_than_give_up_after_ends_without_an_attempt() -> None:
+    async def scenario(world: World) -> None:
+        broker = Broker()
+        topic = broker.topics[NAME] = Topic(SubscriptionSpec(NAME, "workflows", "changed"))
+        events = [event(1, key=f"object-{n}") for n in range(300)]
+        captured = datetime.fromisoformat(events[0].time).timestamp()
+        await MemoryQueue(broker).publish(Publication(events, term=Term(1, "leader"), number=1))
+        receiver, stop = Receiver(world), asyncio.Event()
+        rules = settings(give_up_after=timedelta(hours=1), wall=lambda: captured + world.time(), max_deliveries=0)
+        subscription = MemoryQueue(broker).subscription(NAME, prefetch=rules.concurrency)
+        consumer = asyncio.create_task(consume(subscription, route(FakeTrigger(receiver.answer)), rules, stop=stop))
+        await asyncio.sleep(HOUR - 1)
+        assert topic.dead == []
+        await asyncio.sleep(61)
+        waited = [reason for _, reason, attempts in topic.dead if attempts == 0]
+        assert len(waited) >= 300 - len(receiver.requests) - 1
+        assert set(waited) == {
+            "gave up after 0 attempts, because it was captured more than 1:00:00 ago (giveUpAfter): 503"
+        }
+        await asyncio.sleep(2 * rules.backoff.cap)  # those that back off end at their next turn
+        assert len(topic.dead) == 300
+        stop.set()
+        await consumer
 
     simulated(scenario)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pytest
 
 from kubecdc.storage.contracts import NO_FAILURES, Failures
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, decide
-from tests.workers.support import settings
+from tests.workers.support import event, settings
+
+CAPTURED = datetime.fromisoformat(event().time).timestamp()
 
 
 @dataclass
@@ -68,6 +71,28 @@ def test_what_can_never_work_is_given_up_in_an_outage_too() -> None:
     tried.fails()
     assert tried.fails(Failure("400")) == DeadLetter("400")
     assert decide(Success(), 7, NO_FAILURES, 0, settings()) == Ack()
+
+
+def test_with_max_deliveries_0_an_event_is_never_given_up_for_its_attempts() -> None:
+    tried = Tried(most=0)
+    for _ in range(1000):
+        assert isinstance(tried.fails(), Nack)
+        tried.successes += 1
+
+
+def test_an_event_that_is_too_old_is_given_up_at_its_next_failure_though_it_is_an_outage() -> None:
+    rules = settings(give_up_after=timedelta(hours=2), wall=lambda: CAPTURED + 7200.5)
+    left = rules.left(event())
+    assert left == 0.0
+    found = decide(Retry("503"), 1, NO_FAILURES, 0, rules, left)
+    assert found == DeadLetter(
+        "gave up after 1 attempts, because it was captured more than 2:00:00 ago (giveUpAfter): 503"
+    )
+    assert decide(Success(), 1, NO_FAILURES, 0, rules, left) == Ack()
+    younger = settings(give_up_after=timedelta(hours=2), wall=lambda: CAPTURED + 7190.0)
+    assert younger.left(event()) == pytest.approx(10.0)
+    assert isinstance(decide(Retry("503"), 1, NO_FAILURES, 0, younger, younger.left(event())), Nack)
+    assert settings().left(event()) is None
 
 
 def test_the_delay_goes_on_growing_in_an_outage() -> None:
