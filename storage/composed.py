@@ -78,6 +78,9 @@ class ComposedBus:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._queue.register(specs)
 
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._queue.keep(specs)
+
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         return await self._queue.subscriptions(ages=ages)
 

@@ -177,17 +177,17 @@ def _why_none_is_left(claim: Claim, settings: Settings) -> str:
 async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscription, route: Route) -> Settlement:
     """Settle an event that is not of the dependency, because that was changed. Such an event is never acked.
 
-    If the bus owes such events now, this worker has the older manifest: the event waits for a worker with the newer
-    one. Else the event was owed under an older dependency, and becomes a dead letter.
+    If the bus owes such events now, processes with different manifests are at work: the event waits for a worker that
+    has that dependency. Else it was owed under an older dependency, and becomes a dead letter.
     """
     wants = await persist(subscription.registered)
-    if wants is None or (event.source, event.subject) == (wants.source, wants.subject):
+    if not wants or (event.source, event.subject) in {(spec.source, spec.subject) for spec in wants}:
         report = log.debug if route.outdated else log.warning
         report(
-            "another process has registered another dependency: its events wait for a worker that has it",
+            "another process has another dependency for this trigger: its events wait for a worker that has it",
             source=event.source,
             subject=event.subject,
-            hint="restart this worker with the current manifest",
+            hint="give all processes the same manifests; what is left of the older dependency becomes dead letters",
             **_names(claim, route),
         )
         route.outdated = True

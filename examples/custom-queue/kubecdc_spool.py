@@ -141,6 +141,9 @@ class SpoolQueue:
         for spec in specs:
             await in_thread(self.subscription(spec.name).register, spec)
 
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """The latest registration alone counts."""
+
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         names = await in_thread(lambda: sorted(unquote(path.name) for path in self._root.glob("subscriptions/*")))
         found = [await in_thread(self.subscription(name).status) for name in names]
@@ -219,9 +222,9 @@ class SpoolSubscription:
     async def successes(self) -> int:
         return await in_thread(lambda: self.succeeded.stat().st_mtime_ns if self.succeeded.exists() else 0)
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         status = await in_thread(self.status)
-        return status.spec if status else None
+        return (status.spec,) if status else ()
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """An event is claimed when the caller asks for it, so nothing has to be given back at the end."""

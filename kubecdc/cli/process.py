@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.cli import backlog
+from kubecdc.cli import backlog, presence
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
@@ -92,7 +92,8 @@ async def _serve(
         bus = await _open_and_register(stack, use, opening, stop.event)
         if bus is not None:
             collect_less_often()
-            await _run_until_all_end(sides(use, bus), stop)
+            kept = _run_until_stop(presence.keep(bus, use.subscriptions), stop.event)
+            await _run_until_all_end([*sides(use, bus), kept], stop)
 
 
 async def _open_cluster(stack: AsyncExitStack, opening: Opening) -> Cluster:

@@ -106,5 +106,5 @@ class JobSubscription:
     async def successes(self) -> int:
         return await self._whole.successes()
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         return await self._whole.registered()

@@ -46,7 +46,7 @@ class BrokerSubscription:
         source: Source,
         settings: BrokerSettings,
         state: StateStore | None,
-        registered: Callable[[], Coroutine[Any, Any, SubscriptionSpec | None]],
+        registered: Callable[[], Coroutine[Any, Any, tuple[SubscriptionSpec, ...]]],
     ) -> None:
         name, ack_wait = settings.name, settings.ack_wait
         self.ledger: Ledger = StateLedger(state, name) if state else ReceptionLedger()

@@ -34,6 +34,7 @@ class Capabilities:
     elector: bool = True  # elects a leader by itself
     counts: bool = True  # knows the exact backlog, its age, the workers, every dead letter, and which are superseded
     limits_backlog: bool = True  # refuses commits while a subscription has `maxPending` events
+    keeps: bool = False  # a subscription is owed events by each spec that a living process has: see `Queue.keep`
     uses_state: bool = False  # with a state store, a queue without order or attempts has `never_back` and `attempts`
     never_back: bool = False  # no event of an object is handed out for the first time after a newer one was settled
 
@@ -56,7 +57,21 @@ class Queue(Protocol):
     def publisher(self) -> Publisher: ...
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
-        """Make the subscriptions known: from now on each is owed every event. A known name only takes the new spec."""
+        """Make the subscriptions known: from now on each is owed every event. A known name only takes the new spec.
+
+        The backlog stays. It is also owed what it was before, while other processes `keep` that.
+        """
+        ...
+
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """Tell that this process still has them, at least every third of `KEPT_SECONDS`.
+
+        A subscription is owed the events of the spec that was registered last, and of each other one that a living
+        process has. So none of two versions that are at work takes the events of the other away, whichever starts
+        again. A process that was closed, or has not told for `KEPT_SECONDS`, is not alive. If nobody has the latest
+        spec any more, the one that is kept takes its place. Does nothing where the queue cannot know (SQS, Pub/Sub):
+        there, the latest registration alone counts (Capabilities.keeps).
+        """
         ...
 
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from kubecdc.storage.contracts.event import Event
 
+KEPT_SECONDS = 60.0  # for which a process counts as alive that has told what it has (`Queue.keep`)
+
 
 @dataclass(frozen=True)
 class SubscriptionSpec:
@@ -110,9 +112,9 @@ class Subscription(Protocol):
         """
         ...
 
-    async def registered(self) -> SubscriptionSpec | None:
-        """The spec that was registered last, by whichever process; None if the subscription was ended.
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
+        """The specs whose events the subscription is owed, that of the latest registration first; () if it was ended.
 
-        Raises Unavailable.
+        There is another one for each that a living process has (`Queue.keep`). Raises Unavailable.
         """
         ...

@@ -81,6 +81,9 @@ class PubSubBus:
         await self._registrations.register(specs)
         self._subscribers.forget()
 
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """The latest registration alone counts."""
+
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         if self._must_exist and await self._client.topic(self._names.topic_path) is None:
             raise UsageError(
@@ -110,8 +113,9 @@ class PubSubBus:
             least_held=HELD,
         )
 
-        async def registered() -> SubscriptionSpec | None:
-            return await self._registrations.registered(name)
+        async def registered() -> tuple[SubscriptionSpec, ...]:
+            spec = await self._registrations.registered(name)
+            return (spec,) if spec else ()
 
         opened = BrokerSubscription(source, settings, state, registered)
         self._sources.add(source)

@@ -44,6 +44,7 @@ CAPABILITIES = Capabilities(
     max_event_bytes=16 * 1024 * 1024,
     exactly_once_publish=True,
     never_back=True,
+    keeps=True,
 )
 
 
@@ -63,7 +64,7 @@ class RedisBus:
         partitions, max_pending = settings.partitions, settings.max_pending
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
-        self._registrations = registrations = Registrations(connection, partitions, FORMAT)
+        self._registrations = registrations = Registrations(connection, holder, partitions, FORMAT)
         self.publisher = RedisPublisher(connection, registrations, partitions=partitions, max_pending=max_pending)
         self.checkpoints = RedisCheckpoints(connection)
         self.state = RedisState(connection)
@@ -92,6 +93,9 @@ class RedisBus:
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
+
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._registrations.keep(specs)
 
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
@@ -128,5 +132,5 @@ class RedisBus:
         self._connection.end()
         self._notifier.notify()
         await self._notifier.close()
-        await asyncio.gather(*(leases.leave() for leases in self._opened))
+        await asyncio.gather(self._registrations.leave(), *(leases.leave() for leases in self._opened))
         await self._connection.close()

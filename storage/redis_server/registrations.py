@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
-from kubecdc.errors import UsageError
+from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts.deliveries import KEPT_SECONDS
 from kubecdc.storage.redis_server.connection import Argument, Connection
 
+LEAVE = 1.0  # seconds
 TOGETHER = 20  # subscriptions in one script: each has a consumer group for each partition
 
 
@@ -27,11 +31,14 @@ def require_format(found: bytes | None, known: int, name: str, place: str) -> No
 class Registrations:
     """What this process has registered. It registers it again in a Redis that lost it.
 
+    ``holder`` names the process.
     ``partitions`` is the number of partitions of the bus, 0 for a bus without streams; ``form`` the format of its keys;
     ``more`` is what else the script that opens this kind of bus takes.
     """
 
-    def __init__(self, connection: Connection, partitions: int, form: int, *more: Argument) -> None:
+    def __init__(self, connection: Connection, holder: str, partitions: int, form: int, *more: Argument) -> None:
+        self._holder = holder
+        self._told = 0  # when `keep` was called before, by the clock of the Redis
         self._form = form
         self._more = more
         self._connection = connection
@@ -41,31 +48,46 @@ class Registrations:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         """Add new subscriptions. A known name takes the new source and subject, and its backlog stays."""
         wanted = {spec.name: spec for spec in specs}
-        await self._send(wanted, only_missing=False)
+        await self._send(wanted, "register")
         self._specs |= wanted
+
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """This process still has them."""
+        self._told = await self._send({spec.name: spec for spec in specs}, "keep")
+
+    async def leave(self) -> None:
+        """This process has them no more. Without an answer, that is found after `KEPT_SECONDS`."""
+        with suppress(KubecdcError, TimeoutError):
+            async with asyncio.timeout(LEAVE):
+                await self._send(self._specs, "leave")
 
     async def restore(self) -> None:
         """Register what Redis has lost, but not what was pruned."""
         if self._specs:
             await self._connection.run("administration/open", self._partitions, self._form, 1, *self._more)
-            await self._send(self._specs, only_missing=True)
+            await self._send(self._specs, "restore")
 
-    async def _send(self, specs: Mapping[str, SubscriptionSpec], *, only_missing: bool) -> None:
-        listed = list(specs.values())
+    async def _send(self, specs: Mapping[str, SubscriptionSpec], mode: str) -> int:
+        """Returns the time by the clock of the Redis."""
+        listed, time = list(specs.values()), 0
+        head = (self._partitions, mode, self._holder, int(KEPT_SECONDS * 1000), self._told)
         for start in range(0, len(listed), TOGETHER):
             args: list[Argument] = []
             for spec in listed[start : start + TOGETHER]:
                 args += [spec.name, spec.source, spec.subject]
-            await self._connection.run("administration/register", self._partitions, int(only_missing), *args)
+            time = await self._connection.run("administration/register", *head, *args)
+        return int(time)
 
 
-async def registered(connection: Connection, name: str) -> SubscriptionSpec | None:
-    """The spec of a subscription; None if it is not registered."""
+async def registered(connection: Connection, name: str) -> tuple[SubscriptionSpec, ...]:
+    """The specs that a subscription is owed events by, the one that was registered last first; () if it was ended."""
     id_ = await connection.keyed("HGET", "subscriptions", name)
     found = id_ and await connection.keyed("HMGET", f"subscription:{int(id_)}", "source", "subject")
     if not found or found[0] is None:
-        return None
-    return SubscriptionSpec(name, found[0].decode(), found[1].decode())
+        return ()
+    others = [entry.split(b"\n", 1) for entry in await connection.keyed("SMEMBERS", f"wants:{int(id_)}")]
+    entries = dict.fromkeys([tuple(found), *map(tuple, sorted(others))])
+    return tuple(SubscriptionSpec(name, source.decode(), subject.decode()) for source, subject in entries)
 
 
 async def successes(connection: Connection, name: str) -> int:

@@ -47,6 +47,7 @@ CAPABILITIES = Capabilities(
     max_event_bytes=16 * 1024 * 1024,
     exactly_once_publish=True,
     never_back=True,
+    keeps=True,
 )
 
 
@@ -65,7 +66,7 @@ class RqBus:
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
         lanes = f"kubecdc:{settings.name}:"
-        self._registrations = registrations = Registrations(connection, STREAMS, FORMAT, RQ_KEY_PREFIX)
+        self._registrations = registrations = Registrations(connection, holder, STREAMS, FORMAT, RQ_KEY_PREFIX)
         self.publisher = RqPublisher(connection, registrations, lanes=lanes, max_pending=settings.max_pending)
         self.checkpoints = RedisCheckpoints(connection)
         self.state = RedisState(connection)
@@ -101,6 +102,9 @@ class RqBus:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
 
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._registrations.keep(specs)
+
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
@@ -129,5 +133,5 @@ class RqBus:
         self._connection.end()
         self._notifier.notify()
         await self._notifier.close()
-        await asyncio.gather(*(ended.wait() for ended in self._opened))
+        await asyncio.gather(self._registrations.leave(), *(ended.wait() for ended in self._opened))
         await self._connection.close()

@@ -16,6 +16,7 @@ from kubecdc.storage.contracts import (
     SubscriptionSpec,
     SubscriptionStatus,
 )
+from kubecdc.storage.contracts.deliveries import KEPT_SECONDS
 from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.sqlite.administration import registrations, replays
 from kubecdc.storage.sqlite.administration.dead_letters import SqliteDeadLetters
@@ -44,6 +45,7 @@ CAPABILITIES = Capabilities(
     max_event_bytes=64 * 1024 * 1024,
     exactly_once_publish=True,
     never_back=True,
+    keeps=True,
 )
 
 
@@ -57,6 +59,8 @@ class SqliteBus:
         self._holder = holder
         self._clock = clock
         self._rng = rng
+        self._registered: dict[str, SubscriptionSpec] = {}
+        self._told = 0.0  # when `keep` was called before
         self._notifier = Notifier()
         condition = Condition()
         self._writer = Writer(settings, rng, condition)
@@ -88,7 +92,15 @@ class SqliteBus:
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         wanted, now = list(specs), self._clock()
-        await self._writer.submit(lambda db: registrations.register(db, wanted, now))
+        await self._writer.submit(lambda db: registrations.register(db, wanted, self._holder, now))
+        self._registered |= {spec.name: spec for spec in wanted}
+
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        kept, now = list(specs), self._clock()
+        # Counted from the call before too, so that a clock that jumps ends nobody.
+        since = min(now, self._told) - KEPT_SECONDS
+        await self._writer.submit(lambda db: registrations.keep(db, kept, self._holder, now=now, alive_since=since))
+        self._told = now
 
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
@@ -133,6 +145,9 @@ class SqliteBus:
     async def close(self) -> None:
         """Finish what was submitted and close the file. Open `deliveries` end."""
         await self._presence.close()
+        if self._registered:
+            specs = list(self._registered.values())
+            self._writer.post(lambda db: registrations.leave(db, specs, self._holder))
         await self._reader.close()
         await self._writer.close()
         self._notifier.notify()

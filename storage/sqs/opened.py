@@ -79,6 +79,9 @@ class SqsQueue:
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
         await self._registrations.register(specs)
 
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """The latest registration alone counts."""
+
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
         return await self._registrations.statuses()
 
@@ -104,7 +107,12 @@ class SqsQueue:
             ordered=self._settings.fifo,
             holder=self._holder,
         )
-        opened = BrokerSubscription(self.source(name), settings, state, lambda: self._catalog.registered(name))
+
+        async def registered() -> tuple[SubscriptionSpec, ...]:
+            spec = await self._catalog.registered(name)
+            return (spec,) if spec else ()
+
+        opened = BrokerSubscription(self.source(name), settings, state, registered)
         self._opened.add(opened)
         return opened
 

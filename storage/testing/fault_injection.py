@@ -157,7 +157,7 @@ class FaultySubscription:
     async def successes(self) -> int:
         return await self._inner.successes()
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         return await self._inner.registered()
 
 
@@ -174,6 +174,7 @@ class FaultyBus:
         self.elector = inner.elector
         self.state = inner.state
         self.register = inner.register
+        self.keep = inner.keep
         self.subscriptions = inner.subscriptions
         self.prune = inner.prune
         self.ensure = inner.ensure

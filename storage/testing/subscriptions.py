@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubecdc.storage.contracts import SubscriptionSpec
+from kubecdc.storage.contracts import NoSubscription, SubscriptionSpec
 from kubecdc.storage.testing.actors import (
     SOURCE,
     SUBJECT,
@@ -12,6 +12,7 @@ from kubecdc.storage.testing.actors import (
     events,
     expect_pending,
     known,
+    raises,
     until,
 )
 from kubecdc.storage.testing.case import Case, Harness, collect, in_order, one_of
@@ -79,12 +80,56 @@ async def a_subscription_tells_what_it_is_registered_for_now(harness: Harness) -
     bus, other = await harness.open(), await harness.open("other")
     await bus.register([ONE])
     subscription = bus.subscription("one", prefetch=1)
-    assert await subscription.registered() == ONE
+    assert await subscription.registered() == (ONE,)
     moved = SubscriptionSpec("one", SOURCE, "another-entry")
     await other.register([moved])
-    assert await subscription.registered() == moved
+    assert (await subscription.registered())[0] == moved
     await other.prune("one")
-    assert await subscription.registered() is None
+    assert await subscription.registered() == ()
+
+
+@collect(CASES, "keeps", "counts")
+async def of_two_versions_at_work_none_takes_events_from_the_other(harness: Harness) -> None:
+    newer = SubscriptionSpec("one", SOURCE, "another-entry")
+    old, new = await harness.open("old"), await harness.open("new")
+    await old.register([ONE])
+    await new.register([newer])
+    leader = await Leader.take(new)
+    subscription = new.subscription("one", prefetch=1)
+    assert await subscription.registered() == (newer, ONE)
+    await old.register([ONE])  # it starts again
+    assert await subscription.registered() == (ONE, newer)
+    await leader.commit(event(1), event(2, subject="another-entry"))
+    await expect_pending(new, "one", 2)
+    for _ in range(3):
+        await new.keep([newer])
+        await old.keep([ONE])
+    assert await subscription.registered() == (ONE, newer)
+
+    await old.close()
+    assert await subscription.registered() == (newer,), "who ends leaves nothing behind"
+    await leader.commit(event(3, subject="another-entry"))
+    await expect_pending(new, "one", 3)
+    async with raises(NoSubscription):
+        await leader.commit(event(4))
+    async with Receiver.of(new, "one") as receiver:
+        assert len(await receiver.acked(3)) == 3
+
+
+@collect(CASES, "keeps")
+async def what_was_registered_last_stays_when_all_processes_have_ended(harness: Harness) -> None:
+    newer = SubscriptionSpec("one", SOURCE, "another-entry")
+    old, new = await harness.open("old"), await harness.open("new")
+    await old.register([ONE])
+    await new.register([newer])
+    await old.close()
+    await new.close()
+    bus = await harness.open("later")
+    assert await bus.subscription("one", prefetch=1).registered() == (newer,)
+    await bus.keep([ONE])
+    assert await bus.subscription("one", prefetch=1).registered() == (ONE,), "the only one that is alive"
+    await bus.close()
+    assert [status.spec for status in await (await harness.open("last")).subscriptions()] == [ONE]
 
 
 @collect(CASES, "counts")

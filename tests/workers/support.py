@@ -202,8 +202,8 @@ class MemorySubscription:
     async def successes(self) -> int:
         return self.succeeded
 
-    async def registered(self) -> SubscriptionSpec | None:
-        return self.spec
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
+        return (self.spec,) if self.spec else ()
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -148,3 +149,54 @@ async def test_a_dead_letter_redriven_after_a_rename_stays_one_until_the_depende
             assert await bus.dead_letters.redrive([letter.id]) == {}
             await until(bus, (0, 0))
     assert processes.ran == [("old", of("changed", 1).id)]
+
+
+async def test_a_rolling_update_under_load_in_which_the_old_version_starts_again_leaves_nothing_unrun(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both versions are at work, and the older one registers last. It would take the events of the newer one away."""
+    monkeypatch.setattr(pipeline, "OUTDATED_SECONDS", 0.05)
+    published: dict[str, list[str]] = {"changed": [], "modified": []}
+    numbers = itertools.count()
+
+    async def publish(bus: Bus, *subjects: str, count: int = 20) -> None:
+        for _ in range(count):
+            events = [of(subject, next(numbers)) for subject in subjects]
+            await bus.publisher.publish(Publication(events))
+            for made in events:
+                published[made.subject].append(made.id)
+            await asyncio.sleep(0)
+
+    async with processes.bus("watcher") as watcher:
+        async with processes.bus("old") as old, processes.bus("new") as new:
+            await old.register(worker.subscriptions([OLD]))
+            async with processes.working("old", old, OLD):
+                await publish(watcher, "changed")
+                await new.register(worker.subscriptions([NEW]))
+                async with processes.working("new", new, NEW):
+                    await publish(watcher, "changed", "modified")
+                    async with processes.bus("again") as again:
+                        await again.register(worker.subscriptions([OLD]))
+                        async with processes.working("again", again, OLD):
+                            await publish(watcher, "changed", "modified")
+                            await new.keep(worker.subscriptions([NEW]))
+                            await publish(watcher, "changed", "modified")
+                    await publish(watcher, "changed", "modified")
+        async with processes.bus("last") as last:
+            await last.register(worker.subscriptions([NEW]))
+            async with processes.working("last", last, NEW):
+                await publish(watcher, "modified")
+                await settled(watcher)
+        letters = {letter.event: letter.reason for letter in await watcher.dead_letters.page(NAME, limit=1000)}
+    ran = {id_ for _, id_ in processes.ran}
+    assert set(published["modified"]) <= ran, "not one of the newer version's was taken away"
+    assert set(published["changed"]) <= ran | set(letters)
+    assert all("waits for workflows/modified now" in reason for reason in letters.values())
+    for holder, id_ in processes.ran:
+        assert id_.startswith("modified" if holder in {"new", "last"} else "changed"), (holder, id_)
+
+
+async def settled(bus: Bus) -> None:
+    async with asyncio.timeout(30):
+        while (await counts(bus))[0]:  # noqa: ASYNC110 - no bus tells
+            await asyncio.sleep(0.01)

@@ -245,7 +245,7 @@ class LostReplies:
     async def successes(self) -> int:
         return await self.inner.successes()
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         return await self.inner.registered()
 
     def _once_lost(self, name: str, done: Any) -> Any:

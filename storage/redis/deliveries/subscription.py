@@ -67,5 +67,5 @@ class RedisSubscription:
     async def successes(self) -> int:
         return await successes(self._connection, self.name)
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         return await registered(self._connection, self.name)

@@ -84,7 +84,7 @@ class RqSubscription:
     async def successes(self) -> int:
         return await successes(self._connection, self.name)
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         return await registered(self._connection, self.name)
 
 

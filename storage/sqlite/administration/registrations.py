@@ -10,10 +10,15 @@ import apsw
 from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Worker
 from kubecdc.storage.sqlite.file.connection import row, rows
 
+# A subscription whose latest spec no living process has. What it is owed since stays what it was, if nobody has any.
+ABANDONED = (
+    "ended = 0 AND NOT EXISTS (SELECT 1 FROM registrants AS r WHERE r.subscription = subscriptions.id"
+    " AND r.source = subscriptions.source AND r.subject = subscriptions.subject)"
+)
 LATELY = 30.0  # seconds since the last heartbeat of a worker that is still listed
 
 
-def register(db: apsw.Connection, specs: Iterable[SubscriptionSpec], now: float) -> None:
+def register(db: apsw.Connection, specs: Iterable[SubscriptionSpec], holder: str, now: float) -> None:
     """Add new subscriptions. A known name takes the new source and subject, and its backlog stays."""
     for spec in specs:
         db.execute(
@@ -22,12 +27,64 @@ def register(db: apsw.Connection, specs: Iterable[SubscriptionSpec], now: float)
             " WHERE source != excluded.source OR subject != excluded.subject",
             (spec.name, spec.source, spec.subject, now),
         )
+        _note(db, spec, holder, now)
 
 
-def registered(db: apsw.Connection, name: str) -> SubscriptionSpec | None:
-    """The spec of a subscription; None if it is not registered."""
-    found = row(db, "SELECT name, source, subject FROM subscriptions WHERE name = ? AND ended = 0", (name,))
-    return SubscriptionSpec(*found) if found else None
+def keep(
+    db: apsw.Connection, specs: Iterable[SubscriptionSpec], holder: str, *, now: float, alive_since: float
+) -> None:
+    """The process still has them. Processes that have not told since that time are not alive."""
+    for spec in specs:
+        _note(db, spec, holder, now)
+        db.execute(
+            "DELETE FROM registrants WHERE seen < ? AND subscription ="
+            " (SELECT id FROM subscriptions WHERE name = ? AND ended = 0)",
+            (alive_since, spec.name),
+        )
+        db.execute(
+            f"UPDATE subscriptions SET source = ?, subject = ? WHERE name = ? AND {ABANDONED}",
+            (spec.source, spec.subject, spec.name),
+        )
+
+
+def leave(db: apsw.Connection, specs: Iterable[SubscriptionSpec], holder: str) -> None:
+    """The process has them no more. If nobody has the latest spec then, another one that is kept takes its place."""
+    for spec in specs:
+        db.execute(
+            "DELETE FROM registrants WHERE holder = ? AND subscription ="
+            " (SELECT id FROM subscriptions WHERE name = ? AND ended = 0)",
+            (holder, spec.name),
+        )
+        kept = row(
+            db,
+            "SELECT r.source, r.subject FROM registrants AS r JOIN subscriptions AS s ON s.id = r.subscription"
+            " WHERE s.name = ? AND s.ended = 0 ORDER BY r.seen DESC",
+            (spec.name,),
+        )
+        if kept:
+            db.execute(
+                f"UPDATE subscriptions SET source = ?, subject = ? WHERE name = ? AND {ABANDONED}", (*kept, spec.name)
+            )
+
+
+def _note(db: apsw.Connection, spec: SubscriptionSpec, holder: str, now: float) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO registrants (subscription, holder, source, subject, seen)"
+        " SELECT id, ?, ?, ?, ? FROM subscriptions WHERE name = ? AND ended = 0",
+        (holder, spec.source, spec.subject, now, spec.name),
+    )
+
+
+def registered(db: apsw.Connection, name: str) -> tuple[SubscriptionSpec, ...]:
+    """The specs that a subscription is owed events by, the latest first; () if it is not registered."""
+    found = rows(
+        db,
+        "SELECT source, subject FROM subscriptions WHERE name = ?1 AND ended = 0 UNION ALL"
+        " SELECT r.source, r.subject FROM registrants AS r JOIN subscriptions AS s ON s.id = r.subscription"
+        " WHERE s.name = ?1 AND s.ended = 0",
+        (name,),
+    )
+    return tuple(SubscriptionSpec(name, *entry) for entry in dict.fromkeys(found))
 
 
 def statuses(db: apsw.Connection, now: float) -> list[SubscriptionStatus]:
@@ -59,7 +116,9 @@ def statuses(db: apsw.Connection, now: float) -> list[SubscriptionStatus]:
 def end(db: apsw.Connection, name: str) -> bool:
     """End a subscription; `drop_backlog` does the rest. False if there is none of that name."""
     db.execute("UPDATE subscriptions SET ended = 1 WHERE name = ? AND ended = 0", (name,))
-    return bool(db.changes())
+    found = bool(db.changes())
+    db.execute("DELETE FROM registrants WHERE subscription IN (SELECT id FROM subscriptions WHERE ended = 1)")
+    return found
 
 
 def drop_backlog(db: apsw.Connection, limit: int) -> bool:

@@ -89,7 +89,8 @@ def _subscribers(db: apsw.Connection, source: str, subject: str, count: int, max
     exceed the limit, but only if they were below it before."""
     found = rows(
         db,
-        "SELECT id, name, pending FROM subscriptions WHERE source = ? AND subject = ? AND ended = 0 ORDER BY name",
+        "SELECT id, name, pending FROM subscriptions WHERE ended = 0 AND (source = ?1 AND subject = ?2"
+        " OR id IN (SELECT subscription FROM registrants WHERE source = ?1 AND subject = ?2)) ORDER BY name",
         (source, subject),
     )
     if not found:

@@ -79,7 +79,7 @@ class SqliteSubscription:
     async def successes(self) -> int:
         return await self._reader.submit(lambda db: lanes.successes(db, self.name))
 
-    async def registered(self) -> SubscriptionSpec | None:
+    async def registered(self) -> tuple[SubscriptionSpec, ...]:
         return await self._reader.submit(lambda db: registrations.registered(db, self.name))
 
     async def _fill(self, claimed: deque[SqliteDelivery]) -> float:

@@ -202,6 +202,18 @@ ALTER TABLE deliveries ADD COLUMN successes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE subscriptions ADD COLUMN successes INTEGER NOT NULL DEFAULT 0; -- deliveries that were acked
 """
 
+FORMAT_7 = """
+CREATE TABLE registrants (           -- which process has which subscription registered for what
+    subscription INTEGER NOT NULL,
+    holder TEXT NOT NULL,
+    source TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    seen REAL NOT NULL,
+    PRIMARY KEY (subscription, holder)
+) WITHOUT ROWID;
+CREATE INDEX registrants_entry ON registrants (source, subject, subscription);
+"""
+
 FORMATS = (
     FORMAT_1,
     FORMAT_2,
@@ -209,6 +221,7 @@ FORMATS = (
     FORMAT_4,
     FORMAT_5,
     FORMAT_6,
+    FORMAT_7,
 )  # each one's changes to the one before it; a new file goes through all of them
 VERSION = len(FORMATS)
 

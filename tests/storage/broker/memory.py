@@ -169,6 +169,9 @@ class MemoryQueue:
         for spec in specs:
             self._broker.topics.setdefault(spec.name, Topic(spec)).spec = spec
 
+    async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        """The latest registration alone counts."""
+
     async def ensure(self, specs: Iterable[SubscriptionSpec], *, dry_run: bool) -> list[str]:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
@@ -187,9 +190,9 @@ class MemoryQueue:
         seconds = self.ack_wait.total_seconds()
         settings = BrokerSettings(name, prefetch, seconds, ordered=self._broker.fifo, holder=self._holder)
 
-        async def registered() -> SubscriptionSpec | None:
+        async def registered() -> tuple[SubscriptionSpec, ...]:
             topic = self._broker.topics.get(name)
-            return topic.spec if topic else None
+            return (topic.spec,) if topic else ()
 
         opened = BrokerSubscription(MemorySource(self._broker, name, seconds), settings, state, registered)
         self.opened.append(opened)

@@ -48,7 +48,7 @@ async def test_the_workers(fifo: SqsHarness, calls: Calls) -> None:
     await taken[0].ack()
     await taken[1].nack(timedelta(seconds=60))
     await taken[2].dead_letter("no")
-    assert await subscription.registered() == SUB
+    assert await subscription.registered() == (SUB,)
     await deliveries.aclose()  # type: ignore[attr-defined]
     compare("The workers", calls, fifo)
 

@@ -115,7 +115,7 @@ async def test_two_processes_register_at_the_same_time(fifo: SqsHarness) -> None
     other = await fifo.queue("other", replace(fifo.settings, ack_wait=2 * fifo.settings.ack_wait))
     await asyncio.gather(queue.register([SUB]), other.register([SUB]))
     assert [status.spec for status in await queue.subscriptions()] == [SUB]
-    assert await queue.subscription(NAME, prefetch=1).registered() == SUB
+    assert await queue.subscription(NAME, prefetch=1).registered() == (SUB,)
 
 
 async def test_the_numbers_of_a_subscription_are_estimates(fifo: SqsHarness) -> None:

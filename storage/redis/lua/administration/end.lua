@@ -4,6 +4,8 @@ if not id then return 0 end
 also_when_full()
 local known = redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject')
 redis.call('SREM', subscribers(known[1] .. '\n' .. known[2]), id)
+for _, entry in ipairs(redis.call('SMEMBERS', p .. ':wants:' .. id)) do redis.call('SREM', subscribers(entry), id) end
+redis.call('DEL', p .. ':wants:' .. id, p .. ':registrants:' .. id)
 redis.call('HDEL', p .. ':subscriptions', ARGV[1])
 redis.call('DEL', p .. ':leases:' .. id, p .. ':workers:' .. id, p .. ':holders:' .. id)
 redis.call('SADD', p .. ':ended', id)

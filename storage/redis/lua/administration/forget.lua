@@ -3,16 +3,29 @@
 also_when_full()
 local partitions, used, ids = tonumber(ARGV[1]), {}, redis.call('SMEMBERS', p .. ':ended')
 local registered = redis.call('HGETALL', p .. ':subscriptions')
+-- Whether a subscription is owed events of an entry, given by its number.
+local function wants(id, number)
+  for _, entry in ipairs(redis.call('SMEMBERS', p .. ':wants:' .. id)) do
+    if redis.call('HGET', p .. ':entries', entry) == number then return true end
+  end
+  return false
+end
 for i = 2, #registered, 2 do
   local id = registered[i]
   local known = entries_of(id)
-  if #known > 1 and tonumber(redis.call('HGET', p .. ':subscription:' .. id, 'pending')) <= 0 then
+  local left = {known[#known]}
+  for n = #known - 1, 1, -1 do
+    if wants(id, known[n]) then table.insert(left, 1, known[n]) end
+  end
+  if #known > #left and tonumber(redis.call('HGET', p .. ':subscription:' .. id, 'pending')) <= 0 then
     for n = 1, #known - 1 do
-      for partition = 0, partitions - 1 do
-        redis.pcall('XGROUP', 'DESTROY', stream(stream_name(known[n], partition)), group(id))
+      if not wants(id, known[n]) then
+        for partition = 0, partitions - 1 do
+          redis.pcall('XGROUP', 'DESTROY', stream(stream_name(known[n], partition)), group(id))
+        end
       end
     end
-    redis.call('HSET', p .. ':subscription:' .. id, 'entries', known[#known])
+    redis.call('HSET', p .. ':subscription:' .. id, 'entries', table.concat(left, ' '))
     return 1
   end
   ids[#ids + 1] = id
