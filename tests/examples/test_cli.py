@@ -176,7 +176,7 @@ MANIFESTS = [
     ("  sqlite: {path: x}", "spec: names two types of bus, `sqlite` and `spool`; leave one of them out"),
     ("  broken: {}", "spec.broken: EventBus type `broken` cannot be loaded: no.such:Thing: No module named 'no'"),
     ("  abstract: {}", "spec.abstract: EventBus type `abstract` cannot be loaded: "),
-    ("  retention: x", "spec.retention: 'x' is not a duration"),
+    ("  retention: x", "spec.retention: is not a duration"),
     ("  nats: {}", "spec.nats: EventBus type `nats` is not supported"),
 ]
 
