@@ -97,6 +97,8 @@ class SizeBudget:
             parts |= made
             if revision:
                 self._parts[key] = revision, made
+        for gone in self._parts.keys() - {record.key for record in all_}:
+            del self._parts[gone]
         return Packed(rows, parts)
 
 

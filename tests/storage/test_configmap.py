@@ -16,7 +16,7 @@ import structlog
 from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.configmap.document import pack
 from kubecdc.storage.configmap.store import ConfigMapCheckpoints, ConfigMapSettings
-from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Gap, Inventoried, Term
+from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, EntryState, Gap, Inventoried, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.testing.actors import KEY, Keeper, state, step
 from tests.apiserver import CONFIGMAPS, LocalSimulator, RealApiServer, simulator
@@ -91,6 +91,50 @@ async def test_steps_are_written_once_a_second_and_the_last_one_too(
     assert await number(server, clock) == keeper.number
     await clock.move(1000.0)
     assert server.writes - before in {3, 4}, "nothing is written while nothing changes"
+
+
+async def test_namespaces_that_came_and_went_take_no_room(server: FakeConfigMaps, clock: FakeClock) -> None:
+    """Thousands of them, twenty at a time, each with objects and every tenth with a gap. The limit is that of forty."""
+    entry, objects, at_a_time, thousands = "workflows/changed", 10, 20, 2000
+    settings = ConfigMapSettings(limit=24 << 10)
+
+    def inventory(namespace: str) -> dict[str, Inventoried]:
+        rng = random.Random(namespace)
+        return {
+            str(uuid.UUID(int=rng.getrandbits(128))): Inventoried(str(n), namespace, f"wf-{n}", True)
+            for n in range(objects)
+        }
+
+    async def come_and_go(store: ConfigMapCheckpoints, first: int) -> None:
+        keepers = [await Keeper.take(store, key=f"{entry}/pr-{number}") for number in range(first, first + at_a_time)]
+        for number, keeper in enumerate(keepers):
+            gap = Gap("history expired", "5", "9", f"at {first + number:09}", 1) if number % 10 == 0 else None
+            await keeper.save(upserts=inventory(keeper.key), gap=gap)
+        await clock.move(1.0)
+        for keeper in keepers:
+            await store.remove(keeper.key, entry=entry, term=keeper.term)
+
+    async with opened(server, clock, settings) as store:
+        await store.save_entry(entry, EntryState(started=state(1).started), term=Term(1, "keeper-1"))
+        stays = await Keeper.take(store, key=f"{entry}/stays")
+        await stays.save(upserts=inventory("stays"))
+        await come_and_go(store, 0)
+        for first in range(at_a_time, 6 * at_a_time, at_a_time):  # then the entry has all the gaps that it keeps
+            await come_and_go(store, first)
+        taken = len(msgspec.json.encode(server.document))
+        for first in range(6 * at_a_time, thousands, at_a_time):
+            await come_and_go(store, first)
+        assert [c.key for c in await store.checkpoints()] == [entry, stays.key]
+        assert len(await store.gaps(entry)) == 10
+        assert server.document
+        assert len(server.document["binaryData"]) == 1, "the inventory of what stays"
+        table = msgspec.json.decode(server.document["data"]["checkpoints"])
+        assert [row["key"] for row in table["checkpoints"]] == [stays.key, entry]
+        assert [*table["entries"]] == [entry]
+        assert len(msgspec.json.encode(server.document)) <= taken + 100
+        assert store._budget._parts.keys() <= {stays.key, entry}, "nor is anything kept in memory"
+    async with another(server, clock) as other:
+        assert await other.inventory(stays.key) == inventory("stays")
 
 
 async def test_watches_whose_changes_are_due_together_share_one_write(
