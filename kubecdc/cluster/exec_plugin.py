@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1b
 MODES = ("Never", "IfAvailable", "Always")
 SECONDS = 60.0  # that a plugin may take
 INTERACTIVE_SECONDS = 600.0  # that it may take where a person answers
+KILLED_SECONDS = 1.0  # for a plugin that was killed to be gone
 PAUSE_SECONDS = 2.0  # between the ends of two runs: many watches may ask at once
 STDERR_BYTES = 2000  # of what a plugin wrote last, in messages
 
@@ -128,6 +130,7 @@ class ExecPlugin:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=None if interactive else asyncio.subprocess.PIPE,
                 env=self._environment(interactive),
+                start_new_session=not interactive,
             )
         except OSError as e:
             raise self._failed(f"cannot be run: {e.strerror or e}", self._settings.install_hint) from e
@@ -139,12 +142,11 @@ class ExecPlugin:
                 output, _ = await asyncio.gather(process.stdout.read(), _collect(process.stderr, error))
                 await process.wait()
         except TimeoutError as e:
+            await _kill(process, group=not interactive)
             raise self._failed(f"did not end within {seconds:g} s", self._said(error)) from e
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+        except asyncio.CancelledError:
+            await _kill(process, group=not interactive)
+            raise
         if process.returncode:
             raise self._failed(f"failed with exit code {process.returncode}", self._said(error))
         return output
@@ -203,6 +205,18 @@ class ExecPlugin:
 
     def _failed(self, text: str, hint: str = "") -> ApiError:
         return ApiError(f"{self._name} {text}", status=401, hint=hint)
+
+
+async def _kill(process: asyncio.subprocess.Process, *, group: bool) -> None:
+    """End it, and what it has started: that may keep its pipes open, which are waited for."""
+    with suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(KILLED_SECONDS):
+            await process.wait()
 
 
 async def _collect(stream: asyncio.StreamReader | None, last: bytearray) -> None:

@@ -183,6 +183,32 @@ async def test_a_plugin_that_hangs_is_ended(server: HttpsServer, monkeypatch: py
         assert raised.value.hint == "it wrote: open https://login.example.com"
 
 
+@pytest.mark.parametrize("how", ["its time is over", "the process stops"])
+async def test_a_plugin_is_ended_with_all_that_it_has_started(
+    server: HttpsServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(exec_plugin, "SECONDS", 2.0 if how == "its time is over" else 60.0)
+    child = server.folder / "child"
+    path = script(server.folder, f"trap '' TERM; sleep 60 & echo $! > {child}.new; mv {child}.new {child}; wait")
+    async with cluster_of(server, plugin(path)) as cluster:
+        waiting = asyncio.create_task(whoami(cluster))
+        await until(child.exists, 10, "a run")
+        if how == "its time is over":
+            with pytest.raises(ApiError, match="did not end within 2 s"):
+                await waiting
+    if how == "the process stops":
+        with pytest.raises(ApiError, match="was stopped"):
+            await waiting
+    await until(lambda: not running(int(child.read_text())), 10, "the end of its child")
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 async def test_a_plugin_is_told_its_environment_and_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
