@@ -22,7 +22,7 @@ from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
 REMOVED = "no manifest has the entry of this checkpoint, so its changes are not captured now"
-HAND_OVER_SECONDS = 5.0  # for the last write of the checkpoints; a process that is told to stop must stop
+HAND_OVER_SECONDS = 2.0  # for the last write of the checkpoints; a process that is told to stop must stop
 
 
 async def run(

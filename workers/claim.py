@@ -17,7 +17,7 @@ from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
 
-_CANCELLED = 0.2  # seconds for cancelled tasks to end
+_CANCELLED = 0.1  # seconds for cancelled tasks to end
 
 
 @dataclass(eq=False)

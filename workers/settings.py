@@ -26,7 +26,7 @@ class Settings:
     backoff: Backoff = field(default_factory=Backoff)  # before the second, third, ... attempt
     concurrency: int = 64  # deliveries in flight per trigger
     grace: float = 3.0  # seconds for triggers that run at a stop
-    settle: float = 1.0  # seconds to settle their deliveries
+    settle: float = 0.8  # seconds to settle their deliveries
     wall: Callable[[], float] = time.time  # seconds since 1970, by which events have their age
     large: Limit = field(default_factory=lambda: Limit(2))  # of events that are prepared in threads: they share a core
 

@@ -16,7 +16,7 @@ from kubecdc.cli.main import told
 from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
-SECONDS = 4.5  # for an orderly end: a process that is told to stop has ended after 5 s
+SECONDS = 4.3  # for an orderly end: a process that is told to stop has ended after 5 s, on a busy machine too
 
 
 class Stop:

@@ -1,7 +1,7 @@
 """SIGTERM ends a process within five seconds, in a table of what hangs: on both kinds of bus, on both event loops.
 
 Asserted of each process: the other trigger of its Sensor was not delayed, it ended with 0, and within 5 s from the
-signal, not counting the time for which its main thread could have run and had no CPU; in no case later than after 10 s.
+signal, not counting the time for which its threads could have run and had no CPU; in no case later than after 10 s.
 A test runs all hangs of its combination at the same time.
 """
 

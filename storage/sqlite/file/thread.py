@@ -21,7 +21,7 @@ from kubecdc.storage.sqlite.file.schema import prepare
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
 T = TypeVar("T")
-CLOSING_SECONDS = 0.3  # that all queued operations together wait for other processes: a process that stops must stop
+CLOSING_SECONDS = 0.2  # that all queued operations together wait for other processes: a process that stops must stop
 Operation = Callable[[apsw.Connection], T]
 
 
