@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Reversible
 from typing import Any
 
 import msgspec
@@ -100,7 +100,9 @@ def _descend(value: Any, path: Path) -> Iterator[Any]:
             around += isinstance(found, dict | list)
             if around > NESTED:
                 raise RecursionError(f"`@dig` finds more than {NESTED} values inside each other")
-        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        children: Reversible[Any] = (
+            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        )
         waiting.extend((child, around) for child in reversed(children))
 
 
