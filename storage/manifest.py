@@ -275,6 +275,15 @@ class EventBus(Manifest):
     kind: Literal["EventBus"]
     spec: EventBusSpec
 
+    @property
+    def stores(self) -> Mapping[str, str]:
+        """What the bus stores its data in, each with the field that says so."""
+        spec = self.spec
+        found = {spec.queue_type.store(spec.queue, self.name): spec.queue_name}
+        if not spec.queue_type.holds_checkpoint and (store := spec.store_type.store(spec.store, self.name)):
+            found.setdefault(store, "checkpoint")
+        return found
+
 
 def default_bus() -> EventBus:
     """The bus that is used if no manifest declares one."""

@@ -21,6 +21,9 @@ class ConfigMapStore(StoreType[ConfigMapCheckpoint]):
     elsewhere = "a ConfigMap"
     default = True
 
+    def store(self, spec: ConfigMapCheckpoint, bus: str) -> str:
+        return "ConfigMap " + "/".join(_place(spec, bus, "")).removeprefix("/")
+
     def rules(self, spec: ConfigMapCheckpoint, bus: str, namespace: str, *, state: bool) -> Sequence[AccessRule]:
         from kubecdc.storage.configmap import cluster
 

@@ -133,6 +133,13 @@ class QueueType(ABC, Generic[M]):
     def place(self, spec: M) -> str:
         """The location of the queue, for logs: an absolute path, or a URL without secrets."""
 
+    def store(self, spec: M, bus: str) -> str:
+        """What the bus of that name stores its data in. Manifests in which two buses have the same are refused.
+
+        Override it where the name of the bus keeps buses apart in one place.
+        """
+        return self.place(spec)
+
     def same_place(self, spec: M, store: Model) -> bool:
         """Whether ``checkpoint`` in the manifest refers to this queue. Only for types with ``holds_checkpoint``."""
         return False
@@ -162,6 +169,10 @@ class StoreType(ABC, Generic[M]):
 
     def incomplete(self, spec: M) -> str:
         """The name of a missing field that is required to open the store, or "" if none is missing."""
+        return ""
+
+    def store(self, spec: M, bus: str) -> str:
+        """As `QueueType.store`; "" if it is always another one for each bus."""
         return ""
 
     def rules(self, spec: M, bus: str, namespace: str, *, state: bool) -> Sequence[AccessRule]:

@@ -23,6 +23,9 @@ class RedisQueue(QueueType[Redis]):
     def same_place(self, spec: Redis, store: Model) -> bool:
         return isinstance(store, RedisCheckpoint) and store.url in {None, spec.url}
 
+    def store(self, spec: Redis, bus: str) -> str:
+        return f"{self.place(spec)}, bus {bus}"
+
     async def open(self, spec: Redis, settings: BusSettings, opening: Opening) -> Bus:
         given = RedisSettings(
             url=spec.url,

@@ -20,6 +20,9 @@ class RqQueue(QueueType[Rq]):
     def place(self, spec: Rq) -> str:
         return url.parse(spec.url).place
 
+    def store(self, spec: Rq, bus: str) -> str:
+        return f"{self.place(spec)}, bus {bus}"
+
     async def open(self, spec: Rq, settings: BusSettings, opening: Opening) -> Bus:
         given = ServerSettings(
             url=spec.url,

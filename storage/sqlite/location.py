@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts.types import Opening
+
+
+def identity(path: str) -> str:
+    """The same for all ways to write the path of a file."""
+    return os.path.realpath(path)
 
 
 def located(path: str, opening: Opening, missing: str) -> Path:

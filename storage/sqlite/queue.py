@@ -10,7 +10,7 @@ from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.types import BusSettings, Opening, QueueType
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
-from kubecdc.storage.sqlite.location import located
+from kubecdc.storage.sqlite.location import identity, located
 from kubecdc.storage.sqlite.manifest import Sqlite, SqliteCheckpoint
 
 
@@ -25,6 +25,9 @@ class SqliteQueue(QueueType[Sqlite]):
 
     def place(self, spec: Sqlite) -> str:
         return str(Path(spec.path).absolute())
+
+    def store(self, spec: Sqlite, bus: str) -> str:
+        return identity(spec.path)
 
     def same_place(self, spec: Sqlite, store: Model) -> bool:
         return isinstance(store, SqliteCheckpoint) and store.path in {None, spec.path}

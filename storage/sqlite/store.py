@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubecdc.storage.contracts.types import Opening, Store, StoreType
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
-from kubecdc.storage.sqlite.location import located
+from kubecdc.storage.sqlite.location import identity, located
 from kubecdc.storage.sqlite.manifest import SqliteCheckpoint
 
 
@@ -18,6 +18,9 @@ class SqliteStore(StoreType[SqliteCheckpoint]):
 
     def incomplete(self, spec: SqliteCheckpoint) -> str:
         return "" if spec.path else "path"
+
+    def store(self, spec: SqliteCheckpoint, bus: str) -> str:
+        return identity(spec.path or "")
 
     async def open(self, spec: SqliteCheckpoint, bus: str, opening: Opening) -> Store:
         path = located(spec.path or "", opening, "there are no checkpoints")

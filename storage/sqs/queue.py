@@ -22,6 +22,9 @@ class SqsQueueType(QueueType[Sqs]):
         server = spec.endpoint_url or (f"https://sqs.{spec.region}.amazonaws.com" if spec.region else "sqs:")
         return f"{server}/{spec.queue_prefix}"
 
+    def store(self, spec: Sqs, bus: str) -> str:
+        return f"{self.place(spec)}, bus {bus}"
+
     async def open(self, spec: Sqs, settings: BusSettings, opening: Opening) -> Queue:
         if settings.ack_wait.total_seconds() > LONGEST_CLAIM // 2:
             raise UsageError(

@@ -372,3 +372,50 @@ def test_an_event_name_whose_checkpoint_could_be_that_of_a_namespace_is_refused(
         "the event name 'changed/ns1' has a `/`; "
         "a checkpoint is called <EventSource>/<event name>/<namespace>: use `-`"
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "field", "store"),
+    [
+        ("sqlite: {path: /bus/a.db}", "sqlite: {path: /bus/../bus/./a.db}", "sqlite", "/bus/a.db"),
+        (
+            "sqlite: {path: /a.db}",
+            "sqs: {region: eu-west-1}, checkpoint: {sqlite: {path: //a.db}}",
+            "checkpoint",
+            "/a.db",
+        ),
+        (
+            "pubsub: {projectID: my-project}",
+            "pubsub: {projectID: my-project}",
+            "pubsub",
+            "projects/my-project/topics/kubecdc",
+        ),
+        (
+            "sqs: {region: a}, checkpoint: {configMap: {name: c}}",
+            "sqs: {region: b}, checkpoint: {configMap: {name: c}}",
+            "checkpoint",
+            "ConfigMap c",
+        ),
+    ],
+)
+def test_two_buses_in_one_store_are_refused(one: str, other: str, field: str, store: str) -> None:
+    second = bus(other).replace("name: default", "name: second")
+    assert problems(bus(one), second) == [
+        f"document 2, EventBus/second: spec.{field}: EventBus `default` stores its data there too ({store}); "
+        "give each a store of its own, or use `default` alone: set `eventBusName` to it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("sqlite: {path: a.db}", "sqlite: {path: b.db}"),
+        ("redis: {url: 'redis://h'}", "redis: {url: 'redis://h'}"),
+        ("rq: {url: 'redis://h'}", "rq: {url: 'redis://h'}"),
+        ("sqs: {region: a}", "sqs: {region: a}"),
+        ("sqs: {region: a}", "pubsub: {projectID: my-project}"),
+        ("pubsub: {projectID: my-project, topic: one}", "pubsub: {projectID: my-project, topic: two}"),
+    ],
+)
+def test_buses_that_are_kept_apart_may_share_a_place(one: str, other: str) -> None:
+    assert len(loaded(bus(one), bus(other).replace("name: default", "name: second")).buses) == 2

@@ -70,9 +70,11 @@ def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
 def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
     """Remove the subscriptions that no manifest (-f) has, or only NAME, and discard their backlog.
 
-    Pass all manifests that use the bus. A subscription that a manifest has is never removed.
+    Pass all manifests that use the bus. A subscription that a manifest has is never removed, and one that a worker has
+    open only if it is the NAME.
     """
     manifests = load(filenames, stdin=sys.stdin)
+    kept: list[str] = []
 
     async def remove(bus: Bus, manifest: EventBus) -> list[str]:
         named = {spec.name for spec in subscriptions_of(manifests, manifest)}
@@ -82,19 +84,25 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
             )
         removed = []
         for s in await bus.subscriptions(ages=False):
-            if s.spec.name not in named and name in {None, s.spec.name}:
-                backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
-                confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)
-                if await bus.prune(s.spec.name):
-                    removed.append(s.spec.name)
+            if s.spec.name in named or name not in {None, s.spec.name}:
+                continue
+            if name is None and isinstance(s.workers, tuple) and s.workers:
+                kept.append(f"{s.spec.name} is kept: {_workers(s.workers)} has it open; stop that worker, or name it")
+                continue
+            backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
+            confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)
+            if await bus.prune(s.spec.name):
+                removed.append(s.spec.name)
         return removed
 
     removed = on_each(manifests, remove)
     if name and not removed:
         raise UsageError(f"there is no subscription {name!r}", hint="`kubecdc bus show` lists them")
-    click.echo(
-        "\n".join(f"{one} removed" for one in removed) or "nothing to prune: the manifests have every subscription"
-    )
+    for one in kept:
+        click.echo(one, err=True)
+    if removed or not kept:
+        done = "\n".join(f"{one} removed" for one in removed)
+        click.echo(done or "nothing to prune: the manifests have every subscription")
 
 
 def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def _check_references(loading: _Loading) -> None:
         sources=sources,
         buses=None if "" in buses else frozenset(buses),
         sensors=tuple(m for m in models if isinstance(m, Sensor)),
+        stores={store: m.name for m in reversed(models) if isinstance(m, EventBus) for store in m.stores},
     )
     for manifest in loading.manifests:
         match manifest.model:

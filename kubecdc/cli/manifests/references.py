@@ -31,6 +31,7 @@ class Known:
     sources: Mapping[str, Offer | None]
     buses: frozenset[str] | None  # None if one of them has no name
     sensors: tuple[Sensor, ...]
+    stores: Mapping[str, str]  # what is stored where: the name of the first bus that has it
 
 
 def of_source(source: EventSource, known: Known) -> Iterator[Finding]:
@@ -63,7 +64,14 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
 
 
 def of_bus(bus: EventBus, known: Known) -> Iterator[Finding]:
-    """The problems in the subscriptions of an EventBus."""
+    """The problems in the subscriptions of an EventBus, and a store that another one has."""
+    for store, field in bus.stores.items():
+        if (other := known.stores[store]) != bus.name:
+            yield Finding(
+                ("spec", field),
+                f"EventBus `{other}` stores its data there too ({store})",
+                f"give each a store of its own, or use `{other}` alone: set `eventBusName` to it",
+            )
     triggers = {s.subscription(t) for s in known.sensors if s.spec.event_bus_name == bus.name for t in s.spec.triggers}
     seen: set[str] = set()
     for i, subscription in enumerate(bus.spec.subscriptions):
