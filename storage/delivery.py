@@ -61,6 +61,9 @@ class ClaimedDelivery(ABC):
             await self._while_claimed(self._record_attempt)
         self._started = True
 
+    def withdraw(self) -> None:
+        self._started = False
+
     @abstractmethod
     async def _record_attempt(self) -> None:
         """Store `attempt` as the number of attempts. Repeating it counts once. Raises ClaimLost, Unavailable."""
@@ -74,7 +77,7 @@ class ClaimedDelivery(ABC):
 
     @property
     def _attempted(self) -> int:
-        """Number of attempts, including this one if it was started."""
+        """Number of attempts, including this one if it was started and not withdrawn."""
         return self._attempts + self._started
 
     async def _settle(self, how: str, call: Call, *, delay: float | None = None) -> None:

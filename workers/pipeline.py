@@ -95,6 +95,8 @@ async def _process_safely(
         if claim.lost:
             raise ClaimLost("the claim lapsed") from None
         if claim.returning and claim.task.cancelling():
+            if claim.phase == "started":
+                claim.delivery.withdraw()  # a stop is no attempt
             return Nack(0.0)
         raise
 

@@ -68,7 +68,7 @@ class BrokerDelivery(ClaimedDelivery):
 
     async def _record(self, tries: Tries) -> None:
         if tries != self._recorded:
-            await self._owner.ledger.record(self._entry.message, tries)
+            await self._owner.ledger.record(self._entry.message, tries, before=self._recorded)
             self._recorded = tries
 
     async def _valid(self, call: Call) -> None:

@@ -36,8 +36,8 @@ class Ledger(Protocol):
         """Ask for the attempts before this reception. Raises Unavailable."""
         ...
 
-    async def record(self, message: Received, tries: Tries) -> None:
-        """Store the attempts that were begun. Raises Unavailable."""
+    async def record(self, message: Received, tries: Tries, *, before: Tries) -> None:
+        """Store the attempts that were begun: fewer than are known only if these are ``before``. Raises Unavailable."""
         ...
 
     async def forget(self, message: Received) -> None:
@@ -74,7 +74,7 @@ class ReceptionLedger:
     async def tries(self, message: Received) -> Tries:
         return self.known(message)
 
-    async def record(self, message: Received, tries: Tries) -> None:
+    async def record(self, message: Received, tries: Tries, *, before: Tries) -> None:
         self._known.put(message.id, tries)
 
     async def forget(self, message: Received) -> None:
@@ -105,10 +105,10 @@ class StateLedger:
     async def tries(self, message: Received) -> Tries:
         return _tries(await self._state.get(self._name, _key(message)))
 
-    async def record(self, message: Received, tries: Tries) -> None:
+    async def record(self, message: Received, tries: Tries, *, before: Tries) -> None:
         def later(found: StateEntry | None) -> bytes | None:
             known = _tries(found)
-            if tries.attempts < known.attempts or tries == known:
+            if tries == known or (tries.attempts < known.attempts and known != before):
                 return None
             return f"{tries.attempts} {tries.failures.uncounted} {tries.failures.successes}".encode()
 

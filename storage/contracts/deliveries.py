@@ -70,12 +70,17 @@ class Delivery(Protocol):
         """
         ...
 
+    def withdraw(self) -> None:
+        """The attempt that `start` began does not count: this process stops, and interrupts it. `nack` follows."""
+        ...
+
     async def ack(self) -> None:
         """The event is done. Raises ClaimLost, Unavailable; may be repeated."""
         ...
 
     async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
-        """Deliver the event again after the delay. It counts as an attempt only if `start` was called.
+        """Deliver the event again after the delay. It counts as an attempt only if `start` was called,
+        and not `withdraw`.
 
         ``failures`` are kept with the attempts. Without them, what was kept stays.
         """

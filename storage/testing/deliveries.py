@@ -155,6 +155,23 @@ async def an_attempt_is_a_start_that_was_nacked(harness: Harness) -> None:
 
 
 @collect(CASES, "attempts")
+async def a_stop_is_no_attempt(harness: Harness) -> None:
+    bus, other = await bus_with(harness, 1), await harness.open("other")
+    for number in range(4):
+        async with Receiver.of(bus if number % 2 else other, NAME) as receiver:
+            delivery = await receiver.next()
+            assert delivery.attempt == 1
+            await delivery.start()
+            delivery.withdraw()
+            await delivery.nack(NOW)
+    async with Receiver.of(bus, NAME) as receiver:
+        delivery = await receiver.next()
+        await delivery.start()
+        await delivery.nack(NOW)
+        assert (await receiver.next()).attempt == 2, "one that failed counts as ever"
+
+
+@collect(CASES, "attempts")
 async def a_first_attempt_is_counted_when_it_is_nacked(harness: Harness) -> None:
     bus = await bus_with(harness, 1)
     async with Receiver.of(bus, NAME) as receiver:

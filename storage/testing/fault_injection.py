@@ -130,6 +130,9 @@ class FaultyDelivery:
     async def start(self) -> None:
         await self._inner.start()
 
+    def withdraw(self) -> None:
+        self._inner.withdraw()
+
     async def extend(self) -> None:
         await self._inner.extend()
 

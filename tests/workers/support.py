@@ -148,6 +148,9 @@ class MemoryDelivery:
     async def start(self) -> None:
         self._call("start")
 
+    def withdraw(self) -> None:
+        self._call("withdraw")
+
     async def ack(self) -> None:
         self._call("ack")
         self.settled.set()

@@ -360,7 +360,7 @@ async def test_at_a_stop_what_hangs_is_returned_for_at_once() -> None:
         await until(lambda: len(c.trigger.requests) == 1)
         c.stop.set()
         await c.task
-    assert (delivery.calls, delivery.delay) == (["start", "nack"], 0.0)
+    assert (delivery.calls, delivery.delay) == (["start", "withdraw", "nack"], 0.0)
 
 
 async def test_at_a_stop_what_was_not_started_is_returned_uncounted() -> None:
@@ -393,7 +393,7 @@ async def test_cancelling_the_consumer_drains_too() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert delivery.calls == ["start", "nack"]
+    assert delivery.calls == ["start", "withdraw", "nack"]
 
 
 async def test_cancelling_a_drain_ends_everything_though_the_bus_does_not_answer() -> None:
@@ -418,7 +418,7 @@ async def test_an_error_of_the_bus_drains_and_is_raised() -> None:
     subscription.queue.put_nowait(LookupError("a bug"))
     with pytest.raises(LookupError):
         await task
-    assert delivery.calls == ["start", "nack"]
+    assert delivery.calls == ["start", "withdraw", "nack"]
 
 
 async def test_deliveries_run_beside_each_other() -> None:

@@ -148,6 +148,28 @@ async def test_order_per_object_holds_over_workers_concurrency_and_failures(hous
         assert numbers == sorted(set(numbers))
 
 
+async def test_stops_use_up_no_attempts(house: House) -> None:
+    arrived = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        if not arrived.is_set():
+            arrived.set()
+            await asyncio.sleep(60)
+        return web.Response()
+
+    async with serving(hang) as peer:
+        made = sensor(http_trigger(peer.url))
+        bus = await filled(house, made, event(1))
+        once = redelivery(maxDeliveries=1)
+        async with working(bus, made, redelivery=once), asyncio.timeout(20):
+            await arrived.wait()
+        assert await pending(bus) == 1
+        async with working(bus, made, redelivery=once):
+            await settled(bus)
+    assert len(peer.received) == 2
+    assert await bus.dead_letters.page() == []
+
+
 async def test_after_a_dead_letter_the_next_event_of_the_object_proceeds(house: House) -> None:
     attempts: list[str] = []
 
