@@ -24,10 +24,13 @@ class _Unsuccessful:
 class Retry(_Unsuccessful):
     """It did not work now, but may later. ``after``: seconds the peer asked to wait, None if it did not.
 
+    ``ours``: this process could not try, whatever the event. That never counts towards `maxDeliveries`.
+
     The reason becomes one line, at most `LONGEST_REASON` characters long.
     """
 
     after: float | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from kubecdc.cluster import open_files
 from kubecdc.concurrency import INLINE_BYTES, in_thread
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
@@ -144,14 +145,17 @@ async def _attempt(claim: Claim, event: Event, route: Route, settings: Settings,
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
     try:
         request = await _prepared(route, event, settings)
-        return await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
+        outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
     except (asyncio.CancelledError, Exception) as e:
         if claim.task.cancelling():
             raise
         log.exception("the trigger failed unexpectedly", **_names(claim, route))
-        return Retry(f"{type(e).__name__}: {e}")
+        outcome = Retry(f"{type(e).__name__}: {e}")
+    if isinstance(outcome, Retry) and open_files.exhausted():
+        return Retry(f"this process has no file descriptor left: {outcome.reason}", outcome.after, ours=True)
+    return outcome
 
 
 def _counted(claim: Claim) -> int:

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _BACKOFF = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
+NEVER = 2**53 - 1  # more successes than there are: this attempt does not count whatever comes after it
 _REPORTED_FAILURE = 5  # after about 3 s; the bus itself has reported the outage by then
 
 
@@ -64,22 +65,23 @@ def decide(
     A failed attempt counts towards ``max_deliveries`` only once the trigger has succeeded for another event after it:
     before the next attempt of this event has failed too. So an outage makes no dead letter. ``failures`` is what was
     kept of those before, ``successes`` is `Subscription.successes` now. Without time ``left``, it is the last attempt.
+    What this process could not try never counts.
     """
     match outcome:
         case Success():
             return Ack()
         case Failure(reason):
             return DeadLetter(reason)
-        case Retry(reason, after):
+        case Retry(reason, after, ours):
             works = failures.uncounted > 0 and successes > failures.successes
             uncounted = failures.uncounted - works  # the one before was the event's own failure
             if left == 0.0:
                 return DeadLetter(f"gave up after {attempt} attempts, {age(settings)}: {reason}")
-            if works and 0 < settings.max_deliveries <= attempt - uncounted:
+            if works and not ours and 0 < settings.max_deliveries <= attempt - uncounted:
                 outages = f", {uncounted} of them while it failed for all events" if uncounted else ""
                 return DeadLetter(f"gave up after {attempt} attempts{outages}: {reason}")
             delay = max(settings.backoff.delay(attempt, rng), after or 0.0)
-            return Nack(delay, Failures(uncounted + 1, successes))
+            return Nack(delay, Failures(uncounted + 1, NEVER if ours else successes))
 
 
 def age(settings: Settings) -> str:

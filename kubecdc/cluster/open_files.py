@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -44,6 +45,15 @@ def is_out_of_files(error: BaseException) -> bool:
 def out_of_files() -> ApiError:
     """The error for a request that had no file for its connection."""
     return ApiError(f"this process may open {limit()} files, and none is left for a connection", hint=HINT)
+
+
+def exhausted() -> bool:
+    """Whether this process, or the system, has no descriptor left for another file or connection."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as e:
+        return e.errno in {errno.EMFILE, errno.ENFILE}
+    return False
 
 
 class Connections:

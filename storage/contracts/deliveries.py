@@ -26,7 +26,8 @@ class Failures:
     """What is kept of the failed attempts of an event, so that an outage can be told from a poison.
 
     ``uncounted`` of them do not count towards ``maxDeliveries``. ``successes`` is what `Subscription.successes` was at
-    the last one. Without a failed attempt, both are 0, and with one, ``uncounted`` is above 0.
+    the last one, or more than there can be if that one never counts. Without a failed attempt, both are 0, and with
+    one, ``uncounted`` is above 0.
     """
 
     uncounted: int = 0

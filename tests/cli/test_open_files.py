@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,9 @@ from kubecdc.cluster.open_files import RESERVED
 from tests.apiserver import NAMESPACES, WORKFLOWS, simulator, workflow
 from tests.apiserver.watch import WatchRules
 from tests.cli.rig import Desk, Running
+from tests.cli.scene import Scene
+from tests.cli.silent import silent_server
+from tests.workers.peer import saying, serving
 
 NAMESPACE_COUNT = 300
 FIT = 192  # watches: with what is reserved, 256 files
@@ -75,3 +78,17 @@ async def test_watches_that_do_not_fit_are_said_and_retried_and_end_nothing(desk
         for name in last:
             await desk.api.create(*WORKFLOWS, name, workflow("late"))
         await told(running, NAMESPACE_COUNT + len(last))
+
+
+async def test_a_worker_without_descriptors_says_so_goes_on_and_ends_when_told(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack, serving(saying(200)) as receiver, silent_server() as silent:
+        scene = Scene("files", tmp_path / "files", "uvloop", "", receiver, tmp_path, stack)
+        scene.triggers["healthy"]["http"]["headers"] = {"Connection": "close"}
+        scene.triggers["hangs"] = {"http": {"url": f"http://127.0.0.1:{silent.port}/", "timeout": 3}}
+        await scene.owe(200)
+        scene.start("work", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48)))
+        await scene.started.until("this process has no file descriptor left")
+        await scene.healthy(200)
+        scene.started.term()
+        assert await scene.started.end() == 0
+        assert "dead letter" not in scene.started.err

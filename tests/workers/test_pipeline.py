@@ -123,6 +123,25 @@ async def test_a_failed_attempt_does_not_count_while_the_trigger_fails_for_all_e
     assert (delivery.calls, delivery.kept) == (["start", "nack"], Failures(30, 7))
 
 
+async def test_what_this_process_could_not_try_never_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubecdc.cluster.open_files.exhausted", lambda: True)
+    with capture_logs() as logs:
+        async with consuming(answering(Retry("cannot connect")), max_deliveries=3) as c:
+            c.subscription.succeeded = 8
+            delivery = c.subscription.give(event(), attempt=3, failures=Failures(1, 7))
+            await c.settle(delivery)
+    assert (delivery.calls, delivery.kept) == (["start", "nack"], Failures(1, settlement.NEVER))
+    assert [line["reason"] for line in logs if line["event"] == "the trigger failed"] == [
+        "this process has no file descriptor left: cannot connect"
+    ]
+    monkeypatch.undo()
+    async with consuming(answering(Retry("503")), max_deliveries=3) as c:
+        c.subscription.succeeded = 9
+        delivery = c.subscription.give(event(), attempt=4, failures=Failures(1, settlement.NEVER))
+        await c.settle(delivery)
+    assert (delivery.calls, delivery.kept) == (["start", "nack"], Failures(2, 9))
+
+
 async def test_a_success_from_before_a_failure_is_not_taken_for_one_after_it() -> None:
     """The bus is still being told of it when the other event fails."""
     told, failed = asyncio.Event(), asyncio.Event()

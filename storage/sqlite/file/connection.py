@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import apsw
 
-from kubecdc.errors import Refused, UsageError
+from kubecdc.cluster.open_files import HINT, exhausted
+from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.sqlite.file.network_mounts import require_local
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
@@ -57,6 +58,8 @@ def connect(settings: SqliteSettings, patience: Patience) -> apsw.Connection:
         # Never open the database itself here: closing that file would drop the locks that SQLite holds on it.
         os.close(os.open(settings.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as e:
+        if exhausted():
+            raise Unavailable(f"cannot open {settings.path}: no file descriptor is left", hint=HINT) from e
         raise UsageError(
             f"cannot open {settings.path}: {e.strerror} ({settings.lock_path})",
             hint="its folder must exist and be writable",

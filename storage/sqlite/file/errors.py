@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 
+from kubecdc.cluster.open_files import HINT, exhausted
 from kubecdc.errors import Refused, Unavailable, UsageError
 
 
@@ -34,6 +35,8 @@ def map_error(error: Exception, path: Path) -> Exception:
                 hint="stop every kubecdc on it and keep a copy with its -wal; then restore a backup, "
                 "or try `sqlite3 FILE .recover`; kubecdc never replaces the file",
             )
+        case apsw.CantOpenError() if exhausted():
+            return Unavailable(f"cannot open {path}: no file descriptor is left", hint=HINT)
         case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return UsageError(
                 f"cannot open {path} for writing: {error}", hint="its folder must exist, and both must be writable"
