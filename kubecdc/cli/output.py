@@ -34,7 +34,9 @@ def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: 
         for row in rows:
             table.add_row(*("" if row[c] is None else str(row[c]) for c in columns))
         # Without a terminal, the width is unknown: lines must not be folded.
-        Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=not sys.stdout.isatty()).print(table)
+        # What a peer said is shown as it is: it may look like rich's own markup.
+        terminal = sys.stdout.isatty()
+        Console(width=None if terminal else 1000, soft_wrap=not terminal, markup=False, emoji=False).print(table)
 
 
 def show_one(fields: Mapping[str, Any], output_format: str) -> None:

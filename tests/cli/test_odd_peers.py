@@ -52,6 +52,22 @@ async def test_a_localized_reason_phrase_is_one_request_and_one_dead_letter_on_r
     await localized(redis_desk)
 
 
+async def test_what_a_peer_said_is_listed_as_it_is(desk: Desk) -> None:
+    said = "400 [/b] [red]no[/red] :smile: {x} %s \\"
+    async with raw_peer(says(answer(said))) as peer:
+        desk.write("sensor.yaml", HTTP.format(url=peer.url))
+        async with desk.running("run") as kubecdc:
+            await desk.create("a")
+            await kubecdc.until('"dead letter"')
+    for output in ([], ["-o", "yaml"], ["-o", "json"]):
+        [letter] = await desk.rows("dlq", "list")
+        listed = await desk.call("dlq", "list", *output)
+        shown = await desk.call("dlq", "show", str(letter["id"]), *output)
+        for done in (listed, shown):
+            assert done.code == 0, done.err
+            assert said.removesuffix("\\") in done.out
+
+
 @pytest.mark.parametrize("callback", ["a" * 200_000, "http://" + "\u0915\u094d\u200d" * 60_000])
 async def test_an_event_with_a_long_url_holds_up_no_other_trigger_and_no_exit(desk: Desk, callback: str) -> None:
     desk.write("sensor.yaml", SENSOR)
