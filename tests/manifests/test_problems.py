@@ -140,6 +140,7 @@ TEMPLATES = [
     ("http: {url: 'http://x', method: post}", "template.http.method: must be one of GET, DELETE, PATCH, POST, PUT, not text; did you mean `POST`?"),
     ("http: {url: 'http://x', method: HEAD}", "template.http.method: must be one of GET, DELETE, PATCH, POST, PUT, not text"),
     ("http: {url: 'http://x', timeout: '5'}", "template.http.timeout: must be a whole number, not text; write it without quotes"),
+    ("http: {url: 'http://x', timeout: 1000000000000}", "template.http.timeout: must be at most 31536000"),
     ("http: {url: 'http://x', timeout: 5s}", "template.http.timeout: must be a whole number, not text"),
     ("http: {url: 'http://x', headers: {a b: c}}", "template.http.headers: has a name that is not a header name"),
     ("http: {url: 'http://x', headers: {a: \"b\\nc\"}}", "template.http.headers: the value of header `a` has characters that cannot be sent"),

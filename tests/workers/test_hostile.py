@@ -94,7 +94,9 @@ async def test_a_url(url: str) -> None:
 
 
 HTTP = {
-    "a long host": (of("h" * 200_000), {"parameters": [taken("host")]}, "ack"),
+    "a long host": (of("h" * 200_000), {"parameters": [taken("host")]}, "dead_letter"),
+    "a host of 253 characters": (of("h" * 253), {"parameters": [taken("host")]}, "ack"),
+    "a timeout of 30 digits": (of(b"9" * 30), {"parameters": [taken("timeout", raw=True)]}, "dead_letter"),
     "a host that is none": (of("h h" * 70_000), {"parameters": [taken("host")]}, "dead_letter"),
     "a long header": (of("é" * 100_000), {"dynamicHeaders": [taken("X-A")]}, "ack"),
     "a header that is too long": (of("x" * 3_000_000), {"dynamicHeaders": [taken("X-A")]}, "dead_letter"),

@@ -89,9 +89,9 @@ def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Find
         case "string_too_short":
             return Finding(location, "must not be empty")
         case "greater_than_equal":
-            return Finding(location, f"must be at least {context['ge']:g}")
+            return Finding(location, f"must be at least {context['ge']:.15g}")
         case "less_than_equal":
-            return Finding(location, f"must be at most {context['le']:g}")
+            return Finding(location, f"must be at most {context['le']:.15g}")
         case "recursion_loop":
             return Finding(location, "refers to itself")
         case "model_type" if context["class_name"] == KeyRef.__name__:

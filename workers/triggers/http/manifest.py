@@ -15,6 +15,8 @@ from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter, Payl
 
 Method = Literal["GET", "DELETE", "PATCH", "POST", "PUT"]
 DEFAULT_TIMEOUT = 60
+LONGEST_TIMEOUT = 365 * 86_400  # seconds; an event loop cannot count much further
+LONGEST_HOST = 260  # characters, with the port; a name in DNS has at most 253
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]*")
@@ -89,7 +91,7 @@ class Http(Model):
     tls: Tls | None = None
     payload: Items[PayloadParameter] = ()
     parameters: Items[Parameter] = ()
-    timeout: int = Field(DEFAULT_TIMEOUT, ge=0)
+    timeout: int = Field(DEFAULT_TIMEOUT, ge=0, le=LONGEST_TIMEOUT)
 
     @field_validator("headers")
     @classmethod
@@ -104,7 +106,7 @@ class Http(Model):
     @field_validator("host")
     @classmethod
     def _host(cls, value: str) -> str:
-        if not _HOST.fullmatch(value):
+        if len(value) > LONGEST_HOST or not _HOST.fullmatch(value):
             raise invalid(f"{value!r} is not a host", "write it like example.com or example.com:8443")
         return value
 

@@ -7,7 +7,7 @@ import io
 import ssl
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 
 import aiohttp
 
@@ -121,7 +121,7 @@ class HttpTrigger:
             await self._session.close()
 
 
-@cache
+@lru_cache(maxsize=64)  # an event may choose it
 def _total(seconds: int) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds)
 
