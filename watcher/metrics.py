@@ -25,7 +25,7 @@ ERRORS = Counter(
     "kubecdc_watch_errors", "Failed lists and watches, by HTTP status (0: not reached)", ["watch", "status"]
 )
 LAST_COMMIT = Gauge("kubecdc_last_commit_timestamp_seconds", "When the watch last committed", ["watch"])
-LEADER = Gauge("kubecdc_leader", "1 while this process leads")
+LEADER = Gauge("kubecdc_leader", "Buses that this process leads: 1 or 0, if it has one")
 AUDITS = Counter("kubecdc_audits", "Audits of the inventory against the cluster, by result", ["watch", "result"])
 DIFFERENCES = Counter("kubecdc_audit_differences", "Objects found different, which no event explains", ["watch"])
 

@@ -37,13 +37,13 @@ async def run(
     while True:
         try:
             async with elector.lead() as term:
-                metrics.LEADER.set(1)
+                metrics.LEADER.inc()
                 try:
                     await lead(Session(cluster, bus, term, timelines=timelines), sources, BYTES // buses)
                 except* LeadershipLost as lost:
                     _stand_by(most_relevant(lost))
                 finally:
-                    metrics.LEADER.set(0)
+                    metrics.LEADER.dec()
         except LeadershipLost as lost:
             _stand_by(lost)
 

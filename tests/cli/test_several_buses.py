@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from tests.cli.rig import SENSOR, SOURCE, Desk
 from tests.cli.silent import Silent, silent_server
+from tests.ports import free_port
 
 BUSES = """\
 apiVersion: argoproj.io/v1alpha1
@@ -63,3 +65,14 @@ async def test_a_bus_that_cannot_be_used_ends_the_process_with_that_error_alone(
     assert error.startswith("kubecdc: cannot open ")
     assert "/no/such/folder/bus.db: No such file or directory" in error
     assert "never awaited" not in done.err
+
+
+async def test_a_process_leads_each_of_its_buses(desk: Desk) -> None:
+    with_a_second_bus(desk, "{sqlite: {path: other.db}}")
+    port = free_port()
+    async with desk.running("run", "--metrics-port", str(port)) as run:
+        await desk.create("first")
+        await run.until('(?s)"name":"first".*"name":"first"', out=True)
+        assert {line["name"] for line in run.lines("bus") if line["event"] == "bus"} == {"default", "other"}
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert "kubecdc_leader 2.0" in await answer.text()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,31 @@ async def test_standing_by_is_said_once_and_for_whom(harness: SqliteHarness) -> 
 async def test_a_link_to_the_file_elects_with_the_same_lock(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "bus.db")
     assert SqliteSettings(tmp_path / "link.db").lock_path == SqliteSettings(tmp_path / "bus.db").lock_path
+
+
+async def test_who_cannot_open_the_lock_says_so_and_leads_later(
+    harness: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await harness.sqlite()
+    opened = os.open
+    full = True
+
+    def open_(path: str | Path, *args: int) -> int:
+        if full and Path(path).suffix == ".leader":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, *args)
+
+    monkeypatch.setattr(os, "open", open_)
+    with structlog.testing.capture_logs() as logs:
+        lead = bus.elector.lead()
+        leading = asyncio.create_task(lead.__aenter__())
+        await until(lambda: answer(bool(logs)))
+        full = False
+        assert (await leading).number == 1
+        await lead.__aexit__(None, None, None)
+    (said,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert said["error"].endswith(".leader: Too many open files")
+
+
+async def answer(value: bool) -> bool:
+    return value

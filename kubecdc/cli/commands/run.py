@@ -88,7 +88,9 @@ def _run_process(
     raise_limit()
 
     if metrics_port is not None:
-        _serve_metrics(metrics_port)
+        from kubecdc.cli import metrics_server
+
+        metrics_server.start(metrics_port)
     opening = buses.opening(lead=election.lead if election else None)
     delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
     _runner()(process.run(manifests, opening, election=election, delivery=delivery))
@@ -105,15 +107,6 @@ def _require_manifests(manifests: Manifests, *, watch: bool, work: bool) -> None
         raise UsageError("the manifests have no EventSource: nothing to watch", hint="add one with -f")
     if work and not watch and not manifests.sensors:
         raise UsageError("the manifests have no Sensor: nothing to work on", hint="add one with -f")
-
-
-def _serve_metrics(port: int) -> None:
-    from prometheus_client import start_http_server
-
-    try:
-        start_http_server(port)
-    except OSError as e:
-        raise UsageError(f"metrics cannot be served on port {port}: {e}", hint="give another --metrics-port") from e
 
 
 def _runner() -> Callable[[Any], None]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import apsw
 import structlog
 
+from kubecdc.cluster.open_files import HINT, exhausted
+from kubecdc.errors import Unavailable
 from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Term
 from kubecdc.storage.outage import RETRY, until_closed
@@ -36,10 +38,10 @@ class SqliteElector:
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[Term]:
         """Wait for the lock. The end of the block releases it."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = await self._until_done(self._open)
         try:
             await self._lock(file)
-            term = Term(await self._next_epoch(), self._holder)
+            term = Term(await self._until_done(lambda: self._writer.submit(next_epoch)), self._holder)
             os.ftruncate(file, 0)
             os.pwrite(file, self._holder.encode(), 0)
             log.info("leading", term=term.number, holder=self._holder)
@@ -61,9 +63,15 @@ class SqliteElector:
                 log.info("standing by", leader=os.pread(file, 1000, 0).decode(errors="replace"), holder=self._holder)
             await asyncio.sleep(POLL)
 
-    async def _next_epoch(self) -> int:
+    async def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as e:  # it was there, and could be opened, when the bus was
+            raise Unavailable(f"cannot open {self._path}: {e.strerror}", hint=HINT if exhausted() else "") from e
+
+    async def _until_done(self, call: Callable[[], Awaitable[int]]) -> int:
         report = until_closed("cannot begin a term", lambda: self._writer.closed)
-        return await until_done(lambda: self._writer.submit(next_epoch), RETRY, report=report)
+        return await until_done(call, RETRY, report=report)
 
 
 def next_epoch(db: apsw.Connection) -> int:
