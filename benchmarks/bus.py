@@ -11,7 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from statistics import median
 from typing import NoReturn, cast
 
@@ -126,10 +126,15 @@ def _no_cluster() -> NoReturn:
     raise AssertionError("a bus that is measured needs no cluster")
 
 
-async def main(mode: str, spec: str, events: int) -> None:
+def opened_bus(spec: str) -> AbstractAsyncContextManager[Bus]:
+    """The bus of an EventBus with that spec, in JSON."""
     manifest = {"apiVersion": "kubecdc.io/v1alpha1", "kind": "EventBus", "metadata": {"name": "default"}}
     bus_manifest = EventBus.model_validate({**manifest, "spec": msgspec.json.decode(spec)})
-    async with opened(bus_manifest, Opening("the benchmark", ClusterAccess(_no_cluster))) as bus:
+    return opened(bus_manifest, Opening("the benchmark", ClusterAccess(_no_cluster)))
+
+
+async def main(mode: str, spec: str, events: int) -> None:
+    async with opened_bus(spec) as bus:
         await bus.register([SPEC])
         collect_less_often()
         print(msgspec.json.encode(await {"rates": rates, "commits": commits}[mode](bus, events)).decode())

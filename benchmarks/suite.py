@@ -13,6 +13,7 @@ from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
 from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
+from benchmarks.triggers import costs as costs_of_triggers
 
 Pairs = Mapping[str, Sequence[tuple[float, float]]]  # by name: ours and bare, of each run
 
@@ -67,6 +68,11 @@ def _watch_commit(name: str, kind: str, bound: float, *, redis: bool) -> Measure
 
 async def _crowd(size: Size) -> Pairs:
     return {CROWD.name: [await costs(size.messages) for _ in range(size.runs)]}
+
+
+def _triggers(name: str, *, redis: bool) -> Measurement:
+    definition = Definition(name, "ms/event", Target(2.0, at_least=False, of_ratio=True), "20 triggers")
+    return _runs(definition, lambda size: costs_of_triggers(size.seconds, redis=redis))
 
 
 async def _latency(size: Size) -> Pairs:
@@ -135,6 +141,8 @@ MEASUREMENTS = (
         lambda size: worker_http(events=size.requests),
     ),
     Measurement((CROWD,), _crowd),
+    _triggers("triggers_redis", redis=True),
+    _triggers("triggers_sqlite", redis=False),
     Measurement((_below("latency_p50", "ms", 5, LOOP), _below("latency_p99", "ms", 25, LOOP)), _latency),
     Measurement(
         (

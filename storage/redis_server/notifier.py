@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 
 from kubecdc.errors import KubecdcError
@@ -19,10 +20,21 @@ class Listener:
     """
 
     def __init__(self) -> None:
-        self.subscription = 0
         self.wake = asyncio.Event()
+        self.renumbered: Callable[[], None] = lambda: None
+        self._subscription = 0
         self._all = True
         self._partitions: set[int] = set()
+
+    @property
+    def subscription(self) -> int:
+        return self._subscription
+
+    @subscription.setter
+    def subscription(self, number: int) -> None:
+        if number != self._subscription:
+            self._subscription = number
+            self.renumbered()
 
     def changed(self) -> set[int] | None:
         """The partitions with a change since the last call; None if any of them may have one."""
@@ -48,6 +60,7 @@ class Notifier:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._listeners: set[Listener] = set()
+        self._numbered: dict[int, list[Listener]] | None = None  # by their subscriptions; None if that has changed
         self._task: asyncio.Task[None] | None = None
         self._number = 0  # of the last notification: a gap in the numbers shows that some were missed
 
@@ -55,17 +68,31 @@ class Notifier:
     def listen(self, listener: Listener) -> Iterator[None]:
         """Notify the listener until the end of the block."""
         self._listeners.add(listener)
+        listener.renumbered = self._renumbered
+        self._renumbered()
         self._task = self._task or asyncio.create_task(self._run())
         try:
             yield
         finally:
             self._listeners.discard(listener)
+            self._renumbered()
 
-    def notify(self, partitions: set[int] | None = None, subscriptions: Container[int] | None = None) -> None:
-        """Wake the listeners of these subscriptions, or every listener of this process."""
-        for listener in self._listeners:
-            if subscriptions is None or listener.subscription == 0 or listener.subscription in subscriptions:
+    def notify(self, partitions: set[int] | None = None, subscriptions: Set[int] | None = None) -> None:
+        """Wake the listeners of these subscriptions, or every listener of this process. Looks at no other."""
+        if subscriptions is None:
+            for listener in self._listeners:
                 listener.notify(partitions)
+            return
+        if self._numbered is None:
+            self._numbered = defaultdict(list)
+            for listener in self._listeners:
+                self._numbered[listener.subscription].append(listener)
+        for number in subscriptions | {0}:
+            for listener in self._numbered.get(number, ()):
+                listener.notify(partitions)
+
+    def _renumbered(self) -> None:
+        self._numbered = None
 
     async def close(self) -> None:
         """Stop waiting for entries."""

@@ -29,8 +29,8 @@ from kubecdc.storage.sqlite.deliveries.notifier import Notifier
 from kubecdc.storage.sqlite.deliveries.presence import Presence
 from kubecdc.storage.sqlite.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.sqlite.deliveries.state import SqliteState
-from kubecdc.storage.sqlite.deliveries.subscription import CHECK, SqliteSubscription
-from kubecdc.storage.sqlite.file.reader import Reader
+from kubecdc.storage.sqlite.deliveries.subscription import SqliteSubscription
+from kubecdc.storage.sqlite.file.reader import LOOK, Reader
 from kubecdc.storage.sqlite.file.thread import Condition
 from kubecdc.storage.sqlite.file.writer import Writer
 from kubecdc.storage.sqlite.settings import SqliteSettings
@@ -78,8 +78,8 @@ class SqliteBus:
         self.elector = SqliteElector(settings, self._writer, self.retention, holder)
 
     def _due_soon(self, db: apsw.Connection) -> Sequence[str]:
-        """The subscriptions to wake after a commit. One that looks learns by itself what is due within `CHECK`."""
-        return lanes.due_by(db, self._clock() + CHECK)
+        """The subscriptions to wake: they look for themselves when it is time."""
+        return lanes.due_by(db, self._clock() + LOOK)
 
     async def open(self) -> None:
         """Open or create the file. Raises UsageError, Refused, Unavailable."""

@@ -23,7 +23,7 @@ from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.redis.administration import replays
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.commits.publisher import partition
-from kubecdc.storage.redis.deliveries import dispatcher, reader
+from kubecdc.storage.redis.deliveries import dispatcher, partition_leases, reader
 from kubecdc.storage.redis.deliveries.settings import READ_AHEAD
 from kubecdc.storage.redis_server import client
 from kubecdc.storage.redis_server.connection import Argument
@@ -213,6 +213,24 @@ async def test_a_new_worker_takes_its_share_and_leaves_it_behind(redis_harness: 
         await until(lambda: shared(8))
         async with Receiver.of(bus, NAME), Receiver.of(bus, NAME):
             await until(lambda: shared(2, 3, 3))
+        await until(lambda: shared(8))
+
+
+async def test_workers_that_come_and_go_are_noticed_before_the_next_heartbeat(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process with many subscriptions sends few heartbeats."""
+    monkeypatch.setattr(partition_leases, "HEARTBEAT", 3600.0)
+    bus = await redis_harness.redis(replace(redis_harness.settings, ack_wait=timedelta(hours=4)))
+    await bus.register([SUB])
+
+    async def shared(*expected: int) -> bool:
+        return await shares(bus) == list(expected)
+
+    async with Receiver.of(bus, NAME):
+        await until(lambda: shared(8))
+        async with Receiver.of(bus, NAME):
+            await until(lambda: shared(4, 4))
         await until(lambda: shared(8))
 
 

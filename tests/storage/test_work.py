@@ -92,7 +92,7 @@ async def test_the_names_of_pruned_subscriptions_do_not_grow_for_ever(redis_harn
     command, prefix = bus._connection.command, bus._settings.prefix
     old = [word for number in range(1000) for word in (f"old-{number}", str(number + 1))]
     await command("HSET", f"{prefix}:pruned", *old)
-    await bus._connection.run("administration/register", 8, 0, "new", "workflows", "changed")
+    await bus.register([SubscriptionSpec("new", "workflows", "changed")])
     assert await bus.prune("new")
     names = set(await command("HGETALL", f"{prefix}:pruned")) - set(map(str.encode, old[1::2]))
     assert {b"new", b"old-1", b"old-999"} < names and b"old-0" not in names

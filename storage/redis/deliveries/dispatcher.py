@@ -18,6 +18,7 @@ from kubecdc.storage.redis_server.notifier import Listener
 from kubecdc.storage.redis_server.registrations import Registrations
 
 CHECK = 5.0  # seconds without a notification after which all partitions are read anyway
+LONGEST_CHECK = 60.0  # where there are many subscriptions
 CROWDED = 0.2  # seconds until a subscription without room looks whether others have made some
 
 
@@ -48,9 +49,10 @@ class Dispatcher:
     async def fill(self) -> None:
         """Read until there is something to hand out or nothing more to read. Raises Unavailable."""
         self._in_flight.let_lapse()
-        if self.leases.stale:
+        changed = self.listener.changed()
+        if self.leases.stale or changed is None:  # then another worker may have come or gone
             await self.leases.heartbeat()
-        await self._reader.fill(self.listener.changed())
+        await self._reader.fill(changed)
 
     def next(self) -> RedisDelivery | None:
         """The next delivery, if one is due and may be handed out."""
@@ -87,7 +89,7 @@ class Dispatcher:
     async def wait(self) -> None:
         """Wait until something may have changed."""
         now = self._now()
-        times = [now + CHECK, self._in_flight.first_lapse]
+        times = [now + min(CHECK * self._settings.crowd, LONGEST_CHECK), self._in_flight.first_lapse]
         if not self._in_flight.full:
             if self._reader.has_more or (self._lanes.ready and not self.share.full):
                 return

@@ -16,7 +16,7 @@ from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis_server.connection import Argument, Connection
 from kubecdc.storage.redis_server.registrations import Registrations
 
-HEARTBEAT = 1.0  # seconds between two heartbeats, and so about what a rebalance takes
+HEARTBEAT = 1.0  # seconds between two heartbeats
 NEW = b">"
 
 
@@ -98,10 +98,16 @@ class PartitionLeases:
         """Half of the time has passed after which other workers may take our partitions."""
         return self._now() > self._sure_until - self._settings.ack_wait / 2
 
+    @property
+    def pause(self) -> float:
+        """Seconds until the next heartbeat. Those of the subscriptions of a process are not sent all at once."""
+        settings = self._settings
+        return min(HEARTBEAT * settings.crowd, settings.ack_wait / 4) * settings.rng.uniform(0.8, 1.0)
+
     async def run(self) -> None:
         """Send heartbeats. Never returns."""
         while True:
-            await asyncio.sleep(min(HEARTBEAT, self._settings.ack_wait / 4))
+            await asyncio.sleep(self.pause)
             with suppress(KubecdcError):  # the next read reports it
                 await self.heartbeat()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kubecdc.storage.memory import PROCESS, Memory
 
+MANY = 50  # open subscriptions of a process, from which on each does less often what it does without an event
 READ_AHEAD = Memory(50_000)  # entries in this process: behind the backlog of one object there may be others' events
 
 
@@ -28,3 +29,8 @@ class SubscriptionSettings:
     rng: random.Random
     memory: Memory = field(default=PROCESS)
     entries: Memory = field(default=READ_AHEAD)
+
+    @property
+    def crowd(self) -> float:
+        """How many times less often this subscription does what is done without an event, because there are others."""
+        return max(1.0, self.entries.shares / MANY)

@@ -63,15 +63,21 @@ def next_due(db: apsw.Connection, name: str) -> float | None:
     return due
 
 
+NEXT_OWED = (
+    "(SELECT subscription FROM deliveries INDEXED BY deliveries_due WHERE head = 1 AND subscription > {}"
+    " ORDER BY subscription LIMIT 1)"
+)
+DUE = (
+    f"WITH RECURSIVE owed(id) AS (SELECT {NEXT_OWED.format(-1)} UNION ALL"
+    f" SELECT {NEXT_OWED.format('owed.id')} FROM owed WHERE owed.id IS NOT NULL)"
+    " SELECT name FROM owed CROSS JOIN subscriptions AS s ON s.id = owed.id WHERE ended = 0 AND EXISTS"
+    " (SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE head = 1 AND subscription = s.id AND due <= ?)"
+)
+
+
 def due_by(db: apsw.Connection, time: float) -> list[str]:
-    """The subscriptions that have a delivery which may be claimed by that time."""
-    found = rows(
-        db,
-        "SELECT name FROM subscriptions AS s WHERE ended = 0 AND EXISTS"
-        " (SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE head = 1 AND subscription = s.id AND due <= ?)",
-        (time,),
-    )
-    return [name for (name,) in found]
+    """The subscriptions with a delivery that may be claimed by that time. Looks only at those that are owed any."""
+    return [name for (name,) in rows(db, DUE, (time,))]
 
 
 CLAIMABLE = (

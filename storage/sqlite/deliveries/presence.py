@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import apsw
@@ -28,7 +28,7 @@ class Presence:
     def at(self, subscription: str) -> Iterator[None]:
         """Send heartbeats for the subscription during the block."""
         self._open[subscription] += 1
-        self._write(subscription)
+        self._write([subscription])
         self._heartbeats = self._heartbeats or asyncio.create_task(self._heartbeat())
         try:
             yield
@@ -50,16 +50,16 @@ class Presence:
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT)
-            for subscription in self._open:
-                self._write(subscription)
+            self._write(list(self._open))
 
-    def _write(self, subscription: str) -> None:
-        values = (subscription, self._holder, self._clock())
+    def _write(self, subscriptions: Sequence[str]) -> None:
+        now = self._clock()
+        values = [(subscription, self._holder, now) for subscription in subscriptions]
 
         def operation(db: apsw.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO workers (subscription, holder, seen) VALUES (?, ?, ?)", values)
+            db.executemany("INSERT OR REPLACE INTO workers (subscription, holder, seen) VALUES (?, ?, ?)", values)
             # Rows of processes that were killed.
-            db.execute("DELETE FROM workers WHERE seen < ?", (values[2] - 10 * HEARTBEAT,))
+            db.execute("DELETE FROM workers WHERE seen < ?", (now - 10 * HEARTBEAT,))
 
         self._writer.post(operation)
 

@@ -25,7 +25,8 @@ from kubecdc.storage.sqlite.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.sqlite.file.reader import Reader
 from kubecdc.storage.sqlite.file.writer import Writer
 
-CHECK = 1.0  # seconds without a notification after which the file is read anyway: no notification tells of a set clock
+CHECK = 1.0  # seconds without a notification after which who has no room looks again for claims that have lapsed
+IDLE = 30.0  # after which the file is read anyway; the reader tells within a second of whatever becomes due
 
 
 class SqliteSubscription:
@@ -93,7 +94,7 @@ class SqliteSubscription:
         due = await self._reader.submit(lambda db: lanes.next_due(db, self.name))
         now = self._settings.clock()
         if due is None or due > now:
-            return CHECK if due is None else min(due - now, CHECK)
+            return IDLE if due is None else min(due - now, IDLE)
         until = now + self._settings.ack_wait.total_seconds()
         token = secrets.token_hex(8)
         taken: list[Claim] = []

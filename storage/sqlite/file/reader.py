@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,13 +15,14 @@ from kubecdc.storage.sqlite.file.thread import Condition, ConnectionThread, Subm
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
 POLL = 0.01  # seconds between two checks whether any process has committed
+LOOK = 1.0  # seconds after which it looks even if none has: no commit tells of a set clock, nor of what becomes due
 
 
 class Reader(ConnectionThread):
     """Runs operations one by one, each in a snapshot.
 
-    After `watch`, whenever any process has committed, it looks with ``look`` for what is of interest, and calls
-    ``changed`` in the event loop with that: one look for all who wait.
+    After `watch`, whenever any process has committed, and each second, it looks with ``look`` for what is of interest,
+    and calls ``changed`` in the event loop with that: one look for all who wait. None means that all have to know.
     """
 
     def __init__(
@@ -29,12 +31,13 @@ class Reader(ConnectionThread):
         rng: random.Random,
         condition: Condition,
         look: Callable[[apsw.Connection], Sequence[str]],
-        changed: Callable[[Sequence[str]], None],
+        changed: Callable[[Sequence[str] | None], None],
     ) -> None:
         super().__init__(settings, rng, condition)
         self._look = look
         self._changed = changed
         self._poll: float | None = None
+        self._next_look = 0.0
 
     def watch(self) -> None:
         """Check for commits from now on."""
@@ -59,7 +62,13 @@ class Reader(ConnectionThread):
     def _check(self, db: apsw.Connection, seen: int) -> int:
         try:
             version: int = db.pragma("data_version")
-            if version != seen and (found := self._look(db)):
+            now = time.monotonic()
+            if version == seen and now < self._next_look:
+                return seen
+            self._next_look = now + LOOK
+            if self._condition.damage:
+                self._call(partial(self._changed, None))
+            elif found := self._look(db):
                 self._call(partial(self._changed, found))
         except apsw.Error:  # busy: check the next time
             return seen

@@ -11,7 +11,9 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', time)) do
   redis.call('ZREM', workers, gone)
   redis.call('HDEL', holders, gone)
 end
-redis.call('ZADD', workers, time + tonumber(ARGV[4]), token)
+if redis.call('ZADD', workers, time + tonumber(ARGV[4]), token) == 1 and redis.call('ZCARD', workers) > 1 then
+  notify(id) -- the others give up what is above their new share
+end
 redis.call('HSET', holders, token, time .. ' ' .. ARGV[3])
 local share = math.ceil(partitions / redis.call('ZCARD', workers))
 local owners = fields(redis.call('HGETALL', leases))
