@@ -5,8 +5,8 @@ of everything since the start. A failing round keeps its folder and names the se
 It runs on the real API server where KUBEBUILDER_ASSETS holds one. Where a Lease elects the leader, each round also
 holds against each other who led and, on Redis Streams, what was committed.
 
-``--load namespaces``: the objects are in namespaces that are made, labelled, left out and deleted at random. The faults
-are then those under which each event still comes once.
+``--load namespaces``: the objects are in namespaces that are made, labelled, left out and deleted at random. Redis does
+not lose its last second then.
 """
 
 from __future__ import annotations

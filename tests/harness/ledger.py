@@ -33,7 +33,18 @@ from kubecdc.storage.contracts import Gap
 from kubecdc.storage.contracts.event import Action
 from tests.harness.history import Change, History, Restore
 
-__all__ = ["Absence", "Change", "Duplicate", "Receipt", "Report", "Restore", "audit", "parse_id", "timeline_of"]
+__all__ = [
+    "Absence",
+    "Change",
+    "Duplicate",
+    "Receipt",
+    "Report",
+    "Restore",
+    "audit",
+    "duplicates",
+    "parse_id",
+    "timeline_of",
+]
 
 LATE = 0.25  # seconds: what a dying worker had sent may be read by the receiver a moment after its death
 DEATH = "a worker died with it in flight"
@@ -242,7 +253,7 @@ def audit(
         deletions_seen=len(ended & deletions),
         deletions_collapsed=missing_ends - sum(change.action == "DELETE" for change in lost),
         synthetic=sum(r.synthetic for r in receipts),
-        duplicates=_duplicates(receipts, absences, window),
+        duplicates=duplicates(receipts, absences, window),
         out_of_order=out_of_order,
         lost=lost,
         invented=_invented(history, receipts, passes),
@@ -310,7 +321,8 @@ def _within(tail: Absence, receipt: Receipt) -> bool:
     return tail.since <= receipt.at <= tail.until + LATE
 
 
-def _duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:
+def duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:
+    """What came again, and why; see `audit`."""
     last: dict[str, Receipt] = {}
     others = [absence for absence in absences if absence.cause != UNSAVED]
     found = []

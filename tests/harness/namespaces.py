@@ -42,6 +42,19 @@ class Place:
         self.periods.append([])
         self.since.append(time.monotonic())
 
+    def aside(self) -> Callable[[], None]:
+        """Keep it as it is. What is returned puts it back, as a restore of etcd does; what follows is a period of its
+        own, because all objects are announced again."""
+        there, periods, since = self.there, [list(changes) for changes in self.periods], list(self.since)
+
+        def put_back() -> None:
+            self.there = there
+            self.periods, self.since = [list(changes) for changes in periods], list(since)
+            self.turn()
+            self.turn()
+
+        return put_back
+
     @property
     def selected(self) -> bool:
         return len(self.periods) % 2 == 1
@@ -75,15 +88,16 @@ class NamespaceLoad:
             while len(writer.changes) - begun < self.changes or longer():
                 await asyncio.sleep(rng.uniform(0, 2 * self.count / self.rate))
                 draw = rng.random()
-                if place.selected and draw < LEAVES:
-                    await hand.leave(writer, goes=rng.random() < GOES)
-                elif not place.selected and draw < RETURNS:
-                    await hand.select()
-                elif place.there:
-                    await hand.change(writer, rng)
+                async with writer.turn():
+                    if place.selected and draw < LEAVES:
+                        await hand.leave(writer, goes=rng.random() < GOES)
+                    elif not place.selected and draw < RETURNS:
+                        await hand.select()
+                    elif place.there:
+                        await hand.change(writer, rng)
             if not place.selected:
                 await hand.select()
-            await hand.touch(writer)
+            await touch(writer, place)
 
         async with asyncio.TaskGroup() as group:
             for place in places:
@@ -130,14 +144,6 @@ class _Hand:
             done = await writer.patch(self.place.name, name, {"spec": {"n": rng.randrange(10**6)}})
         self.place.periods[-1].append(done)
 
-    async def touch(self, writer: Writer) -> None:
-        """Change an object whose version is known then."""
-        if writer.live(self.place.name, LAST) is None:
-            done = await writer.create(self.place.name, LAST, {"spec": {}})
-        else:
-            done = await writer.patch(self.place.name, LAST, {"spec": {"n": len(writer.changes)}})
-        self.place.periods[-1].append(done)
-
     async def _finalize(self) -> None:
         """What the controller of namespaces does in the end; no such controller runs beside the API server."""
         path = NAMESPACES.path("", self.place.name)
@@ -154,6 +160,15 @@ class _Hand:
                     return
                 await self.namespaces.api.request("PUT", f"{path}/finalize", body)
             await asyncio.sleep(0.05)
+
+
+async def touch(writer: Writer, place: Place) -> None:
+    """Change an object of the namespace, whose version is known then."""
+    if writer.live(place.name, LAST) is None:
+        done = await writer.create(place.name, LAST, {"spec": {}})
+    else:
+        done = await writer.patch(place.name, LAST, {"spec": {"n": len(writer.changes)}})
+    place.periods[-1].append(done)
 
 
 def names() -> list[str]:

@@ -6,39 +6,55 @@ that came as such, each one that was made while the namespace was selected must 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubecdc.storage.contracts import Gap
-from tests.harness.ledger import Receipt
+from tests.harness.history import Change, History
+from tests.harness.ledger import Absence, Receipt, duplicates
 from tests.harness.namespaces import Place
 from tests.harness.writer import Writer
 
 
 @dataclass
 class Verdict:
-    """``must``: how many changes had to come, one by one. `wrong` names each offence."""
+    """``must``: how many changes had to come, one by one; ``again``: how many events came more than once. `wrong`
+    names each offence."""
 
     must: int = 0
+    again: int = 0
     synthetic: int = 0
     periods: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = f"{self.periods} periods, {self.must} changes that had to come, {self.synthetic} synthetic events"
+        counts += f", {self.again} repeated"
         return "\n".join([counts, *self.wrong[:20]])
 
 
 def judge(
-    places: Sequence[Place], writer: Writer, receipts: Sequence[Receipt], gaps: Mapping[str, Sequence[Gap]]
+    places: Sequence[Place],
+    writer: Writer,
+    receipts: Sequence[Receipt],
+    gaps: Mapping[str, Sequence[Gap]],
+    *,
+    absences: Sequence[Absence] = (),
+    window: float = 0.0,
 ) -> Verdict:
-    """``receipts`` are one subscription's, in the order received, and no worker died: each event comes once. ``gaps``
-    are those of each namespace."""
+    """``receipts`` are one subscription's, in the order received. ``gaps`` are those of each namespace. ``absences``
+    and ``window`` explain why an event came again, as in `tests.harness.ledger.audit`."""
     verdict = Verdict(synthetic=sum(r.synthetic for r in receipts), periods=sum(len(p.periods) for p in places))
-    verdict.wrong += [f"{id_} came {n} times" for id_, n in Counter(r.id for r in receipts).items() if n > 1]
+    again = duplicates(receipts, absences, window)
+    verdict.again = len(again)
+    verdict.wrong += [f"{d.receipt.id} came again, {d.receipt.at - d.first:.3f} s later" for d in again if not d.cause]
+    firsts: dict[str, Receipt] = {}
+    for receipt in receipts:
+        if receipt.accepted:
+            firsts.setdefault(receipt.id, receipt)
+    receipts = list(firsts.values())
     _in_order(receipts, verdict)
-    told = _believed(receipts, verdict)
+    told = _believed(receipts, History(writer.changes, writer.restores), verdict)
     there = {
         (place.name, body["metadata"]["name"]): (body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
         for place in places
@@ -58,6 +74,11 @@ def judge(
     return verdict
 
 
+def _state(change: Change) -> tuple[str, int, str]:
+    """After a restore, the same version may have another content; the writer's tag tells them apart."""
+    return change.uid, change.version or 0, change.tag
+
+
 def _place(receipt: Receipt) -> str:
     return receipt.partitionkey.split("/")[1]
 
@@ -71,33 +92,48 @@ def _in_order(receipts: Sequence[Receipt], verdict: Verdict) -> None:
         last[receipt.partitionkey] = receipt
 
 
-def _believed(receipts: Sequence[Receipt], verdict: Verdict) -> dict[tuple[str, str], tuple[str, int]]:
-    """What a consumer that applies the events in their order believes to be there: uid and version, by name."""
-    held: dict[tuple[str, str], tuple[str, int]] = {}
+def _believed(
+    receipts: Sequence[Receipt], history: History, verdict: Verdict
+) -> dict[tuple[str, str], tuple[str, int]]:
+    """What a consumer that applies the events in their order believes to be there: uid and version, by name.
+
+    A watch may go on after a restore, for the versions had grown past: then an audit finds what the restore undid, and
+    its end is told late. Until then an object that was deleted may change, or end, once more.
+    """
+    held: dict[tuple[str, str], Receipt] = {}
+    owed: dict[str, Receipt] = {}  # ends that are still to be told
+    seen: set[str] = set()
     for receipt in receipts:
         what = (_place(receipt), receipt.partitionkey.rsplit("/", 1)[1])
         known = held.get(what)
         if receipt.action == "DELETE":
-            if known is None or known[0] != receipt.uid:
+            late = owed.pop(receipt.uid, None)
+            if known and known.uid == receipt.uid:
+                del held[what]
+            elif late is None and not (history.restores and receipt.uid in seen):
                 verdict.wrong.append(f"{receipt.id} ends what was never told")
-            held.pop(what, None)
             continue
-        if (receipt.action == "ADD") is not (known is None) or (known and known[0] != receipt.uid):
-            verdict.wrong.append(f"{receipt.id} comes while {known} is told to be there")
-        held[what] = receipt.uid, receipt.version
-    return held
+        if known and known.uid != receipt.uid:
+            if receipt.timeline == known.timeline and history.ended_unseen(known.uid):
+                owed[known.uid] = known
+            else:
+                verdict.wrong.append(f"{receipt.id} comes while {known.id} is told to be there")
+        elif (receipt.action == "ADD") is not (known is None) and not history.restores:
+            verdict.wrong.append(f"{receipt.id} comes while {known.id if known else 'nothing'} is told to be there")
+        held[what] = receipt
+        seen.add(receipt.uid)
+    verdict.wrong += [f"the end of {receipt.id} was never told" for receipt in owed.values()]
+    return {what: (receipt.uid, receipt.version) for what, receipt in held.items()}
 
 
 def _complete(place: Place, receipts: Sequence[Receipt], gaps: Sequence[Gap], verdict: Verdict) -> None:
-    came = {(r.uid, r.version) for r in receipts if r.action != "DELETE"}
-    changed = {(r.uid, r.version): r.timeline for r in receipts if r.action == "UPDATE" and not r.synthetic}
+    came = {(r.uid, r.version, r.tag) for r in receipts if r.action != "DELETE"}
+    changed = {(r.uid, r.version, r.tag): r.timeline for r in receipts if r.action == "UPDATE" and not r.synthetic}
     begun: dict[int, float] = {}  # when each timeline was first heard of
     for receipt in receipts:
         begun.setdefault(receipt.timeline, receipt.at)
     for changes, since in list(zip(place.periods, place.since, strict=True))[::2]:  # in which it was selected
-        read = {
-            at: changed[c.uid, c.version] for at, c in enumerate(changes) if c.version and (c.uid, c.version) in changed
-        }
+        read = {at: changed[_state(c)] for at, c in enumerate(changes) if _state(c) in changed}
         # A watch that was being ended when the namespace was selected again may have read some of it before.
         first = min((at for at, timeline in read.items() if begun[timeline] >= since), default=None)
         if first is None:
@@ -107,5 +143,5 @@ def _complete(place: Place, receipts: Sequence[Receipt], gaps: Sequence[Gap], ve
                 continue
             verdict.must += 1
             excused = any(int(gap.since or 0) < change.version <= int(gap.until) for gap in gaps)
-            if (change.uid, change.version) not in came and not excused:
+            if _state(change) not in came and not excused:
                 verdict.wrong.append(f"lost: {change}")

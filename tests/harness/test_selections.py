@@ -9,8 +9,8 @@ import pytest
 
 from kubecdc.storage.contracts import Gap
 from kubecdc.storage.contracts.event import Action, event_id, partition_key
-from tests.harness.history import Change
-from tests.harness.ledger import Receipt
+from tests.harness.history import Change, Restore
+from tests.harness.ledger import Absence, Receipt
 from tests.harness.namespaces import Place
 from tests.harness.selections import judge
 from tests.harness.writer import Writer
@@ -25,41 +25,61 @@ class Scene:
         self.receipts: list[Receipt] = []
         self.gaps: list[Gap] = []
         self.version = 0
+        self.uids: dict[str, str] = {}  # of names whose object is not the first
 
-    def change(self, action: Action, name: str = "a", *, told: bool = True, timeline: int = 0) -> None:
+    def uid(self, name: str) -> str:
+        return self.uids.get(name, f"uid-{name}")
+
+    def change(self, action: Action, name: str = "a", *, told: bool = True, timeline: int = 0, tag: str = "") -> None:
         """A change in the namespace, and the event about it."""
         self.version += 1
         key = partition_key("workflows", "argoproj.io", "ns", name)
-        body = {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": str(self.version)}}
+        body = {"metadata": {"name": name, "uid": self.uid(name), "resourceVersion": str(self.version)}}
         version = None if action == "DELETE" else self.version
-        self.place.periods[-1].append(
-            Change(
-                action=action, uid=f"uid-{name}", version=version, partitionkey=key, started=0, finished=0, body=body
-            )
+        change = Change(
+            action=action,
+            uid=self.uid(name),
+            version=version,
+            partitionkey=key,
+            started=0,
+            finished=0,
+            body=body,
+            tag=tag,
         )
+        self.place.periods[-1].append(change)
+        self.writer.changes.append(change)
         self.writer._live.pop(("ns", name), None)
         if action != "DELETE":
             self.writer._live["ns", name] = body
         if told:
-            self.tell(action, self.version, name, timeline=timeline)
+            self.tell(action, self.version, name, timeline=timeline, tag=tag)
 
     def tell(
-        self, action: Action, version: int, name: str = "a", *, at: int = 0, timeline: int = 0, synthetic: bool = False
+        self,
+        action: Action,
+        version: int,
+        name: str = "a",
+        *,
+        at: int = 0,
+        timeline: int = 0,
+        synthetic: bool = False,
+        tag: str = "",
     ) -> None:
         """An event about the object in that version, ordered by ``at``."""
-        id_ = event_id("changed", f"uid-{name}", str(version), action, timeline)
+        id_ = event_id("changed", self.uid(name), str(version), action, timeline)
         self.receipts.append(
             Receipt(
                 id=id_,
                 key=id_,
                 subject="changed",
-                uid=f"uid-{name}",
+                uid=self.uid(name),
                 version=version,
                 action=action,
                 partitionkey=partition_key("workflows", "argoproj.io", "ns", name),
                 sequence=at or version,
                 synthetic=synthetic,
                 at=float(len(self.receipts) + 1),
+                tag=tag,
             )
         )
 
@@ -67,8 +87,8 @@ class Scene:
         self.place.periods += [[], []]
         self.place.since += [len(self.receipts) + 0.5] * 2
 
-    def wrong(self) -> list[str]:
-        return judge([self.place], self.writer, self.receipts, {"ns": self.gaps}).wrong
+    def wrong(self, *absences: Absence) -> list[str]:
+        return judge([self.place], self.writer, self.receipts, {"ns": self.gaps}, absences=absences).wrong
 
 
 @pytest.fixture
@@ -112,8 +132,69 @@ def test_what_an_old_watch_read_while_it_was_ended_says_nothing_about_the_next()
 
 def test_an_id_that_comes_again_is_found(scene: Scene) -> None:
     again = [i for i, r in enumerate(scene.receipts) if r.action == "ADD"]
-    scene.receipts[again[1]] = dataclasses.replace(scene.receipts[again[1]], id=scene.receipts[again[0]].id)
-    assert any("came 2 times" in wrong for wrong in scene.wrong())
+    id_ = scene.receipts[again[0]].id
+    scene.receipts[again[1]] = dataclasses.replace(scene.receipts[again[1]], id=id_, key=id_)
+    assert any("came again" in wrong for wrong in scene.wrong())
+
+
+def test_so_it_is_unless_a_worker_died_with_it(scene: Scene) -> None:
+    again = scene.receipts[1]
+    scene.receipts.append(dataclasses.replace(again, at=7.0))
+    assert scene.wrong() == [f"{again.id} came again, 5.000 s later"]
+    assert scene.wrong(Absence(again.at, again.at)) == []
+
+
+def test_what_was_refused_does_not_count_as_told(scene: Scene) -> None:
+    scene.receipts[-1] = dataclasses.replace(scene.receipts[-1], accepted=False)
+    assert any("is told to be" in wrong for wrong in scene.wrong())
+
+
+def restored() -> Scene:
+    """A change was made and told before the copy; another, which the restore undid, took the same version."""
+    scene = Scene()
+    scene.change("ADD")
+    scene.change("UPDATE")
+    scene.change("UPDATE", tag="kept")
+    put_back = scene.place.aside()
+    scene.change("UPDATE", tag="undone")
+    put_back()
+    scene.version = 3
+    scene.place.since = [0.0, 4.5, 4.5]
+    scene.tell("UPDATE", 3, timeline=1, synthetic=True, tag="kept")
+    scene.change("UPDATE", timeline=1, tag="after")
+    return scene
+
+
+def test_what_a_restore_undid_need_not_come() -> None:
+    scene = restored()
+    assert scene.wrong() == []
+    scene.receipts = [r for r in scene.receipts if r.tag != "undone"]
+    assert scene.wrong() == []
+
+
+def test_what_a_restore_undid_may_end_late_and_must_end() -> None:
+    """The namesake that was made after the restore is told first; an audit finds the other gone."""
+    scene = Scene()
+    put_back = scene.place.aside()
+    scene.change("ADD")
+    put_back()
+    scene.writer.restores.append(Restore(kept=0, at=1))
+    scene.uids["a"] = "uid-successor"
+    scene.change("ADD")
+    assert scene.wrong() == ["the end of changed.uid-a.1.ADD was never told"]
+    del scene.uids["a"]
+    scene.tell("DELETE", 1, at=3, timeline=1, synthetic=True)
+    assert scene.wrong() == []
+
+
+def test_what_was_made_after_a_restore_is_not_excused_by_what_it_undid() -> None:
+    scene = restored()
+    scene.change("UPDATE", timeline=1, told=False, tag="lost")  # in a version that an undone change had too
+    scene.change("UPDATE", timeline=1, tag="last")
+    scene.tell("UPDATE", 5, tag="undone")
+    scene.receipts.sort(key=lambda receipt: receipt.timeline)
+    (wrong,) = scene.wrong()
+    assert wrong.startswith("lost: Change(action='UPDATE'")
 
 
 def test_a_sequence_that_falls_is_found(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,17 +37,22 @@ class Copy:
     snapshot: Any
     kept: int
     live: Mapping[tuple[str, str], dict[str, Any]]
+    aside: Callable[[], None]  # puts back what else belongs to it
 
 
 @dataclass
 class Writer:
-    """Writes objects of one resource and appends each committed change to `changes`, in the order of completion."""
+    """Writes objects of one resource and appends each committed change to `changes`, in the order of completion.
+
+    ``aside`` keeps what else belongs to a copy of etcd, and returns what puts it back.
+    """
 
     api: Api
     resource: Resource
     changes: list[Change] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
     doubtful: int = 0  # writes whose outcome had to be read back
+    aside: Callable[[], Callable[[], None]] = lambda: lambda: None
     _live: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     _written: int = 0
     _writing: int = 0
@@ -98,7 +103,7 @@ class Writer:
     async def copy(self, server: Any) -> Copy:
         """A copy of etcd between two writes."""
         async with self.stillness():
-            return Copy(await server.snapshot(), len(self.changes), copy.deepcopy(self._live))
+            return Copy(await server.snapshot(), len(self.changes), copy.deepcopy(self._live), self.aside())
 
     async def put_back(self, server: Any, kept: Copy) -> None:
         """Restore the copy: what was written since is undone. Raises AssertionError if the server has other objects."""
@@ -106,6 +111,7 @@ class Writer:
             await server.restore(kept.snapshot)
             self.restores.append(Restore(kept=kept.kept, at=len(self.changes)))
             self._live = dict(copy.deepcopy(kept.live))
+            kept.aside()
             there = {_identity(item) for item in (await self._list())}
             assert there == {_identity(body) for body in self._live.values()}, "the copy has other objects than it had"
 
