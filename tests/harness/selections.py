@@ -98,11 +98,10 @@ def _believed(
     """What a consumer that applies the events in their order believes to be there: uid and version, by name.
 
     A watch may go on after a restore, for the versions had grown past: then an audit finds what the restore undid, and
-    its end is told late. Until then an object that was deleted may change, or end, once more.
+    its end is told late. Until then an object may change or end that was deleted before, or was made unseen.
     """
     held: dict[tuple[str, str], Receipt] = {}
     owed: dict[str, Receipt] = {}  # ends that are still to be told
-    seen: set[str] = set()
     for receipt in receipts:
         what = (_place(receipt), receipt.partitionkey.rsplit("/", 1)[1])
         known = held.get(what)
@@ -110,7 +109,7 @@ def _believed(
             late = owed.pop(receipt.uid, None)
             if known and known.uid == receipt.uid:
                 del held[what]
-            elif late is None and not (history.restores and receipt.uid in seen):
+            elif late is None and not history.restores:
                 verdict.wrong.append(f"{receipt.id} ends what was never told")
             continue
         if known and known.uid != receipt.uid:
@@ -121,7 +120,6 @@ def _believed(
         elif (receipt.action == "ADD") is not (known is None) and not history.restores:
             verdict.wrong.append(f"{receipt.id} comes while {known.id if known else 'nothing'} is told to be there")
         held[what] = receipt
-        seen.add(receipt.uid)
     verdict.wrong += [f"the end of {receipt.id} was never told" for receipt in owed.values()]
     return {what: (receipt.uid, receipt.version) for what, receipt in held.items()}
 

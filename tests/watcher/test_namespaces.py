@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.errors import Refused
@@ -513,3 +514,16 @@ async def test_the_objects_of_a_namespace_that_is_left_are_asked_for_beside_each
     await keys(bench, f"{KEY}/new")
     assert sorted(told(await bench.events(namespace="new"))) == [f"~DELETE {name}" for name in names]
     assert len(asked) == len(names) + 1, "and the marker"
+
+
+async def test_an_end_that_cannot_be_read_yet_is_logged_once_it_is(bench: Rig) -> None:
+    await namespace(bench, "one", "prod")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/one")
+    with capture_logs() as logs:
+        bench.api.fail(503, path="/namespaces/one/workflows", count=5)
+        await relabel(bench, "one", "test")
+        await keys(bench)
+    said = [line["event"] for line in logs if line.get("watch") == f"{KEY}/one"]
+    assert said.count("no longer watched") == 1
+    assert sum("503" in event for event in said) == 1
