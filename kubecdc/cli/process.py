@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 T = TypeVar("T")
 RETRY = Backoff(duration=0.5, cap=10.0)
+THREADS = 64  # at most: for what blocks, and for names where uvloop is not installed
 GC_THRESHOLD = 10_000  # net allocations between two collections of the youngest objects; Python's default: 700
 
 
@@ -65,6 +67,8 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
     Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError. What has not
     ended in time is left behind, and the process with it (`Stop`).
     """
+    # The default is a few for each core, which a few calls that hang would use up.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     stop = Stop()
     stop.listen()
     async with AsyncExitStack() as stack:

@@ -67,6 +67,7 @@ class Scene:
     receiver: Peer
     slow_names: Path
     stack: AsyncExitStack
+    prefix: Sequence[str] = ()  # the command that runs it
     triggers: dict[str, Any] = field(default_factory=dict)  # by name, as manifests have them
     started: Started = field(init=False)
 
@@ -107,7 +108,9 @@ class Scene:
         manifests = self.folder / "manifests.yaml"
         manifests.write_text(yaml.safe_dump_all(documents))
         given = ["-f", str(manifests), "--log-format", "json", *args]
-        self.started = Started(self.folder / "process", command, *given, loop=self.loop, env=env, **streams)
+        self.started = Started(
+            self.folder / "process", command, *given, loop=self.loop, env=env, prefix=self.prefix, **streams
+        )
         self.stack.callback(self.started.kill)
 
     def start_with_cluster(self, server: str, user: Mapping[str, Any], **more: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,15 @@ class Started:
             os.kill(self.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
+
+
+def as_pid_1() -> tuple[str, ...]:
+    """The command that runs another as the first process of a new namespace; none where that is not permitted."""
+    command = ("unshare", "--pid", "--fork", "--kill-child")
+    allowed = (
+        shutil.which("unshare") and not subprocess.run([*command, "true"], check=False, capture_output=True).returncode
+    )
+    return command if allowed else ()
 
 
 def _waits_for_a_cpu(pid: int) -> dict[str, int]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from tests.cli.rig import REDIS_BUS, SENSOR
 from tests.cli.silent import silent_server
-from tests.cli.started import LOOPS, Started
+from tests.cli.started import LOOPS, Started, as_pid_1
 
 Start = Callable[..., Started]
 PROGRAM = """
@@ -48,15 +46,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
         started.kill()
 
 
-def as_pid_1() -> tuple[str, ...]:
-    """The command that runs another as the first process of a new namespace."""
-    command = ("unshare", "--pid", "--fork", "--kill-child")
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run([*command, "true"], check=False, capture_output=True).returncode
-    ):
-        pytest.skip("a PID namespace needs root, and Linux")
-    return command
+@pytest.fixture
+def pid_1() -> tuple[str, ...]:
+    """The command that runs another as PID 1."""
+    return as_pid_1() or pytest.skip("a PID namespace needs root, and Linux")
 
 
 async def test_it_ends_though_its_loop_or_a_thread_hangs(start: Start) -> None:
@@ -86,21 +79,21 @@ async def test_what_hangs_does_not_hide_why_it_had_to_stop(start: Start) -> None
         assert "the second" not in started.err
 
 
-async def test_pid_1_ends_from_the_first_moment_on(start: Start, tmp_path: Path) -> None:
+async def test_pid_1_ends_from_the_first_moment_on(start: Start, tmp_path: Path, pid_1: tuple[str, ...]) -> None:
     fifo = tmp_path / "manifests.yaml"
     os.mkfifo(fifo)  # the process reads it before anything else, and there is no end to that
-    started = start("pid-1", "work", "-f", str(fifo), prefix=as_pid_1())
+    started = start("pid-1", "work", "-f", str(fifo), prefix=pid_1)
     await started.caught()
     started.term()
     assert await started.end() == 143
     assert "kubecdc starts" not in started.err
 
 
-async def test_pid_1_ends_while_it_waits_for_its_bus(start: Start, tmp_path: Path) -> None:
+async def test_pid_1_ends_while_it_waits_for_its_bus(start: Start, tmp_path: Path, pid_1: tuple[str, ...]) -> None:
     async with silent_server() as redis:
         manifests = tmp_path / "manifests.yaml"
         manifests.write_text(REDIS_BUS.format(url=f"redis://127.0.0.1:{redis.port}/0") + "---\n" + SENSOR)
-        started = start("pid-1", "work", "-f", str(manifests), prefix=as_pid_1())
+        started = start("pid-1", "work", "-f", str(manifests), prefix=pid_1)
         await started.caught()
         await redis.reached()
         started.term()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.cli.rig import SENSOR, SOURCE, Desk
+from tests.cli.scene import slow_names
 from tests.cli.silent import Silent, silent_server
 from tests.ports import free_port
 
@@ -42,11 +44,14 @@ async def silent() -> AsyncIterator[Silent]:
         yield silent
 
 
-@pytest.mark.parametrize("how", ["silent", "refusing"])
+@pytest.mark.parametrize("how", ["silent", "refusing", "its name takes long"])
 async def test_a_bus_that_is_away_at_the_start_keeps_no_other_from_working(
-    desk: Desk, silent: Silent, how: str
+    desk: Desk, silent: Silent, tmp_path: Path, how: str
 ) -> None:
-    with_a_second_bus(desk, f'{{redis: {{url: "redis://127.0.0.1:{silent.port if how == "silent" else 1}/0"}}}}')
+    places = {"silent": f"127.0.0.1:{silent.port}", "refusing": "127.0.0.1:1", "its name takes long": "slow.example"}
+    with_a_second_bus(desk, f'{{redis: {{url: "redis://{places[how]}/0"}}}}')
+    if how == "its name takes long":
+        desk.environment |= {"LD_PRELOAD": str(slow_names(tmp_path)), "ASKED": str(tmp_path / "asked")}
     async with desk.running("run", "--no-leader-election") as run:
         await desk.create("first")
         await run.until('"name":"first"', out=True)
