@@ -9,7 +9,7 @@
 local partitions, mode, holder, kept = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = now()
 local alive_since = math.min(time, tonumber(ARGV[5])) - kept
-if mode == 'leave' then also_when_full() end
+also_when_full()
 
 -- The entries that living processes have, and one of them.
 local function living(id)
