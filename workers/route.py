@@ -25,6 +25,7 @@ class Route:
         self.subscription = sensor.subscription(manifest)
         self.dependency = sensor.dependency
         self.retry_strategy = manifest.retry_strategy
+        self.paused = manifest.paused
         self.trigger = trigger
         self.metrics = TriggerMetrics(sensor.name, manifest.name)
         self.retry_reason = ""  # why the last run has to be repeated

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import structlog
+
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.manifest import Redelivery
+from kubecdc.workers.pauses import Pauses
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import Route, routes
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.triggers.contract import Render, json_line
+
+log = structlog.get_logger()
 
 
 def subscriptions(sensors: Iterable[Sensor]) -> list[SubscriptionSpec]:
@@ -38,19 +43,39 @@ async def run(
 ) -> None:
     """Deliver to every trigger until ``stop`` is set, then drain: all deliveries in flight are settled or returned.
 
-    The subscriptions must be registered. ``render`` makes lines for standard output. An error of one consumer that is
-    neither an outage nor a failed trigger drains the others and is raised.
+    What is paused, in the manifest or in the bus, is not delivered. The subscriptions must be registered. ``render``
+    makes lines for standard output. An error of one consumer that is neither an outage nor a failed trigger drains the
+    others and is raised.
     """
     settings = Settings.of(redelivery, ack_wait=bus.ack_wait, concurrency=concurrency)
-    async with asyncio.TaskGroup() as consumers:
-        for sensor in sensors:
-            for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts()):
-                consumers.create_task(_work(bus, route, settings, stop))
+    made = [
+        route
+        for sensor in sensors
+        for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts())
+    ]
+    pauses = Pauses(bus, {route.subscription for route in made}, stop)
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(pauses.watch())
+        consumers = [group.create_task(_work(bus, route, settings, pauses, stop)) for route in made]
+        if consumers:
+            await asyncio.wait(consumers)
+        watching.cancel()
 
 
-async def _work(bus: Bus, route: Route, settings: Settings, stop: asyncio.Event) -> None:
+async def _work(bus: Bus, route: Route, settings: Settings, pauses: Pauses, stop: asyncio.Event) -> None:
     try:
-        subscription = bus.subscription(route.subscription, prefetch=settings.concurrency)
-        await consume(subscription, route, settings, stop=stop)
+        if route.paused:
+            log.info("paused", subscription=route.subscription, hint="its trigger has `paused: true`")
+            await stop.wait()
+        while await pauses.resumed(route.subscription):
+            halt = asyncio.Event()
+            halting = asyncio.create_task(pauses.halt(route.subscription, halt))
+            try:
+                subscription = bus.subscription(route.subscription, prefetch=settings.concurrency)
+                await consume(subscription, route, settings, stop=halt)
+            finally:
+                halting.cancel()
+            if not halt.is_set():
+                return  # the bus was closed
     finally:
         await route.trigger.close()

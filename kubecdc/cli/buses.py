@@ -43,6 +43,11 @@ def subscriptions_of(manifests: Manifests, bus: EventBus) -> list[SubscriptionSp
     return subscriptions(s for s in manifests.sensors.values() if s.spec.event_bus_name == bus.name) + own
 
 
+def paused_in(manifests: Manifests) -> list[str]:
+    """The subscriptions whose triggers have ``paused: true``."""
+    return [s.subscription(t) for s in manifests.sensors.values() for t in s.spec.triggers if t.paused]
+
+
 def buses_named(manifests: Manifests, names: Iterable[str]) -> list[EventBus]:
     """The buses with these names, each once, in the order of the manifests."""
     wanted = set(names)

@@ -7,7 +7,7 @@ place in its lane, and RQ's own retries would not wait, or give the place away.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -15,6 +15,8 @@ from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Failures, Subscription, SubscriptionSpec
 from kubecdc.storage.delivery import ClaimedDelivery
 from kubecdc.storage.rq.deliveries.claim import Claim
+
+CHECK_SECONDS = 2.0  # until a paused subscription is looked at again
 
 
 class JobDelivery(ClaimedDelivery):
@@ -87,15 +89,21 @@ class JobDelivery(ClaimedDelivery):
 
 
 class JobSubscription:
-    """`storage.contracts.Subscription` with the event of one job. ``whole`` is the subscription that it belongs to."""
+    """`storage.contracts.Subscription` with the event of one job. ``whole`` is the subscription that it belongs to.
 
-    def __init__(self, first: JobDelivery, whole: Subscription) -> None:
+    While that is ``paused``, the event is kept in its job.
+    """
+
+    def __init__(self, first: JobDelivery, whole: Subscription, paused: Callable[[], Awaitable[bool]]) -> None:
         self._whole = whole
+        self._paused = paused
         self.last = first
 
     async def deliveries(self) -> AsyncIterator[JobDelivery]:
         """Ends once the event is settled for good. Raises ClaimLost if that happens during a delay."""
         while True:
+            while await self._paused():
+                await self.last.keep_for(CHECK_SECONDS)
             yield self.last
             delay = await self.last.settled()
             if delay is None:

@@ -21,12 +21,14 @@ from kubecdc.rq.delivery import JobDelivery, JobSubscription
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.contracts.event import redelivered
 from kubecdc.storage.opening import opened
+from kubecdc.storage.pauses import paused
 from kubecdc.storage.rq.bus import RqBus
 from kubecdc.storage.rq.deliveries.running_job import RunningJob
 from kubecdc.storage.rq.jobs import RETRIES
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import route
 from kubecdc.workers.settings import Settings
+from kubecdc.workers.settlement import persist
 
 log = structlog.get_logger()
 PAUSE = 5.0  # seconds before a job that cannot be worked on here is handed back
@@ -84,7 +86,11 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
             body = redelivered(body, "redrive")
         whole = bus.subscription(subscription, prefetch=1)
         last = JobDelivery(claim, body, received=received, attempts=attempts, failures=failures, wait=running.wait)
-        one = JobSubscription(last, whole)
+
+        async def is_paused() -> bool:
+            return found.trigger.paused or subscription in await persist(lambda: paused(bus))
+
+        one = JobSubscription(last, whole, is_paused)
         settings = Settings.of(found.bus.spec.redelivery, ack_wait=bus.ack_wait, concurrency=1)
         to = route(found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts)
         stop = asyncio.Event()

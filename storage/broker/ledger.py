@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from kubecdc.errors import Unavailable
 from kubecdc.storage.broker.contract import Received
 from kubecdc.storage.broker.recent import Recent
-from kubecdc.storage.contracts import NO_FAILURES, Failures, StateChange, StateConflict, StateEntry, StateStore
+from kubecdc.storage.contracts import NO_FAILURES, Failures, StateConflict, StateEntry, StateStore
+from kubecdc.storage.shared_state import change
 
 KEPT = timedelta(days=15)  # SQS keeps a message for 14 days at most
-CONFLICTS = 10  # in a row
 SUCCESSES = "successes"  # the key of their number
 
 
@@ -112,7 +110,7 @@ class StateLedger:
                 return None
             return f"{tries.attempts} {tries.failures.uncounted} {tries.failures.successes}".encode()
 
-        await change(self._state, self._name, _key(message), later)
+        await change(self._state, self._name, _key(message), later, ttl=KEPT)
 
     async def forget(self, message: Received) -> None:
         if found := await self._state.get(self._name, _key(message)):
@@ -125,7 +123,7 @@ class StateLedger:
         if self._asked:
             self._asked = False
             try:
-                await change(self._state, self._name, SUCCESSES, lambda found: b"%d" % (_number(found) + 1))
+                await change(self._state, self._name, SUCCESSES, lambda found: b"%d" % (_number(found) + 1), ttl=KEPT)
             except BaseException:
                 self._asked = True
                 raise
@@ -146,24 +144,3 @@ def _tries(found: StateEntry | None) -> Tries:
 
 def _number(found: StateEntry | None) -> int:
     return int(found.value) if found else 0
-
-
-async def change(
-    state: StateStore, scope: str, key: str, decide: Callable[[StateEntry | None], bytes | None]
-) -> StateEntry | None:
-    """Put the value that ``decide`` makes of the present entry. None from it leaves the entry as it is.
-
-    Returns the entry as it is now. Raises Unavailable, also if other processes keep changing the value.
-    """
-    for _ in range(CONFLICTS):
-        found = await state.get(scope, key)
-        value = decide(found)
-        if value is None:
-            return found
-        put = StateChange(value=value, ttl=KEPT, follows=found.version if found else "")
-        try:
-            await state.put(scope, key, put)
-        except StateConflict:
-            continue
-        return StateEntry(value, put.token)
-    raise Unavailable(f"other processes keep changing the state {key!r} of {scope!r}")

@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol
 
 from kubecdc.storage.broker.contract import Received
-from kubecdc.storage.broker.ledger import change
+from kubecdc.storage.broker.ledger import KEPT
 from kubecdc.storage.broker.recent import Recent
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import StateEntry, StateStore
+from kubecdc.storage.shared_state import change
 
 Entrance = Literal["free", "stale", "busy"]
 
@@ -103,7 +104,7 @@ class OwnMarks:
             return _value(later) if later != mark else None
 
         if self._state and message.order:
-            await change(self._state, self._name, _key(message), advance)
+            await change(self._state, self._name, _key(message), advance, ttl=KEPT)
 
 
 class MessageMarks:
@@ -165,7 +166,7 @@ class SharedMarks:
             entrance = "free"
             return _value(replace(mark, owner=me, until=self._now() + 2 * self._ack_wait))
 
-        await change(self._state, self._name, _key(message), take)
+        await change(self._state, self._name, _key(message), take, ttl=KEPT)
         return entrance  # type: ignore[return-value]
 
     async def extend(self, message: Received) -> None:
@@ -175,7 +176,7 @@ class SharedMarks:
                 return None
             return _value(replace(mark, until=self._now() + 2 * self._ack_wait))
 
-        await change(self._state, self._name, _key(message), prolong)
+        await change(self._state, self._name, _key(message), prolong, ttl=KEPT)
 
     async def leave(self, message: Received, *, settled: bool) -> None:
         def release(found: StateEntry | None) -> bytes | None:
@@ -186,7 +187,7 @@ class SharedMarks:
                 left = left.after(message)
             return _value(left) if left != mark else None
 
-        await change(self._state, self._name, _key(message), release)
+        await change(self._state, self._name, _key(message), release, ttl=KEPT)
 
     async def not_acked(self, message: Received) -> None:
         """`leave` has told the store before the ack."""

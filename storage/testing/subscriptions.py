@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubecdc.storage.contracts import NoSubscription, SubscriptionSpec
+from kubecdc.storage.pauses import pause, paused, resume
 from kubecdc.storage.testing.actors import (
     SOURCE,
     SUBJECT,
@@ -130,6 +131,19 @@ async def what_was_registered_last_stays_when_all_processes_have_ended(harness: 
     assert await bus.subscription("one", prefetch=1).registered() == (ONE,), "the only one that is alive"
     await bus.close()
     assert [status.spec for status in await (await harness.open("last")).subscriptions()] == [ONE]
+
+
+@collect(CASES, "state")
+async def what_is_paused_is_known_to_every_process(harness: Harness) -> None:
+    bus, other = await harness.open(), await harness.open("other")
+    assert await paused(bus) == frozenset()
+    await pause(bus, "one")
+    await pause(other, "two")
+    await pause(other, "one")
+    assert await paused(bus) == await paused(other) == {"one", "two"}
+    await resume(other, "one")
+    await resume(bus, "one")
+    assert await paused(bus) == await paused(other) == {"two"}
 
 
 @collect(CASES, "counts")

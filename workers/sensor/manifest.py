@@ -67,6 +67,7 @@ class Trigger(Model):
     policy: Policy = Policy()
     retry_strategy: RetryStrategy | None = None
     at_least_once: bool | None = None
+    paused: bool = False
 
     @field_validator("policy")
     @classmethod

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each, subscriptions_of
+from kubecdc.cli.buses import on_each, paused_in, require_capability, subscriptions_of
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment, show
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
+from kubecdc.storage.pauses import pausable, pause, paused, resume
 
-COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "named", "workers")
+COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "named", "paused", "workers")
 
 
 @click.group()
 def bus() -> None:
-    """Create and show subscriptions and their backlog, remove unused ones."""
+    """Create and show subscriptions and their backlog, pause them, remove unused ones."""
 
 
 @bus.command("show")
@@ -30,13 +32,18 @@ def bus() -> None:
 def show_(filenames: tuple[str, ...], output_format: str) -> None:
     """Print each subscription with its backlog and its workers.
 
-    The column NAMED shows whether a manifest (-f) has the subscription.
+    The column NAMED shows whether a manifest (-f) has the subscription, PAUSED whether nothing of it is delivered
+    because of a command or of a manifest.
     """
     manifests = load(filenames, stdin=sys.stdin)
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         named = {spec.name for spec in subscriptions_of(manifests, manifest)}
-        return [_row(s, manifest, named=s.spec.name in named) for s in await bus.subscriptions()]
+        pauses = dict.fromkeys(paused_in(manifests), "manifest") | dict.fromkeys(await paused(bus), "command")
+        return [
+            _row(s, manifest, named=s.spec.name in named, paused=pauses.get(s.spec.name, "no"))
+            for s in await bus.subscriptions()
+        ]
 
     show(on_each(manifests, rows), COLUMNS, output_format, empty="no subscriptions yet")
 
@@ -82,16 +89,21 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
             raise UsageError(
                 f"a manifest has the subscription {name!r}", hint="remove its trigger from the manifests first"
             )
-        removed = []
+        removed, pauses = [], await paused(bus)
         for s in await bus.subscriptions(ages=False):
             if s.spec.name in named or name not in {None, s.spec.name}:
                 continue
             if name is None and isinstance(s.workers, tuple) and s.workers:
                 kept.append(f"{s.spec.name} is kept: {_workers(s.workers)} has it open; stop that worker, or name it")
                 continue
+            if name is None and s.spec.name in pauses:
+                kept.append(f"{s.spec.name} is kept: it is paused; resume it, or name it")
+                continue
             backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
             confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)
             if await bus.prune(s.spec.name):
+                if s.spec.name in pauses:
+                    await resume(bus, s.spec.name)
                 removed.append(s.spec.name)
         return removed
 
@@ -105,7 +117,50 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
         click.echo(done or "nothing to prune: the manifests have every subscription")
 
 
-def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool) -> dict[str, Any]:
+@bus.command("pause")
+@click.argument("subscription")
+@options.manifests
+@options.secrets
+def pause_(filenames: tuple[str, ...], subscription: str) -> None:
+    """Deliver nothing of SUBSCRIPTION from now on.
+
+    Its workers stop within seconds and return what they have in work. Its events are kept, up to `maxPending`: a full
+    bus blocks the watcher.
+    """
+    _set_paused(filenames, subscription, pause, "paused")
+
+
+@bus.command("resume")
+@click.argument("subscription")
+@options.manifests
+@options.secrets
+def resume_(filenames: tuple[str, ...], subscription: str) -> None:
+    """Deliver SUBSCRIPTION again, where it was paused, unless a manifest pauses it."""
+    _set_paused(filenames, subscription, resume, "resumed")
+
+
+def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], Awaitable[None]], done: str) -> None:
+    manifests = load(filenames, stdin=sys.stdin)
+
+    async def set_(bus: Bus, manifest: EventBus) -> list[str]:
+        if name not in {status.spec.name for status in await bus.subscriptions(ages=False)}:
+            return []
+        if name in {own.name for own in manifest.spec.subscriptions}:
+            raise UsageError(
+                f"{name!r} is for a consumer of your own, which no pause reaches", hint="stop that consumer"
+            )
+        require_capability(pausable(bus.capabilities), manifest, "keep what is paused")
+        await do(bus, name)
+        return [manifest.name]
+
+    if not on_each(manifests, set_):
+        raise UsageError(f"there is no subscription {name!r}", hint="`kubecdc bus show` lists them")
+    click.echo(f"{name} {done}")
+    if done == "resumed" and name in paused_in(manifests):
+        click.echo("its trigger has `paused: true`, so it is still not delivered", err=True)
+
+
+def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool, paused: str) -> dict[str, Any]:
     return {
         "subscription": status.spec.name,
         "source": status.spec.source,
@@ -115,6 +170,7 @@ def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool) -> dict
         "dead": _number(status.dead_letters),
         "gone": status.gone,
         "named": "yes" if named else "no",
+        "paused": paused,
         "workers": _workers(status.workers),
         "bus": manifest.name,
         "registered": _time(status.registered),

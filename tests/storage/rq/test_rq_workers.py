@@ -17,6 +17,7 @@ from rq.job import JobStatus
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from kubecdc.storage.contracts import Failures
+from kubecdc.storage.pauses import pause, resume
 from kubecdc.storage.rq import ServerSettings
 from kubecdc.storage.testing.actors import Receiver, event, events
 from tests.storage.redis_server import RedisServer
@@ -110,6 +111,20 @@ async def test_attempts_of_both_kinds_of_workers_add_up_to_max_deliveries(shop: 
     (letter,) = await shop.bus.dead_letters.page()
     assert letter.attempts == 3
     assert len(shop.received) == 1
+
+
+async def test_a_paused_subscription_is_not_run_by_rqs_own_worker(shop: Workshop) -> None:
+    await pause(shop.bus, SUBSCRIPTION)
+    await shop.leader.commit(event(1), event(2))
+    shop.rq_worker()
+    started = StartedJobRegistry(shop.queue, connection=shop.client, serializer="json")
+    await shop.until(lambda: started.get_job_count(cleanup=False) == 1, 30, "a worker that has a job")
+    await asyncio.sleep(2 * ACK_WAIT)  # it keeps its claim meanwhile
+    assert shop.received == []
+    assert started.get_job_count(cleanup=False) == 1
+    await resume(shop.bus, SUBSCRIPTION)
+    await shop.until(lambda: shop.accepted == [event(1).id, event(2).id], 30, "both events")
+    assert len(shop.received) == 2
 
 
 async def test_an_outage_makes_no_dead_letter_with_rqs_own_worker_either(shop: Workshop) -> None:

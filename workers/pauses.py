@@ -1,0 +1,77 @@
+"""What an operator has paused in the bus, looked up for all triggers of a process at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Set
+
+import structlog
+
+from kubecdc.errors import Unavailable
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.outage import Outage
+from kubecdc.storage.pauses import pausable, paused
+
+log = structlog.get_logger()
+CHECK_SECONDS = 2.0
+
+
+class Pauses:
+    """Until the bus has told what is paused, nothing is delivered; while it is away, what it told last holds.
+
+    `watch` has to run. ``names`` are the subscriptions of this process, ``stop`` is set when it is to end.
+    """
+
+    def __init__(self, bus: Bus, names: Set[str], stop: asyncio.Event) -> None:
+        self._bus = bus
+        self._names = names
+        self._stop = stop
+        self._paused: Set[str] | None = None
+        self._changed = asyncio.Event()  # a new one after each change
+
+    async def watch(self) -> None:
+        """Look at the bus again and again. Never returns, unless the bus cannot pause."""
+        outage = Outage("cannot see which subscriptions are paused", random.Random())
+        while pausable(self._bus.capabilities):
+            wait = CHECK_SECONDS
+            try:
+                self._set(await paused(self._bus) & self._names)
+                outage.over()
+            except Unavailable as e:
+                wait = outage.failed(e)
+            await asyncio.sleep(wait)
+        self._set(frozenset())
+
+    async def resumed(self, name: str) -> bool:
+        """Wait until a subscription is not paused. False if the process is to end."""
+        await self._until(name, paused=False)
+        return not self._stop.is_set()
+
+    async def halt(self, name: str, halt: asyncio.Event) -> None:
+        """Set ``halt`` once the subscription is paused, or the process is to end."""
+        await self._until(name, paused=True)
+        halt.set()
+
+    async def _until(self, name: str, *, paused: bool) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set() and (self._paused is None or (name in self._paused) != paused):
+                changed = asyncio.create_task(self._changed.wait())
+                try:
+                    await asyncio.wait((stopped, changed), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+        finally:
+            stopped.cancel()
+
+    def _set(self, found: Set[str]) -> None:
+        if found == self._paused:
+            return
+        known, self._paused = self._paused or frozenset(), found
+        for name in sorted(found - known):
+            log.info("paused", subscription=name, hint=f"`kubecdc bus resume {name}` delivers again")
+        for name in sorted(known - found):
+            log.info("resumed", subscription=name)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
