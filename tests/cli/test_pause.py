@@ -155,13 +155,15 @@ async def test_what_cannot_be_paused_is_said(desk: Desk) -> None:
     assert "a consumer of your own" in done.err
 
 
-async def test_pruning_ends_the_pause(desk: Desk, receiver: Receiver) -> None:
+async def test_what_is_paused_is_pruned_only_by_its_name(desk: Desk, receiver: Receiver) -> None:
     async with desk.running("run") as kubecdc:
         await kubecdc.until('"listed"')
     await said(desk, "pause", NAME)
     manifest = (desk.manifests / "sensor.yaml").read_text()
     desk.write("sensor.yaml", manifest.split("---")[0])
-    await said(desk, "prune", NAME, "--yes")
+    done = await desk.call("bus", "prune", "--yes")
+    assert done.err.strip() == f"{NAME} is kept: it is paused; resume it, or name it"
+    assert await said(desk, "prune", NAME, "--yes") == f"{NAME} removed"
     desk.write("sensor.yaml", manifest)
     async with desk.running("run") as kubecdc:
         await kubecdc.until("leading")
