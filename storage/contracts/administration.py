@@ -95,9 +95,10 @@ class DeadLetters(Protocol):
         ...
 
     async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
-        """Deliver them again to the subscription they were for, oldest first, and delete them here, in one step.
+        """Deliver each again to the subscription it was for, oldest first, and delete it here, in one step.
 
-        Returns the reason, by id, for each one that stays. Raises BusFull, Unavailable: then nothing was done.
+        Returns the reason, by id, for each one that stays. Raises BusFull: then nothing was done; Unavailable: then
+        some may have been.
         """
         ...
 

@@ -198,6 +198,33 @@ async def test_the_gauge_of_the_backlog_takes_only_counts(
     assert (status.pending, status.oldest) == (100, UNKNOWN)
 
 
+async def test_dead_letters_are_redriven_and_purged_in_small_steps(
+    redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await redis_harness.redis(replace(redis_harness.settings, max_pending=60))
+    await bus.register([spec(0)])
+    await commit(bus, "source-0", 50, padding=150_000)
+    await commit(bus, "source-0", 100, objects=100)
+    async with Receiver.of(bus, spec(0).name, prefetch=200) as receiver:
+        for _ in range(150):
+            delivery = await receiver.next()
+            await delivery.start()
+            await delivery.dead_letter("refused")
+        ids = [letter.id for letter in await bus.dead_letters.page(limit=200)]
+        assert len(ids) == 150
+    with counted(monkeypatch) as scripts:
+        refused = await bus.dead_letters.redrive([*ids[::-1], "9-9"])
+        redriven = 151 - len(refused)
+        assert 10 < redriven <= 60, "the rest does not fit"
+        assert set(refused) == {"9-9", *ids[redriven:]} and "maxPending" in refused[ids[-1]]
+        assert await bus.dead_letters.purge([*ids, "9-9"]) == 150 - redriven
+        await scripts.read(bus._connection.keyed)
+    assert await pending(bus, spec(0).name) == redriven
+    assert [letter.id for letter in await bus.dead_letters.page()] == []
+    assert scripts.most("administration/redrive").bytes < 2_000_000
+    assert scripts.most("administration/purge").bytes < 3_000_000
+
+
 async def test_the_steps_of_a_replay_do_not_grow(redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "PAGE", 50)
     bus = await redis_harness.redis(replace(redis_harness.settings, partitions=1))

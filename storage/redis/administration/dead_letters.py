@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from kubecdc.storage.contracts import UNKNOWN, DeadLetter
 from kubecdc.storage.contracts.administration import NO_SUCH_LETTER
+from kubecdc.storage.contracts.errors import BusFull
 from kubecdc.storage.redis.commits.publisher import partition
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection, pairs
 from kubecdc.storage.redis_server.redrives import refusals
 
 PAGE = 250  # letters in one script, which reads them with their bodies
+TOGETHER = 50  # that are delivered again by one script
+COPIES_BYTES = 1024 * 1024  # about, of their bodies
 ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
 
@@ -50,21 +53,45 @@ class RedisDeadLetters:
 
     async def redrive(self, ids: Sequence[str]) -> dict[str, str]:
         refused: dict[str, str] = {}
-        args: list[Argument] = []
         wanted = sorted(dict.fromkeys(ids), key=_order)
-        for id_, found in zip(wanted, await asyncio.gather(*map(self.letter, wanted)), strict=True):
-            if not found:
-                refused[id_] = NO_SUCH_LETTER
-            else:
-                args += [id_, partition(found[0].partitionkey, self._partitions)]
-        if args:
+        begun = False
+        while wanted:
+            some = [found async for found in self._first(wanted)]
+            args: list[Argument] = []
+            for id_, letter in some:
+                if letter:
+                    args += [id_, partition(letter.partitionkey, self._partitions)]
+                else:
+                    refused[id_] = NO_SUCH_LETTER
             head = (self._partitions, self._max_pending)
-            refused |= refusals(await self._connection.run("administration/redrive", *head, *args), self._max_pending)
+            try:
+                answer = await self._connection.run("administration/redrive", *head, *args) if args else []
+                refused |= refusals(answer, self._max_pending)
+            except BusFull as e:
+                if not begun:
+                    raise
+                return refused | {id_: str(e) for id_ in wanted if id_ not in refused}
+            begun = begun or bool(args)
+            wanted = wanted[len(some) :]
         return refused
+
+    async def _first(self, ids: Sequence[str]) -> AsyncGenerator[tuple[str, DeadLetter | None]]:
+        """The first of these letters, about as many as one script may copy. None for those that are not there."""
+        left = COPIES_BYTES
+        for id_, found in zip(ids, await asyncio.gather(*map(self.letter, ids[:TOGETHER])), strict=False):
+            if left <= 0:
+                return
+            left -= 1000 + (len(found[1]) if found else 0)
+            yield id_, found and found[0]
 
     async def purge(self, ids: Sequence[str]) -> int:
         known = [id_ for id_ in dict.fromkeys(ids) if ID.fullmatch(id_)]
-        return int(await self._connection.run("administration/purge", *known)) if known else 0
+        purged = 0
+        while known:
+            looked, there = await self._connection.run("administration/purge", BODIES_BYTES, *known[:PAGE])
+            purged += there
+            known = known[looked:]
+        return purged
 
 
 def _letter(found: Sequence[Any]) -> DeadLetter:
