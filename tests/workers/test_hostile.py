@@ -32,7 +32,7 @@ from tests.workers.support import (
 
 FEW_MILLISECONDS = 0.1  # seconds of CPU: ten times what they take, and less than any of them took before
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-LARGE = 400_000  # elements, 3.2 MB
+LARGE = 200_000  # elements, 1.6 MB
 DEEP = READABLE - 50
 
 
