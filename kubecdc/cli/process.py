@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.cli import backlog, presence
+from kubecdc.cli import backlog, presence, system_clock
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
@@ -84,7 +84,9 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
                 found.append(_worker_side(use, bus, opening, delivery, stop.event))
             return found
 
-        await _run_until_all_end([_serve(use, opening, stop, sides) for use in uses], stop)
+        parts = [_serve(use, opening, stop, sides) for use in uses]
+        clock = [_run_until_stop(system_clock.watch(), stop.event)] if uses else []
+        await _run_until_all_end([*parts, *clock], stop)
     log.info("stopped")
 
 

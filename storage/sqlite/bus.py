@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import apsw
@@ -21,6 +21,7 @@ from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.sqlite.administration import registrations, replays
 from kubecdc.storage.sqlite.administration.dead_letters import SqliteDeadLetters
 from kubecdc.storage.sqlite.administration.retention import STEP, Retention
+from kubecdc.storage.sqlite.clock import BusClock
 from kubecdc.storage.sqlite.commits.checkpoints import SqliteCheckpoints
 from kubecdc.storage.sqlite.commits.elector import SqliteElector
 from kubecdc.storage.sqlite.commits.publisher import SqlitePublisher
@@ -52,12 +53,11 @@ CAPABILITIES = Capabilities(
 class SqliteBus:
     """`storage.contracts.Bus`: one file, shared by any number of processes of one machine."""
 
-    def __init__(
-        self, settings: SqliteSettings, *, holder: str, clock: Callable[[], float], rng: random.Random
-    ) -> None:
+    def __init__(self, settings: SqliteSettings, *, holder: str, times: BusClock, rng: random.Random) -> None:
         self._settings = settings
         self._holder = holder
-        self._clock = clock
+        self._times = times
+        self._clock = clock = times.now
         self._rng = rng
         self._registered: dict[str, SubscriptionSpec] = {}
         self._told = 0.0  # when `keep` was called before
@@ -68,7 +68,7 @@ class SqliteBus:
         self._presence = Presence(self._writer, holder, clock)
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
-        self.publisher = SqlitePublisher(self._writer, self._notifier, max_pending=settings.max_pending, clock=clock)
+        self.publisher = SqlitePublisher(self._writer, self._notifier, times, max_pending=settings.max_pending)
         self.checkpoints = SqliteCheckpoints(self._writer, self._reader)
         self.state = SqliteState(self._writer, self._reader, clock)
         self.dead_letters = SqliteDeadLetters(
@@ -86,6 +86,7 @@ class SqliteBus:
         await self._writer.open()
         try:
             await self._reader.open()
+            await self._times.begin(self._writer)
         except BaseException:
             await self._writer.close()
             raise
@@ -96,6 +97,7 @@ class SqliteBus:
         self._registered |= {spec.name: spec for spec in wanted}
 
     async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
+        await self._times.follow(self._writer)
         kept, now = list(specs), self._clock()
         # Counted from the call before too, so that a clock that jumps ends nobody.
         since = min(now, self._told) - KEPT_SECONDS
@@ -122,7 +124,7 @@ class SqliteBus:
             prefetch=prefetch,
             holder=self._holder,
             ack_wait=self.ack_wait,
-            clock=self._clock,
+            times=self._times,
             rng=self._rng,
         )
         return SqliteSubscription(settings, self._writer, self._reader, self._notifier, self._presence)

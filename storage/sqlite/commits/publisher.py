@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import apsw
@@ -11,10 +11,11 @@ import apsw
 from kubecdc.storage.contracts import Batch, PreparedBatch, Publication, Term
 from kubecdc.storage.contracts.errors import BusFull, NoSubscription
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.sqlite.clock import BusClock
 from kubecdc.storage.sqlite.commits import checkpoints
 from kubecdc.storage.sqlite.deliveries import lanes
 from kubecdc.storage.sqlite.deliveries.notifier import Notifier
-from kubecdc.storage.sqlite.file.connection import rows
+from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.writer import Writer
 
 
@@ -34,16 +35,17 @@ class SqlitePublisher:
 
     under_way = 1
 
-    def __init__(self, writer: Writer, notifier: Notifier, *, max_pending: int, clock: Callable[[], float]) -> None:
+    def __init__(self, writer: Writer, notifier: Notifier, times: BusClock, *, max_pending: int) -> None:
         self._writer = writer
         self._notifier = notifier
         self._max_pending = max_pending
-        self._clock = clock
+        self._times = times
 
     async def publish(self, publication: Publication) -> None:
         encoded = _encode(publication.events)
+        await self._times.follow(self._writer)
         owed = await self._writer.submit(
-            lambda db: insert(db, encoded, now=self._clock(), max_pending=self._max_pending)
+            lambda db: insert(db, encoded, now=self._times.now(), max_pending=self._max_pending)
         )
         self._notifier.notify(owed)
 
@@ -55,11 +57,12 @@ class SqlitePublisher:
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         encoded = batch.form if isinstance(batch, PreparedBatch) else _encode(batch.events)
+        await self._times.follow(self._writer)
 
         def operation(db: apsw.Connection) -> Set[str]:
             if not checkpoints.advance(db, batch.key, batch.delta, term):
                 return set()
-            return insert(db, encoded, now=self._clock(), max_pending=self._max_pending)
+            return insert(db, encoded, now=self._times.now(), max_pending=self._max_pending)
 
         self._notifier.notify(await self._writer.submit(operation))
 
@@ -69,13 +72,15 @@ def insert(db: apsw.Connection, events: Sequence[Encoded], *, now: float, max_pe
 
     Raises NoSubscription, BusFull.
     """
+    db.execute("UPDATE meta SET latest = max(latest, ?)", (now,))
+    committed = row(db, "SELECT latest FROM meta")[0]  # in the order of commits, whatever becomes of the clock
     wanted = Counter((event.source, event.subject) for event in events)
     owed = {kind: _subscribers(db, *kind, count, max_pending) for kind, count in wanted.items()}
     for event in events:
         subscribers = owed[event.source, event.subject]
         db.execute(
             "INSERT INTO events (source, subject, partitionkey, committed, bytes, owed) VALUES (?, ?, ?, ?, ?, ?)",
-            (event.source, event.subject, event.partitionkey, now, len(event.body), len(subscribers)),
+            (event.source, event.subject, event.partitionkey, committed, len(event.body), len(subscribers)),
         )
         seq = db.last_insert_rowid()
         db.execute("INSERT INTO bodies (seq, body) VALUES (?, ?)", (seq, event.body))

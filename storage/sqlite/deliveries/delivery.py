@@ -40,18 +40,18 @@ class SqliteDelivery(ClaimedDelivery):
         self._subscription = settings.name
         self._until = until
         self._ack_wait = settings.ack_wait.total_seconds()
-        self._clock = settings.clock
+        self._times = settings.times
         self._over = over
 
     @property
     def lapsed(self) -> bool:
         """The claim has passed."""
-        return self._clock() > self._until
+        return self._times.elapsed() > self._until
 
     @property
     def stale(self) -> bool:
         """Half of the claim has passed."""
-        return self._clock() > self._until - self._ack_wait / 2
+        return self._times.elapsed() > self._until - self._ack_wait / 2
 
     async def ack(self) -> None:
         def operation(db: apsw.Connection) -> None:
@@ -63,20 +63,25 @@ class SqliteDelivery(ClaimedDelivery):
         await self._settle("ack", lambda: self._write(operation))
 
     async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
-        due, kept = self._clock() + delay.total_seconds(), failures or self.failures
+        kept = failures or self.failures
 
         def operation(db: apsw.Connection) -> None:
+            due = self._times.now() + delay.total_seconds()
             lanes.nack(db, self.claim, due, self._attempted, kept)
 
         await self._settle("nack", lambda: self._write(operation))
 
     async def extend(self) -> None:
-        until = self._clock() + self._ack_wait
-        await self._while_claimed(lambda: self._write(lambda db: lanes.extend(db, self.claim, until)))
-        self._until = until
+        asked = self._times.elapsed()
+
+        def operation(db: apsw.Connection) -> None:
+            lanes.extend(db, self.claim, self._times.now() + self._ack_wait)
+
+        await self._while_claimed(lambda: self._write(operation))
+        self._until = asked + self._ack_wait
 
     async def dead_letter(self, reason: str) -> None:
-        now = self._clock()
+        now = self._times.now()
 
         def operation(db: apsw.Connection) -> None:
             dead_letters.put_aside(db, self.claim, reason, self._attempted, now, place)
@@ -86,8 +91,7 @@ class SqliteDelivery(ClaimedDelivery):
 
     def give_back(self) -> None:
         """It was never handed out: undo the claim, unless it has lapsed."""
-        now = self._clock()
-        self._writer.post(lambda db: lanes.release(db, [self.claim], now))
+        self._writer.post(lambda db: lanes.release(db, [self.claim], self._times.now()))
         self._close("given back")
 
     async def _record_attempt(self) -> None:
@@ -99,6 +103,7 @@ class SqliteDelivery(ClaimedDelivery):
     async def _write(self, operation: Callable[[apsw.Connection], None]) -> None:
         try:
             async with asyncio.timeout(DEADLINE):
+                await self._times.follow(self._writer)
                 await self._writer.submit(operation)
         except TimeoutError as e:  # it is still queued, and may be done later
             raise Unavailable(

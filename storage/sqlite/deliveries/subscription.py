@@ -86,23 +86,30 @@ class SqliteSubscription:
     async def _fill(self, claimed: deque[SqliteDelivery]) -> float:
         """Claim what there is room for. Returns the seconds to wait for a notification before the next call."""
         self._reader.require_sound()
+        await self._settings.times.follow(self._writer)
         for delivery in [delivery for delivery in self._held if delivery.lapsed]:
             self._forget(delivery)  # nobody here settles it any more
         room = self._settings.prefetch - len(self._held)
         if room <= 0 or self._share.full:
             return CHECK
         due = await self._reader.submit(lambda db: lanes.next_due(db, self.name))
-        now = self._settings.clock()
-        if due is None or due > now:
-            return IDLE if due is None else min(due - now, IDLE)
-        until = now + self._settings.ack_wait.total_seconds()
-        token = secrets.token_hex(8)
+        times, ack_wait = self._settings.times, self._settings.ack_wait.total_seconds()
+        if due is None or due > times.now():
+            return IDLE if due is None else min(max(due - times.now(), 0.0), IDLE)
+        lapses, token = times.elapsed() + ack_wait, secrets.token_hex(8)
         taken: list[Claim] = []
 
         def take(db: apsw.Connection) -> list[Claim]:
-            holder = self._settings.holder
+            holder, now = self._settings.holder, times.now()
             taken[:] = lanes.claim(
-                db, self.name, token=token, holder=holder, now=now, until=until, limit=room, most_bytes=most_bytes
+                db,
+                self.name,
+                token=token,
+                holder=holder,
+                now=now,
+                until=now + ack_wait,
+                limit=room,
+                most_bytes=most_bytes,
             )
             return taken
 
@@ -110,10 +117,10 @@ class SqliteSubscription:
             with self._share.asked(room) as most_bytes:
                 claims = await self._writer.submit(take)
         except asyncio.CancelledError:  # the claim may happen yet; what is queued after it undoes it
-            self._writer.post(lambda db: lanes.release(db, taken, now))
+            self._writer.post(lambda db: lanes.release(db, taken, times.now()))
             raise
         for claim in claims:
-            delivery = SqliteDelivery(claim, self._writer, self._settings, until=until, over=self._settled)
+            delivery = SqliteDelivery(claim, self._writer, self._settings, until=lapses, over=self._settled)
             self._held.add(delivery)
             self._share.add(len(claim.body))
             claimed.append(delivery)

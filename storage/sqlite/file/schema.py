@@ -214,6 +214,13 @@ CREATE TABLE registrants (           -- which process has which subscription reg
 CREATE INDEX registrants_entry ON registrants (source, subject, subscription);
 """
 
+FORMAT_8 = """
+ALTER TABLE meta ADD COLUMN latest REAL NOT NULL DEFAULT 0;  -- when the last event was committed: it never goes back
+ALTER TABLE meta ADD COLUMN boot TEXT NOT NULL DEFAULT '';   -- of the machine, and the wall clock's offset from its
+ALTER TABLE meta ADD COLUMN clock REAL NOT NULL DEFAULT 0;   -- monotonic clock
+UPDATE meta SET latest = (SELECT coalesce(max(committed), 0) FROM events);
+"""
+
 FORMATS = (
     FORMAT_1,
     FORMAT_2,
@@ -222,6 +229,7 @@ FORMATS = (
     FORMAT_5,
     FORMAT_6,
     FORMAT_7,
+    FORMAT_8,
 )  # each one's changes to the one before it; a new file goes through all of them
 VERSION = len(FORMATS)
 

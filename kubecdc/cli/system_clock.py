@@ -1,0 +1,30 @@
+"""Notices a system clock that is set, and says so: ages, `--since` and retention follow it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import Counter
+
+log = structlog.get_logger()
+Clock = Callable[[], float]
+SMALLEST = 1.0  # seconds; smaller steps are corrections
+JUMPS = Counter("kubecdc_clock_jumps_total", "Times that the system clock was set by a second or more")
+
+
+async def watch(wall: Clock = time.time, monotonic: Clock = time.monotonic, *, period: float = 1.0) -> None:
+    """Compare the wall clock with the monotonic clock periodically. Never returns."""
+    offset = wall() - monotonic()
+    while True:
+        await asyncio.sleep(period)
+        step, offset = wall() - monotonic() - offset, wall() - monotonic()
+        if abs(step) >= SMALLEST:
+            JUMPS.inc()
+            log.warning(
+                f"the system clock was set {'forward' if step > 0 else 'back'}, or the machine has slept",
+                seconds=round(abs(step), 1),
+                hint="claims and delays of this process last as long as before; synchronise the clocks of all machines",
+            )
