@@ -24,7 +24,7 @@ from kubecdc.storage.redis_server.url import EXAMPLES
 from kubecdc.storage.redis_server.wire import pack
 
 BLOCK = 2.0  # seconds that a blocking read waits, well below the deadline of a command
-BODIES_BYTES = 2 * 1024 * 1024  # about what one script may read, so that other commands get their turn
+BODIES_BYTES = 1024 * 1024  # about what one script may read, so that other commands get their turn
 OLDEST = (6, 2)
 Argument = str | bytes | int
 

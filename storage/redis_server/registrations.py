@@ -12,7 +12,7 @@ from kubecdc.storage.contracts.deliveries import KEPT_SECONDS
 from kubecdc.storage.redis_server.connection import Argument, Connection
 
 LEAVE = 1.0  # seconds
-TOGETHER = 20  # subscriptions in one script: each has a consumer group for each partition
+TOGETHER = 10  # subscriptions in one script: each has a consumer group for each partition
 
 
 def require_format(found: bytes | None, known: int, name: str, place: str) -> None:

@@ -11,7 +11,7 @@ from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
 
 STEP = 250  # events in one script, so that commits and reads get their turn
-SUBSCRIPTIONS = 200  # in one script
+SUBSCRIPTIONS = 100  # in one script
 COMMANDS = 500  # of a script that looks for what is gone, about
 BUDGET = 512 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
 

@@ -177,5 +177,5 @@ end
 -- An event with the attribute `redelivery`, as event.redelivered sets it.
 local function redelivered(body, how)
   if string.sub(body, 1, 2) ~= '{"' then return body end
-  return '{"redelivery":"' .. how .. '",' .. string.sub((string.gsub(body, '^{"redelivery":"%l*",', '{', 1)), 2)
+  return '{"redelivery":"' .. how .. '",' .. string.sub(body, string.match(body, '^{"redelivery":"%l*",()') or 2)
 end

@@ -10,7 +10,7 @@ from kubecdc.storage.contracts import SubscriptionSpec, SubscriptionStatus, Work
 from kubecdc.storage.redis_server.connection import Connection
 
 STEP = 250  # jobs in one script, so that commits and claims get their turn
-SUBSCRIPTIONS = 200  # in one script
+SUBSCRIPTIONS = 100  # in one script
 
 
 async def statuses(connection: Connection) -> list[SubscriptionStatus]:
