@@ -116,6 +116,7 @@ class ConfigMapSync:
                 try:
                     await self._remote.write(await self._budget.pack(self.records, self.epoch, self.entries))
                     self._synced = self._now()
+                    return  # what others have changed meanwhile, they write
                 except Conflict:
                     self._pending_since = since
                     await self._reload()

@@ -36,7 +36,8 @@ class NamespaceTrial:
         rng = random.Random(f"faults/{load.seed}")
         planned = plan(rng, load.changes, faults)
         self.writer.aside = self._aside
-        async with asyncio.TaskGroup() as group:
+        keys = (KEY, *(f"{KEY}/{place.name}" for place in self.places))
+        async with self.stack.gaps_remembered(*keys), asyncio.TaskGroup() as group:
             striking = group.create_task(Unleashed(self.stack, self.writer, rng).run(planned))
             group.create_task(load.run(self.writer, self.namespaces, self.places, longer=lambda: not striking.done()))
         return await self._verdict()
@@ -60,7 +61,13 @@ class NamespaceTrial:
             gaps = await self._settled()
             receipts = self.stack.receipts(SUBSCRIPTION)
             verdict = judge(
-                self.places, self.writer, receipts, gaps, absences=self.stack.absences, window=self.stack.bus.ack_wait
+                self.places,
+                self.writer,
+                receipts,
+                gaps,
+                absences=self.stack.absences,
+                window=self.stack.bus.ack_wait,
+                atomic=self.stack.bus.atomic,
             )
             if not verdict.wrong or time.monotonic() > deadline:
                 return verdict
@@ -79,6 +86,6 @@ class NamespaceTrial:
                 return f"{late}, {last.keys() ^ states.keys()}" if late or last.keys() != states.keys() else ""
 
             await self.stack.wait(behind, 90.0, "the watches of the namespaces that are selected")
-            await self.stack.settle(0)
-            left = await bus.checkpoints.gaps(KEY)  # of namespaces that are not watched any more
-            return {place.name: [*left, *await bus.checkpoints.gaps(f"{KEY}/{place.name}")] for place in self.places}
+        await self.stack.drained()
+        left = await self.stack.gaps(KEY)  # of namespaces that are not watched any more
+        return {place.name: [*left, *await self.stack.gaps(f"{KEY}/{place.name}")] for place in self.places}

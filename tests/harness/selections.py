@@ -41,9 +41,11 @@ def judge(
     *,
     absences: Sequence[Absence] = (),
     window: float = 0.0,
+    atomic: bool = True,
 ) -> Verdict:
     """``receipts`` are one subscription's, in the order received. ``gaps`` are those of each namespace. ``absences``
-    and ``window`` explain why an event came again, as in `tests.harness.ledger.audit`."""
+    and ``window`` explain why an event came again, as in `tests.harness.ledger.audit`. If the bus is not ``atomic``,
+    what was about to be published may have been, so its end is told in any case."""
     verdict = Verdict(synthetic=sum(r.synthetic for r in receipts), periods=sum(len(p.periods) for p in places))
     again = duplicates(receipts, absences, window)
     verdict.again = len(again)
@@ -54,7 +56,8 @@ def judge(
             firsts.setdefault(receipt.id, receipt)
     receipts = list(firsts.values())
     _in_order(receipts, verdict)
-    told = _believed(receipts, History(writer.changes, writer.restores), verdict)
+    history = History(writer.changes, writer.restores)
+    told = _believed(receipts, history, verdict, exact=atomic and not writer.restores)
     there = {
         (place.name, body["metadata"]["name"]): (body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
         for place in places
@@ -93,12 +96,13 @@ def _in_order(receipts: Sequence[Receipt], verdict: Verdict) -> None:
 
 
 def _believed(
-    receipts: Sequence[Receipt], history: History, verdict: Verdict
+    receipts: Sequence[Receipt], history: History, verdict: Verdict, *, exact: bool
 ) -> dict[tuple[str, str], tuple[str, int]]:
     """What a consumer that applies the events in their order believes to be there: uid and version, by name.
 
-    A watch may go on after a restore, for the versions had grown past: then an audit finds what the restore undid, and
-    its end is told late. Until then an object may change or end that was deleted before, or was made unseen.
+    Only if ``exact``, nothing begins or ends twice. A watch may go on after a restore, for the versions had grown past:
+    then an audit finds what the restore undid, and its end is told late. Until then an object may change or end that
+    was deleted before, or was made unseen.
     """
     held: dict[tuple[str, str], Receipt] = {}
     owed: dict[str, Receipt] = {}  # ends that are still to be told
@@ -109,7 +113,7 @@ def _believed(
             late = owed.pop(receipt.uid, None)
             if known and known.uid == receipt.uid:
                 del held[what]
-            elif late is None and not history.restores:
+            elif late is None and exact:
                 verdict.wrong.append(f"{receipt.id} ends what was never told")
             continue
         if known and known.uid != receipt.uid:
@@ -117,7 +121,7 @@ def _believed(
                 owed[known.uid] = known
             else:
                 verdict.wrong.append(f"{receipt.id} comes while {known.id} is told to be there")
-        elif (receipt.action == "ADD") is not (known is None) and not history.restores:
+        elif (receipt.action == "ADD") is not (known is None) and exact:
             verdict.wrong.append(f"{receipt.id} comes while {known.id if known else 'nothing'} is told to be there")
         held[what] = receipt
     verdict.wrong += [f"the end of {receipt.id} was never told" for receipt in owed.values()]

@@ -131,14 +131,15 @@ class Stack:
             return await self._remembered(bus, key)
 
     @asynccontextmanager
-    async def gaps_remembered(self, key: str) -> AsyncIterator[None]:
+    async def gaps_remembered(self, *keys: str) -> AsyncIterator[None]:
         """Look for gaps again and again, so that `gaps` knows those too of which a ConfigMap has only the last ten."""
 
         async def look() -> None:
             async with self.bus.observed(self.kubeconfig) as bus:
                 while True:
                     with suppress(KubecdcError):
-                        await self._remembered(bus, key)
+                        for key in keys:
+                            await self._remembered(bus, key)
                     await asyncio.sleep(GAPS_SECONDS)
 
         looking = None if self.bus.atomic else asyncio.create_task(look())
@@ -167,6 +168,11 @@ class Stack:
         """Wait until each watch has passed the version, nothing is pending, and no request comes any more."""
         async with self.bus.observed(self.kubeconfig) as bus:
             await self.wait(lambda: _past(bus.checkpoints, version), timeout, f"the watches at version {version}")
+        await self.drained(timeout)
+
+    async def drained(self, timeout: float = 90.0) -> None:
+        """Wait until nothing is pending, and no request comes any more."""
+        async with self.bus.observed(self.kubeconfig) as bus:
             await self.wait(lambda: _drained(bus), timeout, "an empty backlog")
         size = -1
         while self.received.exists() and size != self.received.stat().st_size:

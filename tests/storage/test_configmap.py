@@ -93,6 +93,28 @@ async def test_steps_are_written_once_a_second_and_the_last_one_too(
     assert server.writes - before in {3, 4}, "nothing is written while nothing changes"
 
 
+async def test_a_watch_that_writes_at_once_does_not_take_busy_ones_for_another_process(
+    store: ConfigMapCheckpoints, server: FakeConfigMaps
+) -> None:
+    one, *others = [await Keeper.take(store, key=f"entry/{at}") for at in range(4)]
+    for keeper in others:
+        await keeper.save()  # the first is written at once
+
+    async def busy(keeper: Keeper) -> None:
+        while True:
+            await keeper.save()  # may wait for the next write
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        working = [group.create_task(busy(keeper)) for keeper in others]
+        for number in range(20):
+            before = server.writes
+            await one.send(CheckpointDelta(follows=number, state=state(number, listing=f"reason {number}")))
+            assert server.writes - before <= 2, "one that was under way, and its own"
+        for task in working:
+            task.cancel()
+
+
 async def test_namespaces_that_came_and_went_take_no_room(server: FakeConfigMaps, clock: FakeClock) -> None:
     """Thousands of them, twenty at a time, each with objects and every tenth with a gap. The limit is that of forty."""
     entry, objects, at_a_time, thousands = "workflows/changed", 10, 20, 2000
