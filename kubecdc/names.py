@@ -57,6 +57,11 @@ class Names(AbstractResolver):
         """Whether somebody waits for the host's addresses."""
         return host in self._asked
 
+    @property
+    def waited_for(self) -> str:
+        """A name whose addresses somebody waits for, "" if there is none."""
+        return next(iter(self._asked), "")
+
     async def close(self) -> None:
         """Nothing: a look-up cannot be ended."""
 

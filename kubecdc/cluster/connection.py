@@ -145,4 +145,4 @@ class Cluster:
         self._rotation.late()
         if awaited := self._rotation.waiting_for:
             return ApiError(f"{awaited} has not answered yet", status=401, hint="it gives the credentials")
-        return unreachable(self._rotation.configuration.server, error)
+        return unreachable(self._rotation.configuration.server, error, self._connector.slow_name)

@@ -18,7 +18,13 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **settings: Any) -> None:
         self.socks: URL | None = None
-        super().__init__(resolver=_Resolver(self), **settings)
+        self._names = Names()
+        super().__init__(resolver=_Resolver(self, self._names), **settings)
+
+    @property
+    def slow_name(self) -> str:
+        """A name that is being looked up, "" if there is none."""
+        return self._names.waited_for
 
     async def _wrap_create_connection(
         self, *args: Any, addr_infos: Any, req: Any, timeout: aiohttp.ClientTimeout, **settings: Any
@@ -48,9 +54,9 @@ async def _open(url: URL, host: str, port: int, seconds: float | None) -> socket
 class _Resolver(AbstractResolver):
     """Leaves names to the proxy, if there is one: it may know names that we do not."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, names: Names) -> None:
         self._connector = connector
-        self._own = Names()
+        self._own = names
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -71,14 +71,19 @@ async def read_at_most(response: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(pieces)
 
 
-def unreachable(server: Server, error: Exception) -> ApiError:
-    """The error for a server that gave no answer, or a proxy on the way that would not let us through."""
+def unreachable(server: Server, error: Exception, slow_name: str = "") -> ApiError:
+    """The error for a server that gave no answer, or a proxy on the way that would not let us through.
+
+    ``slow_name``: what is being looked up yet, if a name is.
+    """
     if is_out_of_files(error):
         return out_of_files()
     if isinstance(error, aiohttp.ClientHttpProxyError):
         detail = f"the proxy answered {error.status} {error.message}"
     elif isinstance(error, TimeoutError):
-        detail = "no answer in time"
+        detail = f"the name {slow_name} could not be looked up in time" if slow_name else "no answer in time"
+    elif isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        detail = masked(str(error.os_error))  # the rest is the address again, and an object's place in memory
     else:
         detail = masked(str(error)) or type(error).__name__
     way = f" through the proxy {server.proxy}" if server.proxy else ""

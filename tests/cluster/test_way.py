@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -178,6 +181,30 @@ async def test_a_user_and_password_in_the_address_are_sent_unless_there_is_a_tok
                 assert cluster.host == f"http://127.0.0.1:{server.port}"
                 await cluster.get(NAMESPACE)
             assert f"Authorization: {expected}" in server.heads.pop()
+
+
+async def test_a_name_that_takes_long_is_said_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kubeconfig"
+    write_kubeconfig(path, "https://slow.example")
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    try:
+        async with Cluster(str(path)) as cluster:
+            wanted = "slow.example cannot be reached: the name slow.example could not be looked up in time"
+            with pytest.raises(ApiError, match=wanted):
+                await cluster.get(NAMESPACE, seconds=0.2)
+    finally:
+        over.set()
+
+
+async def test_a_server_that_refuses_is_said_in_a_few_words(tmp_path: Path) -> None:
+    path, port = tmp_path / "kubeconfig", free_port()
+    write_kubeconfig(path, f"https://127.0.0.1:{port}")
+    async with Cluster(str(path)) as cluster:
+        with pytest.raises(ApiError) as refused:
+            await cluster.get(NAMESPACE)
+    why = f"[Errno {errno.ECONNREFUSED}] Connect call failed ('127.0.0.1', {port})"
+    assert str(refused.value) == f"the API server at https://127.0.0.1:{port} cannot be reached: {why}"
 
 
 @pytest.mark.parametrize("fields", [{}, {"disable-compression": True}, {"disable-compression": False}])
