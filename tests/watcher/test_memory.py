@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.storage.contracts import Batch
 from kubecdc.watcher import watcher
-from kubecdc.watcher.capture import diff, pages
+from kubecdc.watcher.capture import chunks, diff, pages
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.memory import Memory
 from tests.apiserver import NAMESPACES
@@ -182,3 +183,23 @@ async def test_objects_whose_bodies_are_kept_end_a_few_at_a_time(bench: Rig, mon
     assert all(len(event.data) > 100 for event in events), "with their last bodies"
     assert sum(read) > 6 * LIMIT
     assert max(read) < 4 * LIMIT, "twice as many as before at most, though they were small until then"
+
+
+async def test_large_objects_are_committed_a_few_at_a_time(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "COMMIT_BYTES", LIMIT)
+    committed: list[int] = []
+    real = CheckpointWriter.commit_prepared
+
+    async def noted(self: CheckpointWriter, batch: Batch) -> None:
+        committed.append(sum(len(event.data) for event in batch.events))
+        await real(self, batch)
+
+    monkeypatch.setattr(CheckpointWriter, "commit_prepared", noted)
+    for n in range(20):
+        await bench.create(f"a-{n:02}", spec={"text": "x" * (LIMIT // 4)})
+    await bench.start()
+    assert len(await bench.events()) == 20
+    for n in range(20):
+        await bench.update(f"a-{n:02}", {"spec": {"text": "y" * (LIMIT // 4)}})
+    assert len(await bench.events()) == 20
+    assert sum(committed) > 10 * LIMIT and max(committed) < 1.5 * LIMIT
