@@ -39,7 +39,8 @@ class Pauses:
                 self._set(await paused(self._bus) & self._names)
                 outage.over()
             except Unavailable as e:
-                wait = outage.failed(e)
+                if self._paused is None:  # later, the consumers tell of an outage of the bus
+                    wait = outage.failed(e)
             await asyncio.sleep(wait)
         self._set(frozenset())
 
