@@ -88,6 +88,8 @@ async def test_what_cannot_be_handled_is_in_the_failed_job_registry_and_can_be_r
     await shop.until(lambda: event(1).id in shop.accepted, 20, "the redriven event")
     assert shop.accepted == [event(3).id, event(1).id]
     assert failed.get_job_count(cleanup=False) == 1
+    (letter,) = await shop.bus.dead_letters.page()
+    assert (letter.event, letter.superseded) == (event(2).id, True), "a later one was delivered, by a worker of RQ"
     assert worker.running
 
 
