@@ -39,7 +39,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
 
 
 async def until_asked(system: System, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(system.asked) < count:  # noqa: ASYNC110 - it is asked in a thread
             await asyncio.sleep(0.001)
 

@@ -79,7 +79,7 @@ class Running:
 
         await asyncio.gather(pump(self.process.stdout, "out"), pump(self.process.stderr, "err"))
 
-    async def until(self, pattern: str, *, out: bool = False, seconds: float = 20) -> None:
+    async def until(self, pattern: str, *, out: bool = False, seconds: float = 60) -> None:
         """Wait until its log (or its standard output) matches."""
         try:
             async with asyncio.timeout(seconds):
@@ -138,7 +138,7 @@ class Desk:
         """Run a command to its end, with `-f` of the manifests folder."""
         given = [*args, "-f", str(self.manifests)] if manifests else list(args)
         process = await self._spawn(*given, stdin=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await process.communicate(stdin.encode())
         done = Done(process.returncode or 0, out.decode(), err.decode())
         assert "Traceback" not in done.err, done.err

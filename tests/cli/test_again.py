@@ -57,7 +57,7 @@ class Receiver:
 
     async def until(self, count: int) -> list[str]:
         """The names of what was taken, once there are so many."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.taken) < count:
                 self.more.clear()
                 await self.more.wait()
@@ -141,7 +141,7 @@ async def test_what_is_superseded_is_not_redriven_unless_that_is_said(given_up: 
     async with given_up.running("run"):
         await given_up.api.patch(*WORKFLOWS, "default", "a", {"metadata": {"labels": {"phase": "done"}}})
         assert await receiver.until(1) == ["a"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (rows := await listed(given_up))[0]["superseded"] is False:
                 pass
     assert receiver.taken[0].redelivery is None
@@ -259,7 +259,7 @@ async def test_a_replay_says_how_far_back_it_reaches(delivered: Desk) -> None:
     )
     async with delivered.running("run") as kubecdc:
         await kubecdc.until("leading")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (done := await delivered.call("replay", "--subscription", "post/send", "--since", "1h")).err == "":
                 pass
     assert done.err.startswith("events committed up to 20")

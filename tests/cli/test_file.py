@@ -95,7 +95,7 @@ async def test_a_file_that_is_damaged_under_way_ends_the_process_with_one_clear_
         damage(path)
         size = path.stat().st_size
         await large(desk, "after")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await kubecdc.process.wait()
     assert kubecdc.process.returncode == 1, kubecdc.err
     last = [line for line in kubecdc.err.splitlines() if not line.startswith("{")]

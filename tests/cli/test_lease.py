@@ -80,7 +80,7 @@ async def test_an_entry_on_leases_does_not_capture_that_of_the_watcher(desk: Des
         first = (await spec(desk))["renewTime"]
         await desk.api.create(*LEASES, "default", {**lease, "metadata": {"name": "mine"}})
         await one.until('"name":"mine"', out=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await spec(desk))["renewTime"] == first:
                 await asyncio.sleep(0.05)
                 await asyncio.sleep(0.05)

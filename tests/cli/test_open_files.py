@@ -47,7 +47,7 @@ async def watching(desk: Desk, soft: int, hard: int) -> AsyncIterator[Running]:
 
 
 async def told(running: Running, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while running.out.count('"type":"ADD"') < count:
             assert running.process.returncode is None, running.err
             await asyncio.sleep(0.02)

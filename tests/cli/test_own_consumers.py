@@ -53,7 +53,7 @@ async def forgotten(desk: Desk, url: str, *, but: int) -> None:
     """Wait until the bus has forgotten all but so many events; a leader tidies when it begins."""
     bus = (desk.manifests / "bus.yaml").read_text()
     desk.write("bus.yaml", bus + "  retention: 1ms\n")
-    async with desk.running("watch"), Redis.from_url(url) as redis, asyncio.timeout(20):
+    async with desk.running("watch"), Redis.from_url(url) as redis, asyncio.timeout(60):
         while sum([await redis.xlen(f"{PREFIX}:events:1:{part}") for part in range(64)]) != but:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -68,7 +68,7 @@ async def consume(url: str, dies_at: int, **more: Any) -> list[tuple[str, str]]:
         if len(begun) == dies_at:
             raise Died
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(Died):
             await asyncio.to_thread(defined(PLAIN), url, "billing", handle, **more)
     return begun

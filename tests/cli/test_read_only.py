@@ -58,7 +58,7 @@ async def test_certificates_need_no_file_system_that_can_be_written(data: bool, 
             )
         try:
             await desk.create("a")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while '"name":"a"' not in out.read_text():
                     assert process.returncode is None, log.read_text()
                     await asyncio.sleep(0.05)

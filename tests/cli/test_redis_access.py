@@ -216,7 +216,7 @@ async def test_a_user_that_is_barred_at_work_ends_the_process_with_one_line(desk
             with Redis.from_url(f"redis://admin:{WORD}@127.0.0.1:{server.port}") as client:
                 client.execute_command("ACL", "SETUSER", "kubecdc", "-evalsha", "-eval")
             for process in (watch, work):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     assert await process.process.wait() == 2
         for process in (watch, work):
             assert "forbids what a bus needs" in process.err

@@ -27,7 +27,7 @@ async def test_a_clock_that_is_set_is_said_once(step: float, word: str) -> None:
         watching = asyncio.create_task(system_clock.watch(wall, loop.time, period=0.001))
         await asyncio.sleep(0)
         offset += step
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await looked.wait()
         watching.cancel()
     assert [line["event"].split(",")[0] for line in lines] == ([f"the system clock was set {word}"] if word else [])

@@ -71,7 +71,7 @@ async def test_a_worker_needs_no_cluster(desk: Desk, spool: Callable[..., None],
     async with desk.running("watch") as watching:
         await watching.until(LEADS)
         await desk.create("one")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not list(desk.folder.glob("spool/subscriptions/*/events/*")):  # noqa: ASYNC110 (no file tells)
                 await asyncio.sleep(0.05)
     kubeconfig = desk.environment.pop("KUBECONFIG")

@@ -48,7 +48,7 @@ async def outcomes(first: bytes, size: int, *, ended: bool) -> tuple[Outcome, Ou
         if ended:
             asked.writer.close()
 
-    async with raw_peer(talk) as peer, asyncio.timeout(20):
+    async with raw_peer(talk) as peer, asyncio.timeout(60):
         trigger = HttpTrigger()
         made = route(trigger, http_trigger(peer.url, {"timeout": 10}))
         try:
@@ -63,7 +63,7 @@ def shown(outcome: Outcome) -> bool:
     return 0 < len(outcome.reason) <= LONGEST_REASON and outcome.reason.isprintable()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @settings(max_examples=150, deadline=None)
 @given(bent, st.integers(1, 40))
 def test_any_bytes_are_an_outcome_and_a_success_only_if_they_say_so(answer: bytes, size: int) -> None:
@@ -75,7 +75,7 @@ def test_any_bytes_are_an_outcome_and_a_success_only_if_they_say_so(answer: byte
     assert "503 Away" in then.reason
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @settings(max_examples=150, deadline=None)
 @given(whole, bent, st.integers(1, 400))
 def test_what_follows_an_answer_is_not_for_the_next_event(answer: bytes, surplus: bytes, size: int) -> None:

@@ -37,7 +37,7 @@ async def settled(bodies: list[bytes], manifest: dict[str, object]) -> list[str]
     subscription, stop, trigger = MemorySubscription(), asyncio.Event(), FakeTrigger()
     task = asyncio.create_task(consume(subscription, route(trigger, manifest), worker_settings(), stop=stop))
     deliveries = [subscription.give(body) for body in (*bodies, WHOLE)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for delivery in deliveries:
             await delivery.settled.wait()
         stop.set()
@@ -46,7 +46,7 @@ async def settled(bodies: list[bytes], manifest: dict[str, object]) -> list[str]
     return [delivery.last for delivery in deliveries]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @settings(max_examples=150)
 @given(st.lists(bodies, max_size=5), st.booleans())
 def test_any_bytes_are_settled_and_the_next_event_is_run(given_bodies: list[bytes], with_payload: bool) -> None:

@@ -111,7 +111,7 @@ def _uid(good: Good) -> str:
     return f"u{good.n}"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @settings(max_examples=120)
 @given(scripts(), st.integers(0, 9))
 @example([Garbage(b'{"type":"ERROR","object":{"code":500}}\n', "go on"), Good(0)], 0)

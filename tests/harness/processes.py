@@ -82,7 +82,7 @@ class Process:
         text = "\n".join(self.output().splitlines()[-lines:])
         return f"--- {self.name} (pid {self.pid}, exit {self.returncode}), {self.log}\n{text}"
 
-    async def wait_for(self, pattern: str, timeout: float = 20.0) -> None:
+    async def wait_for(self, pattern: str, timeout: float = 60.0) -> None:
         """Wait until its log matches. Raises AssertionError with the log's tail if it exits or does not."""
         expression = re.compile(pattern)
         try:
@@ -93,7 +93,7 @@ class Process:
             raise AssertionError(f"{e}\n{self.tail()}") from e
         assert expression.search(self.output()), f"{self.name} ended before {pattern!r}\n{self.tail()}"
 
-    async def wait_for_file(self, path: Path, timeout: float = 20.0) -> str:
+    async def wait_for_file(self, path: Path, timeout: float = 60.0) -> str:
         """Wait until it has written the file (of a port, say), and return its text."""
         try:
             await until(lambda: path.exists() or not self.running, timeout, f"{path.name}")

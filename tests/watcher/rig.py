@@ -116,7 +116,7 @@ class Rig:
         found: list[Event] = []
         bus = await self.open()
         marked = False
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             async for delivery in bus.subscription(SPEC.name, prefetch=1).deliveries():
                 event = delivery.event
                 await delivery.ack()
@@ -138,7 +138,7 @@ class Rig:
                 return True
             await asyncio.sleep(0.005)
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
         """Wait for a condition of the store or the server."""
         async with asyncio.timeout(seconds):
             while not await condition():  # noqa: ASYNC110 - the condition is another process's, or the store's

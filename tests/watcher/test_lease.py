@@ -37,7 +37,7 @@ async def booth(bench: Rig) -> Booth:
     return Booth(bench.api, await bench.open(), bench.kubeconfig)
 
 
-async def until(condition: Any, seconds: float = 5) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - the condition is the server's
             await asyncio.sleep(0.02)

@@ -504,7 +504,7 @@ async def test_the_objects_of_a_namespace_that_is_left_are_asked_for_beside_each
     await bench.until(waiting)
     await namespace(bench, "new", "prod")
     await bench.create("first", namespace="new")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for delivery in (await bench.open()).subscription(SPEC.name, prefetch=1).deliveries():
             await delivery.ack()
             assert told([delivery.event]) == ["ADD first"]

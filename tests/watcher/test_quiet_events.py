@@ -30,7 +30,7 @@ async def note(bench: Rig, name: str, namespace: str = "default") -> None:
     await bench.api.create(*EVENTS, namespace, body)
 
 
-async def captured(bench: Rig, count: int, seconds: float = 20) -> list[str]:
+async def captured(bench: Rig, count: int, seconds: float = 60) -> list[str]:
     """The next events, in short."""
     bus = await bench.open()
     found: list[str] = []

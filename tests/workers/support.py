@@ -211,6 +211,6 @@ class MemorySubscription:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that something else brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what it waits for has no event
             await asyncio.sleep(0.001)

@@ -88,7 +88,7 @@ async def counts(bus: Bus) -> tuple[int, int]:
 
 
 async def until(bus: Bus, expected: tuple[int, int]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await counts(bus) != expected:  # noqa: ASYNC110 - no bus tells
             await asyncio.sleep(0.01)
 
@@ -102,7 +102,7 @@ async def test_a_worker_with_the_older_manifest_leaves_new_events_to_one_with_th
         async with processes.working("old", old, OLD):
             await new.register(worker.subscriptions([NEW]))
             await new.publisher.publish(Publication([of("modified", number) for number in range(20)]))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (await new.subscriptions())[0].workers:  # noqa: ASYNC110 - no bus tells
                     await asyncio.sleep(0.01)
             assert await counts(new) == (20, 0)
@@ -197,6 +197,6 @@ async def test_a_rolling_update_under_load_in_which_the_old_version_starts_again
 
 
 async def settled(bus: Bus) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await counts(bus))[0]:  # noqa: ASYNC110 - no bus tells
             await asyncio.sleep(0.01)

@@ -92,7 +92,7 @@ async def working(bus: SqliteBus, made: Sensor, **given: Any) -> AsyncIterator[N
 
 
 async def settled(bus: SqliteBus) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await pending(bus):  # noqa: ASYNC110 - another connection has the event
             await asyncio.sleep(0.005)
 
@@ -161,7 +161,7 @@ async def test_stops_use_up_no_attempts(house: House) -> None:
         made = sensor(http_trigger(peer.url))
         bus = await filled(house, made, event(1))
         once = redelivery(maxDeliveries=1)
-        async with working(bus, made, redelivery=once), asyncio.timeout(20):
+        async with working(bus, made, redelivery=once), asyncio.timeout(60):
             await arrived.wait()
         assert await pending(bus) == 1
         async with working(bus, made, redelivery=once):
@@ -211,7 +211,7 @@ async def test_an_outage_makes_no_dead_letter_and_a_poison_among_its_events_beco
             await until(lambda: sum(attempts.values()) >= 10 * len(keys))
             assert await bus.dead_letters.page() == []
             down, number = False, 1000
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await pending(bus):  # what others have done since tells the poison from an outage
                     await bus.publisher.publish(Publication([event(number, key=str(number % 20))]))
                     number += 1

@@ -36,7 +36,7 @@ class Worker:
         self.deliveries = self.subscription.deliveries()
 
     async def next(self) -> Delivery:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await anext(self.deliveries)
 
     async def nothing(self, seconds: float = 0.3) -> None:
@@ -314,7 +314,7 @@ async def test_a_lane_that_waits_makes_room_for_others(room: Room, monkeypatch: 
         await delivery.start()
         await delivery.nack(timedelta(seconds=60))
     await room.publish(1, name="z")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (delivery := await worker.next()).event.id != event(1, "z").id:
             await delivery.nack(timedelta(seconds=60))
     await delivery.ack()

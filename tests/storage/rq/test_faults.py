@@ -71,7 +71,7 @@ async def test_a_commit_that_is_killed_happened_whole_or_not_at_all(rq_harness: 
     argv = [sys.executable, "-m", "tests.storage.rq.process", settings.url, settings.name]
     child = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
     assert child.stdout
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await child.stdout.readline()
     await asyncio.sleep(seconds)
     child.send_signal(signal.SIGKILL)

@@ -37,7 +37,7 @@ async def queue_with(harness: SqsHarness, *specs: SubscriptionSpec, **settings: 
 async def drained(queue: SqsQueue, count: int, name: str = NAME) -> list[Received]:
     """So many messages, each acked as soon as it is there."""
     source, found = queue.source(name), list[Received]()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found) < count:
             messages = await source.receive(10)
             if messages:
@@ -75,7 +75,7 @@ async def test_events_of_as_many_objects_take_one_round_trip(fifo: SqsHarness, m
     async def together(self: Client, operation: str, **given: Any) -> Any:
         assert operation in {"send_message_batch", "list_queues", "list_queue_tags"}
         if operation == "send_message_batch":
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await all_sent.wait()
         return await call(self, operation, **given)
 

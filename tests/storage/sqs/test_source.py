@@ -36,7 +36,7 @@ async def published(harness: SqsHarness, *names_: str, **settings: Any) -> SqsQu
 async def received(source: SqsSource, count: int) -> list[Received]:
     """So many messages, in the order received. None of them is settled."""
     found: list[Received] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found) < count:
             found += await source.receive(10)
     assert len(found) == count
