@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from kubecdc.storage.contracts import Bus, Capabilities, StateEntry
+from kubecdc.storage.contracts import Bus, StateEntry
 from kubecdc.storage.shared_state import change
 
 PLACE = ("bus", "paused")  # scope and key of the one value
 KEPT = timedelta(days=36_500)
 
 
-def pausable(capabilities: Capabilities) -> bool:
-    """Whether the workers of a bus know its state: it is the bus's own, or they need it anyway."""
-    return capabilities.state and (capabilities.atomic_commit or capabilities.uses_state)
-
-
 async def paused(bus: Bus) -> frozenset[str]:
     """The names of the subscriptions that are paused; none if the bus cannot pause any. Raises Unavailable."""
-    return _names(await bus.state.get(*PLACE)) if pausable(bus.capabilities) else frozenset()
+    return _names(await bus.state.get(*PLACE)) if bus.capabilities.pauses else frozenset()
 
 
 async def pause(bus: Bus, name: str) -> None:

@@ -11,7 +11,7 @@ import structlog
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.outage import Outage
-from kubecdc.storage.pauses import pausable, paused
+from kubecdc.storage.pauses import paused
 
 log = structlog.get_logger()
 CHECK_SECONDS = 2.0
@@ -33,7 +33,7 @@ class Pauses:
     async def watch(self) -> None:
         """Look at the bus again and again. Never returns, unless the bus cannot pause."""
         outage = Outage("cannot see which subscriptions are paused", random.Random())
-        while pausable(self._bus.capabilities):
+        while self._bus.capabilities.pauses:
             wait = CHECK_SECONDS
             try:
                 self._set(await paused(self._bus) & self._names)

@@ -38,6 +38,11 @@ class Capabilities:
     uses_state: bool = False  # with a state store, a queue without order or attempts has `never_back` and `attempts`
     never_back: bool = False  # no event of an object is handed out for the first time after a newer one was settled
 
+    @property
+    def pauses(self) -> bool:
+        """Whether subscriptions can be paused: workers know the state, the bus's own or one they need anyway."""
+        return self.state and (self.atomic_commit or self.uses_state)
+
 
 class Queue(Protocol):
     """An open queue: events and their subscriptions. With a checkpoint store it makes a `Bus`.

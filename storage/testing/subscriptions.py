@@ -133,7 +133,7 @@ async def what_was_registered_last_stays_when_all_processes_have_ended(harness: 
     assert [status.spec for status in await (await harness.open("last")).subscriptions()] == [ONE]
 
 
-@collect(CASES, "state")
+@collect(CASES, "pauses")
 async def what_is_paused_is_known_to_every_process(harness: Harness) -> None:
     bus, other = await harness.open(), await harness.open("other")
     assert await paused(bus) == frozenset()

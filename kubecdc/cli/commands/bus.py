@@ -12,10 +12,10 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import on_each, paused_in, require_capability, subscriptions_of
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment, show
-from kubecdc.errors import UsageError
+from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
-from kubecdc.storage.pauses import pausable, pause, paused, resume
+from kubecdc.storage.pauses import pause, paused, resume
 
 COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "named", "paused", "workers")
 
@@ -39,9 +39,14 @@ def show_(filenames: tuple[str, ...], output_format: str) -> None:
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         named = {spec.name for spec in subscriptions_of(manifests, manifest)}
-        pauses = dict.fromkeys(paused_in(manifests), "manifest") | dict.fromkeys(await paused(bus), "command")
+        pauses, otherwise = dict.fromkeys(paused_in(manifests), "manifest"), "no"
+        try:
+            pauses |= dict.fromkeys(await paused(bus), "command")
+        except (UsageError, Unavailable) as e:  # of a state that is elsewhere, in a cluster that is not to be had
+            otherwise = "unknown"
+            click.echo(f"what is paused cannot be read: {e}", err=True)
         return [
-            _row(s, manifest, named=s.spec.name in named, paused=pauses.get(s.spec.name, "no"))
+            _row(s, manifest, named=s.spec.name in named, paused=pauses.get(s.spec.name, otherwise))
             for s in await bus.subscriptions()
         ]
 
@@ -149,7 +154,7 @@ def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], 
             raise UsageError(
                 f"{name!r} is for a consumer of your own, which no pause reaches", hint="stop that consumer"
             )
-        require_capability(pausable(bus.capabilities), manifest, "keep what is paused")
+        require_capability(bus.capabilities.pauses, manifest, "keep what is paused")
         await do(bus, name)
         return [manifest.name]
 

@@ -102,7 +102,7 @@ def test_the_commands_use_it(elastic_mq: ElasticMq, tmp_path: Path, monkeypatch:
     def run(*command: str) -> str:
         result = CliRunner().invoke(cli, [*command, "-f", str(file)])
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     run("validate")
     planned = run("bus", "ensure", "--dry-run").splitlines()
@@ -111,6 +111,7 @@ def test_the_commands_use_it(elastic_mq: ElasticMq, tmp_path: Path, monkeypatch:
     assert "nothing to do" in run("bus", "ensure")
     (row,) = json.loads(run("bus", "show", "-o", "json"))
     assert (row["subscription"], row["source"], row["event"]) == ("billing", "pods", "changed")
+    assert row["paused"] == "unknown", "that is in a ConfigMap, and there is no cluster"
     listed = run("dlq", "list")
     assert "no dead letters" in listed
     assert "received and handed back" in listed
