@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from kubecdc.cli.main import cli
 from kubecdc.cluster.connection import Cluster
@@ -99,19 +99,21 @@ def test_the_commands_use_it(elastic_mq: ElasticMq, tmp_path: Path, monkeypatch:
     file = tmp_path / "bus.yaml"
     file.write_text(MANIFESTS % ("commands", elastic_mq.url))
 
-    def run(*command: str) -> str:
+    def run(*command: str) -> Result:
         result = CliRunner().invoke(cli, [*command, "-f", str(file)])
         assert result.exit_code == 0, result.output
-        return result.stdout
+        return result
 
     run("validate")
-    planned = run("bus", "ensure", "--dry-run").splitlines()
+    planned = run("bus", "ensure", "--dry-run").stdout.splitlines()
     assert [line.split()[:3] for line in planned] == [["would", "ensure", "dead-letter"], ["would", "ensure", "queue"]]
-    assert run("bus", "ensure").splitlines() == [line.replace("would ensure", "ensured") for line in planned]
-    assert "nothing to do" in run("bus", "ensure")
-    (row,) = json.loads(run("bus", "show", "-o", "json"))
+    assert run("bus", "ensure").stdout.splitlines() == [line.replace("would ensure", "ensured") for line in planned]
+    assert "nothing to do" in run("bus", "ensure").stdout
+    shown = run("bus", "show", "-o", "json")
+    (row,) = json.loads(shown.stdout)
     assert (row["subscription"], row["source"], row["event"]) == ("billing", "pods", "changed")
     assert row["paused"] == "unknown", "that is in a ConfigMap, and there is no cluster"
-    listed = run("dlq", "list")
+    assert "what is paused cannot be read: no Kubernetes cluster is configured" in shown.stderr
+    listed = run("dlq", "list").output
     assert "no dead letters" in listed
     assert "received and handed back" in listed
