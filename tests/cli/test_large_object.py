@@ -8,7 +8,7 @@ import msgspec
 
 from kubecdc.storage.redis.bus import CAPABILITIES
 from tests.apiserver import WORKFLOWS, path_of, workflow
-from tests.cli.rig import Desk
+from tests.cli.rig import Desk, Running
 
 SIZE = 1_400_000  # bytes; etcd takes 1.5 MiB
 
@@ -38,14 +38,21 @@ def step(name: str, number: int) -> dict[str, Any]:
     }
 
 
+async def lines(work: Running) -> dict[str, Any]:
+    """What was delivered of two objects, by name, once both are: a large one takes longer than the one after it."""
+    await work.until(r"\n.*\n", out=True)
+    found = [msgspec.json.decode(line) for line in work.out.splitlines()]
+    assert len(found) == 2
+    return {line["data"]["body"]["metadata"]["name"]: line for line in found}
+
+
 async def test_an_object_of_one_and_a_half_megabytes_arrives_whole(redis_desk: Desk) -> None:
     async with redis_desk.running("watch") as watch, redis_desk.running("work") as work:
         await watch.until('"leading"')
         made = await redis_desk.api.create(*WORKFLOWS, "default", large("large", SIZE))
         assert len(msgspec.json.encode(made)) >= SIZE
         await redis_desk.create("next")
-        await work.until('"name":"next"', out=True)
-    whole, _ = (msgspec.json.decode(line) for line in work.out.splitlines())
+        whole = (await lines(work))["large"]
     assert whole["data"]["body"] == made
     assert "truncated" not in whole["eventContext"]
 
@@ -61,8 +68,7 @@ async def test_an_object_above_what_redis_carries_goes_with_its_metadata_only(re
         await watch.until('"leading"')
         simulator.routes.registry.put_as_is(target.kind, body)
         await redis_desk.create("next")
-        await work.until('"name":"next"', out=True)
-        (line, _) = (msgspec.json.decode(line) for line in work.out.splitlines())
+        line = (await lines(work))["huge"]
     assert line["eventContext"]["truncated"] is True
     body = line["data"]["body"]
     assert body.keys() == {"apiVersion", "metadata"}

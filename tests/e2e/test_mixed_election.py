@@ -203,9 +203,9 @@ async def test_ours_and_client_go_hand_over_by_expiry_both_ways(election: Electi
     await election.go()
     election.never_together()
     assert (len(election.ours), len(election.theirs())) == (2, 2)
-    # What client-go wrote in between kept the epoch.
+    # What client-go wrote in between kept the epoch, and the mark of what is not captured.
     lease = await election.server.get(*LEASES, "default", "mixed")
-    assert lease["metadata"]["annotations"] == {"kubecdc.io/epoch": "2"}
+    assert lease["metadata"]["annotations"] == {"kubecdc.io/epoch": "2", "kubecdc.io/internal": "true"}
 
 
 async def test_several_of_both_kinds_never_lead_together_whoever_dies(election: Election) -> None:

@@ -15,7 +15,7 @@ from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import Bus, Capabilities
 from kubecdc.storage.contracts.types import ClusterAccess, Opening, Store
 from kubecdc.storage.installed import store_types
-from kubecdc.storage.sqs import SqsSettings, open_queue
+from kubecdc.storage.sqs import SqsSettings, client, open_queue
 from kubecdc.storage.sqs.opened import SqsQueue, capabilities
 from tests.storage.sqs import elasticmq
 from tests.storage.sqs.calls import Calls, recorded
@@ -130,13 +130,24 @@ async def standard(elastic_mq: ElasticMq, tmp_path: Path, request: pytest.Fixtur
 
 
 @pytest.fixture
-async def moto_fifo(moto: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SqsHarness]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto answers in the process of the tests, and slowly: that is no outage."""
+    monkeypatch.setattr(client, "_READ", 30.0)
+    monkeypatch.setattr(client, "SECONDS", 60.0)
+
+
+@pytest.fixture
+async def moto_fifo(
+    moto: str, patient: None, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[SqsHarness]:
     async with harness_on(moto, tmp_path, request.node.name, fifo=True, limit=1 << 20) as harness:
         yield harness
 
 
 @pytest.fixture
-async def moto_standard(moto: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SqsHarness]:
+async def moto_standard(
+    moto: str, patient: None, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[SqsHarness]:
     async with harness_on(moto, tmp_path, request.node.name, fifo=False, limit=1 << 20) as harness:
         yield harness
 
