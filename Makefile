@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
-# Tests wait more than they compute, so more run at a time than there are cores.
+# Tests wait more than they compute, so more run at a time than there are cores. The long ones keep a core busy each.
 JOBS ?= 4
+LONG_JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -20,8 +21,8 @@ demo: $(READY) ## Two minutes: workflows change while watcher and workers are ki
 test: $(READY) redis ## Run all tests but the long ones (KUBEBUILDER_ASSETS=DIR for a real API server, JOBS=4)
 	$(BIN)/pytest -n $(JOBS) -m "not long"
 
-test-long: $(READY) redis ## Run the long tests (KUBECDC_KILLS=50, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, JOBS=4)
-	$(BIN)/pytest -n $(JOBS) -m long
+test-long: $(READY) redis ## Run the long tests (KUBECDC_KILLS=50, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, LONG_JOBS=2)
+	$(BIN)/pytest -n $(LONG_JOBS) -m long
 
 test-pythons: $(READY) redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=4)
 	@for version in $(PYTHONS); do tests/on_python $$version -n $(JOBS) || exit 1; done
