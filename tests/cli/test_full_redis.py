@@ -14,6 +14,8 @@ from tests.cli.rig import Desk, Running
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 
+pytestmark = pytest.mark.long
+
 BUS = """\
 apiVersion: kubecdc.io/v1alpha1
 kind: EventBus

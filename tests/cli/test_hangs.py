@@ -26,6 +26,7 @@ from tests.ports import free_port
 from tests.storage.redis_server import RedisServer
 from tests.workers.peer import saying, serving
 
+pytestmark = pytest.mark.long
 STARTING = 5  # processes at a time
 EXPIRED = "x.eyJleHAiOjF9.x"  # its claims: {"exp":1}
 PLUGIN = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
+import pytest
 from redis.asyncio import Redis
 
 from kubecdc.storage.testing.actors import until
@@ -28,6 +29,7 @@ def fill(desk: Desk) -> None:
         simulator.store.put(target.kind, body)
 
 
+@pytest.mark.long
 async def test_the_first_list_of_many_objects_is_taken_in_and_a_restart_resumes_at_once(
     redis_desk: Desk, redis_url: str
 ) -> None:

@@ -10,6 +10,8 @@ from tests.apiserver import LEASES, NAMESPACES, LocalSimulator
 from tests.apiserver.test_rbac import READ, bind
 from tests.cli.rig import ALICE, REDIS_BUS, Desk
 
+pytestmark = pytest.mark.long
+
 GROUP = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
 QUICK = ["--lease-duration", "3s", "--renew-deadline", "2s", "--retry-period", "200ms"]
 QUIET = 1.5  # seconds: several more tries, which must not be said

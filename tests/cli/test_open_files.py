@@ -53,6 +53,7 @@ async def told(running: Running, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.long
 async def test_the_soft_limit_is_raised(desk: Desk) -> None:
     desk.entry(namespaceSelector={"matchLabels": {"env": "prod"}})
     for n in range(NAMESPACE_COUNT):
@@ -62,6 +63,7 @@ async def test_the_soft_limit_is_raised(desk: Desk) -> None:
         assert not running.lines("open files") and not running.lines("this watch waits")
 
 
+@pytest.mark.long
 async def test_watches_that_do_not_fit_are_said_and_retried_and_end_nothing(desk: Desk) -> None:
     desk.entry(namespaceSelector={"matchLabels": {"env": "prod"}})
     for n in range(NAMESPACE_COUNT):

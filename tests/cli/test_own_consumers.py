@@ -18,6 +18,8 @@ from kubecdc.storage.testing.actors import until
 from tests.apiserver import WORKFLOWS
 from tests.cli.rig import REDIS_BUS, Desk
 
+pytestmark = pytest.mark.long
+
 GUIDE = (Path(__file__).parents[2] / "docs" / "consumers.md").read_text()
 IN_PYTHON, PLAIN = re.findall(r"```python\n(.+?)```", GUIDE, re.DOTALL)
 (DONE,) = re.findall(r"```lua\n(.+?)```", GUIDE, re.DOTALL)

@@ -18,6 +18,8 @@ from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, call
 from tests.storage.test_redis_access import RULES
 
+pytestmark = pytest.mark.long
+
 BUS = """\
 apiVersion: kubecdc.io/v1alpha1
 kind: EventBus
