@@ -119,9 +119,8 @@ async def test_a_standby_takes_over_at_once(server: Server, tmp_path: Path) -> N
             died = await processes["watcher-1"].kill()
             change = await writer.create("default", "after", {"spec": {}})
             await stack.settle(writer.version, timeout=10)
-        receipt = stack.receipts("relay/post")[-1]
+        receipt = next(one for one in stack.receipts("relay/post") if one.uid == change.uid)
         print(f"taken over after {receipt.at - died:.3f} s")
-        assert receipt.uid == change.uid
         assert receipt.at - died < ACK_WAIT
 
 
