@@ -52,7 +52,7 @@ def exhausted() -> bool:
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as e:
-        return e.errno in {errno.EMFILE, errno.ENFILE}
+        return is_out_of_files(e)
     return False
 
 

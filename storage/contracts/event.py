@@ -56,6 +56,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Where it stands among the events of its object, as text that sorts: timeline and sequence."""
         return f"{self.timeline:010d}.{self.sequence}"
 
+    @property
+    def passes(self) -> str:
+        """What it supersedes once it is delivered: the events of its object whose `place` sorts before this.
+
+        Of two events at one place, as in a repair, the one that is delivered for the first time is the later one.
+        """
+        return self.place if self.redelivery else f"{self.place}+"
+
     @staticmethod
     def decode(body: bytes) -> Event:
         """Read what `encode` wrote; unknown attributes are ignored. Raises Undecodable."""

@@ -86,12 +86,10 @@ class RedisDelivery(ClaimedDelivery):
         self._owner.closed(self, delay)
 
     async def _send_ack(self) -> None:
-        event = self.readable
-        if event is None:
-            await self._send("ack")
+        if self.readable:
+            await self._send("ack", self.entry.key, self.readable.passes)
         else:
-            # Of two events at one place, as in a repair, the one that is delivered for the first time is the later one.
-            await self._send("ack", self.entry.key, event.place if event.redelivery else f"{event.place}+")
+            await self._send("ack")
 
     async def _send(self, what: str, first: Argument = 0, second: Argument = "") -> None:
         await self._settler.settle(self._subscription, self.entry, what, first, second)

@@ -145,7 +145,7 @@ local function finish(id, grp, entries)
   return #done
 end
 
--- For each partitionkey of which a subscription has dead letters: '<their number> <place of the latest event delivered since>'.
+-- Of each partitionkey of which a subscription has dead letters: see count_letters.
 local function passed(name)
   return p .. ':passed:' .. name
 end
@@ -158,13 +158,7 @@ local function bury(name, key, count)
     redis.call('DEL', passed(name))
     return
   end
-  if not key then return end
-  local known, place = string.match(redis.call('HGET', passed(name), key) or '0 ', '^(%d+) (.*)$')
-  if known + count <= 0 then
-    redis.call('HDEL', passed(name), key)
-  else
-    redis.call('HSET', passed(name), key, known + count .. ' ' .. place)
-  end
+  if key then count_letters(passed(name), key, count) end
 end
 
 -- Whether a later event of the object has been delivered since a dead letter was put aside: '1' or '0'; '' if it is not known.

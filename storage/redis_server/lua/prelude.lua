@@ -32,6 +32,23 @@ local function max(a, b)
   return b
 end
 
+-- Counts dead letters of a lane. The hash `passed` has for each lane with dead letters:
+-- '<their number> <place of the latest event that was delivered since>'.
+local function count_letters(passed, lane, count)
+  local known, place = string.match(redis.call('HGET', passed, lane) or '0 ', '^(%d+) (.*)$')
+  if known + count <= 0 then
+    redis.call('HDEL', passed, lane)
+  else
+    redis.call('HSET', passed, lane, known + count .. ' ' .. place)
+  end
+end
+
+-- An event of the lane was delivered: its dead letters of earlier places are superseded.
+local function pass(passed, lane, place)
+  local count, before = string.match(redis.call('HGET', passed, lane) or '', '^(%d+) (.*)$')
+  if count and place > before then redis.call('HSET', passed, lane, count .. ' ' .. place) end
+end
+
 -- Remembers that a subscription was pruned, so that a process that still has it does not register it again in a Redis that
 -- lost some. The newest thousand are remembered.
 local function remember_pruned(name)

@@ -116,7 +116,7 @@ local function drop(job)
   redis.call('DEL', key, key .. ':dependents', key .. ':dependencies', rq .. ':results:' .. job, executions(job))
 end
 
--- For each lane that has dead letters: '<their number> <number of the latest job that was done since>'.
+-- Of each lane that has dead letters, where a place is the number of a job: see count_letters.
 local passed = p .. ':passed'
 
 -- The number of a job, which grows with each commit. That of a redriven one is the number that it had at first.
@@ -126,21 +126,12 @@ end
 
 -- Counts the dead letters of a lane; does nothing for a letter that was not put aside by `settle.lua`, without a lane.
 local function bury(lane, count)
-  if not lane then return end
-  local known, latest = string.match(redis.call('HGET', passed, lane) or '0 ', '^(%d+) (.*)$')
-  if known + count <= 0 then
-    redis.call('HDEL', passed, lane)
-  else
-    redis.call('HSET', passed, lane, known + count .. ' ' .. latest)
-  end
+  if lane then count_letters(passed, lane, count) end
 end
 
 -- A job of the lane was done: its dead letters of earlier events are superseded.
-local function pass(lane, job)
-  local count, latest = string.match(lane and redis.call('HGET', passed, lane) or '', '^(%d+) (.*)$')
-  if not count then return end
-  local number = number_of(job)
-  if number > latest then redis.call('HSET', passed, lane, count .. ' ' .. number) end
+local function supersede(lane, job)
+  if lane and redis.call('HEXISTS', passed, lane) == 1 then pass(passed, lane, number_of(job)) end
 end
 
 -- Whether a later event of the object has been delivered since each of these dead letters was put aside: '1' or '0'; '' if it

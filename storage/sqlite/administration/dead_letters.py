@@ -77,12 +77,10 @@ def put_aside(db: apsw.Connection, claim: Claim, reason: str, attempts: int, now
 
 def supersede(db: apsw.Connection, subscription: str, event: Event) -> None:
     """Mark the dead letters of the object whose event is earlier than this one, which was delivered."""
-    # Of two events at one place, as in a repair, the one that is delivered for the first time is the later one.
-    place = event.place if event.redelivery else f"{event.place}+"
     db.execute(
         "UPDATE dead_letters SET superseded = 1"
         " WHERE subscription = ? AND partitionkey = ? AND superseded = 0 AND place < ?",
-        (subscription, event.partitionkey, place),
+        (subscription, event.partitionkey, event.passes),
     )
 
 

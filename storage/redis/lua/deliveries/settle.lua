@@ -62,9 +62,6 @@ end
 local successes = finish(id, grp, acked)
 if successes > 0 then redis.call('HINCRBY', p .. ':subscription:' .. id, 'successes', successes) end
 if name and redis.call('HEXISTS', p .. ':dead', name) == 1 then
-  for key, place in pairs(delivered) do
-    local count, before = string.match(redis.call('HGET', passed(name), key) or '', '^(%d+) (.*)$')
-    if count and place > before then redis.call('HSET', passed(name), key, count .. ' ' .. place) end
-  end
+  for key, place in pairs(delivered) do pass(passed(name), key, place) end
 end
 return result

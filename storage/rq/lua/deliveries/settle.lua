@@ -18,7 +18,7 @@ end
 if what == 'ack' then
   local lane = redis.call('HGET', key, 'rate_limit_key')
   forget(sub, job, execution, worker)
-  pass(lane, job)
+  supersede(lane, job)
   drop(job)
   succeeded()
   redis.call('ZREM', sub.owed, job)
@@ -54,7 +54,7 @@ elseif what == 'ending' then
   redis.call('HSET', key, 'attempts', ARGV[6], 'ended', now())
   local lane = redis.call('HGET', key, 'rate_limit_key')
   if ARGV[7] == '' then
-    pass(lane, job)
+    supersede(lane, job)
   elseif redis.call('HSET', key, 'reason', ARGV[7]) > 0 then
     redis.call('HSETNX', key, 'superseded', '0')
     bury(lane, 1)
