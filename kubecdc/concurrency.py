@@ -75,6 +75,13 @@ async def in_thread(function: Callable[[], T], *, seconds: float) -> T:
 
     The thread cannot be cancelled, but it does not keep the process from ending. Raises TimeoutError after ``seconds``.
     """
+    result = begin_in_thread(function, name="computing")
+    async with asyncio.timeout(seconds):
+        return await result
+
+
+def begin_in_thread(function: Callable[[], T], *, name: str) -> asyncio.Future[T]:
+    """The future result of a function, from a daemon thread of its own. Raises RuntimeError if there can be no more."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
@@ -96,9 +103,8 @@ async def in_thread(function: Callable[[], T], *, seconds: float) -> T:
         with suppress(RuntimeError):  # the event loop has ended
             loop.call_soon_threadsafe(end, value, error)
 
-    threading.Thread(target=work, name="computing", daemon=True).start()
-    async with asyncio.timeout(seconds):
-        return await result
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return result
 
 
 async def _cancel(tasks: list[asyncio.Task[T]]) -> None:

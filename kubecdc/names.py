@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import threading
 from collections import Counter
-from contextlib import suppress
+from functools import partial
 from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from kubecdc.concurrency import begin_in_thread
 
 MOST = 16  # look-ups at a time
 _Query: TypeAlias = tuple[str, int, socket.AddressFamily]
@@ -67,34 +68,18 @@ class Names(AbstractResolver):
 
     def _begin(self, query: _Query) -> None:
         """Look it up in a thread. Raises OSError if there can be no more threads."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[ResolveResult]] = loop.create_future()
 
-        def done(found: list[ResolveResult], error: Exception | None) -> None:
+        def done(looked_up: asyncio.Future[list[ResolveResult]]) -> None:
             del self._under_way[query]
             self._free.release()
-            if error is None:
-                future.set_result(found)
-            else:
-                future.set_exception(error)
-                future.exception()  # marked as seen, in case nobody waits for it any more
-
-        def work() -> None:
-            found: list[ResolveResult] = []
-            error: Exception | None = None
-            try:
-                found = _addresses(*query)
-            except Exception as e:  # any error belongs to those who asked
-                error = e
-            with suppress(RuntimeError):  # the event loop has ended, with those who waited
-                loop.call_soon_threadsafe(done, found, error)
+            looked_up.exception()  # marked as seen, in case nobody waits for it any more
 
         try:
-            threading.Thread(target=work, name="look-up", daemon=True).start()
+            self._under_way[query] = begin_in_thread(partial(_addresses, *query), name="look-up")
         except RuntimeError as e:
             self._free.release()
             raise OSError(errno.EAGAIN, "no thread can be started to look up the name") from e
-        self._under_way[query] = future
+        self._under_way[query].add_done_callback(done)
 
 
 def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
