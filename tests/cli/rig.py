@@ -41,6 +41,14 @@ spec:
   dependencies: [{name: change, eventSourceName: workflows, eventName: changed}]
   triggers: [{template: {name: line, log: {}}}]
 """
+HTTP = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: post}}
+spec:
+  dependencies: [{{name: change, eventSourceName: workflows, eventName: changed}}]
+  triggers: [{{template: {{name: send, http: {{url: "{url}"}}}}}}]
+"""
 ALICE = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
 REDIS_BUS = """\
 apiVersion: kubecdc.io/v1alpha1

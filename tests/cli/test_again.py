@@ -17,16 +17,7 @@ import yaml
 from aiohttp import web
 
 from tests.apiserver import WORKFLOWS
-from tests.cli.rig import SENSOR, Desk
-
-HTTP = """\
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: post}}
-spec:
-  dependencies: [{{name: change, eventSourceName: workflows, eventName: changed}}]
-  triggers: [{{template: {{name: send, http: {{url: "{url}"}}}}}}]
-"""
+from tests.cli.rig import HTTP, SENSOR, Desk
 
 
 class Taken(NamedTuple):

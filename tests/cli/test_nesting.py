@@ -13,8 +13,7 @@ from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.opening import opened
 from kubecdc.workers.worker import subscriptions
-from tests.cli.rig import Desk
-from tests.cli.test_again import HTTP
+from tests.cli.rig import HTTP, Desk
 from tests.storage.stores import opening
 from tests.watcher.test_change import READABLE
 from tests.workers.peer import saying, serving

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from tests.apiserver import WORKFLOWS, workflow
-from tests.cli.rig import SENSOR, Desk
-from tests.cli.test_again import HTTP
+from tests.cli.rig import HTTP, SENSOR, Desk
 from tests.workers.raw_peer import raw_peer, says
 
 SECONDS = 15  # for what takes one, unless the machine is busy; the exit has 10

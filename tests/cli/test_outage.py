@@ -11,26 +11,19 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tests.apiserver import WORKFLOWS
-from tests.cli.rig import Desk, Running
+from tests.cli.rig import HTTP, Desk, Running
 from tests.ports import free_port
 from tests.workers.peer import serving
 
 OBJECTS = 40
 BUSES = {"sqlite": "sqlite: {{path: ./kubecdc.db}}", "redis": 'redis: {{url: "{url}", partitions: 4}}'}
-MANIFESTS = """\
+BUS = """\
 apiVersion: kubecdc.io/v1alpha1
 kind: EventBus
 metadata: {{name: default}}
 spec:
   {bus}
   redelivery: {{ackWait: 1s, maxDeliveries: 2, backoff: {{duration: 100ms, cap: 500ms}}}}
----
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: post}}
-spec:
-  dependencies: [{{name: change, eventSourceName: workflows, eventName: changed}}]
-  triggers: [{{template: {{name: send, http: {{url: "{url}"}}}}}}]
 """
 
 
@@ -72,7 +65,8 @@ def bus(request: pytest.FixtureRequest, redis_url: str) -> str:
 async def test_an_outage_costs_probes_and_a_poison_becomes_a_dead_letter_alone(desk: Desk, bus: str) -> None:
     receiver, port = Receiver(poison="w-7"), free_port()
     async with serving(receiver.answer) as peer:
-        desk.write("sensor.yaml", MANIFESTS.format(bus=bus, url=peer.url))
+        desk.write("bus.yaml", BUS.format(bus=bus))
+        desk.write("sensor.yaml", HTTP.format(url=peer.url))
         async with desk.running("run", "--concurrency", "8", "--metrics-port", str(port)) as kubecdc:
             await kubecdc.until('"listed"')
             for number in range(OBJECTS):

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from tests.cli.rig import Desk, Running
-from tests.cli.test_outage import BUSES, MANIFESTS
+from tests.cli.rig import HTTP, Desk, Running
+from tests.cli.test_outage import BUS, BUSES
 from tests.workers.peer import serving
 
 NAME = "post/send"
@@ -51,7 +51,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture(params=list(BUSES))
 def desk(request: pytest.FixtureRequest, desk: Desk, redis_url: str, receiver: Receiver) -> Desk:
-    desk.write("sensor.yaml", MANIFESTS.format(bus=BUSES[request.param].format(url=redis_url), url=receiver.url))
+    bus = BUS.format(bus=BUSES[request.param].format(url=redis_url))
+    desk.write("sensor.yaml", f"{bus}---\n{HTTP.format(url=receiver.url)}")
     return desk
 
 

@@ -14,18 +14,10 @@ import pytest
 
 from kubecdc.cli.streams import HELD_BYTES, Unread
 from tests.apiserver import WORKFLOWS, LocalSimulator, simulator, workflow
-from tests.cli.rig import SOURCE
+from tests.cli.rig import HTTP, SOURCE
 from tests.cli.started import Started
 from tests.workers.peer import Peer, saying, serving
 
-HTTP = """\
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: post}}
-spec:
-  dependencies: [{{name: change, eventSourceName: workflows, eventName: changed}}]
-  triggers: [{{template: {{name: post, http: {{url: "{url}"}}}}}}]
-"""
 LINE = "x" * 999 + "\n"
 
 
