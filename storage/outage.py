@@ -34,7 +34,7 @@ class Outage:
     def over(self) -> None:
         """It succeeded. Logged if it had failed before."""
         if self._failures:
-            log.info("recovered", **self._fields)
+            log.info("recovered", was=self._text, **self._fields)
         self._failures = 0
 
 

@@ -39,7 +39,7 @@ class RedisSubscription:
         """Ends when the bus is closed."""
         dispatcher = Dispatcher(self._settings, self._connection, self._registrations)
         leases = dispatcher.leases
-        outage = Outage("cannot read the subscription", self._settings.rng, name=self.name)
+        outage = Outage("cannot read the subscription", self._settings.rng, subscription=self.name)
         heartbeats = asyncio.create_task(leases.run())
         self._opened.add(leases)
         try:

@@ -108,6 +108,30 @@ local function some(count, bytes, read)
   end
 end
 
+-- What was settled of a stream while the group of the subscription was deleted, or made again and had not handed it out yet.
+local function ahead(id, name)
+  return p .. ':ahead:' .. id .. ':' .. name
+end
+
+-- Whether the group of a subscription has not handed out an entry that is there: it was deleted since, and perhaps made again.
+local function is_unread(id, grp, name, eid)
+  local groups = redis.pcall('XINFO', 'GROUPS', stream(name))
+  if groups.err then return false end -- there is no stream
+  if redis.call('EXISTS', p .. ':subscription:' .. id) == 0 then return false end -- it was pruned, with its group
+  local from = '-'
+  for _, info in ipairs(groups) do
+    local of = fields(info)
+    if of.name == grp then from = '(' .. of['last-delivered-id'] end
+  end
+  return redis.call('XRANGE', stream(name), from, eid, 'COUNT', 1)[1] ~= nil
+end
+
+local function is_settled(id, grp, name, eid)
+  local pending = redis.pcall('XPENDING', stream(name), grp, eid, eid, 1)
+  if not pending.err and #pending > 0 then return false end
+  return redis.call('HEXISTS', ahead(id, name), eid) == 1 or not is_unread(id, grp, name, eid)
+end
+
 -- Settles entries for one subscription. Each entry: stream, id, bytes, time of commit, whether it is a copy ('1').
 -- An entry that all subscriptions have settled is left to retention; a copy is deleted at once. Returns how many were not
 -- settled before.
@@ -117,6 +141,8 @@ local function finish(id, grp, entries)
     if redis.call('XACK', stream(entry[1]), grp, entry[2]) == 1 then
       done[#done + 1] = entry
       names[#names + 1] = entry[1] .. '/' .. entry[2]
+    elseif is_unread(id, grp, entry[1], entry[2]) then
+      redis.call('HSET', ahead(id, entry[1]), entry[2], 1) -- it is passed over, and counted, when it is read
     end
   end
   if #done == 0 then return 0 end

@@ -31,7 +31,10 @@ for _, name in ipairs(names) do
     end
   end
 end
-for _, name in ipairs(names) do redis.pcall('XGROUP', 'DESTROY', stream(name), grp) end
+for _, name in ipairs(names) do
+  redis.pcall('XGROUP', 'DESTROY', stream(name), grp)
+  redis.call('DEL', ahead(id, name))
+end
 redis.call('DEL', p .. ':subscription:' .. id, p .. ':tries:' .. id, p .. ':failures:' .. id, p .. ':holds:' .. id,
   p .. ':again:' .. id)
 redis.call('SREM', p .. ':ended', id)

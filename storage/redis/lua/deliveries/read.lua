@@ -46,9 +46,11 @@ for i = 5, #ARGV, 2 do
       elseif not string.find(entry['for'], me, 1, true)
         or (again[name] and redis.call('ZSCORE', p .. ':settled', field .. '/' .. #entry.body)) then
         redis.call('XACK', key, grp, eid)
+      elseif again[name] and redis.call('HEXISTS', ahead(id, name), eid) == 1 then
+        finish(id, grp, {{name, eid, #entry.body, committed(eid, entry), entry.again}})
       else
         local tries, failures, hold = '', '', ''
-        if cursor ~= '>' then
+        if cursor ~= '>' or again[name] then
           tries = redis.call('HGET', p .. ':tries:' .. id, field) or ''
           failures = redis.call('HGET', p .. ':failures:' .. id, field) or ''
           hold = redis.call('HGET', p .. ':holds:' .. id, field) or ''
@@ -57,7 +59,10 @@ for i = 5, #ARGV, 2 do
           hold}
       end
     end
-    if again[name] and cursor == '>' and not more then redis.call('SREM', p .. ':again:' .. id, name) end
+    if again[name] and cursor == '>' and not more then
+      redis.call('SREM', p .. ':again:' .. id, name)
+      redis.call('DEL', ahead(id, name))
+    end
     result[#result + 1] = {name, more and 1 or 0, 1, entries, last}
   end
 end

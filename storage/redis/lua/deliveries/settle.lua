@@ -15,10 +15,6 @@ for i = 3, #ARGV, 8 do
 end
 local holds = redis.call('HMGET', p .. ':holds:' .. id, unpack(names))
 local owners = redis.call('HMGET', p .. ':leases:' .. id, unpack(partitions))
-local function over(place, eid)
-  local pending = redis.pcall('XPENDING', stream(place), grp, eid, eid, 1)
-  return pending.err or #pending == 0
-end
 local acked, delivered = {}, {}
 for n, field in ipairs(names) do
   local i = 8 * n - 5
@@ -29,7 +25,7 @@ for n, field in ipairs(names) do
   if ours and what == 'ack' then
     acked[#acked + 1] = entry -- the usual case: acked together, in fewer commands
     delivered[first] = second
-  elseif over(place, eid) then
+  elseif is_settled(id, grp, place, eid) then
     done = (what == 'ack' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
   elseif not ours then
     done = 0
