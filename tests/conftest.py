@@ -34,9 +34,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
     return Scheduling(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and _needs_a_real_server(item):
+            item.add_marker(pytest.mark.long)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+def _needs_a_real_server(item: pytest.Function) -> bool:
+    return "real_api" in item.fixturenames or (hasattr(item, "callspec") and "real" in item.callspec.id.split("-"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

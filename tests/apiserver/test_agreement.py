@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import pytest
 from yarl import URL
 
 from tests.apiserver import CRDS, Client, LocalSimulator, RealApiServer, WatchRules, definition, require_assets
@@ -338,6 +339,7 @@ def is_part(part: Any, whole: Any) -> bool:
             return bool(part == whole)
 
 
+@pytest.mark.long
 async def test_the_simulator_answers_as_a_real_server_does(tmp_path: Path) -> None:
     require_assets()
     real, simulated = RealApiServer(tmp_path), LocalSimulator(rules=WatchRules())

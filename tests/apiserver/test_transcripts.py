@@ -301,6 +301,7 @@ NOT_REPEATED = {"watch-bookmarks", "watch-future", "watch-restart"}
 """Cases that take a real server long, or whose first answers after a restart are a matter of luck."""
 
 
+@pytest.mark.long
 async def test_the_scripts_say_the_same_to_a_real_server(tmp_path: Path) -> None:
     require_assets()
     server = RealApiServer(tmp_path)

@@ -35,6 +35,7 @@ async def test_a_cluster_that_has_and_allows_all_is_said_so(api: LocalSimulator,
     assert len(api.log()) == before, "nothing is written"
 
 
+@pytest.mark.long
 async def test_a_real_server_answers_the_same(tmp_path: Path) -> None:
     require_assets()
     real = RealApiServer(tmp_path / "server")

@@ -45,6 +45,7 @@ async def test_no_more_is_read_than_the_impersonated_user_may(desk: Desk) -> Non
     await read_as_reader(desk)
 
 
+@pytest.mark.long
 async def test_a_real_server_is_told_the_same(tmp_path: Path) -> None:
     require_assets()
     real = RealApiServer(tmp_path / "server")
@@ -71,6 +72,7 @@ async def read_as_reader(desk: Desk) -> None:
     assert "of-team-b" not in kubecdc.out
 
 
+@pytest.mark.long
 async def test_each_command_that_reaches_the_cluster_takes_the_options(desk: Desk) -> None:
     def denied(text: str) -> bool:
         return "not allowed to get, list, watch workflows.argoproj.io in all namespaces" in text

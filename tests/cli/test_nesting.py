@@ -69,6 +69,7 @@ async def test_every_command_reads_what_the_workers_read(desk: Desk, monkeypatch
     await every_command_reads_it(desk)
 
 
+@pytest.mark.long
 async def test_every_command_reads_what_the_workers_read_on_redis(redis_desk: Desk) -> None:
     await every_command_reads_it(redis_desk)
 

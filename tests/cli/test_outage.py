@@ -45,7 +45,7 @@ class Receiver:
         return web.Response(status=status)
 
     async def until(self, objects: int, versions: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while sum(len(taken) == versions for taken in self.taken.values()) < objects:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -56,7 +56,7 @@ async def gauge(port: int) -> float:
     return float(value)
 
 
-@pytest.fixture(params=list(BUSES))
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.long)])
 def bus(request: pytest.FixtureRequest, redis_url: str) -> str:
     """The field of the EventBus."""
     return BUSES[request.param].format(url=redis_url)
@@ -93,7 +93,7 @@ async def until_given_up(desk: Desk, receiver: Receiver) -> list[dict[str, objec
     """Go on with other objects until there is a dead letter: without them, the poison might be an outage."""
     for number in range(OBJECTS, OBJECTS + 200):
         await desk.create(f"w-{number}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while f"w-{number}" not in receiver.taken:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         if letters := await desk.rows("dlq", "list"):

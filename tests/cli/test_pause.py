@@ -35,7 +35,7 @@ class Receiver:
         return web.Response()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.taken) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -49,7 +49,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture(params=list(BUSES))
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.long)])
 def desk(request: pytest.FixtureRequest, desk: Desk, redis_url: str, receiver: Receiver) -> Desk:
     bus = BUS.format(bus=BUSES[request.param].format(url=redis_url))
     desk.write("sensor.yaml", f"{bus}---\n{HTTP.format(url=receiver.url)}")

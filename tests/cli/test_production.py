@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from kubecdc.storage.testing.actors import until
@@ -42,6 +43,7 @@ async def test_the_manifests_are_valid(desk: Desk) -> None:
     assert "bus default" in done.out
 
 
+@pytest.mark.long
 async def test_a_real_server_takes_the_manifests_of_deploy_to_the_letter(tmp_path: Path) -> None:
     require_assets()
     real = RealApiServer(tmp_path / "server")

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, RealApiServer, require_assets, workflow
 from tests.apiserver.test_rbac import READ, bind
 from tests.cli.rig import ALICE, Desk, Running
@@ -58,6 +60,7 @@ async def test_a_role_of_one_namespace_is_not_enough_for_all_and_a_cluster_role_
     await all_namespaces_with_a_role_of_one(api, alice)
 
 
+@pytest.mark.long
 async def test_a_real_server_is_as_strict_and_as_soon_mended(tmp_path: Path) -> None:
     require_assets()
     real = RealApiServer(tmp_path / "server")

@@ -81,6 +81,7 @@ async def test_source_killed_and_two_seconds_down(server: Server, tmp_path: Path
     assert report.deletions_made > 80
 
 
+@pytest.mark.long
 async def test_api_server_away_and_deletions_just_after_its_return(server: Server, tmp_path: Path) -> None:
     """Argo: each of 200 deletions lost, the first event again after 2.9 to 22.8 s. Away 5 s here, not 20: the rest is
     waiting, up to where the watcher's backoff ends (30 s)."""
@@ -118,6 +119,7 @@ async def test_receiver_answers_503_for_three_seconds(simulator: Server, tmp_pat
     assert not report.unexplained
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 async def test_workers_killed_and_the_bus_not_to_be_had(tmp_path: Path) -> None:
     """Two rows beside each other, for both wait until the claims of the dead lapse (`ackWait`, 30 s)."""

@@ -19,13 +19,14 @@ from tests.harness.processes import Processes
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server
 from tests.harness.terms import quarrels, terms, watcher_logs
-from tests.harness.trial import ACK_WAIT, Trial, raise_stack
+from tests.harness.trial import Trial, raise_stack
 from tests.harness.writer import Writer
 from tests.storage import redis_server
 
 KILLS = int(os.environ.get("KUBECDC_KILLS", "15"))
 SEED = int(os.environ.get("KUBECDC_SEED", "1"))
 CONCURRENCY = 64  # of a worker, by default: what its death can repeat at most
+LEASE = 15.0  # seconds by default: a standby for a Lease waits that long after a death, one for a file does not
 
 
 @pytest.mark.timeout(90 + 8 * KILLS)
@@ -61,6 +62,7 @@ async def test_nothing_is_lost_though_watchers_workers_and_the_api_server_are_ki
     assert len(report.duplicates) <= CONCURRENCY * workers_killed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(90 + 8 * KILLS)
 @pytest.mark.parametrize("kind", [RedisStreams, RqQueues])
 async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back_older(
@@ -98,7 +100,8 @@ async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back
 async def test_killing_watchers_alone_neither_collapses_nor_repeats(server: Server, tmp_path: Path) -> None:
     trial = Trial(Load(seed=SEED, objects=50, changes=1500, rate=150), {Kind.KILL_WATCHER: 6})
     with Processes(tmp_path) as processes:
-        stack = await raise_stack(tmp_path, server, processes)
+        # No worker dies, so no claim has to lapse soon, nor may one on a busy machine.
+        stack = await raise_stack(tmp_path, server, processes, redelivery={})
         async with Api(stack.kubeconfig) as api:
             report = await trial.run(stack, Writer(api, WORKFLOWS))
     assert report.ok, str(report)
@@ -110,7 +113,9 @@ async def test_killing_watchers_alone_neither_collapses_nor_repeats(server: Serv
 
 async def test_a_standby_takes_over_at_once(server: Server, tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
-        stack = await raise_stack(tmp_path, server, processes, watchers=("watcher-1",), workers=("worker-1",))
+        stack = await raise_stack(
+            tmp_path, server, processes, watchers=("watcher-1",), workers=("worker-1",), redelivery={}
+        )
         standby = stack.start_watcher("watcher-2")
         await standby.wait_for("standing by")
         async with Api(stack.kubeconfig) as api:
@@ -118,10 +123,10 @@ async def test_a_standby_takes_over_at_once(server: Server, tmp_path: Path) -> N
             await writer.create("default", "before", {"spec": {}})  # the first write of all takes a real server 2 s
             died = await processes["watcher-1"].kill()
             change = await writer.create("default", "after", {"spec": {}})
-            await stack.settle(writer.version, timeout=10)
+            await stack.settle(writer.version, timeout=60)
         receipt = next(one for one in stack.receipts("relay/post") if one.uid == change.uid)
         print(f"taken over after {receipt.at - died:.3f} s")
-        assert receipt.at - died < ACK_WAIT
+        assert receipt.at - died < LEASE
 
 
 def committed(writer: Writer) -> set[tuple[str, str, int | None]]:

@@ -111,6 +111,7 @@ def _uid(good: Good) -> str:
     return f"u{good.n}"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @settings(max_examples=120)
 @given(scripts(), st.integers(0, 9))
