@@ -23,6 +23,11 @@ _DEAD_LETTERS = Counter("kubecdc_dead_letters_total", "Deliveries given up on", 
 _BREAKER_OPEN = Gauge(
     "kubecdc_trigger_breaker_open", "1 while a trigger fails for all objects and one at a time tries it", _LABELS
 )
+_FILTERED = Counter(
+    "kubecdc_events_filtered_total",
+    "Events that the filters of the dependency did not let pass; error: a filter could not be evaluated",
+    (*_LABELS, "reason"),
+)
 _CLAIMS_LOST = Counter(
     "kubecdc_claims_lost_total", "Deliveries whose claim lapsed before they were settled: delivered again", _LABELS
 )
@@ -39,7 +44,12 @@ class TriggerMetrics:
         self.in_flight = _IN_FLIGHT.labels(sensor, trigger)
         self.breaker_open = _BREAKER_OPEN.labels(sensor, trigger)
         self.dead_letters = _DEAD_LETTERS.labels(sensor, trigger)
+        self._filtered = {reason: _FILTERED.labels(sensor, trigger, reason) for reason in ("false", "error")}
         self.claims_lost = _CLAIMS_LOST.labels(sensor, trigger)
+
+    def filtered(self, *, error: bool) -> None:
+        """Count an event that the filters did not let pass. ``error``: one of them could not be evaluated."""
+        self._filtered["error" if error else "false"].inc()
 
     def executed(self, outcome: Outcome | None, seconds: float) -> None:
         """Count one run of the trigger. Without an outcome it raised an error, or was cancelled."""

@@ -1,4 +1,4 @@
-"""The main path of the workers: receive -> match dependency -> turn -> parameters -> execute -> settle.
+"""The main path of the workers: receive -> match dependency -> filter -> turn -> parameters -> execute -> settle.
 
 ``Delivery -> TriggerRequest -> Outcome -> Settlement``, each a value. One `consume` per trigger of a Sensor.
 """
@@ -18,12 +18,12 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import retry
+from kubecdc.workers import filtering, retry
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
-from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.parameters import ParameterError, Values
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, age, decide, persist, settle
 
@@ -114,6 +114,11 @@ async def _process(
         return await _not_of_dependency(claim, event, subscription, route)
     if 0 < settings.max_deliveries < _counted(claim):
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
+    values = Values(event)
+    if route.filters.given:
+        left_out = await filtering.left_out(event, values, route, settings, _names(claim, route))
+        if left_out:
+            return left_out
     claim.phase = "waiting"
     try:
         async with breaker.turn(settings.left(event)) as is_probe:
@@ -122,7 +127,7 @@ async def _process(
                 return Nack(0.0)
             await persist(claim.delivery.start)
             claim.phase = "started"
-            outcome = await _attempt(claim, event, route, settings, once=is_probe)
+            outcome = await _attempt(claim, event, values, route, settings, once=is_probe)
             breaker.ended(event.partitionkey, outcome, probe=is_probe)
     except Overdue:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
@@ -141,10 +146,12 @@ async def _successes(subscription: Subscription, route: Route) -> int:
     return await persist(subscription.successes)
 
 
-async def _attempt(claim: Claim, event: Event, route: Route, settings: Settings, *, once: bool) -> Outcome:
+async def _attempt(
+    claim: Claim, event: Event, values: Values, route: Route, settings: Settings, *, once: bool
+) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
     try:
-        request = await _prepared(route, event, settings)
+        request = await _prepared(route, event, values, settings)
         outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
@@ -163,12 +170,12 @@ def _counted(claim: Claim) -> int:
     return claim.attempt - claim.delivery.failures.uncounted
 
 
-async def _prepared(route: Route, event: Event, settings: Settings) -> Any:
+async def _prepared(route: Route, event: Event, values: Values, settings: Settings) -> Any:
     """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
     if len(event.data) <= INLINE_BYTES:
-        return route.request(event)
+        return route.request(event, values)
     try:
-        return await settings.large.call(in_thread, partial(route.request, event), seconds=PREPARING)
+        return await settings.large.call(in_thread, partial(route.request, event, values), seconds=PREPARING)
     except TimeoutError:
         raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 

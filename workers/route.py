@@ -10,6 +10,7 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
@@ -24,6 +25,7 @@ class Route:
         self.name = manifest.name
         self.subscription = sensor.subscription(manifest)
         self.dependency = sensor.dependency
+        self.filters = CompiledFilters(self.dependency.filters, self.dependency.filters_logical_operator)
         self.retry_strategy = manifest.retry_strategy
         self.paused = manifest.paused
         self.trigger = trigger
@@ -39,14 +41,14 @@ class Route:
         """It is an event of the dependency."""
         return event.source == self.dependency.event_source_name and event.subject == self.dependency.event_name
 
-    def request(self, event: Event) -> Any:
-        """What the event asks the trigger to do, as the trigger's own type of request.
+    def request(self, event: Event, values: Values | None = None) -> Any:
+        """What the event asks the trigger to do, as the trigger's own type of request. ``values`` are of the event.
 
         First the ``parameters`` of the trigger rewrite the template, which is validated again. Then the trigger applies
         those of its type. Raises ParameterError: the event can never be handled.
         """
         try:
-            return self._prepared(event, Values(event))
+            return self._prepared(event, values or Values(event))
         except RecursionError:
             raise ParameterError("the event is nested too deep for what the parameters take from it") from None
 

@@ -211,6 +211,8 @@ class _Parser:
         names: list[str] = []
         paths: list[Path] = []
         for name, item in _selectors(self.path[start + 1 : end]):
+            if not item:  # as between two commas: it finds nothing
+                continue
             names.append(name if name is not None else _name_of(item))
             paths.append(compile(item))
         self.at = end + 1

@@ -216,9 +216,8 @@ DEPENDENCIES = [
         "make a Sensor of each dependency",
     ),
     ("", "spec.dependencies: is empty: a Sensor needs a dependency"),
-    ("{name: pod, eventSourceName: pods, eventName: changed, filters: {}}", "spec.dependencies[0].filters: `filters` is not supported yet"),
     ("{name: pod, eventSourceName: pods, eventName: changed, transform: {}}", "spec.dependencies[0].transform: `transform` is not supported yet"),
-    ("{name: pod, eventSourceName: pods, eventName: changed, filtersLogicalOperator: or}", "spec.dependencies[0].filtersLogicalOperator: `filtersLogicalOperator` is not supported yet"),
+    ("{name: pod, eventSourceName: pods, eventName: changed, filtersLogicalOperator: OR}", "spec.dependencies[0].filtersLogicalOperator: must be one of and, or, not the text 'OR'; did you mean `or`?"),
     ("{name: pod, eventSourceName: pod, eventName: changed}", "spec.dependencies[0].eventSourceName: there is no EventSource `pod`; did you mean `pods`?"),
     ("{name: pod, eventSourceName: pods, eventName: change}", "spec.dependencies[0].eventName: EventSource `pods` has no event `change`; did you mean `changed`?"),
     ("{name: pod, eventSourceName: pods, eventName: xyz}", "spec.dependencies[0].eventName: EventSource `pods` has no event `xyz`; available: `changed`"),
@@ -230,6 +229,36 @@ DEPENDENCIES = [
 def test_dependencies_are_refused(dependencies: str, line: str) -> None:
     text = sensor("log: {}").replace("{name: pod, eventSourceName: pods, eventName: changed}", dependencies)
     assert problems(SOURCE, text) == [f"document 2, Sensor/notify: {line}"]
+
+
+FILTERS = [
+    ("script: x", "script: `script` is not supported yet"),
+    ("data: [{path: type, type: string, value: [ADD], template: x}]", "data[0].template: `template` is not supported yet"),
+    ("data: [{type: string, value: [ADD]}]", "data[0].path: is required"),
+    ("data: [{path: '', type: string, value: [ADD]}]", "data[0].path: the path is empty"),
+    ("data: [{path: a.#(b, type: string, value: [ADD]}]", "data[0].path: `(` is not closed in 'a.#(b'"),
+    ("data: [{path: type, value: [ADD]}]", "data[0].type: is required"),
+    ("data: [{path: type, type: text, value: [ADD]}]", "data[0].type: must be one of string, number, bool, not the text 'text'"),
+    ("data: [{path: type, type: string}]", "data[0].value: is required"),
+    ("data: [{path: type, type: string, value: []}]", "data[0].value: is empty: no event would ever pass"),
+    ("data: [{path: type, type: string, value: ADD}]", "data[0].value: must be a list, not the text 'ADD'; begin each of its entries with `- `"),
+    ("data: [{path: n, type: number, value: [3]}]", 'data[0].value[0]: must be text, not the number 3; put it in quotes: "3"'),
+    ("data: [{path: n, type: number, value: ['3', 4a]}]", "data[0]: '4a' is not a number"),
+    ("data: [{path: n, type: number, value: ['1e999']}]", "data[0]: '1e999' is not a number"),
+    ("data: [{path: n, type: bool, value: ['yes']}]", "data[0]: 'yes' is neither true nor false"),
+    ("data: [{path: n, type: string, value: ['(']}]", "data[0]: '(' is not a regular expression of RE2: missing ): ("),
+    ("data: [{path: n, type: string, value: ['a{1000}{1000}']}]", "data[0]: 'a{1000}{1000}' is not a regular expression of RE2: bad repetition operator: {1000}{1000}"),
+    ("data: [{path: n, type: number, comparator: '==', value: ['1']}]", "data[0].comparator: must be one of =, !=, >=, >, <=, <, not the text '=='"),
+    ("data: [{path: n, type: string, comparator: '>', value: [a]}]", "data[0]: values of the type string are compared by = and != only, not by >"),
+    ("data: [{path: n, type: bool, comparator: '<', value: ['true']}]", "data[0]: values of the type bool are compared by = and != only, not by <"),
+    ("dataLogicalOperator: AND", "dataLogicalOperator: must be one of and, or, not the text 'AND'; did you mean `and`?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("filters", "line"), FILTERS)
+def test_filters_are_refused(filters: str, line: str) -> None:
+    text = sensor("log: {}").replace("eventName: changed}", f"eventName: changed, filters: {{{filters}}}}}")
+    assert problems(SOURCE, text) == [f"document 2, Sensor/notify: spec.dependencies[0].filters.{line}"]
 
 
 BUSES = [

@@ -12,6 +12,7 @@ from pydantic_core.core_schema import ValidationInfo
 from kubecdc.manifest import units
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
 from kubecdc.manifest.model import NOT_YET, Manifest, Model
+from kubecdc.workers.sensor.filters.manifest import Filters, Operator
 from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.sensor.template import TriggerTemplate
@@ -36,11 +37,13 @@ def _go_duration(value: object) -> object:
 class Dependency(Model):
     """The events that a Sensor waits for."""
 
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("filters", "filtersLogicalOperator", "transform")
+    unsupported: ClassVar[Mapping[str, str]] = not_yet("transform")
 
     name: Printable
     event_source_name: Printable
     event_name: Printable
+    filters: Filters = Filters()
+    filters_logical_operator: Operator = ""
 
 
 class RetryStrategy(Model):

@@ -34,7 +34,7 @@ class ParameterError(Exception):
 
 
 class Values:
-    """What parameters read of one event. It is parsed at most once, and only if a parameter reads it."""
+    """What filters and parameters read of one event. It is parsed at most once, and only if one of them reads it."""
 
     def __init__(self, event: Event) -> None:
         self._event = event
@@ -48,6 +48,10 @@ class Values:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             self.unreadable = "it is nested too deep" if isinstance(e, RecursionError) else str(e)
             return jsonpath.MISSING
+
+    def forget(self) -> None:
+        """Let go of the parsed data; it is parsed once more if it is asked for."""
+        self.__dict__.pop("data", None)
 
     @cached_property
     def context(self) -> dict[str, object]:

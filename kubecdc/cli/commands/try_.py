@@ -20,7 +20,7 @@ from kubecdc.storage.contracts.event import SPEC_VERSION, Event
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route, routes
 from kubecdc.workers.sensor.manifest import Sensor
-from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.parameters import ParameterError, Values
 
 STDIN = "-"
 # Attributes that an event written by hand may leave out.
@@ -101,9 +101,16 @@ async def _try_trigger(route: Route, event: Event, *, execute: bool) -> tuple[di
         wanted = f"{route.dependency.event_source_name}/{route.dependency.event_name}"
         line["reason"] = f"the dependency needs {wanted}, the event is {event.source}/{event.subject}"
         return line, None
+    values = Values(event)
+    verdict = route.filters.verdict(values)
+    if route.filters.given:
+        line["filters"] = {"passed": verdict.passes, "false": verdict.false, "errors": verdict.errors}
+    if not verdict.passes:
+        line["reason"] = f"the filters of the dependency do not let it pass: {verdict.reason}"
+        return line, None
     outcome: Outcome | None = None
     try:
-        request = route.request(event)
+        request = route.request(event, values)
         line["request"] = route.trigger.preview(request)
         if execute:
             outcome = await route.trigger.execute(request)

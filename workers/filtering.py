@@ -1,0 +1,52 @@
+"""The filter step: an event that the filters of its dependency do not let pass is settled without a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+
+import structlog
+
+from kubecdc.concurrency import INLINE_BYTES, in_thread
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.filters.logic import Verdict
+from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.settings import Settings
+from kubecdc.workers.settlement import Ack, DeadLetter, Settlement
+
+log = structlog.get_logger()
+FILTERING = 30.0  # seconds for the filters of a large event
+
+
+async def left_out(
+    event: Event, values: Values, route: Route, settings: Settings, names: Mapping[str, object]
+) -> Settlement | None:
+    """The settlement of an event that does not pass; None if it does. ``values`` are of the event.
+
+    It is a dead letter if the filters could not be evaluated for a reason that is not in the manifest.
+    """
+    try:
+        verdict = await _verdict(event, values, route, settings)
+    except TimeoutError:
+        return DeadLetter(f"the filters of the dependency take more than {FILTERING:g} s")
+    if verdict.passes:
+        return None
+    if verdict.is_unjudged:
+        return DeadLetter(f"the filters of the dependency cannot judge the event: {'; '.join(verdict.errors)}")
+    route.metrics.filtered(error=verdict.has_errors)
+    if log.is_enabled_for(logging.DEBUG):
+        log.debug("the filters of the dependency leave the event out", reason=verdict.reason, **names)
+    return Ack()
+
+
+async def _verdict(event: Event, values: Values, route: Route, settings: Settings) -> Verdict:
+    """No event holds up the event loop, however large. Raises TimeoutError."""
+    small = len(event.data) <= INLINE_BYTES
+    if small and not route.filters.is_slow:
+        return route.filters.verdict(values)
+    verdict = await settings.large.call(in_thread, partial(route.filters.verdict, values), seconds=FILTERING)
+    if not small:
+        values.forget()  # it may have to wait for long, and decoded it is many times as large
+    return verdict
