@@ -232,6 +232,7 @@ def test_dependencies_are_refused(dependencies: str, line: str) -> None:
 
 
 FILTERS = [
+    ("expr: []", "expr: is not a field here; it belongs inside `exprs[]`"),
     ("script: x", "script: `script` is not supported yet"),
     ("data: [{path: type, type: string, value: [ADD], template: x}]", "data[0].template: `template` is not supported yet"),
     ("data: [{type: string, value: [ADD]}]", "data[0].path: is required"),
@@ -251,6 +252,31 @@ FILTERS = [
     ("data: [{path: n, type: number, comparator: '==', value: ['1']}]", "data[0].comparator: must be one of =, !=, >=, >, <=, <, not the text '=='"),
     ("data: [{path: n, type: string, comparator: '>', value: [a]}]", "data[0]: values of the type string are compared by = and != only, not by >"),
     ("data: [{path: n, type: bool, comparator: '<', value: ['true']}]", "data[0]: values of the type bool are compared by = and != only, not by <"),
+    ("exprs: [{expr: a == 1}]", "exprs[0].fields: is required"),
+    ("exprs: [{expr: a == 1, fields: []}]", "exprs[0].fields: is empty: the expression has nothing to look at; name the values of the event: {name, path}"),
+    ("exprs: [{expr: a == 1, fields: [{name: a}]}]", "exprs[0].fields[0].path: is required"),
+    ("exprs: [{expr: a == 1, fields: [{name: '', path: a}]}]", "exprs[0].fields[0].name: must not be empty"),
+    ("exprs: [{expr: a == 1, fields: [{name: a, path: a}, {name: a, path: b}]}]", "exprs[0].fields: two fields have the name 'a'"),
+    ("exprs: [{fields: [{name: a, path: a}]}]", "exprs[0].expr: is required"),
+    ("exprs: [{expr: '', fields: [{name: a, path: a}]}]", "exprs[0].expr: the expression ends too early"),
+    ("exprs: [{expr: a = 1, fields: [{name: a, path: a}]}]", "exprs[0].expr: unexpected '= 1': values are compared with =="),
+    ("exprs: [{expr: a == 1 || e == 2, fields: [{name: a, path: a}]}]", "exprs[0].expr: `e` is not the name of one of the `fields`"),
+    ("exprLogicalOperator: xor", "exprLogicalOperator: must be one of and, or, not the text 'xor'; did you mean `or`?"),
+    ("context: {}", "context: names no attribute; give some of type, source, subject and datacontenttype"),
+    ("context: {id: x}", "context: names no attribute; give some of type, source, subject and datacontenttype"),
+    ("context: {dataContentType: x}", "context.dataContentType: is not a field; did you mean `datacontenttype`?"),
+    ("time: {start: '08:00:00'}", "time.stop: is required"),
+    ("time: {start: '08:00', stop: '09:00:00'}", "time.start: '08:00' is not a time of day; write it like 08:30:00"),
+    ("time: {start: '08:00:00', stop: '24:00:00'}", "time.stop: '24:00:00' is not a time of day; write it like 08:30:00"),
+    ("time: {start: '09:09:0', stop: '19:19:19'}", "time.start: '09:09:0' is not a time of day; write it like 08:30:00"),
+    ("time: {start: '8:00:00', stop: '08:00:00'}", "time: `start` and `stop` are the same: no event would ever pass"),
+    *(
+        (
+            f"time: {{start: '08:00:00', stop: '09:00:00', timezone: '{zone}'}}",
+            f"time.timezone: {zone!r} is not a time zone; write an IANA name such as Europe/Berlin; without one, it is UTC",
+        )
+        for zone in ("Mars/Base", "Local", "../../etc/passwd", "/etc/passwd", "Europe", "Europe/", "posixrules/..", "x" * 90)
+    ),
     ("dataLogicalOperator: AND", "dataLogicalOperator: must be one of and, or, not the text 'AND'; did you mean `and`?"),
 ]  # fmt: skip
 

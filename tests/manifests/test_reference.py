@@ -13,7 +13,14 @@ from kubecdc.storage.pubsub.manifest import PubSub
 from kubecdc.storage.redis.manifest import Redis
 from kubecdc.storage.sqs.manifest import Sqs
 from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter
-from kubecdc.workers.sensor.filters.manifest import DataFilter, Filters
+from kubecdc.workers.sensor.filters.manifest import (
+    ContextFilter,
+    DataFilter,
+    ExprField,
+    ExprFilter,
+    Filters,
+    TimeFilter,
+)
 from kubecdc.workers.sensor.manifest import Dependency, RetryStrategy, SensorSpec, Trigger
 from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
@@ -22,7 +29,7 @@ from kubecdc.workers.triggers.log.manifest import Log
 REFERENCE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
 MODELS: list[type[Model]] = [
     *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
-    *(Dependency, Filters, DataFilter),
+    *(Dependency, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, RetryStrategy, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
 ]

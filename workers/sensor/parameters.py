@@ -37,14 +37,14 @@ class Values:
     """What filters and parameters read of one event. It is parsed at most once, and only if one of them reads it."""
 
     def __init__(self, event: Event) -> None:
-        self._event = event
+        self.event = event
         self.unreadable = ""  # why the data could not be read
 
     @cached_property
     def data(self) -> object:
         """The event's data. If it cannot be read, there is nothing at any path."""
         try:
-            return msgspec.json.decode(self._event.data)
+            return msgspec.json.decode(self.event.data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             self.unreadable = "it is nested too deep" if isinstance(e, RecursionError) else str(e)
             return jsonpath.MISSING
@@ -56,12 +56,12 @@ class Values:
     @cached_property
     def context(self) -> dict[str, object]:
         """The event's attributes: those of Argo's context, and those of kubecdc."""
-        return context(self._event)
+        return context(self.event)
 
     @property
     def whole(self) -> str:
         """The event as Argo marshals it: ``data`` is a byte string there, so its JSON is base64."""
-        data = base64.b64encode(self._event.data).decode()
+        data = base64.b64encode(self.event.data).decode()
         return _encoder.encode({"context": self.context, "data": data}).decode()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.filters.logic import Verdict
 from kubecdc.workers.sensor.filters.manifest import Filters, Operator
@@ -18,4 +20,4 @@ def compiled(operator: Operator = "", **filters: Any) -> CompiledFilters:
 
 def verdict(filters: CompiledFilters, data: object = DATA, **attributes: Any) -> Verdict:
     """What they say of an event with these data."""
-    return filters.verdict(Values(event(data=data, **attributes)))
+    return filters.verdict(Values(msgspec.structs.replace(event(data=data), **attributes)))

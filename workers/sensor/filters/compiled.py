@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from kubecdc import jsonpath
 from kubecdc.workers.sensor.filters.data import acceptance
+from kubecdc.workers.sensor.filters.expression import compile_expression, kind, operand
 from kubecdc.workers.sensor.filters.logic import (
     PASSES,
     All,
@@ -17,8 +18,16 @@ from kubecdc.workers.sensor.filters.logic import (
     Unjudged,
     Verdict,
 )
-from kubecdc.workers.sensor.filters.manifest import DataFilter, Filters, Operator
+from kubecdc.workers.sensor.filters.manifest import (
+    ContextFilter,
+    DataFilter,
+    ExprFilter,
+    Filters,
+    Operator,
+    TimeFilter,
+)
 from kubecdc.workers.sensor.filters.regex import Pattern
+from kubecdc.workers.sensor.filters.time_of_day import within
 from kubecdc.workers.sensor.parameters import Values
 
 
@@ -29,12 +38,13 @@ class CompiledFilters:
     """
 
     def __init__(self, filters: Filters, operator: Operator = "") -> None:
-        data = _joined(filters.data_logical_operator, (_data(i, given) for i, given in enumerate(filters.data)))
-        self._condition = _joined(operator, [data])
+        exprs = [_expr(i, given) for i, given in enumerate(filters.exprs)]
+        data = [_data(i, given) for i, given in enumerate(filters.data)]
+        others = [*_context(filters.context), *_time(filters.time)]
+        kinds = [_joined(filters.expr_logical_operator, exprs), _joined(filters.data_logical_operator, data), *others]
+        self._condition = _joined(operator, kinds)
         self.given = self._condition is not None
-        self.is_slow = any(
-            Pattern(value).is_large for given in filters.data if given.type == "string" for value in given.value
-        )
+        self.is_slow = any(check.is_slow for check in (*exprs, *data, *others))
 
     def verdict(self, values: Values) -> Verdict:
         """Whether the event passes."""
@@ -53,12 +63,38 @@ def _joined(operator: Operator, parts: Iterable[Condition | None]) -> Condition 
     return AnyOf(given) if operator == "or" else All(given)
 
 
+def _expr(index: int, given: ExprFilter) -> Check:
+    expression = compile_expression(given.expr)
+    finds = [(field.name, at(field.path)) for field in given.fields]
+
+    def test(values: Values) -> bool:
+        result = expression.evaluate({name: operand(find(values)) for name, find in finds})
+        if result is True or result is False:
+            return result
+        raise FilterError(f"it gives {kind(result)}, and neither true nor false")
+
+    return Check(f"filters.exprs[{index}] ({given.expr})", test, expression.is_slow)
+
+
 def _data(index: int, given: DataFilter) -> Check:
     find, accepts = at(given.path), acceptance(given.type, given.comparator, given.value)
-    wanted = " or ".join(given.value)
-    return Check(
-        f"filters.data[{index}] ({given.path} {given.comparator or '='} {wanted})", lambda values: accepts(find(values))
-    )
+    text = f"filters.data[{index}] ({given.path} {given.comparator or '='} {' or '.join(given.value)})"
+    is_slow = given.type == "string" and any(Pattern(value).is_large for value in given.value)
+    return Check(text, lambda values: accepts(find(values)), is_slow)
+
+
+def _context(given: ContextFilter | None) -> Iterator[Check]:
+    if given:
+        wanted = given.given
+        text = f"filters.context ({', '.join(f'{name} = {value}' for name, value in wanted.items())})"
+        yield Check(text, lambda values: all(getattr(values.event, name) == wanted[name] for name in wanted))
+
+
+def _time(given: TimeFilter | None) -> Iterator[Check]:
+    if given:
+        accepts = within(given.start, given.stop, given.timezone)
+        text = f"filters.time ({given.start} to {given.stop} {given.timezone or 'UTC'})"
+        yield Check(text, lambda values: accepts(values.event.time))
 
 
 def at(path: str) -> Callable[[Values], object]:

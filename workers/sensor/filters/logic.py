@@ -32,10 +32,14 @@ class Condition(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """One filter. ``text`` tells it in messages: where it stands, and what it asks for. ``test`` raises FilterError."""
+    """One filter. ``text`` tells it in messages: where it stands, and what it asks for. ``test`` raises FilterError.
+
+    ``is_slow``: it may take long for a small event too.
+    """
 
     text: str
     test: Callable[[Values], bool]
+    is_slow: bool = False
 
     def holds(self, values: Values, denials: list[Denial]) -> bool:
         try:
