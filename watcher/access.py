@@ -9,14 +9,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-import msgspec
-
 from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews, grant, refused
 from kubecdc.cluster.changes import decode_page
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.discovery import Discovery
 from kubecdc.cluster.errors import ApiError, Malformed
-from kubecdc.cluster.objects import UNREADABLE
-from kubecdc.cluster.resource import Resource, joined
+from kubecdc.cluster.resource import Resource
 from kubecdc.watcher.election.lease import VERBS as LEASE_VERBS
 from kubecdc.watcher.election.lease import grant as lease_grant
 from kubecdc.watcher.election.lease import resource as lease_resource
@@ -25,20 +23,6 @@ from kubecdc.watcher.manifest import Entry, EventSource
 
 VERBS = ("get", "list", "watch")
 NAMESPACES = Resource("", "v1", "namespaces")
-
-
-class _Served(msgspec.Struct, rename="camel"):
-    """A resource in a discovery document (APIResource of meta/v1)."""
-
-    name: str
-    kind: str = ""
-    singular_name: str = ""
-    namespaced: bool = False
-    verbs: list[str] = []
-
-
-class _ServedList(msgspec.Struct):
-    resources: list[_Served] = []
 
 
 async def check(
@@ -70,7 +54,7 @@ class _Access:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._served: dict[str, list[_Served] | None] = {}
+        self._discovery = Discovery(cluster)
         self._reviews = AccessReviews(cluster)
 
     async def problems(self, entry: Entry) -> list[tuple[str, str]]:
@@ -117,8 +101,8 @@ class _Access:
 
     async def _missing(self, entry: Entry) -> tuple[str, str] | None:
         """The message and the hint if the resource cannot be watched, else None."""
-        served = await self._resources(entry.group, entry.version)
         version = f"{entry.group}/{entry.version}" if entry.group else entry.version
+        served = await self._discovery.resources(version)
         if served is None:
             return (
                 f"the API server does not serve {version}",
@@ -140,21 +124,6 @@ class _Access:
         if not found.namespaced and (entry.namespace or entry.namespaces or entry.namespace_selector):
             return f"{found.name} are not namespaced", "leave out `namespace`, `namespaces` and `namespaceSelector`"
         return None
-
-    async def _resources(self, group: str, version: str) -> list[_Served] | None:
-        """The resources of a group and version. None if it is not served, empty without access to discovery."""
-        path = joined("apis", group, version) if group else joined("api", version)
-        if path not in self._served:
-            try:
-                text = await self._cluster.get(path)
-                self._served[path] = msgspec.json.decode(text, type=_ServedList).resources
-            except UNREADABLE as e:
-                raise Malformed(f"the API server's answer to {path} is not a list of resources: {e}") from e
-            except ApiError as e:
-                if e.status not in {403, 404}:
-                    raise
-                self._served[path] = None if e.status == 404 else []
-        return self._served[path]
 
     async def _denied(self, resource: Resource, verbs: Iterable[str]) -> tuple[str, str] | None:
         """The denied verbs as a message, and the commands that grant them as a hint. None if all are allowed."""

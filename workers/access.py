@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews
+from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.connection import Cluster
-from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.cluster.discovery import Discovery, NotServed
+from kubecdc.workers.sensor.manifest import Sensor, Trigger
 
 
-async def check(cluster: Cluster, sensors: Iterable[Sensor]) -> list[AccessProblem]:
-    """The access rules that are not granted, in the order of the manifests.
+async def check(cluster: Cluster, sensors: Iterable[Sensor], namespace: str) -> list[AccessProblem]:
+    """The access rules that are not granted, in the order of the manifests. ``namespace`` is for Sensors without one.
 
     Raises ApiError if the cluster cannot be reached or does not accept the credentials, and Malformed.
     """
-    reviews = AccessReviews(cluster)
+    reviews, discovery = AccessReviews(cluster), Discovery(cluster)
     problems: list[AccessProblem] = []
     for sensor in sensors:
         for i, trigger in enumerate(sensor.spec.triggers):
             template = trigger.template
             where = f"Sensor {sensor.name}, spec.triggers[{i}].template.{template.type}"
-            problems += await reviews.problems(where, template.trigger_type.rules(template.config))
+            for rule in rules_of(sensor, trigger, namespace):
+                try:
+                    exact = await corrected(discovery, rule)
+                except NotServed as e:
+                    problems.append(AccessProblem(where, str(e), e.hint))
+                else:
+                    problems += await reviews.problems(where, [exact])
     return problems
+
+
+def rules_of(sensor: Sensor, trigger: Trigger, namespace: str) -> Sequence[AccessRule]:
+    """The rules of a trigger. ``namespace`` is for a Sensor that has none."""
+    template = trigger.template
+    own = sensor.metadata.namespace or namespace
+    return template.trigger_type.rules(template.config, trigger.written, own)
+
+
+async def corrected(discovery: Discovery, rule: AccessRule) -> AccessRule:
+    """The rule with the plural and the scope that the API server says. Raises NotServed, ApiError, Malformed."""
+    if not rule.kind:
+        return rule
+    resource = rule.resource
+    version = f"{resource.group}/{resource.version}" if resource.group else resource.version
+    kind = await discovery.find(version, rule.kind)
+    return replace(rule, resource=kind.within(resource.namespace))

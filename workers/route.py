@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.metrics import TriggerMetrics
@@ -68,13 +69,23 @@ def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:
     return template.trigger_type.build(template.config, manifest.policy, context)
 
 
-def route(sensor: Sensor, trigger: TriggerManifest, *, concurrency: int, render: Render, mounts: Mounts) -> Route:
-    """The route of one trigger of a Sensor. The caller closes the trigger."""
-    context = Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts)
+def route(
+    sensor: Sensor,
+    trigger: TriggerManifest,
+    *,
+    concurrency: int,
+    render: Render,
+    mounts: Mounts,
+    cluster: SharedCluster | None = None,
+) -> Route:
+    """The route of one trigger of a Sensor. The caller closes the trigger, and the cluster."""
+    shared = cluster or SharedCluster(no_cluster)
+    namespace = sensor.metadata.namespace or shared.namespace
+    context = Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts, namespace, shared)
     return Route(sensor, trigger, build(trigger, context))
 
 
-def routes(sensor: Sensor, *, concurrency: int, render: Render, mounts: Mounts) -> Iterator[Route]:
-    """A route for each trigger of a Sensor, in the order of the manifest. The caller closes the triggers."""
+def routes(sensor: Sensor, **given: Any) -> Iterator[Route]:
+    """A `route` for each trigger of a Sensor, in the order of the manifest."""
     for trigger in sensor.spec.triggers:
-        yield route(sensor, trigger, concurrency=concurrency, render=render, mounts=mounts)
+        yield route(sensor, trigger, **given)

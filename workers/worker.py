@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.manifest import Redelivery
@@ -40,18 +41,19 @@ async def run(
     stop: asyncio.Event,
     render: Render = json_line,
     mounts: Mounts | None = None,
+    cluster: SharedCluster | None = None,
 ) -> None:
     """Deliver to every trigger until ``stop`` is set, then drain: all deliveries in flight are settled or returned.
 
     What is paused, in the manifest or in the bus, is not delivered. The subscriptions must be registered. ``render``
-    makes lines for standard output. An error of one consumer that is neither an outage nor a failed trigger drains the
-    others and is raised.
+    makes lines for standard output. The caller closes the ``cluster``. An error of one consumer that is neither an
+    outage nor a failed trigger drains the others and is raised.
     """
     settings = Settings.of(redelivery, ack_wait=bus.ack_wait, concurrency=concurrency)
     made = [
         route
         for sensor in sensors
-        for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts())
+        for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts(), cluster=cluster)
     ]
     pauses = Pauses(bus, {route.subscription for route in made}, stop)
     async with asyncio.TaskGroup() as group:

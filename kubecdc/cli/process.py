@@ -20,6 +20,7 @@ from kubecdc.cli import backlog, presence, system_clock
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import Unavailable, most_relevant
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
@@ -74,6 +75,12 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
     async with AsyncExitStack() as stack:
         cluster = await _open_cluster(stack, opening) if election else None
         uses = _bus_uses(manifests, watch=election is not None, work=delivery is not None)
+        shared = SharedCluster(opening.cluster.connect, opening.cluster.namespace)
+        stack.push_async_callback(shared.aclose)
+        if any(sensor.uses_cluster for use in uses for sensor in use.sensors):
+            await shared.objects()
+            if cluster is None:
+                log.info("cluster", **shared.facts)
         watched = sum(bool(use.sources) for use in uses)
 
         def sides(use: _BusUse, bus: Bus) -> list[Coroutine[Any, Any, None]]:
@@ -81,7 +88,7 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
             if election and cluster and use.sources:
                 found += _watcher_side(use, bus, cluster, election, stop.event, watched)
             if delivery and use.sensors:
-                found.append(_worker_side(use, bus, opening, delivery, stop.event))
+                found.append(_worker_side(use, bus, opening, delivery, shared, stop.event))
             return found
 
         parts = [_serve(use, opening, stop, sides) for use in uses]
@@ -174,7 +181,7 @@ def _watcher_side(
 
 
 def _worker_side(
-    use: _BusUse, bus: Bus, opening: Opening, delivery: Delivery, stop: asyncio.Event
+    use: _BusUse, bus: Bus, opening: Opening, delivery: Delivery, cluster: SharedCluster, stop: asyncio.Event
 ) -> Coroutine[Any, Any, None]:
     from kubecdc.workers import worker
 
@@ -186,6 +193,7 @@ def _worker_side(
         stop=stop,
         render=delivery.render,
         mounts=opening.mounts,
+        cluster=cluster,
     )
 
 

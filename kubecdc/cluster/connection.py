@@ -100,6 +100,10 @@ class Cluster:
         """Replace an object, as ``essential``. Raises ApiError, also if it takes longer than ``seconds``."""
         return await self._call(Request("PUT", path, body=msgspec.json.encode(document)), seconds, essential=True)
 
+    async def request(self, request: Request, *, seconds: float = REQUEST_SECONDS) -> bytes:
+        """The body of any answer. Raises ApiError, also if it takes longer than ``seconds``."""
+        return await self._call(request, seconds, essential=False)
+
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], *, essential: bool = False

@@ -12,11 +12,23 @@ class ApiError(Unavailable):
     """The API server could not be reached (status 0) or refused a request.
 
     ``retry_after``: seconds that the server asks to wait, 0 if it does not, never more than `MOST_RETRY_AFTER`.
+    ``reason`` and ``text`` are what the server says in its Status: a word such as `AlreadyExists`, and a sentence.
     """
 
-    def __init__(self, message: str, *, status: int = 0, hint: str = "", retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        hint: str = "",
+        retry_after: float = 0.0,
+        reason: str = "",
+        text: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.reason = reason
+        self.text = text or message
         # Compared in this order, so that NaN becomes 0.
         self.retry_after = float(min(retry_after, MOST_RETRY_AFTER)) if retry_after > 0 else 0.0
 

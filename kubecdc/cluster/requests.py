@@ -21,13 +21,15 @@ NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. ``path`` is escaped. ``body`` is JSON. ``buffer``: bytes of the answer that are read ahead."""
+    """What is asked. ``path`` is escaped. ``body`` is JSON, of any type. ``buffer``: bytes of the answer that are read
+    ahead."""
 
     method: str
     path: str
     query: Mapping[str, str] | None = None
     body: bytes | None = None
     buffer: int | None = None
+    content_type: str = "application/json"
 
 
 @asynccontextmanager
@@ -37,7 +39,7 @@ async def send(
     """The response, its body not read yet. Raises ApiError if the server refused, and what `NO_ANSWER` lists."""
     server, headers = settings.configuration.server, settings.headers
     if request.body is not None:
-        headers.append(("Content-Type", "application/json"))
+        headers.append(("Content-Type", request.content_type))
     async with session.request(
         request.method,
         server.at(request.path),
@@ -100,4 +102,6 @@ def _refusal(response: aiohttp.ClientResponse, path: str, status: Status) -> Api
         retry_after = float(response.headers.get("Retry-After", status.retry_after))
     except ValueError:
         retry_after = status.retry_after  # a date is not supported
-    return refusal(response.status, text, path, retry_after)
+    error = refusal(response.status, text, path, retry_after)
+    error.reason, error.text = status.reason, text
+    return error

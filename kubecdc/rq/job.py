@@ -15,6 +15,7 @@ from rq.job import Job
 
 from kubecdc import nesting
 from kubecdc.cli.logs import event_lines, lines
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import configured, opening
 from kubecdc.rq.delivery import JobDelivery, JobSubscription
@@ -92,7 +93,10 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
 
         one = JobSubscription(last, whole, is_paused)
         settings = Settings.of(found.bus.spec.redelivery, ack_wait=bus.ack_wait, concurrency=1)
-        to = route(found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts)
+        cluster = SharedCluster(how.cluster.connect, how.cluster.namespace)
+        to = route(
+            found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts, cluster=cluster
+        )
         stop = asyncio.Event()
         watching = asyncio.create_task(_set_when_stopping(running, stop))
         try:
@@ -100,6 +104,7 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         finally:
             watching.cancel()
             await to.trigger.close()
+            await cluster.aclose()
     return one
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from kubecdc.cli.manifests.loading import ManifestErrors, load
 from kubecdc.workers.triggers.http.manifest import Http
+from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.log.manifest import Log
 
 DATA = Path(__file__).parents[1] / "data" / "argo"
@@ -95,10 +96,17 @@ def test_an_http_trigger_with_every_field_loads() -> None:
     assert (http.basic_auth.username.key, http.tls.client_key_secret.key) == ("user_name", "tls.key")
 
 
-def test_a_k8s_trigger_is_refused_for_that_alone() -> None:
-    assert wrong("event-source-resource.yaml", "sensor-k8s.yaml") == [
-        "Sensor/start-workflow: spec.triggers[0].template.k8s: trigger type `k8s` is not supported"
-    ]
+def test_old_fields_beside_a_source_are_taken_with_a_notice() -> None:
+    manifests = load([SOURCE, str(DATA / "sensor-k8s.yaml")], stdin=io.StringIO())
+    config = manifests.sensors["start-workflow"].spec.triggers[0].template.config
+    assert isinstance(config, K8s)
+    assert config.source.resource is not None
+    assert config.source.resource["metadata"] == {"generateName": "started-"}
+    assert (config.operation, config.parameters[0].dest) == ("create", "spec.arguments.parameters.0.value")
+    assert manifests.notices[-1] == (
+        f"{DATA / 'sensor-k8s.yaml'}, document 1, Sensor/start-workflow: trigger start: "
+        "group, version, resource: accepted, without effect: `apiVersion` and `kind` of the object count"
+    )
 
 
 def test_a_misplaced_at_least_once_is_refused_with_path_and_hint() -> None:
@@ -110,7 +118,7 @@ def test_a_misplaced_at_least_once_is_refused_with_path_and_hint() -> None:
 
 def test_a_misplaced_policy_is_refused_with_path_and_hint() -> None:
     assert wrong("event-source-resource.yaml", "wrong/policy-in-template.yaml") == [
-        "Sensor/judged: spec.triggers[0].template.k8s: trigger type `k8s` is not supported",
+        "Sensor/judged: spec.triggers[0].template.k8s.source: is required",
         "Sensor/judged: spec.triggers[0].template.policy: is not a field here; "
         "it belongs one level up, beside `template`",
     ]

@@ -108,14 +108,14 @@ def test_a_field_selector_is_refused(field: str, line: str) -> None:
 
 
 TEMPLATES = [
-    ("", "template: has no trigger type; add `log: {}` or `http: {url: …}`"),
+    ("", "template: has no trigger type; add `log: {}` or `http: {url: …}` or `k8s: {source: {resource: {…}}}`"),
     ("log: {}, http: {url: 'http://x'}", "template: has 2 types: log, http; make a trigger of each"),
     ("log: {intervalSeconds: -1}", "template.log.intervalSeconds: must be at least 0"),
     ("log: {interval: 1}", "template.log.interval: is not a field; did you mean `intervalSeconds`?"),
     ("log: yes", "template.log: must be a mapping, not true"),
     ("logs: {}", "template.logs: is not a field; did you mean `log`? If `logs` is a type from another package, install the package"),
-    ("matrix: {}", "template.matrix: is not a field; the fields here are conditions, http, log, name. If `matrix` is a type from another package, install the package"),
-    ("log: {}, matrix: {}", "template.matrix: is not a field; the fields here are conditions, http, log, name"),
+    ("matrix: {}", "template.matrix: is not a field; the fields here are conditions, http, k8s, log, name. If `matrix` is a type from another package, install the package"),
+    ("log: {}, matrix: {}", "template.matrix: is not a field; the fields here are conditions, http, k8s, log, name"),
     ("kafka: {url: x}", "template.kafka: trigger type `kafka` is not supported"),
     ("argoWorkflow: {}", "template.argoWorkflow: trigger type `argoWorkflow` is not supported"),
     ("log: {}, conditionsReset: []", "template.conditionsReset: `conditionsReset` is not supported yet"),
@@ -191,7 +191,7 @@ TRIGGERS = [
     ("policy: {status: {allow: []}}", "policy.status.allow: is empty: no answer would ever be a success"),
     ("policy: {status: {allow: [20]}}", "policy.status.allow[0]: must be at least 100"),
     ("policy: {status: {allow: ['200']}}", "policy.status.allow[0]: must be a whole number, not the text '200'; write 200 without quotes"),
-    ("policy: {k8s: {}}", "policy: `k8s` is for triggers that make Kubernetes objects, which are not supported yet"),
+    ("policy: {k8s: {}}", "policy: `k8s` is for triggers that make Kubernetes objects"),
     ("rateLimit: {unit: Second}", "rateLimit: `rateLimit` is not supported yet"),
     ("dlqTrigger: {}", "dlqTrigger: `dlqTrigger` is not supported yet"),
     ("atLeastOnce: 'true'", "atLeastOnce: must be true or false, not the text 'true'; write true without quotes"),
@@ -475,3 +475,37 @@ def test_two_buses_in_one_store_are_refused(one: str, other: str, field: str, st
 )
 def test_buses_that_are_kept_apart_may_share_a_place(one: str, other: str) -> None:
     assert len(loaded(bus(one), bus(other).replace("name: default", "name: second")).buses) == 2
+
+
+K8S = [
+    ("{}", "k8s.source: is required"),
+    (
+        "{source: {}}",
+        "k8s.source: has no source; write exactly one, such as `resource: {apiVersion: …, kind: …}`",
+    ),
+    ("{source: {resource: {kind: Job}}}", "k8s.source.resource: it has no `apiVersion`"),
+    (
+        "{source: {resource: {apiVersion: batch/v1, kind: Job}}}",
+        "k8s.source.resource: it has neither `metadata.name` nor `metadata.generateName`",
+    ),
+    (
+        "{operation: update, source: {inline: '{apiVersion: v1, kind: Pod, metadata: {generateName: a}}'}}",
+        "k8s.source.inline: it has no `metadata.name`, which update needs",
+    ),
+    ("{source: {inline: 'a: [1'}}", "k8s.source.inline: it is not plain YAML: did not find expected ',' or ']' "),
+    (r"""{source: {inline: "a: 1\n---\nb: 2"}}""", "k8s.source.inline: it has several documents"),
+    ("{source: {inline: '- 1'}}", "k8s.source.inline: it is no object"),
+    ("{source: {inline: ''}}", "k8s.source.inline: it is empty"),
+    (
+        "{operation: patch, patchStrategy: application/json-patch+json, source: {resource: "
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}}}}",
+        "k8s.source.resource: it has no list `patch` with the operations of a JSON patch",
+    ),
+    ("{operation: apply, source: {inline: ''}}", "k8s.operation: must be one of create, update, patch, delete, not "),
+]
+
+
+@pytest.mark.parametrize(("config", "line"), K8S)
+def test_a_k8s_trigger_is_refused(config: str, line: str) -> None:
+    found = problems(SOURCE, sensor(f"k8s: {config}"))
+    assert found[0].startswith(f"document 2, Sensor/notify: spec.triggers[0].template.{line}")

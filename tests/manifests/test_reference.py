@@ -24,14 +24,17 @@ from kubecdc.workers.sensor.filters.manifest import (
 from kubecdc.workers.sensor.manifest import Dependency, RetryStrategy, SensorSpec, Trigger
 from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
+from kubecdc.workers.triggers.k8s.manifest import K8s, Source
 from kubecdc.workers.triggers.log.manifest import Log
 
-REFERENCE = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = (DOCS / "manifests.md").read_text() + (DOCS / "k8s-trigger.md").read_text()
 MODELS: list[type[Model]] = [
     *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
     *(Dependency, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, RetryStrategy, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
+    *(K8s, Source),
 ]
 
 

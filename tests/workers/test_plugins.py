@@ -35,7 +35,7 @@ class Good(TriggerType[Config]):
     policies = frozenset({"k8s"})
     fixed = {"topic": "make a trigger of each topic"}
 
-    def rules(self, config):
+    def rules(self, config, written, namespace):
         return [AccessRule(Resource("batch", "v1", "jobs", namespace="one"), ("get", "create"))]
 
     def build(self, config, policy, context):
@@ -135,7 +135,7 @@ def test_a_package_may_provide_a_type_that_is_refused_without_it(packages: Path)
         ["spec.triggers[0].template.nats: trigger type `nats` is not supported"],
         [
             "spec.triggers[0].template: has no trigger type; "
-            "add `log: {}` or `http: {url: …}` or `kafka: {topic: events}`"
+            "add `log: {}` or `http: {url: …}` or `kafka: {topic: events}` or `k8s: {source: {resource: {…}}}`"
         ],
     ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,13 +14,17 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.testing import CASES, Case, ParameterCase
 from kubecdc.workers.testing.case import event_of
 from kubecdc.workers.triggers.contract import Context
 from kubecdc.workers.triggers.http.type import HttpType
+from kubecdc.workers.triggers.k8s.type import K8sType
 from kubecdc.workers.triggers.log import lines
 from kubecdc.workers.triggers.log.type import LogType
+from tests.apiserver import LocalSimulator, simulator
 from tests.workers.peer import Peer, serving
 from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod
 
@@ -126,6 +132,59 @@ class LogHarness:
         self._reading.clear()
 
 
+class K8sHarness:
+    """An API server."""
+
+    type = K8sType()
+    secrets: Sequence[str] = ()
+    deadline = 1.0
+    parameter = ParameterCase(
+        "source.resource.metadata.labels.name",
+        "body.metadata.name",
+        read=lambda request: request.document["metadata"].get("labels", {}).get("name"),
+        expected="w1",
+        own_dest="metadata.labels.name",
+    )
+    config: Mapping[str, Any] = {
+        "source": {"resource": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}},
+        "timeout": 1,
+    }
+
+    def __init__(self, api: LocalSimulator, cluster: SharedCluster) -> None:
+        self._api = api
+        self.context = Context("sensor", concurrency=4, cluster=cluster)
+
+    def event(self, number: int) -> Event:
+        return event_of(number)
+
+    async def arrived(self) -> list[str]:
+        page = await self._api.list("", "v1", "configmaps", "default")
+        return [item["metadata"]["annotations"]["kubecdc.io/event-id"] for item in page["items"]]
+
+    async def work(self) -> None:
+        self._api.resume()
+        self._api.faults.clear()
+
+    async def fail_for_now(self) -> None:
+        await self.work()
+        self._api.faults.fail(503)
+
+    async def fail_for_good(self) -> None:
+        await self.work()
+        self._api.faults.fail(422, method="POST", message="ConfigMap is invalid")
+
+    async def hang(self) -> None:
+        self._api.suspend()
+
+
+@pytest.fixture
+async def k8s(tmp_path: Path) -> AsyncIterator[K8sHarness]:
+    async with simulator(namespaces=["default"]) as api:
+        kubeconfig = str(api.kubeconfig(tmp_path / "kubeconfig"))
+        async with aclosing(SharedCluster(lambda: Cluster(kubeconfig))) as cluster:
+            yield K8sHarness(api, cluster)
+
+
 @pytest.fixture
 async def http(pod: Pod) -> AsyncIterator[HttpHarness]:
     harness = HttpHarness(pod)
@@ -151,3 +210,8 @@ async def test_http(case: Case, http: HttpHarness) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_log(case: Case, log: LogHarness) -> None:
     await case.run(log)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_k8s(case: Case, k8s: K8sHarness) -> None:
+    await case.run(k8s)

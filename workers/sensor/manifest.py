@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
@@ -76,14 +77,23 @@ class Trigger(Model):
     @classmethod
     def _fits(cls, value: Policy, info: ValidationInfo) -> Policy:
         template = info.data.get("template")
-        if template and value.k8s is not None and "k8s" not in template.trigger_type.policies:
-            raise invalid("`k8s` is for triggers that make Kubernetes objects, which are not supported yet")
+        if template and (wrong := value.defect(template.trigger_type.policies)):
+            raise invalid(wrong)
         return value
 
     @property
     def name(self) -> str:
         """``template.name``."""
         return self.template.name
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The paths in the config of the type that parameters write. It is "" where one replaces all of the config."""
+        template = self.template
+        parts = [re.split(r"[.|]", parameter.dest, maxsplit=1) for parameter in self.parameters]
+        found = {"".join(rest) for first, *rest in parts if first == template.type}
+        own = (item for _, item in template.trigger_type.parameters(template.config))
+        return frozenset(found | {item.dest for item in own if isinstance(item, Parameter)})
 
 
 class SensorSpec(Model):
@@ -126,6 +136,11 @@ class Sensor(Manifest):
     def dependency(self) -> Dependency:
         """The dependency; there is exactly one."""
         return self.spec.dependencies[0]
+
+    @property
+    def uses_cluster(self) -> bool:
+        """Whether a trigger makes requests to the cluster."""
+        return any(trigger.template.trigger_type.uses_cluster for trigger in self.spec.triggers)
 
     def subscription(self, trigger: Trigger) -> str:
         """The name of the trigger's subscription in the bus: ``<sensor>/<trigger>``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -33,3 +34,9 @@ class Policy(Model):
     def given(self) -> list[str]:
         """The names of the parts that the manifest has."""
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
+
+    def defect(self, followed: Set[str]) -> str:
+        """Why it cannot be used with a type that follows these parts, "" if it can."""
+        if self.k8s is not None and "k8s" not in followed:
+            return "`k8s` is for triggers that make Kubernetes objects"
+        return ""

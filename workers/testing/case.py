@@ -25,7 +25,8 @@ NAME = "w1"  # of the object in the events of `event_of`
 class ParameterCase:
     """A parameter that writes into the config: where it writes, what it reads, and how to see that it did.
 
-    ``read`` takes the prepared request. ``data_key`` is a path in the data of the harness's events.
+    ``read`` takes the prepared request. ``data_key`` is a path in the data of the harness's events. ``own_dest`` is
+    where the `parameters` in the config write, if not at ``dest``.
     """
 
     dest: str
@@ -33,6 +34,7 @@ class ParameterCase:
     read: Callable[[Any], object]
     expected: object
     use_raw_data: bool = False
+    own_dest: str = ""
 
 
 class Harness(Protocol):

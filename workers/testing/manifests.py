@@ -50,7 +50,7 @@ async def a_valid_config_has_no_problems(harness: Harness) -> None:
 
 @collect(CASES)
 async def the_access_rules_are_complete(harness: Harness) -> None:
-    for rule in harness.type.rules(harness.type.model.model_validate(harness.config)):
+    for rule in harness.type.rules(harness.type.model.model_validate(harness.config), frozenset(), "default"):
         assert isinstance(rule, AccessRule)
         assert rule.verbs
         assert rule.resource.version and rule.resource.resource
@@ -72,7 +72,7 @@ async def parameters_of_the_type_are_applied(harness: Harness) -> None:
         return
     case = harness.parameter
     source = {"dependencyName": "dep", "dataKey": case.data_key, "useRawData": case.use_raw_data}
-    config = {**harness.config, "parameters": [{"src": source, "dest": case.dest}]}
+    config = {**harness.config, "parameters": [{"src": source, "dest": case.own_dest or case.dest}]}
     assert len(list(harness.type.parameters(harness.type.model.model_validate(config)))) >= 1
     async with running(harness, config) as made:
         assert case.read(made.prepare(harness.event(1))) == case.expected

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from kubecdc.cluster.access_rule import AccessRule as AccessRule  # a part of the contract
+from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.finding import Finding, Location
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.mounts import Mounts
@@ -42,6 +43,8 @@ class Context:
     logging_fields: Mapping[str, str] = field(default_factory=dict)  # of the Sensor
     render: Render = json_line  # a record as a line for standard output, as --log-format says
     mounts: Mounts = field(default_factory=Mounts)  # where Secrets and ConfigMaps are mounted
+    namespace: str = "default"  # of the Sensor
+    cluster: SharedCluster = field(default_factory=lambda: SharedCluster(no_cluster))  # of all triggers of the process
 
 
 class Trigger(Protocol[Prepared]):
@@ -89,6 +92,7 @@ class TriggerType(ABC, Generic[Config]):
     null_is_empty: ClassVar[bool] = False  # whether a field without a value means the defaults
     policies: ClassVar[Set[str]] = frozenset()  # the parts of the trigger's ``policy`` that it follows
     fixed: ClassVar[Mapping[str, str]] = {}  # fields that no parameter may write, each with a hint
+    uses_cluster: ClassVar[bool] = False  # whether workers connect to the cluster at their start
 
     def parameters(self, config: Config) -> Iterator[tuple[Location, FromEvent]]:
         """Everything in the config that takes a value from the event, and its location in the config.
@@ -109,8 +113,15 @@ class TriggerType(ABC, Generic[Config]):
         """
         yield from ()
 
-    def rules(self, config: Config) -> Sequence[AccessRule]:
-        """The permissions in the cluster that it needs. `kubecdc validate --cluster` asks for them."""
+    def notices(self, config: Config) -> Iterator[str]:
+        """What the author of a valid config should know, such as a field without effect."""
+        yield from ()
+
+    def rules(self, config: Config, written: Set[str], namespace: str) -> Sequence[AccessRule]:
+        """The permissions in the cluster that it needs. `kubecdc validate --cluster` asks for them.
+
+        ``written`` as in `problems`; ``namespace`` is that of the Sensor.
+        """
         return ()
 
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import msgspec
 
 from kubecdc.cli import logs, options
 from kubecdc.cli.manifests.loading import load
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import UsageError
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.errors import Undecodable
 from kubecdc.storage.contracts.event import SPEC_VERSION, Event
+from kubecdc.storage.contracts.types import ClusterAccess
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route, routes
 from kubecdc.workers.sensor.manifest import Sensor
@@ -49,6 +52,7 @@ _DEFAULTS = {
     help="Run each matching trigger once. Output of triggers to stdout is written to stderr.",
 )
 @options.mounts
+@options.cluster
 def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
     """Test the Sensors with an event, without a bus or a cluster.
 
@@ -64,21 +68,24 @@ def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
     if not manifests.sensors:
         raise UsageError("the manifests have no Sensor: nothing to try", hint="add one with -f")
     event = _read_event(event_file)
-    mounts = options.mounted()
-    return asyncio.run(_try_sensors(list(manifests.sensors.values()), event, mounts, execute=execute))
+    sensors, access = list(manifests.sensors.values()), options.cluster_access()
+    return asyncio.run(_try_sensors(sensors, event, options.mounted(), access, execute=execute))
 
 
-async def _try_sensors(sensors: list[Sensor], event: Event, mounts: Mounts, *, execute: bool) -> int:
+async def _try_sensors(
+    sensors: list[Sensor], event: Event, mounts: Mounts, access: ClusterAccess, *, execute: bool
+) -> int:
     code = 0
-    for sensor in sensors:
-        for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts):
-            try:
-                line, outcome = await _try_trigger(route, event, execute=execute)
-            finally:
-                await route.trigger.close()
-            click.echo(msgspec.json.encode(line))
-            if isinstance(outcome, Retry | Failure):
-                code = 1
+    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster:
+        for sensor in sensors:
+            for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts, cluster=cluster):
+                try:
+                    line, outcome = await _try_trigger(route, event, execute=execute)
+                finally:
+                    await route.trigger.close()
+                click.echo(msgspec.json.encode(line))
+                if isinstance(outcome, Retry | Failure):
+                    code = 1
     return code
 
 

@@ -59,7 +59,7 @@ async def _check_cluster(manifests: Manifests, cluster_access: ClusterAccess, op
     async with cluster_access.connect() as cluster:
         problems = await access.check(cluster, sources, leases)
         problems += await store_access.check(cluster, watched, worked, cluster_access.namespace)
-        problems += await trigger_access.check(cluster, manifests.sensors.values())
+        problems += await trigger_access.check(cluster, manifests.sensors.values(), cluster_access.namespace)
         if problems:
             count = _count(len(problems), "problem")
             raise KubecdcError("\n".join([f"{count} with the cluster at {cluster.host}", *map(str, problems)]))

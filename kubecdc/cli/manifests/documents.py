@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Never, TextIO
+from typing import Any, TextIO
 
 import yaml
 
 from kubecdc.cli.manifests.problem import Place, Problem
+from kubecdc.manifest.plain_yaml import LARGEST, Loader, reason
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
-_LARGEST = (1 << 63) - 1  # as in Kubernetes, whose numbers have 64 bits
-_MERGE = "tag:yaml.org,2002:merge"
-_NUMBERS = {
-    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)"),
-    "tag:yaml.org,2002:float": re.compile(
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -32,65 +24,6 @@ class Document:
     place: Place
     content: Any
     strict: bool
-
-
-class _Loader(yaml.CSafeLoader):
-    """Reads YAML as Kubernetes does: every key is text and occurs once; a time and ``1:30`` are text."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.repeated: list[tuple[str, yaml.Mark]] = []
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            value = super().construct_object(node, deep=deep)
-        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):  # for `0x_`, or `!!int x`
-            raise _unreadable(f"this is not a value of type `{node.tag.rpartition(':')[2]}`", node) from None
-        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
-            raise _unreadable("this number is too large", node)
-        if isinstance(value, str) and "\0" in value:
-            raise _unreadable("this text has a NUL character", node)
-        return value
-
-    def construct_undefined(self, node: yaml.Node) -> Never:
-        """A tag of somebody else's. Its name is not repeated: it may be a secret that is not in quotes."""
-        raise _unreadable("this has a tag that is not known here", node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        if not isinstance(node, yaml.MappingNode):
-            raise _unreadable("this is not a mapping", node)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
-            if key.tag != _MERGE:
-                if key.value in seen:
-                    self.repeated.append((key.value, key.start_mark))
-                seen.add(key.value)
-        self.flatten_mapping(node)
-        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
-
-
-_Loader.add_constructor(None, _Loader.construct_undefined)
-
-
-def _unreadable(what: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
-
-
-def _resolvers() -> dict[str, list[tuple[str, Any]]]:
-    replaced = {*_NUMBERS, "tag:yaml.org,2002:timestamp"}
-    resolvers = {
-        first: [(tag, pattern) for tag, pattern in entries if tag not in replaced]
-        for first, entries in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-    }
-    for tag, pattern in _NUMBERS.items():
-        for first in "-+.0123456789":
-            resolvers.setdefault(first, []).append((tag, re.compile(f"(?:{pattern.pattern})$")))
-    return resolvers
-
-
-_Loader.yaml_implicit_resolvers = _resolvers()
 
 
 def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
@@ -162,7 +95,7 @@ def _json(text: str) -> Iterator[tuple[int, Any]]:
         raise ValueError(f"{constant} is not allowed")
 
     def number(digits: str) -> int:
-        if len(digits) > len(str(-_LARGEST)) or not -_LARGEST <= int(digits) <= _LARGEST:
+        if len(digits) > len(str(-LARGEST)) or not -LARGEST <= int(digits) <= LARGEST:
             raise ValueError("a number is too large")
         return int(digits)
 
@@ -188,7 +121,7 @@ def _has_nul(content: Any) -> bool:
 def _yaml(file: str, text: str, *, strict: bool) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
-    loader = _Loader(text)
+    loader = Loader(text)
     number = 0
     try:
         while True:
@@ -198,24 +131,16 @@ def _yaml(file: str, text: str, *, strict: bool) -> tuple[list[Document], list[P
                     break
                 documents.append(Document(place, loader.get_data(), strict))
             except yaml.constructor.ConstructorError as e:
-                problems.append(Problem(place, "", f"is not plain YAML: {_reason(e)}"))
+                problems.append(Problem(place, "", f"is not plain YAML: {reason(e)}"))
             for key, mark in loader.repeated:
                 where = f"line {mark.line + 1}, column {mark.column + 1}"
                 problems.append(Problem(place, "", f"the key `{key}` occurs twice in one mapping ({where})"))
             loader.repeated.clear()
             number += 1
     except yaml.YAMLError as e:
-        problems.append(Problem(Place(file, number + 1), "", f"is not YAML: {_reason(e)}"))
+        problems.append(Problem(Place(file, number + 1), "", f"is not YAML: {reason(e)}"))
     except RecursionError:
         problems.append(Problem(Place(file, number + 1), "", "is nested too deep"))
     finally:
         loader.dispose()
     return documents, problems
-
-
-def _reason(error: yaml.YAMLError) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    mark = error.problem_mark
-    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return f"{error.problem}{where}"

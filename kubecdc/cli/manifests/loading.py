@@ -202,8 +202,17 @@ def _notices(manifest: _Read) -> Iterator[str]:
     triggers = model.spec.triggers
     if any(trigger.at_least_once is False for trigger in triggers):
         yield f"{manifest.place}: atLeastOnce: false is without effect: every trigger runs at least once"
+    for notice in sorted({notice for trigger in triggers for notice in _of_type(trigger)}):
+        yield f"{manifest.place}: {notice}"
     for name, policy in sorted({pair for trigger in triggers for pair in _unused_policies(trigger)}):
         yield f"{manifest.place}: policy.{policy} is without effect on a {name} trigger"
+
+
+def _of_type(trigger: Trigger) -> Iterator[str]:
+    """The notices of the trigger type."""
+    template = trigger.template
+    for notice in template.trigger_type.notices(template.config):
+        yield f"trigger {trigger.name}: {notice}"
 
 
 def _unused_policies(trigger: Trigger) -> Iterator[tuple[str, str]]:

@@ -134,7 +134,6 @@ def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, From
 def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
     """The problems that the trigger type reports, and parameters that write fields that the type does not have."""
     template = trigger.template
-    written: set[str] = set()
     for i, parameter in enumerate(trigger.parameters):
         location = (*at, "parameters", i, "dest")
         first, *rest = re.split(r"[.|]", parameter.dest, maxsplit=1)
@@ -144,14 +143,12 @@ def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
             hint = f"it is relative to the template: start with `{template.type}.`"
             yield Finding(location, f"`{parameter.dest}` is not in this trigger", hint)
         else:
-            written.update(rest)
             yield from _destination("".join(rest), template, location)
     start = (*at, "template", template.type)
     for location, found in template.trigger_type.parameters(template.config):
         if isinstance(found, Parameter):
-            written.add(found.dest)
             yield from _destination(found.dest, template, (*start, *location, "dest"))
-    for finding in template.trigger_type.problems(template.config, written):
+    for finding in template.trigger_type.problems(template.config, trigger.written):
         yield replace(finding, location=(*start, *finding.location))
 
 

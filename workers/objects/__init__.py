@@ -1,0 +1,1 @@
+"""What trigger types that work on Kubernetes objects have in common."""

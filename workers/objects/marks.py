@@ -1,0 +1,76 @@
+"""How an object tells the event that it was made for: labels as Argo Events has them, and an annotation.
+
+An object of a repeated event is recognized by them, so that it is made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubecdc.storage.contracts.event import Event
+
+SENSOR, TRIGGER = "events.argoproj.io/sensor", "events.argoproj.io/trigger"
+TIMESTAMP = "events.argoproj.io/action-timestamp"
+EVENT_ID = "kubecdc.io/event-id"
+LONGEST_NAME = 63  # of generated names, as in Kubernetes; some kinds take more, but Pods made of them do not
+_LONGEST_LABEL = 63
+_SUFFIX = 12  # characters; a million objects of one prefix have two of the same suffix once in 300,000 times
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # that of Kubernetes: no word comes out
+_LABEL = re.compile(r"(?:[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Of the objects that a trigger makes for one event. ``key`` is the same for every repetition of that."""
+
+    sensor: str
+    trigger: str
+    event_id: str
+    key: str
+
+    @classmethod
+    def of(cls, sensor: str, trigger: str, event: Event, key: str) -> Mark:
+        """That of an event and a trigger of a Sensor."""
+        return cls(label(sensor), label(trigger), event.id, key)
+
+    def name(self, prefix: str) -> str:
+        """The name for a ``generateName``. A repetition gets the same."""
+        return prefix[: LONGEST_NAME - _SUFFIX] + _suffix(self.key)
+
+    def on(self, document: Mapping[str, Any], timestamp: str = "") -> dict[str, Any]:
+        """The object with labels and annotation. ``timestamp``: milliseconds since 1970."""
+        metadata = document.get("metadata") or {}
+        labels = {**(metadata.get("labels") or {}), SENSOR: self.sensor, TRIGGER: self.trigger}
+        if timestamp:
+            labels[TIMESTAMP] = timestamp
+        annotations = {**(metadata.get("annotations") or {}), EVENT_ID: self.event_id}
+        return {**document, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
+
+    def is_on(self, document: Mapping[str, Any]) -> bool:
+        """Whether the object was made by this trigger for this event."""
+        metadata = document.get("metadata") or {}
+        labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+        found = labels.get(SENSOR), labels.get(TRIGGER), annotations.get(EVENT_ID)
+        return found == (self.sensor, self.trigger, self.event_id)
+
+
+def label(text: str) -> str:
+    """A text as the value of a label. One that none can have is shortened, with a hash that tells it from others."""
+    if _LABEL.fullmatch(text):
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    start = re.sub(r"[^A-Za-z0-9]+", "-", text[: _LONGEST_LABEL - 9]).strip("-")
+    return f"{start}-{digest}".lstrip("-")
+
+
+def _suffix(key: str) -> str:
+    number = int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest())
+    characters = []
+    for _ in range(_SUFFIX):
+        number, rest = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[rest])
+    return "".join(characters)

@@ -1,0 +1,1 @@
+"""The ``k8s`` trigger type: objects in the cluster."""

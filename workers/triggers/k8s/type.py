@@ -1,0 +1,53 @@
+"""The ``k8s`` trigger type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+
+from kubecdc.manifest.finding import Finding
+from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.triggers.contract import AccessRule, Context, Trigger, TriggerType
+from kubecdc.workers.triggers.k8s import access
+from kubecdc.workers.triggers.k8s.document import Unusable, defect, in_manifest
+from kubecdc.workers.triggers.k8s.manifest import K8s
+from kubecdc.workers.triggers.k8s.request import K8sRequest
+
+_OLD = ("group", "version", "resource")
+
+
+class K8sType(TriggerType[K8s]):
+    """Creates, changes or deletes an object for each event."""
+
+    model = K8s
+    example = "{source: {resource: {…}}}"
+    uses_cluster = True
+
+    def problems(self, config: K8s, written: Set[str]) -> Iterator[Finding]:
+        """A source without an object that the operation can use, as far as no parameter makes it one."""
+        field = "inline" if config.source.inline is not None else "resource"
+        if written & {"", "source", "operation", f"source.{field}"}:
+            return
+        if any(path.startswith(f"source.{field}.") for path in written) or config.parameters:
+            return
+        try:
+            document = in_manifest(config)
+            wrong = "" if document is None else defect(document, config)
+        except Unusable as e:
+            wrong = str(e)
+        if wrong:
+            yield Finding(("source", field), wrong)
+
+    def notices(self, config: K8s) -> Iterator[str]:
+        """Old fields, and fields that the operation does not use."""
+        if given := [name for name in _OLD if getattr(config, name)]:
+            yield f"{', '.join(given)}: accepted, without effect: `apiVersion` and `kind` of the object count"
+
+    def rules(self, config: K8s, written: Set[str], namespace: str) -> Sequence[AccessRule]:
+        """What its operation needs."""
+        return access.rules(config, written, namespace)
+
+    def build(self, config: K8s, policy: Policy, context: Context) -> Trigger[K8sRequest]:
+        """The trigger."""
+        from kubecdc.workers.triggers.k8s.trigger import K8sTrigger
+
+        return K8sTrigger(context)
