@@ -10,7 +10,7 @@ from typing import cast
 import tenacity
 
 from kubecdc.workers.outcome import Outcome, Retry
-from kubecdc.workers.sensor.manifest import RetryStrategy
+from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 
 LONGEST_WAIT = 30.0  # seconds; if a peer asks for more, the delivery is returned and does not count as in flight
 _DAY = 86_400.0  # seconds; with a large factor, the pause would soon be longer than a timer can count

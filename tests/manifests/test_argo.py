@@ -102,6 +102,9 @@ def test_old_fields_beside_a_source_are_taken_with_a_notice() -> None:
     assert isinstance(config, K8s)
     assert config.source.resource is not None
     assert config.source.resource["metadata"] == {"generateName": "started-"}
+    policy = manifests.sensors["start-workflow"].spec.triggers[0].policy.k8s
+    assert policy is not None
+    assert (policy.labels, policy.backoff.steps) == ({"workflows.argoproj.io/phase": "Succeeded"}, 3)
     assert (config.operation, config.parameters[0].dest) == ("create", "spec.arguments.parameters.0.value")
     assert manifests.notices[-1] == (
         f"{DATA / 'sensor-k8s.yaml'}, document 1, Sensor/start-workflow: trigger start: "

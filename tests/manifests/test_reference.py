@@ -21,8 +21,10 @@ from kubecdc.workers.sensor.filters.manifest import (
     Filters,
     TimeFilter,
 )
-from kubecdc.workers.sensor.manifest import Dependency, RetryStrategy, SensorSpec, Trigger
+from kubecdc.workers.sensor.manifest import Dependency, SensorSpec, Trigger
 from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
+from kubecdc.workers.sensor.policy import K8sPolicy
+from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
 from kubecdc.workers.triggers.k8s.manifest import K8s, Source
 from kubecdc.workers.triggers.log.manifest import Log
@@ -34,7 +36,7 @@ MODELS: list[type[Model]] = [
     *(Dependency, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, RetryStrategy, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
-    *(K8s, Source),
+    *(K8s, Source, K8sPolicy),
 ]
 
 

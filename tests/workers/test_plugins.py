@@ -178,7 +178,7 @@ def test_the_type_decides_about_policies_and_fixed_fields(packages: Path) -> Non
     parameter = {"src": {"dependencyName": "dep"}, "dest": "good.topic"}
     assert loaded(
         packages,
-        sensor('{"good": {}}', policy={"k8s": {"labels": {}}}),
+        sensor('{"good": {}}', policy={"k8s": {"labels": {"a": "b"}}}),
         sensor('{"good": {}}', policy={"status": {"allow": [200]}}),
         sensor('{"good": {}}', parameters=[parameter]),
         sensor('{"good": {"topics": "x"}}'),

@@ -10,7 +10,7 @@ import pytest
 
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.retry import execute, pause
-from kubecdc.workers.sensor.manifest import RetryStrategy
+from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 
 
 async def tried(

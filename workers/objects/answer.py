@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubecdc.cluster.access_reviews import grant
 from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.resource import Resource
-from kubecdc.workers.outcome import Failure, Outcome, Retry
+from kubecdc.workers.outcome import Failure, Retry
 
 FINAL = frozenset({400, 405, 406, 413, 415, 422})  # the same request can never succeed
 
@@ -18,7 +18,7 @@ class Undone(Exception):
         self.outcome = outcome
 
 
-def judge(what: str, error: ApiError, resource: Resource | None = None, verbs: tuple[str, ...] = ()) -> Outcome:
+def judge(what: str, error: ApiError, resource: Resource | None = None, verbs: tuple[str, ...] = ()) -> Retry | Failure:
     """The outcome of an error. ``what`` was done begins its reason; ``verbs`` on ``resource`` are what is needed.
 
     Only what the API server itself says is final: a proxy on the way may also answer 400, and has no ``reason``.

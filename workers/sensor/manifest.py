@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from kubecdc.manifest import units
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
 from kubecdc.manifest.model import NOT_YET, Manifest, Model
 from kubecdc.workers.sensor.filters.manifest import Filters, Operator
 from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
 from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.template import TriggerTemplate
-
-DEFAULT_STEPS = 5  # of a retryStrategy without `steps`, as in Argo
-
-
-def _go_duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise invalid("must be a duration such as 10s, or a whole number of nanoseconds")
-    try:
-        length = units.nanoseconds(value) if isinstance(value, int) else units.duration(value)
-    except ValueError as e:
-        raise invalid(str(e), "write it like 500ms, 10s or 1m") from e
-    if length < timedelta():
-        raise invalid("must not be below 0")
-    return length
 
 
 class Dependency(Model):
@@ -45,20 +28,6 @@ class Dependency(Model):
     event_name: Printable
     filters: Filters = Filters()
     filters_logical_operator: Operator = ""
-
-
-class RetryStrategy(Model):
-    """Tries within one delivery: ``steps`` in all, ``duration * factor**i`` apart, plus up to ``jitter`` of that."""
-
-    steps: int = Field(DEFAULT_STEPS, ge=0)
-    duration: Annotated[timedelta, BeforeValidator(_go_duration)] = timedelta(seconds=1)
-    factor: float = Field(1.0, ge=0, allow_inf_nan=False)
-    jitter: float = Field(1.0, ge=0, allow_inf_nan=False)
-
-    @field_validator("steps")
-    @classmethod
-    def _default(cls, value: int) -> int:
-        return value or DEFAULT_STEPS
 
 
 class Trigger(Model):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from kubecdc.manifest.fields import Items, invalid
 from kubecdc.manifest.model import Model
+from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 
 
 class StatusPolicy(Model):
@@ -24,11 +25,26 @@ class StatusPolicy(Model):
         return value
 
 
+class K8sPolicy(Model):
+    """The labels that an object has once it has succeeded, and how long they are waited for."""
+
+    labels: dict[str, str]
+    backoff: RetryStrategy = RetryStrategy()
+    error_on_backoff_timeout: bool = False
+
+    @field_validator("labels")
+    @classmethod
+    def _some(cls, value: dict[str, str]) -> dict[str, str]:
+        if not value:
+            raise invalid("is empty: nothing would be waited for", "leave the policy out")
+        return value
+
+
 class Policy(Model):
     """When a trigger that ran counts as a success. Each type of trigger follows some parts of it, or none."""
 
     status: StatusPolicy | None = None
-    k8s: Any = Field(None, alias="k8s")
+    k8s: K8sPolicy | None = Field(None, alias="k8s")
 
     @property
     def given(self) -> list[str]:

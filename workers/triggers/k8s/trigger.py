@@ -12,6 +12,7 @@ from kubecdc.workers.objects.answer import Undone, judge
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.triggers.contract import Context
 from kubecdc.workers.triggers.k8s.access import verbs
 from kubecdc.workers.triggers.k8s.document import Document, in_manifest
@@ -20,13 +21,17 @@ from kubecdc.workers.triggers.k8s.request import K8sRequest, is_live, prepare, p
 
 if TYPE_CHECKING:
     from kubecdc.cluster.resource import Resource
+    from kubecdc.workers.triggers.k8s.operations import Place
 
 
 class K8sTrigger:
     """Works on objects in the cluster, with the connection that all triggers of the process share."""
 
-    def __init__(self, context: Context, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, context: Context, policy: K8sPolicy | None = None, *, now: Callable[[], float] = time.time
+    ) -> None:
         self._context = context
+        self._policy = policy
         self._now = now
 
     def prepare(self, request: TriggerRequest[K8s]) -> K8sRequest:
@@ -34,20 +39,25 @@ class K8sTrigger:
         return prepare(request)
 
     async def execute(self, request: K8sRequest) -> Outcome:
-        """Do the operation once, within the manifest's ``timeout``."""
+        """Do the operation once, within the manifest's ``timeout``; then wait for the labels of the policy."""
         seconds = request.config.timeout
-        what = f"{request.config.operation} an object"
         try:
             async with asyncio.timeout(seconds):
-                return await self._run(request)
+                place = await self._operate(request)
         except TimeoutError:
-            return Retry(f"{self._what(request) or what}: no answer from the API server within {seconds} s")
+            return Retry(f"{self._what(request)}: no answer from the API server within {seconds} s")
         except Undone as e:
             return e.outcome
         except ParameterError as e:
             return Failure(str(e))
+        if self._policy is None or request.config.operation == "delete":
+            return Success()
+        from kubecdc.workers.objects import labels
 
-    async def _run(self, request: K8sRequest) -> Outcome:
+        return await labels.wait(place.objects, place.resource, place.name, self._policy, place.what)
+
+    async def _operate(self, request: K8sRequest) -> Place:
+        """Do the operation. Raises Undone, ParameterError."""
         # Loaded with the HTTP client, by the first execution.
         from kubecdc.workers.triggers.k8s import operations
 
@@ -66,10 +76,10 @@ class K8sTrigger:
         except ApiError as e:
             if e.status == 404:
                 objects.discovery.forget(document["apiVersion"])
-            return judge(what, e, resource, verbs(request.config))
+            raise Undone(judge(what, e, resource, verbs(request.config))) from None
         except Malformed as e:
-            return Retry(f"{what}: {e}")
-        return Success()
+            raise Undone(Retry(f"{what}: {e}")) from None
+        return place
 
     async def _read(self, request: K8sRequest) -> Document:
         """The object of a source that has to be read. Of a live object, only its identity counts."""
@@ -80,7 +90,7 @@ class K8sTrigger:
     def _what(self, request: K8sRequest) -> str:
         document = request.document
         if document is None:
-            return ""
+            return f"{request.config.operation} an object"
         return f"{request.config.operation} {document['kind']} {document['metadata']['name']}"
 
     def preview(self, request: K8sRequest) -> Mapping[str, object]:

@@ -20,6 +20,7 @@ class K8sType(TriggerType[K8s]):
 
     model = K8s
     example = "{source: {resource: {…}}}"
+    policies = frozenset({"k8s"})
     uses_cluster = True
 
     def problems(self, config: K8s, written: Set[str]) -> Iterator[Finding]:
@@ -50,4 +51,4 @@ class K8sType(TriggerType[K8s]):
         """The trigger."""
         from kubecdc.workers.triggers.k8s.trigger import K8sTrigger
 
-        return K8sTrigger(context)
+        return K8sTrigger(context, policy.k8s)
