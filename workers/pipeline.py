@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -151,7 +152,7 @@ async def _attempt(
 ) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
     try:
-        request = await _prepared(route, event, values, settings)
+        request = await _prepared(partial(route.request, event, values, attempt=claim.attempt), event, settings)
         outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
@@ -170,12 +171,12 @@ def _counted(claim: Claim) -> int:
     return claim.attempt - claim.delivery.failures.uncounted
 
 
-async def _prepared(route: Route, event: Event, values: Values, settings: Settings) -> Any:
+async def _prepared(prepare: Callable[[], Any], event: Event, settings: Settings) -> Any:
     """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
     if len(event.data) <= INLINE_BYTES:
-        return route.request(event, values)
+        return prepare()
     try:
-        return await settings.large.call(in_thread, partial(route.request, event, values), seconds=PREPARING)
+        return await settings.large.call(in_thread, prepare, seconds=PREPARING)
     except TimeoutError:
         raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 

@@ -18,7 +18,7 @@ class TriggerRequest(Generic[Config]):
 
     ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters make of the template.
     ``config`` is the type's part of the template, with the ``parameters`` of the trigger applied; the type applies
-    those in the config, with ``values``.
+    those in the config, with ``values``. ``attempt`` counts from 1; tries of a retryStrategy are one attempt.
     """
 
     sensor: str
@@ -27,6 +27,7 @@ class TriggerRequest(Generic[Config]):
     event: Event
     config: Config
     values: Values
+    attempt: int = 1
 
     @property
     def idempotency_key(self) -> str:

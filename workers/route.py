@@ -42,25 +42,27 @@ class Route:
         """It is an event of the dependency."""
         return event.source == self.dependency.event_source_name and event.subject == self.dependency.event_name
 
-    def request(self, event: Event, values: Values | None = None) -> Any:
+    def request(self, event: Event, values: Values | None = None, *, attempt: int = 1) -> Any:
         """What the event asks the trigger to do, as the trigger's own type of request. ``values`` are of the event.
 
         First the ``parameters`` of the trigger rewrite the template, which is validated again. Then the trigger applies
         those of its type. Raises ParameterError: the event can never be handled.
         """
         try:
-            return self._prepared(event, values or Values(event))
+            return self._prepared(event, values or Values(event), attempt)
         except RecursionError:
             raise ParameterError("the event is nested too deep for what the parameters take from it") from None
 
-    def _prepared(self, event: Event, values: Values) -> Any:
+    def _prepared(self, event: Event, values: Values, attempt: int) -> Any:
         config = self._config
         if self._parameters:
             template = rewrite(self._template, self._parameters, values)
             if template.type != self._type:
                 raise ParameterError(f"the parameters turn a trigger of type {self._type} into another")
             config = template.config
-        return self.trigger.prepare(TriggerRequest(self.sensor, self.name, self.dependency.name, event, config, values))
+        return self.trigger.prepare(
+            TriggerRequest(self.sensor, self.name, self.dependency.name, event, config, values, attempt)
+        )
 
 
 def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:

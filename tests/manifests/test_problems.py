@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import pytest
 
+from kubecdc.workers.triggers.registry import installed
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
 
+TEMPLATE_FIELDS = ", ".join(sorted([*installed().types, "conditions", "name"]))
+EXAMPLES = " or ".join(f"`{name}: {kind.example}`" for name, kind in installed().types.items())
 ENTRIES = [
     ("eventTypes: []", "eventTypes: is empty: nothing would ever be sent; name some of ADD, UPDATE and DELETE"),
     ("eventTypes: [add]", "eventTypes[0]: must be one of ADD, UPDATE, DELETE, not the text 'add'; did you mean `ADD`?"),
@@ -108,14 +111,14 @@ def test_a_field_selector_is_refused(field: str, line: str) -> None:
 
 
 TEMPLATES = [
-    ("", "template: has no trigger type; add `log: {}` or `http: {url: …}` or `k8s: {source: {resource: {…}}}`"),
+    ("", f"template: has no trigger type; add {EXAMPLES}"),
     ("log: {}, http: {url: 'http://x'}", "template: has 2 types: log, http; make a trigger of each"),
     ("log: {intervalSeconds: -1}", "template.log.intervalSeconds: must be at least 0"),
     ("log: {interval: 1}", "template.log.interval: is not a field; did you mean `intervalSeconds`?"),
     ("log: yes", "template.log: must be a mapping, not true"),
     ("logs: {}", "template.logs: is not a field; did you mean `log`? If `logs` is a type from another package, install the package"),
-    ("matrix: {}", "template.matrix: is not a field; the fields here are conditions, http, k8s, log, name. If `matrix` is a type from another package, install the package"),
-    ("log: {}, matrix: {}", "template.matrix: is not a field; the fields here are conditions, http, k8s, log, name"),
+    ("matrix: {}", f"template.matrix: is not a field; the fields here are {TEMPLATE_FIELDS}. If `matrix` is a type from another package, install the package"),
+    ("log: {}, matrix: {}", f"template.matrix: is not a field; the fields here are {TEMPLATE_FIELDS}"),
     ("kafka: {url: x}", "template.kafka: trigger type `kafka` is not supported"),
     ("argoWorkflow: {}", "template.argoWorkflow: trigger type `argoWorkflow` is not supported"),
     ("log: {}, conditionsReset: []", "template.conditionsReset: `conditionsReset` is not supported yet"),

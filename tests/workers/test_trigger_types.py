@@ -20,11 +20,13 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.testing import CASES, Case, ParameterCase
 from kubecdc.workers.testing.case import event_of
 from kubecdc.workers.triggers.contract import Context
+from kubecdc.workers.triggers.function.type import FunctionType
 from kubecdc.workers.triggers.http.type import HttpType
 from kubecdc.workers.triggers.k8s.type import K8sType
 from kubecdc.workers.triggers.log import lines
 from kubecdc.workers.triggers.log.type import LogType
 from tests.apiserver import LocalSimulator, simulator
+from tests.workers import handlers
 from tests.workers.peer import Peer, serving
 from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod
 
@@ -185,6 +187,53 @@ async def k8s(tmp_path: Path) -> AsyncIterator[K8sHarness]:
             yield K8sHarness(api, cluster)
 
 
+class FunctionHarness:
+    """A handler, which works on a peer in this process."""
+
+    type = FunctionType()
+    secrets: Sequence[str] = ()
+    deadline = 0.3
+    parameter = ParameterCase(
+        "args.name", "body.metadata.name", read=lambda request: request.config.args.get("name"), expected="w1"
+    )
+
+    def __init__(self, handler: str, peer: handlers.Peer) -> None:
+        self.context = Context("sensor", concurrency=4)
+        self.config: Mapping[str, Any] = {"handler": f"tests.workers.handlers:{handler}", "timeout": "300ms"}
+        self._peer = peer
+
+    def event(self, number: int) -> Event:
+        return event_of(number)
+
+    async def arrived(self) -> list[str]:
+        return self._peer.arrived
+
+    async def work(self) -> None:
+        self._peer.mode = ""
+        self._peer.working.set()
+
+    async def fail_for_now(self) -> None:
+        await self.work()
+        self._peer.mode = "away"
+
+    async def fail_for_good(self) -> None:
+        await self.work()
+        self._peer.mode = "refused"
+
+    async def hang(self) -> None:
+        await self.work()
+        self._peer.working.clear()
+
+
+@pytest.fixture(params=["send", "send_async"])
+def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FunctionHarness]:
+    peer = handlers.Peer()
+    peer.working.set()
+    monkeypatch.setattr(handlers, "PEER", peer)
+    yield FunctionHarness(request.param, peer)
+    peer.working.set()
+
+
 @pytest.fixture
 async def http(pod: Pod) -> AsyncIterator[HttpHarness]:
     harness = HttpHarness(pod)
@@ -215,3 +264,8 @@ async def test_log(case: Case, log: LogHarness) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_k8s(case: Case, k8s: K8sHarness) -> None:
     await case.run(k8s)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_function(case: Case, function: FunctionHarness) -> None:
+    await case.run(function)

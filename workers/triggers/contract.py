@@ -113,6 +113,13 @@ class TriggerType(ABC, Generic[Config]):
         """
         yield from ()
 
+    def missing(self, config: Config, written: Set[str]) -> Iterator[Finding]:
+        """What this process lacks to run a trigger of a valid config, such as a package. Arguments as for `problems`.
+
+        Only what runs triggers asks, and `kubecdc validate`: a watcher, or a command for the bus, needs none of it.
+        """
+        yield from ()
+
     def notices(self, config: Config) -> Iterator[str]:
         """What the author of a valid config should know, such as a field without effect."""
         yield from ()

@@ -76,7 +76,7 @@ def _run_process(
 ) -> None:
     logs.configure(log_format, log_level, unread=True)
     election = _election(**lease) if watch else None
-    manifests = load(filenames, stdin=sys.stdin)
+    manifests = load(filenames, stdin=sys.stdin, to_run=work)
     _require_manifests(manifests, watch=watch, work=work)
     log = structlog.get_logger()
     for notice in manifests.notices:

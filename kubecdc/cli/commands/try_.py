@@ -64,7 +64,7 @@ def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
             "standard input cannot be both the manifests (-f) and the event", hint="use a file for one of them"
         )
     logs.configure(None, "warning")
-    manifests = load(filenames, stdin=sys.stdin)
+    manifests = load(filenames, stdin=sys.stdin, to_run=True)
     if not manifests.sensors:
         raise UsageError("the manifests have no Sensor: nothing to try", hint="add one with -f")
     event = _read_event(event_file)

@@ -35,7 +35,7 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
     (if a Lease elects the leader), and those that the checkpoint store and the triggers need. Nothing is written to the
     cluster.
     """
-    manifests = load(filenames, stdin=sys.stdin)
+    manifests = load(filenames, stdin=sys.stdin, to_run=True)
     for notice in manifests.notices:
         click.echo(f"notice: {notice}", err=True)
     click.echo(

@@ -55,9 +55,10 @@ class _Loading:
             self.problems.append(Problem(place, path, finding.message, finding.hint))
 
 
-def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
+def load(paths: Sequence[str], *, stdin: TextIO, to_run: bool = False) -> Manifests:
     """Read, validate and cross-check the manifests in files, directories (not subdirectories) and ``-`` (stdin).
 
+    With ``to_run``, what this process needs to run their triggers is checked too, such as packages.
     Without an EventBus, the result has one named ``default``, of the type that has a default.
     Raises ManifestErrors with every problem found, UsageError without a path.
     """
@@ -73,7 +74,7 @@ def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
         if not problems and before == (len(loading.manifests), len(loading.problems)):
             loading.problems.append(Problem(Place(path), "", "has no EventSource, EventBus or Sensor"))
     _check_names(loading)
-    _check_references(loading)
+    _check_references(loading, to_run=to_run)
     if loading.problems:
         order = [problem.place.file for problem in loading.problems]
         raise ManifestErrors(sorted(loading.problems, key=lambda p: (order.index(p.place.file), p.place.document)))
@@ -153,7 +154,7 @@ def _check_names(loading: _Loading) -> None:
         first.setdefault(key, manifest.place)
 
 
-def _check_references(loading: _Loading) -> None:
+def _check_references(loading: _Loading, *, to_run: bool) -> None:
     models = [m.model for m in loading.manifests]
     sources = {m.name: _offer(m) for m in loading.manifests if m.kind == "EventSource"}
     buses = {m.name for m in loading.manifests if m.kind == "EventBus"} or {default_bus().name}
@@ -162,6 +163,7 @@ def _check_references(loading: _Loading) -> None:
         buses=None if "" in buses else frozenset(buses),
         sensors=tuple(m for m in models if isinstance(m, Sensor)),
         stores={store: m.name for m in reversed(models) if isinstance(m, EventBus) for store in m.stores},
+        to_run=to_run,
     )
     for manifest in loading.manifests:
         match manifest.model:

@@ -32,6 +32,7 @@ class Known:
     buses: frozenset[str] | None  # None if one of them has no name
     sensors: tuple[Sensor, ...]
     stores: Mapping[str, str]  # what is stored where: the name of the first bus that has it
+    to_run: bool  # triggers run here
 
 
 def of_source(source: EventSource, known: Known) -> Iterator[Finding]:
@@ -53,7 +54,7 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
             yield Finding((*at, "template", "name"), f"{counts[trigger.name]} triggers have the name `{trigger.name}`")
         seen.add(trigger.name)
         yield from _conditions(trigger, at, dependency)
-        yield from _type(trigger, at)
+        yield from _type(trigger, at, to_run=known.to_run)
         for location, parameter in _parameters(trigger, at):
             if parameter.src.dependency_name != dependency.name:
                 yield Finding(
@@ -131,7 +132,7 @@ def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, From
         yield (*at, "template", template.type, *location), found
 
 
-def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
+def _type(trigger: Trigger, at: Location, *, to_run: bool) -> Iterator[Finding]:
     """The problems that the trigger type reports, and parameters that write fields that the type does not have."""
     template = trigger.template
     for i, parameter in enumerate(trigger.parameters):
@@ -148,7 +149,10 @@ def _type(trigger: Trigger, at: Location) -> Iterator[Finding]:
     for location, found in template.trigger_type.parameters(template.config):
         if isinstance(found, Parameter):
             yield from _destination(found.dest, template, (*start, *location, "dest"))
-    for finding in template.trigger_type.problems(template.config, trigger.written):
+    found_by_type = [*template.trigger_type.problems(template.config, trigger.written)]
+    if to_run:
+        found_by_type += template.trigger_type.missing(template.config, trigger.written)
+    for finding in found_by_type:
         yield replace(finding, location=(*start, *finding.location))
 
 

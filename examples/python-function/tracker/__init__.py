@@ -1,0 +1,1 @@
+"""Keeps what has become of each Workflow in a database."""

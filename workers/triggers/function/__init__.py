@@ -1,0 +1,1 @@
+"""The ``function`` trigger: a call of a Python function for each event."""
