@@ -293,8 +293,10 @@ class SpoolDelivery(ClaimedDelivery):
 
     def _remove(self) -> None:
         self._move(None)
-        self._owner.succeeded.touch()
-        os.utime(self._owner.succeeded, ns=(time.time_ns(), time.time_ns()))  # files have coarser times by themselves
+        if self._started:
+            now = time.time_ns()  # files have coarser times by themselves
+            self._owner.succeeded.touch()
+            os.utime(self._owner.succeeded, ns=(now, now))
 
     def _put_aside(self, reason: str) -> None:  # the reason first: after a crash, no event is there without one
         write(self._owner.dead / f"reason.{self._file.token}", reason.encode())

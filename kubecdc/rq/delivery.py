@@ -67,7 +67,7 @@ class JobDelivery(ClaimedDelivery):
         return await self._end
 
     async def ack(self) -> None:
-        await self._settle("ack", lambda: self._claim.ending(self._attempted))
+        await self._settle("ack", lambda: self._claim.ending(self._attempted, success=self._started))
 
     async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
         seconds = max(0.0, delay.total_seconds())

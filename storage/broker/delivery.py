@@ -61,7 +61,8 @@ class BrokerDelivery(ClaimedDelivery):
     async def _ack(self) -> None:
         if self._owner.lapsed(self._entry):
             await self._owner.not_acked(self._entry)
-        await self._valid(self._owner.ack)
+        success = self._started
+        await self._valid(lambda entry: self._owner.ack(entry, success=success))
 
     async def _record_attempt(self) -> None:
         await self._record(Tries(self.attempt, self.failures))

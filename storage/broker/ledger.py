@@ -43,7 +43,7 @@ class Ledger(Protocol):
         ...
 
     async def succeeded(self) -> None:
-        """A message was acked. Raises Unavailable."""
+        """A message was acked as a success. Raises Unavailable."""
         ...
 
     async def successes(self) -> int:

@@ -113,7 +113,7 @@ class BrokerSubscription:
 
     # What a delivery calls. The calls raise ClaimLost, Unavailable.
 
-    async def ack(self, entry: Entry) -> None:
+    async def ack(self, entry: Entry, *, success: bool) -> None:
         """It is done. The next one is asked for at the same time."""
         self._acking += 1
         self._receiver.look_again()
@@ -124,8 +124,9 @@ class BrokerSubscription:
             except ClaimLost:
                 await self.not_acked(entry)
                 raise
-            with suppress(Unavailable):  # the next one is noted
-                await self.ledger.succeeded()
+            if success:
+                with suppress(Unavailable):  # the next one is noted
+                    await self.ledger.succeeded()
             await self._forget(entry)
         finally:
             self._acking -= 1

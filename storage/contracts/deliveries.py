@@ -76,7 +76,10 @@ class Delivery(Protocol):
         ...
 
     async def ack(self) -> None:
-        """The event is done. Raises ClaimLost, Unavailable; may be repeated."""
+        """The event is done. It is a success of the trigger if `start` was called, else there was nothing to do for it.
+
+        Raises ClaimLost, Unavailable; may be repeated.
+        """
         ...
 
     async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:

@@ -86,7 +86,9 @@ class RedisDelivery(ClaimedDelivery):
         self._owner.closed(self, delay)
 
     async def _send_ack(self) -> None:
-        if self.readable:
+        if not self._started:
+            await self._send("skip")
+        elif self.readable:
             await self._send("ack", self.entry.key, self.readable.passes)
         else:
             await self._send("ack")

@@ -28,9 +28,9 @@ class Claim:
     execution: str
     worker: str
 
-    async def ack(self) -> bool:
+    async def ack(self, *, success: bool) -> bool:
         """Delete the job. Returns whether the next one of its lane may go on."""
-        return await self._settle("ack", jobs.time_text()) > 0
+        return await self._settle("ack", jobs.time_text(), int(success)) > 0
 
     async def release(self, delay: float, attempts: int, failures: Failures) -> None:
         """Put the job back at the front of its queue after so many seconds. It keeps its place in its lane."""
@@ -51,9 +51,9 @@ class Claim:
         """Store how many attempts there were, and what is kept of their failures."""
         await self._settle("attempt", attempts, failures.uncounted, failures.successes)
 
-    async def ending(self, attempts: int, reason: str = "") -> None:
-        """RQ's own worker is about to end the job: as done, or for that reason as failed."""
-        await self._settle("ending", attempts, reason)
+    async def ending(self, attempts: int, reason: str = "", *, success: bool = False) -> None:
+        """RQ's own worker is about to end the job: as done, perhaps a ``success``, or for that reason as failed."""
+        await self._settle("ending", attempts, reason, int(success))
 
     async def _settle(self, what: str, *args: Argument) -> int:
         names = (self.subscription, self.job, self.execution, self.worker)

@@ -36,7 +36,7 @@ class RqDelivery(ClaimedDelivery):
 
     async def ack(self) -> None:
         async def call() -> None:
-            if await self._claim.ack():
+            if await self._claim.ack(success=self._started):
                 self._wake()
 
         await self._settle("ack", call)

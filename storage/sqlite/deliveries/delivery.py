@@ -55,11 +55,11 @@ class SqliteDelivery(ClaimedDelivery):
 
     async def ack(self) -> None:
         def operation(db: apsw.Connection) -> None:
-            lanes.ack(db, self.claim)
-            if event:
+            lanes.ack(db, self.claim, success=success)
+            if event and success:
                 dead_letters.supersede(db, self._subscription, event)
 
-        event = self.readable
+        event, success = self.readable, self._started
         await self._settle("ack", lambda: self._write(operation))
 
     async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:

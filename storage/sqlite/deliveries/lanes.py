@@ -136,14 +136,14 @@ def nack(db: apsw.Connection, claim: Claim, due: float, attempts: int, failures:
     _update(db, claim, assignments, due, attempts, failures.uncounted, failures.successes)
 
 
-def ack(db: apsw.Connection, claim: Claim) -> None:
-    """Settle the delivery, as a success. Repeating it is a no-op. Raises ClaimLost."""
-    if settle(db, claim):
+def ack(db: apsw.Connection, claim: Claim, *, success: bool) -> None:
+    """Settle the delivery, as a ``success`` or not. Repeating it is a no-op. Raises ClaimLost."""
+    if settle(db, claim) and success:
         db.execute("UPDATE subscriptions SET successes = successes + 1 WHERE id = ?", (claim.subscription,))
 
 
 def successes(db: apsw.Connection, name: str) -> int:
-    """How many deliveries of a subscription were acked; 0 if there is none of that name."""
+    """How many deliveries of a subscription were acked as a success; 0 if there is none of that name."""
     found = row(db, "SELECT successes FROM subscriptions WHERE name = ? AND ended = 0", (name,))
     return int(found[0]) if found else 0
 

@@ -39,6 +39,13 @@ class Worker:
         async with asyncio.timeout(60):
             return await anext(self.deliveries)
 
+    async def acked(self, count: int) -> None:
+        """The next so many are a success."""
+        for _ in range(count):
+            delivery = await self.next()
+            await delivery.start()
+            await delivery.ack()
+
     async def nothing(self, seconds: float = 0.3) -> None:
         task = asyncio.ensure_future(self.deliveries.__anext__())
         done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -128,6 +135,7 @@ async def test_without_a_state_store_failures_and_successes_are_those_of_this_pr
     again = await worker.next()
     assert (again.attempt, again.failures) == (2, Failures(3, 2))
     before = await worker.subscription.successes()
+    await other.start()
     await other.ack()
     assert await worker.subscription.successes() > before
     assert await room.worker().subscription.successes() == before, "another process"
@@ -137,12 +145,10 @@ async def test_successes_cost_no_change_of_the_state_while_nothing_fails(room: R
     assert room.state is not None
     await room.publish(*range(1, 21))
     worker = room.worker()
-    for _ in range(10):
-        await (await worker.next()).ack()
+    await worker.acked(10)
     assert await room.state.get(NAME, SUCCESSES) is None
     first = await worker.subscription.successes()  # as after a failure
-    for _ in range(5):
-        await (await worker.next()).ack()
+    await worker.acked(5)
     noted = await room.state.get(NAME, SUCCESSES)
     assert noted is not None
     assert int(noted.value) == first + 1

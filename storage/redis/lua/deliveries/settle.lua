@@ -1,7 +1,7 @@
 -- Arguments: id, token, then for each entry: stream, id, what to do, two values, bytes, time of commit, whether it
 -- is a copy. The values of an ack are the partitionkey and the place of the event, of a dead letter the attempts, and the
 -- place and the reason on lines of their own, of a nack the attempts, and the delay in ms with what is kept of failures.
--- Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
+-- A skip is an ack of what the trigger did not run for: it is no success. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
 -- be settled by the worker that holds it; if none does, by the owner of its partition.
 also_when_full()
 local id, token, result = ARGV[1], ARGV[2], {}
@@ -15,7 +15,7 @@ for i = 3, #ARGV, 8 do
 end
 local holds = redis.call('HMGET', p .. ':holds:' .. id, unpack(names))
 local owners = redis.call('HMGET', p .. ':leases:' .. id, unpack(partitions))
-local acked, delivered = {}, {}
+local acked, skipped, delivered = {}, {}, {}
 for n, field in ipairs(names) do
   local i = 8 * n - 5
   local place, eid, what, first, second = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
@@ -25,8 +25,10 @@ for n, field in ipairs(names) do
   if ours and what == 'ack' then
     acked[#acked + 1] = entry -- the usual case: acked together, in fewer commands
     delivered[first] = second
+  elseif ours and what == 'skip' then
+    skipped[#skipped + 1] = entry
   elseif is_settled(id, grp, place, eid) then
-    done = (what == 'ack' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
+    done = (what == 'ack' or what == 'skip' or what == 'dead') and 1 or 0 -- settled before: the reply was lost
   elseif not ours then
     done = 0
   elseif what == 'start' then
@@ -55,6 +57,7 @@ for n, field in ipairs(names) do
   end
   result[#result + 1] = done
 end
+finish(id, grp, skipped)
 local successes = finish(id, grp, acked)
 if successes > 0 then redis.call('HINCRBY', p .. ':subscription:' .. id, 'successes', successes) end
 if name and redis.call('HEXISTS', p .. ':dead', name) == 1 then

@@ -1,11 +1,11 @@
 -- Arguments: id, job, execution, worker, what, then what that takes. Returns 'OK' and how many jobs of the lane may go on;
 -- 'LOST' if the job is not the worker's any more. Of a subscription that was ended, nothing is left to be done.
---   ack      time as text
+--   ack      time as text, whether the trigger ran: then it is a success ('1')
 --   release  delay in ms, attempts, what is kept of failures: how many do not count, successes at the last one
 --   dead     time as text, attempts, reason, compressed reason, fields of RQ's result
 --   extend   ms, time as text
 --   attempt  attempts, what is kept of failures
---   ending   attempts, reason or '': RQ's own worker ends the job next, as done or as failed
+--   ending   attempts, reason or '', whether it is a success: RQ's own worker ends the job next, as done or as failed
 local sub, job, execution, worker, what = known(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not sub then return {'OK', 0} end
 also_when_full()
@@ -18,9 +18,11 @@ end
 if what == 'ack' then
   local lane = redis.call('HGET', key, 'rate_limit_key')
   forget(sub, job, execution, worker)
-  supersede(lane, job)
+  if ARGV[7] == '1' then
+    supersede(lane, job)
+    succeeded()
+  end
   drop(job)
-  succeeded()
   redis.call('ZREM', sub.owed, job)
   if lane then going = free(lane, job, ARGV[6]) end
 elseif what == 'release' then
@@ -53,12 +55,13 @@ elseif what == 'attempt' then
 elseif what == 'ending' then
   redis.call('HSET', key, 'attempts', ARGV[6], 'ended', now())
   local lane = redis.call('HGET', key, 'rate_limit_key')
-  if ARGV[7] == '' then
+  local success = ARGV[7] == '' and ARGV[8] == '1'
+  if success then
     supersede(lane, job)
-  elseif redis.call('HSET', key, 'reason', ARGV[7]) > 0 then
+  elseif ARGV[7] ~= '' and redis.call('HSET', key, 'reason', ARGV[7]) > 0 then
     redis.call('HSETNX', key, 'superseded', '0')
     bury(lane, 1)
   end
-  if redis.call('ZREM', sub.owed, job) == 1 and ARGV[7] == '' then succeeded() end
+  if redis.call('ZREM', sub.owed, job) == 1 and success then succeeded() end
 end
 return {'OK', going}
