@@ -1,4 +1,6 @@
-"""The main path of the workers: receive -> match dependency -> filter -> turn -> parameters -> execute -> settle.
+"""The main path of the workers.
+
+receive -> match dependency -> transform -> filter -> turn -> parameters -> execute -> settle
 
 ``Delivery -> TriggerRequest -> Outcome -> Settlement``, each a value. One `consume` per trigger of a Sensor.
 """
@@ -24,6 +26,7 @@ from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
+from kubecdc.workers.scripts.process import Interrupted, ScriptError
 from kubecdc.workers.sensor.parameters import ParameterError, Values
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, age, decide, persist, settle
@@ -115,11 +118,20 @@ async def _process(
         return await _not_of_dependency(claim, event, subscription, route)
     if 0 < settings.max_deliveries < _counted(claim):
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
-    values = Values(event)
-    if route.filters.given:
-        left_out = await filtering.left_out(event, values, route, settings, _names(claim, route))
-        if left_out:
-            return left_out
+    try:
+        event = await route.transformed(event, settings.scripts)
+        values = Values(event)
+        if route.filters.given:
+            left_out = await filtering.left_out(event, values, route, settings, _names(claim, route))
+            if left_out:
+                return left_out
+    except ScriptError as e:
+        return DeadLetter(str(e))
+    except Interrupted as e:
+        await persist(claim.delivery.start)  # it counts as an attempt: the event may be what ends the process
+        claim.phase = "started"
+        log.warning("a script was not run to its end", reason=str(e), **_names(claim, route))
+        return await _decided(Retry(str(e), ours=e.ours), claim, event, subscription, route, settings)
     claim.phase = "waiting"
     try:
         async with breaker.turn(settings.left(event)) as is_probe:
@@ -136,6 +148,12 @@ async def _process(
         known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
         (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **_names(claim, route))
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
+    return await _decided(outcome, claim, event, subscription, route, settings)
+
+
+async def _decided(
+    outcome: Outcome, claim: Claim, event: Event, subscription: Subscription, route: Route, settings: Settings
+) -> Settlement:
     successes = await _successes(subscription, route) if isinstance(outcome, Retry) else 0
     return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings, settings.left(event))
 

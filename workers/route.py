@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
@@ -41,6 +44,21 @@ class Route:
     def matches(self, event: Event) -> bool:
         """It is an event of the dependency."""
         return event.source == self.dependency.event_source_name and event.subject == self.dependency.event_name
+
+    @property
+    def transforms(self) -> bool:
+        """Whether the dependency has a ``transform``."""
+        return self.dependency.transform.program is not None
+
+    async def transformed(self, event: Event, scripts: Scripts) -> Event:
+        """The event with what the ``transform`` of the dependency makes of its data.
+
+        Raises ScriptError, Interrupted.
+        """
+        program = self.dependency.transform.program
+        if program is None:
+            return event
+        return msgspec.structs.replace(event, data=msgspec.Raw(await scripts.run(program, bytes(event.data))))
 
     def request(self, event: Event, values: Values | None = None, *, attempt: int = 1) -> Any:
         """What the event asks the trigger to do, as the trigger's own type of request. ``values`` are of the event.

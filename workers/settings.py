@@ -11,6 +11,7 @@ from kubecdc.backoff import Backoff
 from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
+from kubecdc.workers.scripts.runner import Scripts
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Settings:
     grace: float = 3.0  # seconds for triggers that run at a stop
     settle: float = 0.8  # seconds to settle their deliveries
     wall: Callable[[], float] = time.time  # seconds since 1970, by which events have their age
+    scripts: Scripts = field(default_factory=Scripts)  # whoever has made the settings closes them
     large: Limit = field(default_factory=lambda: Limit(2))  # of events that are prepared in threads: they share a core
 
     @classmethod

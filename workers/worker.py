@@ -56,7 +56,7 @@ async def run(
         for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts(), cluster=cluster)
     ]
     pauses = Pauses(bus, {route.subscription for route in made}, stop)
-    async with asyncio.TaskGroup() as group:
+    async with settings.scripts, asyncio.TaskGroup() as group:
         watching = group.create_task(pauses.watch())
         consumers = [group.create_task(_work(bus, route, settings, pauses, stop)) for route in made]
         if consumers:

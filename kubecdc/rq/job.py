@@ -105,6 +105,7 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
             watching.cancel()
             await to.trigger.close()
             await cluster.aclose()
+            await settings.scripts.close()
     return one
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.apiserver import simulator
 from tests.apiserver.certificates import Authority
-from tests.cli.rig import KUBECDC, Desk
+from tests.cli.rig import KUBECDC, SENSOR, Desk
 
 READ_ONLY = """
 set -e
@@ -46,6 +46,9 @@ async def test_certificates_need_no_file_system_that_can_be_written(data: bool, 
         Authority(tmp_path / "tls").issue("client", "me")
         desk.kubeconfig.write_text(with_certificates(desk, tmp_path / "tls", data=data))
         desk.write("bus.yaml", BUS.format(path=tmp_path / "volume/kubecdc.db"))
+        desk.write(
+            "sensor.yaml", SENSOR.replace("eventName: changed", "eventName: changed, transform: {jq: '.new = 1'}")
+        )
         log, out = tmp_path / "log", tmp_path / "out"
         with log.open("wb") as stderr, out.open("wb") as stdout:
             script = f'{READ_ONLY}exec {KUBECDC} run --log-format json -f "$2"'
@@ -59,7 +62,7 @@ async def test_certificates_need_no_file_system_that_can_be_written(data: bool, 
         try:
             await desk.create("a")
             async with asyncio.timeout(60):
-                while '"name":"a"' not in out.read_text():
+                while '"new":1' not in out.read_text():
                     assert process.returncode is None, log.read_text()
                     await asyncio.sleep(0.05)
         finally:

@@ -118,6 +118,26 @@ async def test_a_parameter_that_the_event_does_not_have_is_the_reason(desk: Desk
     assert (done.code, lines(done.out)[0]["outcome"]["result"]) == (1, "failure")
 
 
+async def test_what_a_transform_makes_of_the_event_is_shown_and_taken(desk: Desk, event: Path) -> None:
+    dependency = "eventName: changed"
+    makes = '{body: {metadata: {name: (.body.metadata.name + "-new")}}, big: .body.big}'
+    desk.write("sensor.yaml", post("http://x").replace(dependency, f"{dependency}, transform: {{jq: '{makes}'}}"))
+    fails = "return {name = event.body.nothing.name}"
+    desk.write("other.yaml", SENSOR.replace(dependency, f"{dependency}, transform: {{script: '{fails}'}}"))
+    done = await desk.call("try", "--event", str(event))
+    assert done.code == 0, done.err
+    failed, sent = lines(done.out)
+    assert sent["transformed"] == {"body": {"metadata": {"name": "w1-new"}}, "big": EVENT["data"]["body"]["big"]}  # type: ignore[index]
+    assert (sent["request"]["body"], sent["request"]["headers"]["ce-id"]) == ({"name": "w1-new"}, EVENT["id"])
+    assert "123456789012345678901234567890" in done.out
+    assert (failed["matched"], failed["request"]) == (True, None)
+    assert failed["reason"] == "transform.script: script:1: attempt to index field 'nothing' (a nil value)"
+    done = await desk.call(
+        "try", "--event", str(event), "--execute", "-f", str(desk.manifests / "other.yaml"), manifests=False
+    )
+    assert (done.code, lines(done.out)[0]["outcome"]["result"]) == (1, "failure")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

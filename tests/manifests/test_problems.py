@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from kubecdc.workers.scripts import program
 from kubecdc.workers.triggers.registry import installed
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
 
@@ -221,7 +222,6 @@ DEPENDENCIES = [
         "make a Sensor of each dependency",
     ),
     ("", "spec.dependencies: is empty: a Sensor needs a dependency"),
-    ("{name: pod, eventSourceName: pods, eventName: changed, transform: {}}", "spec.dependencies[0].transform: `transform` is not supported yet"),
     ("{name: pod, eventSourceName: pods, eventName: changed, filtersLogicalOperator: OR}", "spec.dependencies[0].filtersLogicalOperator: must be one of and, or, not the text 'OR'; did you mean `or`?"),
     ("{name: pod, eventSourceName: pod, eventName: changed}", "spec.dependencies[0].eventSourceName: there is no EventSource `pod`; did you mean `pods`?"),
     ("{name: pod, eventSourceName: pods, eventName: change}", "spec.dependencies[0].eventName: EventSource `pods` has no event `change`; did you mean `changed`?"),
@@ -234,6 +234,41 @@ DEPENDENCIES = [
 def test_dependencies_are_refused(dependencies: str, line: str) -> None:
     text = sensor("log: {}").replace("{name: pod, eventSourceName: pods, eventName: changed}", dependencies)
     assert problems(SOURCE, text) == [f"document 2, Sensor/notify: {line}"]
+
+
+TRANSFORMS = [
+    ("jq: 'foo('", "jq: is not valid: line 1, column 4: syntax error, unexpected end of file"),
+    ("jq: 'nothing'", "jq: is not valid: line 1, column 1: nothing/0 is not defined"),
+    ("jq: 'import \"a\" as $a; .'", "jq: is not valid: module not found: a"),
+    ("jq: [a]", "jq: must be text, not a list"),
+    ("script: 'local x = = 1'", "script: is not valid: script:1: unexpected symbol near '='"),
+    ("script: 'return'", ""),
+    ("script: \"\\eLua\"", "script: is not valid: it is compiled already: write it as text"),
+    ("script: return event, jq: .", ": has `jq` and `script`; leave one of them out; Argo Events runs `jq` only"),
+    ("lua: return event", "lua: is not a field; the fields here are jq, script"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("transform", "line"), TRANSFORMS)
+def test_transforms_are_refused(transform: str, line: str) -> None:
+    text = sensor("log: {}").replace("eventName: changed}", f"eventName: changed, transform: {{{transform}}}}}")
+    if not line:
+        assert loaded(SOURCE, text)
+        return
+    assert problems(SOURCE, text) == [
+        f"document 2, Sensor/notify: spec.dependencies[0].transform{'' if line.startswith(':') else '.'}{line}"
+    ]
+
+
+@pytest.mark.parametrize(("transform", "package"), [("jq: .", "jq"), ("script: return event", "lupa")])
+def test_a_package_that_is_missing_is_named(transform: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "find_spec", lambda name: None)
+    text = sensor("log: {}").replace("eventName: changed}", f"eventName: changed, transform: {{{transform}}}}}")
+    field = transform.partition(":")[0]
+    assert problems(SOURCE, text) == [
+        f"document 2, Sensor/notify: spec.dependencies[0].transform.{field}: needs the package `{package}`, "
+        "which is not installed; pip install 'kubecdc[scripts]'"
+    ]
 
 
 FILTERS = [

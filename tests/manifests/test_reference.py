@@ -25,6 +25,7 @@ from kubecdc.workers.sensor.manifest import Dependency, SensorSpec, Trigger
 from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
 from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
+from kubecdc.workers.sensor.transform import Transform
 from kubecdc.workers.triggers.function.manifest import Function
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
 from kubecdc.workers.triggers.k8s.manifest import K8s, Source
@@ -34,7 +35,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifests.md").read_text() + (DOCS / "k8s-trigger.md").read_text()
 MODELS: list[type[Model]] = [
     *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
-    *(Dependency, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
+    *(Dependency, Transform, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
     *(K8s, Source, K8sPolicy),

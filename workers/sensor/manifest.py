@@ -16,16 +16,16 @@ from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.template import TriggerTemplate
+from kubecdc.workers.sensor.transform import Transform
 
 
 class Dependency(Model):
     """The events that a Sensor waits for."""
 
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("transform")
-
     name: Printable
     event_source_name: Printable
     event_name: Printable
+    transform: Transform = Transform()
     filters: Filters = Filters()
     filters_logical_operator: Operator = ""
 

@@ -22,6 +22,8 @@ from kubecdc.storage.contracts.event import SPEC_VERSION, Event
 from kubecdc.storage.contracts.types import ClusterAccess
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route, routes
+from kubecdc.workers.scripts.process import Interrupted, ScriptError
+from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.parameters import ParameterError, Values
 
@@ -76,11 +78,11 @@ async def _try_sensors(
     sensors: list[Sensor], event: Event, mounts: Mounts, access: ClusterAccess, *, execute: bool
 ) -> int:
     code = 0
-    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster:
+    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster, Scripts() as scripts:
         for sensor in sensors:
             for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts, cluster=cluster):
                 try:
-                    line, outcome = await _try_trigger(route, event, execute=execute)
+                    line, outcome = await _try_trigger(route, event, scripts, execute=execute)
                 finally:
                     await route.trigger.close()
                 click.echo(msgspec.json.encode(line))
@@ -94,7 +96,9 @@ def _to_stderr(record: Mapping[str, object]) -> bytes:
     return b""  # stdout has only the lines of this command
 
 
-async def _try_trigger(route: Route, event: Event, *, execute: bool) -> tuple[dict[str, object], Outcome | None]:
+async def _try_trigger(
+    route: Route, event: Event, scripts: Scripts, *, execute: bool
+) -> tuple[dict[str, object], Outcome | None]:
     """The output line of a trigger, and its outcome if it ran."""
     line: dict[str, object] = {
         "sensor": route.sensor,
@@ -108,6 +112,12 @@ async def _try_trigger(route: Route, event: Event, *, execute: bool) -> tuple[di
         wanted = f"{route.dependency.event_source_name}/{route.dependency.event_name}"
         line["reason"] = f"the dependency needs {wanted}, the event is {event.source}/{event.subject}"
         return line, None
+    try:
+        event = await route.transformed(event, scripts)
+    except (ScriptError, Interrupted) as e:
+        return _without_run(line, Failure(str(e)) if isinstance(e, ScriptError) else Retry(str(e)), execute=execute)
+    if route.transforms:
+        line["transformed"] = event.data
     values = Values(event)
     verdict = route.filters.verdict(values)
     if route.filters.given:
@@ -122,11 +132,19 @@ async def _try_trigger(route: Route, event: Event, *, execute: bool) -> tuple[di
         if execute:
             outcome = await route.trigger.execute(request)
     except ParameterError as e:
-        line["reason"] = str(e)
-        outcome = Failure(str(e)) if execute else None
+        return _without_run(line, Failure(str(e)), execute=execute)
     if outcome is not None:
         line["outcome"] = _outcome_fields(outcome)
     return line, outcome
+
+
+def _without_run(
+    line: dict[str, object], outcome: Retry | Failure, *, execute: bool
+) -> tuple[dict[str, object], Outcome | None]:
+    line["reason"] = outcome.reason
+    if not execute:
+        return line, None
+    return {**line, "outcome": _outcome_fields(outcome)}, outcome
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, object]:

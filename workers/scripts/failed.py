@@ -1,0 +1,7 @@
+"""Why a program gives no result, as the process that runs it says."""
+
+from __future__ import annotations
+
+
+class Failed(Exception):
+    """The program cannot be compiled, or failed, or its result is not what it has to be."""
