@@ -8,8 +8,9 @@ from functools import partial
 
 import structlog
 
-from kubecdc.concurrency import INLINE_BYTES, in_thread
+from kubecdc.concurrency import INLINE_BYTES
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.computing import compute
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.filters.logic import Verdict
 from kubecdc.workers.sensor.parameters import Values
@@ -43,10 +44,8 @@ async def left_out(
 
 async def _verdict(event: Event, values: Values, route: Route, settings: Settings) -> Verdict:
     """No event holds up the event loop, however large. Raises TimeoutError."""
-    small = len(event.data) <= INLINE_BYTES
-    if small and not route.filters.is_slow:
-        return route.filters.verdict(values)
-    verdict = await settings.large.call(in_thread, partial(route.filters.verdict, values), seconds=FILTERING)
-    if not small:
+    judge = partial(route.filters.verdict, values)
+    verdict = await compute(judge, event, values, route, settings, seconds=FILTERING, slow=route.filters.is_slow)
+    if len(event.data) > INLINE_BYTES:
         values.forget()  # it may have to wait for long, and decoded it is many times as large
     return verdict

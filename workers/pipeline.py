@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 
 from kubecdc.cluster import open_files
-from kubecdc.concurrency import INLINE_BYTES, in_thread
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
@@ -24,6 +23,7 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import filtering, retry
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
+from kubecdc.workers.computing import compute
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
@@ -170,7 +170,8 @@ async def _attempt(
 ) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
     try:
-        request = await _prepared(partial(route.request, event, values, attempt=claim.attempt), event, settings)
+        prepare = partial(route.request, event, values, attempt=claim.attempt)
+        request = await _prepared(prepare, event, values, route, settings)
         outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
@@ -189,12 +190,10 @@ def _counted(claim: Claim) -> int:
     return claim.attempt - claim.delivery.failures.uncounted
 
 
-async def _prepared(prepare: Callable[[], Any], event: Event, settings: Settings) -> Any:
+async def _prepared(prepare: Callable[[], Any], event: Event, values: Values, route: Route, settings: Settings) -> Any:
     """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
-    if len(event.data) <= INLINE_BYTES:
-        return prepare()
     try:
-        return await settings.large.call(in_thread, prepare, seconds=PREPARING)
+        return await compute(prepare, event, values, route, settings, seconds=PREPARING)
     except TimeoutError:
         raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 

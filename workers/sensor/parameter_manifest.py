@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from kubecdc.manifest.fields import WritePath, read_path, write_path
+from kubecdc.manifest.fields import WritePath, invalid, read_path, write_path
 from kubecdc.manifest.model import NOT_YET, Model
+from kubecdc.workers.sensor import templates
 
+
+def _template(text: str) -> str:
+    try:
+        templates.compile(text)
+    except templates.TemplateError as e:
+        raise invalid(f"is not a template: {e}", e.hint) from e
+    return text
+
+
+TemplateText = Annotated[str, AfterValidator(_template)]  # a Go template, compiled
+OptionalTemplate = Annotated[str, AfterValidator(lambda text: text and _template(text))]
 OptionalReadPath = Annotated[str, AfterValidator(lambda path: path and read_path(path))]
 OptionalWritePath = Annotated[str, AfterValidator(lambda path: path and write_path(path))]
 
@@ -20,13 +31,13 @@ def not_yet(*names: str) -> dict[str, str]:
 
 
 class ParameterSource(Model):
-    """Where a value comes from. ``data_key`` and ``context_key`` are gjson paths in the event's data and attributes."""
-
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("contextTemplate", "dataTemplate")
+    """Where a value comes from: the event's data or its attributes, by a Go template or a gjson path."""
 
     dependency_name: str = Field(min_length=1)
     context_key: OptionalReadPath = ""
+    context_template: OptionalTemplate = ""
     data_key: OptionalReadPath = ""
+    data_template: OptionalTemplate = ""
     value: str | None = None
     use_raw_data: bool = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from kubecdc.manifest.finding import without
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import one_line
+from kubecdc.workers.sensor import templates
 from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
 
 M = TypeVar("M", bound=Model)
@@ -34,10 +35,16 @@ class ParameterError(Exception):
 
 
 class Values:
-    """What filters and parameters read of one event. It is parsed at most once, and only if one of them reads it."""
+    """What filters and parameters read of one event. It is parsed at most once, and only if one of them reads it.
+
+    ``meter``: what all templates together may compute for the event.
+    """
 
     def __init__(self, event: Event) -> None:
         self.event = event
+        self.meter = templates.Meter()
+        self._inputs: dict[str, Any] = {}  # of templates
+        self._texts: dict[int, tuple[ParameterSource, str | templates.TemplateError]] = {}  # by the id of the source
         self.unreadable = ""  # why the data could not be read
 
     @cached_property
@@ -52,6 +59,33 @@ class Values:
     def forget(self) -> None:
         """Let go of the parsed data; it is parsed once more if it is asked for."""
         self.__dict__.pop("data", None)
+        self._inputs.clear()
+
+    def rendered(self, source: ParameterSource, template: str, of: Literal["data", "context"]) -> str:
+        """The text that a template of a parameter gives: once for the event, however often it is asked for.
+
+        Raises TemplateError and NeedsThread.
+        """
+        if (known := self._texts.get(id(source))) is None:
+            try:
+                text: str | templates.TemplateError = self._render(template, of)
+            except templates.TemplateError as e:
+                text = e
+            known = self._texts[id(source)] = source, text
+        if isinstance(known[1], templates.TemplateError):
+            raise known[1]
+        return known[1]
+
+    def _render(self, text: str, of: Literal["data", "context"]) -> str:
+        template = templates.compile(text)
+        given = self._inputs.get(of)
+        if given is None or template.changes:
+            if (value := self.data if of == "data" else self.context) is jsonpath.MISSING:
+                raise templates.TemplateError(f"the event's data cannot be read: {self.unreadable}")
+            given = templates.given(value, self.meter)
+            if not template.changes:
+                self._inputs[of] = given
+        return template.render(given, self.meter)
 
     @cached_property
     def context(self) -> dict[str, object]:
@@ -73,23 +107,37 @@ def context(event: Event) -> dict[str, object]:
 
 
 def resolve(source: ParameterSource, values: Values) -> object:
-    """The value of a parameter: text, or any JSON with ``useRawData``. Raises ParameterError.
+    """The value of a parameter: text, or any JSON with ``useRawData`` and a key. Raises ParameterError.
 
-    ``dataKey`` has precedence over ``contextKey``. If there is nothing at the path, the result is ``value``; without
-    ``value`` that is an error. Without any path it is ``value``, or else the whole event. The last two are always text.
+    What concerns the data has precedence over the attributes, then a template over a key. What gives nothing falls back
+    to the next, in the end to ``value``; without ``value`` that is an error. Without any of them it is ``value``, or
+    else the whole event. (Argo Events: ``ResolveParamValue``.)
     """
-    path = source.data_key or source.context_key
-    if not path:
+    of: Literal["data", "context"]
+    if source.data_key or source.data_template:
+        of, template, key = "data", source.data_template, source.data_key
+    elif source.context_key or source.context_template:
+        of, template, key = "context", source.context_template, source.context_key
+    else:
         return values.whole if source.value is None else source.value
-    found = jsonpath.compile(path).get(values.data if source.data_key else values.context)
-    if found is jsonpath.MISSING:
-        if source.value is None:
-            if source.data_key and values.unreadable:
-                raise ParameterError(f"the event's data cannot be read: {values.unreadable}")
-            key = "dataKey" if source.data_key else "contextKey"
-            raise ParameterError(f"the event has nothing at {key} {path!r}, and the parameter has no default `value`")
+    why = ""
+    if template:
+        try:
+            return values.rendered(source, template, of)
+        except templates.Runaway as e:
+            raise ParameterError(f"{of}Template: {e}") from None
+        except templates.TemplateError as e:
+            why = f"{of}Template gives nothing for the event: {e}"
+    if key:
+        found = jsonpath.compile(key).get(values.data if of == "data" else values.context)
+        if found is not jsonpath.MISSING:
+            return found if source.use_raw_data else _text(found)
+        why = f"{why}, and it has nothing at {of}Key {key!r}" if why else f"the event has nothing at {of}Key {key!r}"
+    if source.value is not None:
         return source.value
-    return found if source.use_raw_data else _text(found)
+    if of == "data" and values.unreadable:
+        raise ParameterError(f"the event's data cannot be read: {values.unreadable}")
+    raise ParameterError(f"{why}, and the parameter has no default `value`")
 
 
 def apply(document: Any, parameters: Sequence[PayloadParameter], values: Values) -> Any:
@@ -123,8 +171,10 @@ def rewrite(model: M, parameters: Sequence[Parameter], values: Values, *, within
     if not parameters:
         return model
     document = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    written = apply(document, parameters, values)
     try:
-        return type(model).model_validate(apply(document, parameters, values))
+        with templates.only_known():
+            return type(model).model_validate(written)
     except ValidationError as e:
         start = (within,) if within else ()
         some = e.errors(include_url=False)[:SHOWN_PROBLEMS]

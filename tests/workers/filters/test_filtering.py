@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from kubecdc import concurrency
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import filtering
+from kubecdc.workers import computing, filtering
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import Route
 from tests.workers.support import FakeTrigger, MemoryDelivery, MemorySubscription, event, log_trigger, sensor, settings
@@ -109,16 +109,16 @@ async def test_a_large_event_is_judged_in_a_thread_and_its_values_are_let_go(mon
         threads += 1
         return await in_thread(*args, **kwargs)
 
-    monkeypatch.setattr(filtering, "in_thread", counted)
+    monkeypatch.setattr(computing, "in_thread", counted)
     async with consuming(ADDED) as consumer:
         await consumer.settled(
             event(1, key="a", data={**RUN, "x": "y" * 100_000}),
             event(2, key="b", data={**LEFT_OUT, "x": "y" * 100_000}),
         )
-        assert (consumer.ran, threads) == ([event(1, key="a").id], 2)
+        assert (consumer.ran, threads) == ([event(1, key="a").id], 3), "both are judged, and one is prepared"
         assert "data" not in vars(consumer.trigger.requests[0].values)
         await consumer.settled(event(3, key="c", data=RUN))
-        assert threads == 2
+        assert threads == 3
         assert "data" in vars(consumer.trigger.requests[1].values), "it is shared with the parameters"
 
 

@@ -7,11 +7,11 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from kubecdc.workers.sensor.templates.errors import TemplateError
+from kubecdc.workers.sensor.templates.errors import Exhausted, TemplateError
 from kubecdc.workers.sensor.templates.meter import Meter, running
+from kubecdc.workers.sensor.templates.values import of_json
 
 if TYPE_CHECKING:
     import gotpl
@@ -23,12 +23,6 @@ _TURN = 2.0  # microseconds for an instruction
 _PLACE = re.compile(r'template: ?(?:template:)?(?P<line>\d+):(?P<column>\d+): (?:executing "[^"]*": )?')
 _UNKNOWN = re.compile(r"function '(\w+)' not defined")
 _CHANGING = re.compile(r"\b(set|unset|merge|mergeOverwrite|mustMerge|mustMergeOverwrite)\b")
-_FIELD = re.compile(r"\.([A-Za-z]\w*)")
-# Fields of text and numbers would be members of Python's: `.Input.name.zfill`. A template that could mean one is
-# rendered in gotpl's sandbox, which refuses them but takes three times as long.
-_MEMBERS = frozenset(
-    name for kind in (str, float, int, bytes, list, datetime) for name in dir(kind) if not name.startswith("_")
-)
 
 
 class Template:
@@ -40,12 +34,14 @@ class Template:
         self.changes = bool(_CHANGING.search(compiled.source))  # what it is given
 
     def render(self, given: Any, meter: Meter | None = None) -> str:
-        """The text for ``.Input``, which is text or comes from `of_json`.
+        """The text for ``.Input``, which is text or comes from `given`.
 
         Raises TemplateError if it fails, or gives nothing or ``<no value>``, which is the same in Argo Events; Runaway
         or NeedsThread if the meter has not enough left.
         """
         from gotpl.runtime.sync_vm import render_program
+
+        from kubecdc.workers.sensor.templates.fields import OBJECTS
 
         meter = meter or Meter()
         running.meter, meter.turn = meter, self._cost
@@ -55,7 +51,7 @@ class Template:
                 self._compiled._program,
                 {"Input": given},
                 functions=self._compiled._runtime_functions,
-                sandbox=self._compiled.sandbox,
+                missing_key=OBJECTS,
                 _namespace=self._compiled._namespace,
                 _linked_program=self._compiled._linked_program,
                 _linked_namespace=self._compiled._linked_program.namespace,
@@ -71,6 +67,18 @@ class Template:
         if text in ("", NO_VALUE):
             raise TemplateError("it gives no value" if text else "it gives nothing")
         return text
+
+
+def given(value: Any, meter: Meter) -> Any:
+    """`of_json`, charged. Raises Runaway or NeedsThread."""
+    running.meter = meter
+    try:
+        return of_json(value)
+    except Exhausted:
+        meter.require_left()
+        raise
+    finally:
+        running.meter = None
 
 
 class _Reader(threading.local):
@@ -108,9 +116,8 @@ def _compile(text: str) -> Template:
     from kubecdc.workers.sensor.templates.functions import functions
 
     known = functions()
-    sandbox = gotpl.SandboxPolicy(allow_functions=known) if _MEMBERS.intersection(_FIELD.findall(text)) else None
     try:
-        return Template(gotpl.Template(text, functions=known, sandbox=sandbox))
+        return Template(gotpl.Template(text, functions=known))
     except Exception as e:
         raise TemplateError(_reason(e), _hint(str(e), known)) from None
 

@@ -25,9 +25,14 @@ class Meter:
     """
 
     def __init__(self, left: float = IN_THREAD, *, inline: bool = False) -> None:
-        self.left = left
+        self._given = self.left = left
         self.inline = inline
         self.turn = 0.0  # what each turn of a range costs in the template that is rendered
+
+    @property
+    def spent(self) -> float:
+        """Microseconds."""
+        return self._given - self.left
 
     def charge(self, microseconds: float) -> None:
         """Raises Exhausted."""

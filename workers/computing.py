@@ -1,0 +1,45 @@
+"""What is computed from an event's text: at once, or in a thread if that could hold up the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from kubecdc.concurrency import INLINE_BYTES, in_thread
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.templates import INLINE, Meter, NeedsThread
+from kubecdc.workers.settings import Settings
+
+T = TypeVar("T")
+
+
+async def compute(
+    function: Callable[[], T],
+    event: Event,
+    values: Values,
+    route: Route,
+    settings: Settings,
+    *,
+    seconds: float,
+    slow: bool = False,
+) -> T:
+    """The result of a function that reads ``values``, which are of the event. Raises TimeoutError.
+
+    ``slow``: it may take long for a small event, too.
+
+    The templates of a small event begin at once. If they need longer, they begin anew in a thread, and so do those of
+    the following events, until one was quick.
+    """
+    if len(event.data) <= INLINE_BYTES and not (slow or route.needs_thread):
+        values.meter = Meter(INLINE, inline=True)
+        try:
+            return function()
+        except NeedsThread:
+            route.needs_thread = True
+    values.meter = meter = Meter()
+    try:
+        return await settings.large.call(in_thread, function, seconds=seconds)
+    finally:
+        route.needs_thread = meter.spent > INLINE
