@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews
+from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.manifest import EventBus
 
@@ -22,9 +23,14 @@ async def check(
     parts = [("checkpoint", False, watched), ("state", True, worked)]
     for part, state, buses in parts:
         for bus in buses:
-            queue_type = bus.spec.queue_type
-            if queue_type.holds_checkpoint or (state and not queue_type.uses_state):
-                continue
-            rules = bus.spec.store_type.rules(bus.spec.store, bus.name, namespace, state=state)
+            rules = rules_of(bus, namespace, state=state)
             problems += await reviews.problems(f"EventBus {bus.name}, {part}", rules)
     return problems
+
+
+def rules_of(bus: EventBus, namespace: str, *, state: bool) -> Sequence[AccessRule]:
+    """The rules for the checkpoints of a bus, or else for its ``state``. ``namespace`` is that of the pod."""
+    queue_type = bus.spec.queue_type
+    if queue_type.holds_checkpoint or (state and not queue_type.uses_state):
+        return ()
+    return bus.spec.store_type.rules(bus.spec.store, bus.name, namespace, state=state)

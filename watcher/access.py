@@ -5,11 +5,12 @@ Discovery lists the resources; SelfSubjectAccessReviews tell the permissions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews, grant, refused
+from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.changes import decode_page
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.discovery import Discovery
@@ -23,6 +24,7 @@ from kubecdc.watcher.manifest import Entry, EventSource
 
 VERBS = ("get", "list", "watch")
 NAMESPACES = Resource("", "v1", "namespaces")
+KUBE_SYSTEM = "kube-system"  # whose uid is that of the cluster
 
 
 async def check(
@@ -47,6 +49,19 @@ async def check(
     for bus, lease in (leases or {}).items():
         problems += [AccessProblem(f"EventBus {bus}, leader election", *p) for p in await access.lease_problems(lease)]
     return problems
+
+
+def rules_of(source: EventSource) -> Iterator[AccessRule]:
+    """What a watcher needs for an EventSource, and what it only uses if it may: the Events of gaps, and kube-system."""
+    yield AccessRule(Resource("", "v1", "namespaces", KUBE_SYSTEM), ("get",), KUBE_SYSTEM)
+    for entry in source.spec.resource.values():
+        places = ("",) if entry.namespace_selector else entry.namespaces or (entry.namespace,)
+        for place in places:
+            yield AccessRule(Resource(entry.group, entry.version, entry.resource, place), VERBS)
+            told = place or ("" if entry.namespace_selector else "default")
+            yield AccessRule(Resource("", "v1", "events", told), ("create",))
+        if entry.namespace_selector:
+            yield AccessRule(NAMESPACES, ("list", "watch"))
 
 
 class _Access:

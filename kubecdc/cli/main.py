@@ -20,6 +20,7 @@ COMMANDS = {
     "watch": ("kubecdc.cli.commands.run", "Capture changes into the bus. One process leads, others stand by."),
     "work": ("kubecdc.cli.commands.run", "Deliver events from the bus to triggers, in any number of processes."),
     "validate": ("kubecdc.cli.commands.validate", "Check manifests offline and print every problem."),
+    "rbac": ("kubecdc.cli.commands.rbac", "Print the Roles and bindings that the manifests need."),
     "try": ("kubecdc.cli.commands.try_", "Test the Sensors with an event, without a bus or a cluster."),
     "checkpoint": ("kubecdc.cli.commands.checkpoint", "Show, set or reset the positions of watches."),
     "audit": ("kubecdc.cli.commands.audit", "Compare the captured state with the cluster."),

@@ -1,0 +1,103 @@
+"""`kubecdc rbac`: writes the roles that the manifests need."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+import yaml
+
+from kubecdc.cli import options
+from kubecdc.cli.buses import buses_named
+from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cluster.access_rule import AccessRule
+from kubecdc.storage.manifest import EventBus
+
+WATCHER, WORKERS = "kubecdc-watch", "kubecdc-work"
+
+
+@click.command()
+@options.manifests
+@options.option(
+    "--namespace",
+    metavar="NAME",
+    help="Namespace of the pods: of their service accounts, Lease and ConfigMaps, and of objects without one.  "
+    "[default: the pod's namespace, or `default`]",
+)
+@options.option(
+    "--cluster",
+    "against_cluster",
+    is_flag=True,
+    help="Ask the API server for the plurals and scopes of kinds, which are guessed otherwise.",
+)
+@options.cluster
+@options.election
+def rbac(filenames: tuple[str, ...], namespace: str | None, against_cluster: bool, **election: Any) -> None:
+    """Print the service accounts, Roles and bindings that the manifests need, for `kubectl apply -f -`.
+
+    The watcher and the workers get an account each. A ClusterRole is written only for what is needed in all namespaces.
+    `kubecdc run` needs both.
+    """
+    manifests = load(filenames, stdin=sys.stdin)
+    home = namespace or options.cluster_access().namespace
+    watched, worked = list(_watcher(manifests, home, election)), list(_workers(manifests, home))
+    if against_cluster:
+        worked = asyncio.run(_corrected(worked))
+    from kubecdc.cli.roles import of_account
+
+    documents = [
+        *(of_account(WATCHER, home, watched) if watched else ()),
+        *(of_account(WORKERS, home, worked) if worked else ()),
+    ]
+    if not documents:
+        click.echo("notice: the manifests need no permission in the cluster", err=True)
+        return
+    click.echo(yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None), nl=False)
+
+
+def _buses(manifests: Manifests, *, watch: bool) -> list[EventBus]:
+    used = manifests.sources if watch else manifests.sensors
+    return buses_named(manifests, [manifest.spec.event_bus_name for manifest in used.values()])
+
+
+def _watcher(manifests: Manifests, home: str, given: Mapping[str, Any]) -> Iterator[AccessRule]:
+    from kubecdc.cli.election import from_options
+    from kubecdc.storage import access as store_access
+    from kubecdc.watcher import access
+    from kubecdc.watcher.election import lease as lease_object
+
+    election = from_options(**{**given, "lease_namespace": given["lease_namespace"] or home})
+    for source in manifests.sources.values():
+        yield from access.rules_of(source)
+    for bus in _buses(manifests, watch=True):
+        yield from store_access.rules_of(bus, home, state=False)
+        if election.by_lease(bus):
+            lease = election.lease_of(bus)
+            yield AccessRule(lease_object.resource(lease.namespace), lease_object.VERBS, lease.name)
+
+
+def _workers(manifests: Manifests, home: str) -> Iterator[AccessRule]:
+    from kubecdc.storage import access as store_access
+    from kubecdc.workers import access
+
+    for sensor in manifests.sensors.values():
+        for trigger in sensor.spec.triggers:
+            rules = access.rules_of(sensor, trigger, home)
+            if not rules and trigger.template.trigger_type.uses_cluster:
+                what = f"Sensor {sensor.name}, trigger {trigger.name}"
+                click.echo(f"notice: {what}: the object depends on the event or is elsewhere: add its rule", err=True)
+            yield from rules
+    for bus in _buses(manifests, watch=False):
+        yield from store_access.rules_of(bus, home, state=True)
+
+
+async def _corrected(rules: list[AccessRule]) -> list[AccessRule]:
+    from kubecdc.cluster.discovery import Discovery
+    from kubecdc.workers.access import corrected
+
+    async with options.cluster_access().connect() as cluster:
+        discovery = Discovery(cluster)
+        return [await corrected(discovery, rule) for rule in rules]
