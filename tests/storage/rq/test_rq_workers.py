@@ -93,6 +93,22 @@ async def test_what_cannot_be_handled_is_in_the_failed_job_registry_and_can_be_r
     assert worker.running
 
 
+async def test_what_filters_leave_out_is_done_and_no_success(shop: Workshop) -> None:
+    await shop.behave(status=400, seconds=60)
+    await shop.leader.commit(event(1))
+    await shop.rq_worker("--burst").wait(60)
+    whole = shop.bus.subscription(SUBSCRIPTION, prefetch=1)
+    before = await whole.successes()
+    shop.rewrite("    name: changed\n", "    name: changed\n    filters: {context: {type: other}}\n")
+    await shop.leader.commit(event(2))
+    worker = shop.rq_worker("--burst")
+    await worker.wait(60)
+    assert [line.id for line in shop.received] == [event(1).id], worker.tail()
+    assert (await shop.pending(), await whole.successes()) == (0, before)
+    (letter,) = await shop.bus.dead_letters.page()
+    assert (letter.event, letter.superseded) == (event(1).id, False)
+
+
 async def test_attempts_of_both_kinds_of_workers_add_up_to_max_deliveries(shop: Workshop) -> None:
     await shop.behave(status=503, seconds=60)
     await shop.leader.commit(event(1))
