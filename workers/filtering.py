@@ -12,7 +12,8 @@ from kubecdc.concurrency import INLINE_BYTES
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.computing import compute
 from kubecdc.workers.route import Route
-from kubecdc.workers.sensor.filters.logic import Verdict
+from kubecdc.workers.scripts.process import ScriptError
+from kubecdc.workers.sensor.filters.logic import FilterError, Unjudged, Verdict
 from kubecdc.workers.sensor.parameters import Values
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Settlement
@@ -27,9 +28,11 @@ async def left_out(
     """The settlement of an event that does not pass; None if it does. ``values`` are of the event.
 
     It is a dead letter if the filters could not be evaluated for a reason that is not in the manifest.
+
+    Raises Interrupted.
     """
     try:
-        verdict = await _verdict(event, values, route, settings)
+        verdict = await judge(event, values, route, settings)
     except TimeoutError:
         return DeadLetter(f"the filters of the dependency take more than {FILTERING:g} s")
     if verdict.passes:
@@ -42,7 +45,22 @@ async def left_out(
     return Ack()
 
 
-async def _verdict(event: Event, values: Values, route: Route, settings: Settings) -> Verdict:
+async def judge(event: Event, values: Values, route: Route, settings: Settings) -> Verdict:
+    """What the filters say of an event, and of its ``values``. Raises TimeoutError, Interrupted."""
+    verdict = await _without_script(event, values, route, settings)
+    script = route.filters.script
+    if script is None or not route.filters.needs_script(verdict):
+        return verdict
+    error: FilterError | None = None
+    passes = False
+    try:
+        passes = await settings.scripts.run(script, bytes(event.data)) == b"true"
+    except ScriptError as e:
+        error = Unjudged(str(e)) if e.is_limit else FilterError(str(e))
+    return Verdict(passes, verdict.denials if passes else [*verdict.denials, ("filters.script", error)])
+
+
+async def _without_script(event: Event, values: Values, route: Route, settings: Settings) -> Verdict:
     """No event holds up the event loop, however large. Raises TimeoutError."""
     judge = partial(route.filters.verdict, values)
     verdict = await compute(judge, event, values, route, settings, seconds=FILTERING, slow=route.filters.is_slow)

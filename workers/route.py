@@ -13,6 +13,7 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.scripts.process import ScriptError
 from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.manifest import Sensor
@@ -56,10 +57,15 @@ class Route:
 
         Raises ScriptError, Interrupted.
         """
-        program = self.dependency.transform.program
+        transform = self.dependency.transform
+        program = transform.program
         if program is None:
             return event
-        return msgspec.structs.replace(event, data=msgspec.Raw(await scripts.run(program, bytes(event.data))))
+        try:
+            data = await scripts.run(program, bytes(event.data))
+        except ScriptError as e:
+            raise ScriptError(f"{transform.field}: {e}") from e
+        return msgspec.structs.replace(event, data=msgspec.Raw(data))
 
     def request(self, event: Event, values: Values | None = None, *, attempt: int = 1) -> Any:
         """What the event asks the trigger to do, as the trigger's own type of request. ``values`` are of the event.

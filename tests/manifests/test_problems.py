@@ -275,7 +275,7 @@ def test_a_package_that_is_missing_is_named(transform: str, package: str, monkey
 
 FILTERS = [
     ("expr: []", "expr: is not a field here; it belongs inside `exprs[]`"),
-    ("script: x", "script: `script` is not supported yet"),
+    ("script: x", "script: is not valid: script:1: '=' expected near '<eof>'"),
     ("data: [{path: type, type: string, value: [ADD], template: x}]", "data[0].template: `template` is not supported yet"),
     ("data: [{type: string, value: [ADD]}]", "data[0].path: is required"),
     ("data: [{path: '', type: string, value: [ADD]}]", "data[0].path: the path is empty"),

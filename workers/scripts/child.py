@@ -41,9 +41,9 @@ def main() -> None:
         kind, compile_only, seconds, program, data = frames.REQUEST.unpack(head)
         text, given = source.read(program).decode(), source.read(data)
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        succeeded, answer = _answer(languages.get(frames.KINDS[kind]), text, None if compile_only else given)
+        end, answer = _answer(languages.get(frames.KINDS[kind]), text, None if compile_only else given)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        out.write(frames.ANSWER.pack(succeeded, len(answer)))
+        out.write(frames.ANSWER.pack(end, len(answer)))
         out.write(answer)
         out.flush()
 
@@ -81,23 +81,23 @@ def _confine(memory: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def _answer(language: Language | None, program: str, data: bytes | None) -> tuple[bool, bytes]:
+def _answer(language: Language | None, program: str, data: bytes | None) -> tuple[int, bytes]:
     if language is None:
-        return False, b"the library that runs it cannot be loaded"
+        return frames.LIMIT, b"the library that runs it cannot be loaded"
     try:
         result = language(program, data)
     except Failed as e:
-        return False, str(e)[:REASON].encode(errors="replace")
+        return frames.LIMIT if e.is_limit else frames.FAILED, str(e)[:REASON].encode(errors="replace")
     except RecursionError:
-        return False, b"its data are nested too deep, or contain themselves"
+        return frames.LIMIT, b"its data are nested too deep, or contain themselves"
     except MemoryError:
-        return False, b"it needs more memory than it may have"
+        return frames.LIMIT, b"it needs more memory than it may have"
     except Exception as e:
-        return False, f"{type(e).__name__}: {e}"[:REASON].encode(errors="replace")
+        return frames.FAILED, f"{type(e).__name__}: {e}"[:REASON].encode(errors="replace")
     if data is not None and len(result) > len(data) + frames.LARGER:
-        larger = frames.LARGER // 1024
-        return False, f"its result has {len(result)} bytes: at most {larger} KiB more than the event are kept".encode()
-    return True, result
+        said = f"its result has {len(result)} bytes: at most {frames.LARGER // 1024} KiB more than the event are kept"
+        return frames.LIMIT, said.encode()
+    return frames.DONE, result
 
 
 if __name__ == "__main__":

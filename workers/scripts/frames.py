@@ -9,7 +9,8 @@ Kind = Literal["jq", "lua", "filter"]  # a jq program, a Lua script that makes a
 KINDS: tuple[Kind, ...] = ("jq", "lua", "filter")
 # The kind, whether it is only compiled, the seconds of CPU that it may take; the lengths of program and data follow.
 REQUEST = struct.Struct(">B?dII")
-ANSWER = struct.Struct(">?I")  # whether it succeeded, and the length of the result or the reason
+ANSWER = struct.Struct(">BI")  # how it ended, and the length of the result or the reason that follows
+DONE, FAILED, LIMIT = range(3)  # LIMIT: it failed because of a limit, which is not in the program
 READY = b"\n"  # the first byte of the process
 LARGER = 256 * 1024  # bytes that a result may have more than the event's data
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lupa import lua51
 
-from kubecdc.workers.scripts.failed import Failed
+from kubecdc.workers.scripts.failed import Failed, Unreadable
 
 MEMORY = 96 * 1024 * 1024  # bytes for the script itself: Lua ends in an error there, and the process goes on
 BYTECODE = "\x1b"  # the first character of a compiled script, which Lua would run unchecked
@@ -91,7 +91,7 @@ class _Lua:
         try:
             self._set(self._given(json.loads(data)))
         except UnicodeEncodeError:
-            raise Failed("the event has text that is not Unicode") from None
+            raise Unreadable("the event has text that is not Unicode") from None
         except (OverflowError, ValueError):  # a number beyond 64 bits, or beyond all that Python reads
             self._set(self._given(json.loads(data, parse_int=float)))
 

@@ -19,11 +19,15 @@ _BEGIN = "import sys; sys.path[:] = sys.argv.pop().split('\\n'); from kubecdc.wo
 
 
 class ScriptError(Exception):
-    """The program fails for this event, and always will. ``ended``: it has cost its process."""
+    """The program fails for this event, and always will.
 
-    def __init__(self, reason: str, *, ended: bool = False) -> None:
+    ``is_limit``: it reached a limit, which is not in the manifest. ``has_ended``: that has cost its process.
+    """
+
+    def __init__(self, reason: str, *, is_limit: bool = False, has_ended: bool = False) -> None:
         super().__init__(reason)
-        self.ended = ended
+        self.is_limit = is_limit or has_ended
+        self.has_ended = has_ended
 
 
 class Interrupted(Exception):
@@ -54,8 +58,8 @@ def compile_error(kind: frames.Kind, program: str) -> str:
     answer = done.stdout.removeprefix(frames.READY)
     if len(answer) < frames.ANSWER.size:
         return _own_fault(done.returncode, SECONDS) or f"cannot be checked: {_last_line(done.stderr)}"
-    succeeded, _ = frames.ANSWER.unpack_from(answer)
-    return "" if succeeded else answer[frames.ANSWER.size :].decode(errors="replace")
+    end, _ = frames.ANSWER.unpack_from(answer)
+    return "" if end == frames.DONE else answer[frames.ANSWER.size :].decode(errors="replace")
 
 
 def _last_line(text: bytes) -> str:
@@ -101,17 +105,17 @@ class Child:
             async with asyncio.timeout(WAIT):
                 process = self._process or await self._start()
                 begun = now()
-                succeeded, answer = await _answer(process, request, data)
+                end, answer = await _answer(process, request, data)
         except TimeoutError:
             await self.close()
-            raise Interrupted(f"its process did not answer within {WAIT:g} s") from None
+            raise Interrupted(f"the process of jq and Lua did not answer within {WAIT:g} s") from None
         except (EOFError, OSError):
             raise await self._ended(seconds) from None
         except BaseException:  # the rest of the answer would be taken for that of the next request
             await self.close()
             raise
-        if not succeeded:
-            raise ScriptError(answer.decode(errors="replace"))
+        if end != frames.DONE:
+            raise ScriptError(answer.decode(errors="replace"), is_limit=end == frames.LIMIT)
         return answer, now() - begun
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -121,12 +125,12 @@ class Child:
                 *command(), stdin=pipe, stdout=pipe, stderr=pipe, env={}, cwd="/"
             )
         except OSError as e:
-            raise Interrupted(f"the process that runs it cannot be started: {e}", ours=True) from e
+            raise Interrupted(f"the process of jq and Lua cannot be started: {e}", ours=True) from e
         assert process.stdout is not None
         assert process.stderr is not None
         if not await process.stdout.read(len(frames.READY)):
             said = _last_line(await process.stderr.read())
-            raise Interrupted(f"the process that runs it cannot be started: {said}", ours=True)
+            raise Interrupted(f"the process of jq and Lua cannot be started: {said}", ours=True)
         return process
 
     async def _ended(self, seconds: float) -> Exception:
@@ -135,8 +139,8 @@ class Child:
         code = await _end(process) if process else None  # not killed before: that would hide its code
         await self.close()
         if code is not None and (fault := _own_fault(code, seconds)):
-            return ScriptError(fault, ended=True)
-        return _Died(f"its process was ended by somebody else ({_status(code)})")
+            return ScriptError(fault, has_ended=True)
+        return _Died(f"the process of jq and Lua was ended by somebody else ({_status(code)})")
 
 
 async def _end(process: asyncio.subprocess.Process) -> int | None:
@@ -149,7 +153,7 @@ async def _end(process: asyncio.subprocess.Process) -> int | None:
     return None
 
 
-async def _answer(process: asyncio.subprocess.Process, request: bytes, data: bytes) -> tuple[bool, bytes]:
+async def _answer(process: asyncio.subprocess.Process, request: bytes, data: bytes) -> tuple[int, bytes]:
     assert process.stdin is not None
     assert process.stdout is not None
     if process.stdin.is_closing():  # it has ended in the meantime; uvloop would raise a RuntimeError
@@ -157,10 +161,10 @@ async def _answer(process: asyncio.subprocess.Process, request: bytes, data: byt
     process.stdin.write(request)
     process.stdin.write(data)
     await process.stdin.drain()
-    succeeded, length = frames.ANSWER.unpack(await process.stdout.readexactly(frames.ANSWER.size))
+    end, length = frames.ANSWER.unpack(await process.stdout.readexactly(frames.ANSWER.size))
     if length > len(data) + frames.LARGER:
-        raise ScriptError("its process answers with more than it may", ended=True)
-    return succeeded, await process.stdout.readexactly(length)
+        raise ScriptError("its process answers with more than it may", has_ended=True)
+    return end, await process.stdout.readexactly(length)
 
 
 def _own_fault(code: int, seconds: float) -> str:

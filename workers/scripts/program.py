@@ -1,4 +1,4 @@
-"""A program of a manifest."""
+"""A program of a manifest, and the field that has it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 
+from pydantic import AfterValidator
+
+from kubecdc.manifest.fields import invalid
 from kubecdc.workers.scripts import frames, process
 
 LONGEST = 64 * 1024  # characters
@@ -15,17 +18,23 @@ _LIBRARIES: dict[frames.Kind, str] = {"jq": "jq", "lua": "lupa", "filter": "lupa
 
 @dataclass(frozen=True)
 class Program:
-    """A program, and the ``field`` that the manifest has it in, for messages."""
+    """A program and its language."""
 
     kind: frames.Kind
     text: str
-    field: str
 
 
-def missing(kind: frames.Kind) -> str:
-    """The package that such a program needs and that is not installed, or ""."""
-    library = _LIBRARIES[kind]
-    return "" if find_spec(library) else library
+def compiles(kind: frames.Kind) -> AfterValidator:
+    """The check of a field with a program. Empty text is none, as in Argo."""
+
+    def check(text: str) -> str:
+        if text and not find_spec(library := _LIBRARIES[kind]):
+            raise invalid(f"needs the package `{library}`, which is not installed", INSTALL)
+        if text and (found := problem(kind, text)):
+            raise invalid(f"is not valid: {found}")
+        return text
+
+    return AfterValidator(check)
 
 
 @lru_cache(maxsize=1024)

@@ -41,12 +41,12 @@ class Scripts:
         try:
             result, took = await child.ask(program.kind, program.text, data)
         except ScriptError as e:
-            if e.ended:
+            if e.has_ended:
                 self._known_as_slow.add(program)
-            raise ScriptError(f"{program.field}: {e}", ended=e.ended) from None
-        except Interrupted as e:
+            raise
+        except Interrupted:
             self._known_as_slow.add(program)
-            raise Interrupted(f"{program.field}: {e}", ours=e.ours) from None
+            raise
         if took > SLOW:
             self._known_as_slow.add(program)
         return result

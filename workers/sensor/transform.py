@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from kubecdc.manifest.fields import invalid
 from kubecdc.manifest.model import Model
-from kubecdc.workers.scripts import program
-from kubecdc.workers.scripts.frames import Kind
-from kubecdc.workers.scripts.program import Program
-
-
-def compiles(kind: Kind) -> AfterValidator:
-    """The check of a field with a program. An empty one is none, as in Argo."""
-
-    def check(text: str) -> str:
-        if text and (package := program.missing(kind)):
-            raise invalid(f"needs the package `{package}`, which is not installed", program.INSTALL)
-        if text and (problem := program.problem(kind, text)):
-            raise invalid(f"is not valid: {problem}")
-        return text
-
-    return AfterValidator(check)
+from kubecdc.workers.scripts.program import Program, compiles
 
 
 class Transform(Model):
@@ -42,5 +27,10 @@ class Transform(Model):
     def program(self) -> Program | None:
         """The program, None if there is none."""
         if self.jq:
-            return Program("jq", self.jq, "transform.jq")
-        return Program("lua", self.script, "transform.script") if self.script else None
+            return Program("jq", self.jq)
+        return Program("lua", self.script) if self.script else None
+
+    @property
+    def field(self) -> str:
+        """Where the manifest has the program, for messages."""
+        return "transform.jq" if self.jq else "transform.script"

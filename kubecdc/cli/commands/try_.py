@@ -20,12 +20,13 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.errors import Undecodable
 from kubecdc.storage.contracts.event import SPEC_VERSION, Event
 from kubecdc.storage.contracts.types import ClusterAccess
+from kubecdc.workers import filtering
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route, routes
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
-from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.settings import Settings
 
 STDIN = "-"
 # Attributes that an event written by hand may leave out.
@@ -78,11 +79,12 @@ async def _try_sensors(
     sensors: list[Sensor], event: Event, mounts: Mounts, access: ClusterAccess, *, execute: bool
 ) -> int:
     code = 0
-    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster, Scripts() as scripts:
+    settings = Settings()
+    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster, settings.scripts:
         for sensor in sensors:
             for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts, cluster=cluster):
                 try:
-                    line, outcome = await _try_trigger(route, event, scripts, execute=execute)
+                    line, outcome = await _try_trigger(route, event, settings, execute=execute)
                 finally:
                     await route.trigger.close()
                 click.echo(msgspec.json.encode(line))
@@ -97,7 +99,7 @@ def _to_stderr(record: Mapping[str, object]) -> bytes:
 
 
 async def _try_trigger(
-    route: Route, event: Event, scripts: Scripts, *, execute: bool
+    route: Route, event: Event, settings: Settings, *, execute: bool
 ) -> tuple[dict[str, object], Outcome | None]:
     """The output line of a trigger, and its outcome if it ran."""
     line: dict[str, object] = {
@@ -113,13 +115,15 @@ async def _try_trigger(
         line["reason"] = f"the dependency needs {wanted}, the event is {event.source}/{event.subject}"
         return line, None
     try:
-        event = await route.transformed(event, scripts)
-    except (ScriptError, Interrupted) as e:
-        return _without_run(line, Failure(str(e)) if isinstance(e, ScriptError) else Retry(str(e)), execute=execute)
-    if route.transforms:
-        line["transformed"] = event.data
-    values = Values(event)
-    verdict = route.filters.verdict(values)
+        event = await route.transformed(event, settings.scripts)
+        if route.transforms:
+            line["transformed"] = event.data
+        values = Values(event)
+        verdict = await filtering.judge(event, values, route, settings)
+    except ScriptError as e:
+        return _without_run(line, Failure(str(e)), execute=execute)
+    except (Interrupted, TimeoutError) as e:
+        return _without_run(line, Retry(str(e) or "the filters take too long"), execute=execute)
     if route.filters.given:
         line["filters"] = {"passed": verdict.passes, "false": verdict.false, "errors": verdict.errors}
     if not verdict.passes:

@@ -112,7 +112,7 @@ def test_and_ends_with_the_first_that_is_not_true(
     checks, found = recording(*outcomes)
     denials: list[Any] = []
     assert All(checks).holds(Values(event()), denials) is (denied == [])
-    assert (found, [check.text for check, _ in denials]) == (evaluated, [f"check {n}" for n in denied])
+    assert (found, [text for text, _ in denials]) == (evaluated, [f"check {n}" for n in denied])
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_or_ends_with_the_first_that_is_true(
     checks, found = recording(*outcomes)
     denials: list[Any] = []
     assert AnyOf(checks).holds(Values(event()), denials) is passes
-    assert (found, [check.text for check, _ in denials]) == (evaluated, [f"check {n}" for n in denied])
+    assert (found, [text for text, _ in denials]) == (evaluated, [f"check {n}" for n in denied])
 
 
 def test_kinds_are_evaluated_in_the_order_of_argo() -> None:
     filters = compiled("or", context=CONTEXT[False], time=CLOCK, data=[data(None)], exprs=[expr(False)])
     found = verdict(filters, {"yes": True, "no": False}, time=TIMES[False])
-    assert [check.text.split()[0] for check, _ in found.denials] == [
+    assert [text.split()[0] for text, _ in found.denials] == [
         "filters.exprs[0]", "filters.data[0]", "filters.context", "filters.time",
     ]  # fmt: skip
     assert found.reason == (

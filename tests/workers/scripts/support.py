@@ -55,4 +55,4 @@ async def consuming(scripts: Scripts, transform: Mapping[str, Any], **dependency
 
 
 def program(kind: Kind, text: str) -> Program:
-    return Program(kind, text, f"transform.{kind}")
+    return Program(kind, text)

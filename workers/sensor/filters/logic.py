@@ -46,15 +46,15 @@ class Check:
             if self.test(values):
                 return True
         except FilterError as e:
-            denials.append((self, e))
+            denials.append((self.text, e))
         except RecursionError:
-            denials.append((self, Unjudged("the event is nested too deep for it")))
+            denials.append((self.text, Unjudged("the event is nested too deep for it")))
         else:
-            denials.append((self, None))
+            denials.append((self.text, None))
         return False
 
 
-Denial = tuple[Check, FilterError | None]  # the error of one that could not be evaluated
+Denial = tuple[str, FilterError | None]  # the text of a check, and the error of one that could not be evaluated
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ class Verdict:
     @property
     def false(self) -> list[str]:
         """The checks that were evaluated to false, a printable line each."""
-        return [one_line(check.text) for check, error in self.denials if error is None]
+        return [one_line(text) for text, error in self.denials if error is None]
 
     @property
     def errors(self) -> list[str]:
         """The checks that could not be evaluated, and why, a printable line each. They count as false."""
-        return [one_line(f"{check.text}: {error}") for check, error in self.denials if error is not None]
+        return [one_line(f"{text}: {error}") for text, error in self.denials if error is not None]
 
     @property
     def reason(self) -> str:

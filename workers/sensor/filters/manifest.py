@@ -10,6 +10,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.manifest.fields import Items, ReadPath, invalid
 from kubecdc.manifest.model import Model
+from kubecdc.workers.scripts.program import compiles
 from kubecdc.workers.sensor.filters import data, time_of_day
 from kubecdc.workers.sensor.filters.expression import compile_expression
 from kubecdc.workers.sensor.parameter_manifest import not_yet
@@ -137,11 +138,10 @@ class TimeFilter(Model):
 class Filters(Model):
     """What an event has to pass. Kinds that are not given let everything pass."""
 
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("script")
-
     exprs: Items[ExprFilter] = ()
     expr_logical_operator: Operator = ""
     data: Items[DataFilter] = ()
     data_logical_operator: Operator = ""
     context: ContextFilter | None = None
     time: TimeFilter | None = None
+    script: Annotated[str, compiles("filter")] = ""
