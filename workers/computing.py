@@ -22,6 +22,7 @@ async def compute(
     route: Route,
     settings: Settings,
     *,
+    step: str,
     seconds: float,
     slow: bool = False,
 ) -> T:
@@ -30,16 +31,16 @@ async def compute(
     ``slow``: it may take long for a small event, too.
 
     The templates of a small event begin at once. If they need longer, they begin anew in a thread, and so do those of
-    the following events, until one was quick.
+    the following events in the same ``step``, until one was quick.
     """
-    if len(event.data) <= INLINE_BYTES and not (slow or route.needs_thread):
+    if len(event.data) <= INLINE_BYTES and not (slow or step in route.in_thread):
         values.meter = Meter(INLINE, inline=True)
         try:
             return function()
         except NeedsThread:
-            route.needs_thread = True
+            route.in_thread.add(step)
     values.meter = meter = Meter()
     try:
         return await settings.large.call(in_thread, function, seconds=seconds)
     finally:
-        route.needs_thread = meter.spent > INLINE
+        (route.in_thread.add if meter.spent > INLINE else route.in_thread.discard)(step)

@@ -193,7 +193,7 @@ def _counted(claim: Claim) -> int:
 async def _prepared(prepare: Callable[[], Any], event: Event, values: Values, route: Route, settings: Settings) -> Any:
     """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
     try:
-        return await compute(prepare, event, values, route, settings, seconds=PREPARING)
+        return await compute(prepare, event, values, route, settings, step="parameters", seconds=PREPARING)
     except TimeoutError:
         raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 

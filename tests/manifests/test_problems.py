@@ -276,7 +276,7 @@ def test_a_package_that_is_missing_is_named(transform: str, package: str, monkey
 FILTERS = [
     ("expr: []", "expr: is not a field here; it belongs inside `exprs[]`"),
     ("script: x", "script: is not valid: script:1: '=' expected near '<eof>'"),
-    ("data: [{path: type, type: string, value: [ADD], template: x}]", "data[0].template: `template` is not supported yet"),
+    ("data: [{path: type, type: string, value: [ADD], template: '{{ uper .Input }}'}]", "data[0].template: is not a template: line 1, column 4: function 'uper' not defined; did you mean `upper`?"),
     ("data: [{type: string, value: [ADD]}]", "data[0].path: is required"),
     ("data: [{path: '', type: string, value: [ADD]}]", "data[0].path: the path is empty"),
     ("data: [{path: a.#(b, type: string, value: [ADD]}]", "data[0].path: `(` is not closed in 'a.#(b'"),

@@ -216,7 +216,7 @@ async def test_templates_that_compute_for_long_are_rendered_in_a_thread_until_th
     seen = []
     for n in (1, 3000, 1, 1):
         delivery = await settled(made, event(data={"n": n}))
-        seen.append((delivery.last, made.needs_thread))
+        seen.append((delivery.last, bool(made.in_thread)))
         assert "must be" in delivery.reason or "log.intervalSeconds" in delivery.reason  # text is no number
     assert seen == [("dead_letter", False), ("dead_letter", True), ("dead_letter", False), ("dead_letter", False)]
 

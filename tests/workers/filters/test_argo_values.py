@@ -86,6 +86,30 @@ def expr(text: str, **fields: str) -> dict[str, Any]:
             MULTI,
             True,
         ),
+        (
+            [{**data("k", "string", "HELLO WORLD"), "template": "{{ b64dec .Input | upper }}"}],
+            "",
+            {"k": "aGVsbG8gd29ybGQ="},
+            True,
+        ),
+        (
+            [{**data("k", "number", "3.13", comparator=">"), "template": "{{ b64dec .Input }}"}],
+            "",
+            {"k": "My4xNA=="},
+            True,
+        ),
+        (
+            [{**data("k", "string", "hello world", comparator="!="), "template": "{{ b64dec .Input }}"}],
+            "",
+            {"k": "aGVsbG8gd29ybGQ"},
+            True,
+        ),
+        (
+            [{**data("k", "string", "world$"), "template": "{{ b64dec .Input }}"}],
+            "",
+            {"k": "aGVsbG8gd29ybGQ="},
+            True,
+        ),
     ],
 )
 def test_data(given: list[dict[str, Any]], operator: str, event: object, expected: bool) -> None:

@@ -147,6 +147,51 @@ def test_booleans_are_compared(path: str, comparator: str, value: list[str], exp
     assert passes(path, "bool", comparator, *value) is expected
 
 
+@pytest.mark.parametrize(
+    ("path", "template", "type_", "value", "expected"),
+    [
+        ("text", "{{ .Input | upper }}", "string", "^PROD-X$", True),
+        ("n", '{{ printf "%s!" .Input }}', "string", "^3!$", True),  # the value is text
+        ("object", "{{ .Input }}", "string", r'^\{"b":1,"a":\[1,"x"\]\}$', True),
+        ("text", "{{ len .Input }}", "number", "6", True),
+        ("text", '{{ hasPrefix "prod" .Input }}', "bool", "true", True),
+        ("text", "x{{ .Other }}", "string", "^x<no value>$", True),
+        ("empty", '{{ .Input | default "none" }}', "string", "^none$", True),
+    ],
+)
+def test_a_template_makes_the_text_that_is_compared(
+    path: str, template: str, type_: str, value: str, expected: bool
+) -> None:
+    given = {"path": path, "type": type_, "value": [value], "template": template}
+    found = verdict(compiled(data=[given]), DATA)
+    assert (found.passes, found.errors) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ .Input.x }}", "the template: line 1, column"),
+        ("{{ .Other }}", "the template: it gives no value"),
+        ('{{ if eq .Input "a" }}b{{ end }}', "the template: it gives nothing"),
+        ('{{ fail "no" }}', "the template: line 1, column"),
+    ],
+)
+def test_a_template_that_gives_nothing_is_an_error_which_is_false(template: str, reason: str) -> None:
+    found = verdict(compiled(data=[{"path": "text", "type": "string", "value": [""], "template": template}]), DATA)
+    assert (found.passes, found.is_unjudged) == (False, False)
+    assert reason in found.errors[0]
+
+
+def test_a_template_that_computes_for_too_long_is_no_reason_to_leave_the_event_out() -> None:
+    template = "{{ range until 5000 }}{{ range until 5000 }}x{{ end }}{{ end }}"
+    given = {"path": "text", "type": "string", "value": ["x"], "template": template}
+    found = verdict(compiled(data=[given]), DATA)
+    assert (found.passes, found.is_unjudged) == (False, True)
+    assert found.errors[0].endswith("the template: it computes for too long, or makes too much text")
+    other = {"path": "n", "type": "number", "value": ["3"]}
+    assert verdict(compiled(data=[given, other], dataLogicalOperator="or"), DATA).passes
+
+
 @pytest.mark.parametrize("comparator", ["", "!="])
 @pytest.mark.parametrize("type_", ["string", "number", "bool"])
 def test_a_path_that_finds_nothing_is_an_error_which_is_false(type_: str, comparator: str) -> None:

@@ -30,6 +30,7 @@ LEFT_OUT = {"type": "DELETE"}
 class Consumer:
     subscription: MemorySubscription
     trigger: FakeTrigger
+    route: Route
 
     async def settled(self, *events: Event) -> list[MemoryDelivery]:
         deliveries = [self.subscription.give(given) for given in events]
@@ -49,11 +50,10 @@ async def consuming(filters: Mapping[str, Any], **more: Any) -> AsyncIterator[Co
     made = sensor(log_trigger(), dependencies=[dependency])
     subscription, stop = MemorySubscription(), asyncio.Event()
     trigger: Any = FakeTrigger()
-    task = asyncio.create_task(
-        consume(subscription, Route(made, made.spec.triggers[0], trigger), settings(), stop=stop)
-    )
+    route = Route(made, made.spec.triggers[0], trigger)
+    task = asyncio.create_task(consume(subscription, route, settings(), stop=stop))
     try:
-        yield Consumer(subscription, trigger)
+        yield Consumer(subscription, trigger, route)
     finally:
         stop.set()
         await task
@@ -129,6 +129,15 @@ async def test_a_large_expression_is_evaluated_in_a_thread_and_has_an_end(monkey
         [delivery] = await consumer.settled(event(1, data={"type": "ab" * 2_500}))
     assert (delivery.last, consumer.ran) == ("dead_letter", [])
     assert "take more than" in delivery.reason
+
+
+async def test_a_template_that_needs_longer_is_rendered_in_a_thread() -> None:
+    template = "{{ range until 100 }}{{ range until 60 }}x{{ end }}{{ end }}"
+    given = {"path": "type", "type": "string", "value": ["^x+$"], "template": template}
+    async with consuming({"data": [given]}) as consumer:
+        await consumer.settled(event(1, data=RUN))
+        route = consumer.route
+    assert (consumer.ran, route.in_thread) == ([event(1).id], {"filters"})
 
 
 async def test_without_filters_nothing_is_decoded_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kubecdc import jsonpath
 from kubecdc.workers.scripts.program import Program
+from kubecdc.workers.sensor import templates
 from kubecdc.workers.sensor.filters.data import acceptance
 from kubecdc.workers.sensor.filters.expression import compile_expression, kind, operand
 from kubecdc.workers.sensor.filters.logic import (
@@ -86,9 +87,26 @@ def _expr(index: int, given: ExprFilter) -> Check:
 
 def _data(index: int, given: DataFilter) -> Check:
     find, accepts = at(given.path), acceptance(given.type, given.comparator, given.value)
+    if given.template:
+        find = _rendered(find, given.template)
     text = f"filters.data[{index}] ({given.path} {given.comparator or '='} {' or '.join(given.value)})"
     is_slow = given.type == "string" and any(Pattern(value).is_large for value in given.value)
     return Check(text, lambda values: accepts(find(values)), is_slow)
+
+
+def _rendered(find: Callable[[Values], object], template: str) -> Callable[[Values], object]:
+    render = templates.compile(template).render
+
+    def rendered(values: Values) -> object:
+        value = jsonpath.text(find(values))
+        try:
+            return render(value, values.meter)
+        except templates.Runaway as e:
+            raise Unjudged(f"the template: {e}") from e
+        except templates.TemplateError as e:
+            raise FilterError(f"the template: {e}") from e
+
+    return rendered
 
 
 def _context(given: ContextFilter | None) -> Iterator[Check]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -13,7 +12,7 @@ from kubecdc.manifest.model import Model
 from kubecdc.workers.scripts.program import compiles
 from kubecdc.workers.sensor.filters import data, time_of_day
 from kubecdc.workers.sensor.filters.expression import compile_expression
-from kubecdc.workers.sensor.parameter_manifest import not_yet
+from kubecdc.workers.sensor.parameter_manifest import OptionalTemplate
 
 Operator = Literal["", "and", "or"]  # "" is "and"
 
@@ -25,11 +24,13 @@ def _some(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class DataFilter(Model):
-    """A value in the event's data, compared with some values: one of them has to fit."""
+    """A value in the event's data, compared with some values: one of them has to fit.
 
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("template")
+    A ``template`` makes the text that is compared, of the value as text.
+    """
 
     path: ReadPath
+    template: OptionalTemplate = ""
     type: Literal["string", "number", "bool"]
     comparator: Literal["", "=", "!=", ">=", ">", "<=", "<"] = ""
     value: Annotated[Items[str], AfterValidator(_some)]
