@@ -24,8 +24,10 @@ BACK_ENDS = {  # the folders that may name something
 ALLOWED = {
     ("watcher/manifest/event_source.py", "redis"),  # EventSource types of Argo Events that are refused
     ("watcher/manifest/event_source.py", "redisStream"),
-    ("workers/triggers/k8s/manifest.py", "configmap"),  # Argo's name for a source of objects, and how others spell it
-    ("workers/triggers/k8s/manifest.py", "configMap"),
+    ("workers/triggers/k8s/sources/manifest.py", "configmap"),  # Argo's name for a source, and how others spell it
+    ("workers/triggers/k8s/sources/manifest.py", "configMap"),
+    ("workers/triggers/k8s/sources/manifest.py", "ConfigMapSource"),
+    ("workers/triggers/k8s/sources/read.py", "configmap"),
 }
 
 

@@ -28,7 +28,15 @@ from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.transform import Transform
 from kubecdc.workers.triggers.function.manifest import Function
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
-from kubecdc.workers.triggers.k8s.manifest import K8s, Source
+from kubecdc.workers.triggers.k8s.manifest import K8s
+from kubecdc.workers.triggers.k8s.sources.manifest import (
+    Bucket,
+    ConfigMapSource,
+    GitSource,
+    S3Source,
+    Source,
+    UrlSource,
+)
 from kubecdc.workers.triggers.log.manifest import Log
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,7 +46,7 @@ MODELS: list[type[Model]] = [
     *(Dependency, Transform, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
-    *(K8s, Source, K8sPolicy),
+    *(K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource),
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT / name for name in ("kubecdc", "watcher", "workers", "storage")]
 CLUSTER = ROOT / "kubecdc" / "cluster"  # where `http` is the scheme of a URL; the import rules keep it off the workers
+SOURCES = ROOT / "workers" / "triggers" / "k8s" / "sources"  # the same
 POLICY = ROOT / "workers" / "sensor" / "policy.py"  # where `k8s` is a part of the policy, which several types follow
 TYPES = sorted(f.name for f in (ROOT / "workers" / "triggers").iterdir() if (f / "type.py").is_file())
 
@@ -19,7 +20,7 @@ def sources(kind: str) -> Iterator[Path]:
     own = ROOT / "workers" / "triggers" / kind
     for folder in FOLDERS:
         for file in folder.rglob("*.py"):  # does not follow the links in kubecdc/
-            if not {own, CLUSTER} & set(file.parents) and file != POLICY:
+            if not {own, CLUSTER, SOURCES} & set(file.parents) and file != POLICY:
                 yield file
 
 

@@ -89,7 +89,7 @@ async def test_an_answer_that_never_comes_ends_with_the_timeout(api: LocalSimula
     await it.done(source(config_map("first")), event(7))
     api.suspend()
     outcome = await it.run(source(config_map(), timeout=1))
-    assert outcome == Retry("create ConfigMap one: no answer from the API server within 1 s")
+    assert outcome == Retry("create ConfigMap one: no answer within 1 s")
     api.resume()
     await it.done(source(config_map()))
 

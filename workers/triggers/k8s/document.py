@@ -31,7 +31,7 @@ class Unusable(ValueError):
     """The source has no object of Kubernetes. The text begins with "it"."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def parsed(text: str) -> Document:
     """The object in a text. It is shared: do not change it. Raises Unusable."""
     try:

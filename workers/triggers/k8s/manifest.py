@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from kubecdc.manifest.fields import Items, WritePath, invalid
 from kubecdc.manifest.model import Model
-from kubecdc.workers.sensor.parameter_manifest import PayloadParameter, not_yet
+from kubecdc.workers.sensor.parameter_manifest import PayloadParameter
+from kubecdc.workers.triggers.k8s.sources.manifest import Source
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH: Literal["application/merge-patch+json"] = "application/merge-patch+json"
@@ -28,24 +28,6 @@ class ObjectParameter(PayloadParameter):
     """A value and where it goes in the object: an sjson path."""
 
     dest: WritePath
-
-
-class Source(Model):
-    """Where the object comes from: exactly one place."""
-
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("file", "url", "configmap", "s3", "git")
-    renamed: ClassVar[Mapping[str, str]] = {"configMap": "configmap"}
-
-    resource: dict[str, Any] | None = None
-    inline: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            has = f"has {len(given)} sources: {', '.join(given)}" if given else "has no source"
-            raise invalid(has, "write exactly one, such as `resource: {apiVersion: …, kind: …}`")
-        return self
 
 
 class K8s(Model):

@@ -22,6 +22,7 @@ from kubecdc.workers.triggers.k8s.document import (
     owner_of,
 )
 from kubecdc.workers.triggers.k8s.manifest import APPLY_PATCH, K8s
+from kubecdc.workers.triggers.k8s.sources.manifest import Source, shown
 
 APPLYING = 30.0  # seconds for the parameters of a large event
 
@@ -87,23 +88,33 @@ def query(config: K8s) -> dict[str, str]:
     return {"fieldManager": config.field_manager} if config.field_manager else {}
 
 
+def described(source: Source) -> dict[str, Any]:
+    """A source outside the manifest, without what may be secret in an address."""
+    found: dict[str, Any] = source.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if source.url:
+        found["url"]["path"] = shown(source.url.path)
+    if source.git:
+        found["git"]["url"] = shown(source.git.url)
+    return found
+
+
 def preview(request: K8sRequest, namespace: str) -> dict[str, object]:
     """What `execute` would do. ``namespace`` is that of the Sensor. Raises ParameterError."""
     config = request.config
-    shown: dict[str, object] = {"operation": config.operation}
+    told: dict[str, object] = {"operation": config.operation}
     if config.operation == "patch":
-        shown["patchStrategy"] = config.patch_strategy
+        told["patchStrategy"] = config.patch_strategy
     if given := query(config):
-        shown["query"] = given
+        told["query"] = given
     document = request.document
     if document is None:
         source = in_manifest(config)
-        named = {} if source is None else {"object": source}
+        named = {"source": described(config.source)} if source is None else {"object": source}
         written = [{"dest": p.dest, "value": resolve(p.src, request.values)} for p in config.parameters]
         origin = "the object in the cluster" if is_live(config) else "the source"
-        return shown | {"reads": origin} | named | ({"parameters": written} if written else {})
+        return told | {"reads": origin} | named | ({"parameters": written} if written else {})
     place = guess(document["apiVersion"], document["kind"], document["metadata"].get("namespace") or namespace)
     if place.namespace:
-        shown["namespace"] = place.namespace
-    shown["object"] = request.mark.on(document) if config.operation == "create" else document
-    return shown
+        told["namespace"] = place.namespace
+    told["object"] = request.mark.on(document) if config.operation == "create" else document
+    return told

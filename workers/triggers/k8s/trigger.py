@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kubecdc.cluster.errors import ApiError, Malformed
+from kubecdc.concurrency import in_thread
 from kubecdc.workers.objects.answer import Undone, judge
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
@@ -15,9 +17,10 @@ from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.triggers.contract import Context
 from kubecdc.workers.triggers.k8s.access import verbs
-from kubecdc.workers.triggers.k8s.document import Document, in_manifest
+from kubecdc.workers.triggers.k8s.document import Document, Unusable, checked, in_manifest, parsed
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.k8s.request import K8sRequest, is_live, prepare, preview
+from kubecdc.workers.triggers.k8s.sources.read import read
 
 if TYPE_CHECKING:
     from kubecdc.cluster.resource import Resource
@@ -45,7 +48,7 @@ class K8sTrigger:
             async with asyncio.timeout(seconds):
                 place = await self._operate(request)
         except TimeoutError:
-            return Retry(f"{self._what(request)}: no answer from the API server within {seconds} s")
+            return Retry(f"{self._what(request)}: no answer within {seconds} s")
         except Undone as e:
             return e.outcome
         except ParameterError as e:
@@ -83,9 +86,18 @@ class K8sTrigger:
 
     async def _read(self, request: K8sRequest) -> Document:
         """The object of a source that has to be read. Of a live object, only its identity counts."""
-        source = in_manifest(request.config)
-        assert source is not None
-        return source
+        config = request.config
+        try:
+            document = in_manifest(config)
+            if document is None:
+                text = await read(config.source, self._context.mounts, config.timeout)
+                document = await in_thread(partial(parsed, text), seconds=config.timeout)
+        except Unusable as e:
+            raise ParameterError(f"the object cannot be used: {e}") from None
+        if is_live(config):
+            checked(document, config)
+            return document
+        return await request.made_of(document)
 
     def _what(self, request: K8sRequest) -> str:
         document = request.document

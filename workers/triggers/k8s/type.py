@@ -42,6 +42,8 @@ class K8sType(TriggerType[K8s]):
         """Old fields, and fields that the operation does not use."""
         if given := [name for name in _OLD if getattr(config, name)]:
             yield f"{', '.join(given)}: accepted, without effect: `apiVersion` and `kind` of the object count"
+        if config.source.url and not config.source.url.verify_cert:
+            yield "source.url.verifyCert: false is without effect: certificates are always verified"
 
     def rules(self, config: K8s, written: Set[str], namespace: str) -> Sequence[AccessRule]:
         """What its operation needs."""

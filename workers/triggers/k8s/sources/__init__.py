@@ -1,0 +1,1 @@
+"""Sources outside the manifest: the object is read for each execution."""

@@ -1,0 +1,62 @@
+"""Objects in S3. boto3 blocks: it is called in a thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.outcome import Retry
+from kubecdc.workers.triggers.k8s.sources.manifest import S3Source
+from kubecdc.workers.triggers.k8s.sources.read import LARGEST
+
+CONNECT_SECONDS = 10.0
+
+
+def read(source: S3Source, mounts: Mounts, seconds: float) -> bytes:
+    """The object, of one that is too large only the start. Raises Undone, Unreadable."""
+    keys = [mounts.secret(ref) for ref in (source.access_key, source.secret_key) if ref]
+    where = f"s3://{source.bucket.name}/{source.bucket.key} at {source.endpoint}"
+    try:
+        answer = _client(source, mounts, keys, seconds).get_object(Bucket=source.bucket.name, Key=source.bucket.key)
+        content: bytes = answer["Body"].read(LARGEST + 1)
+    except ClientError as e:
+        said = e.response.get("Error", {})
+        raise Undone(Retry(_hidden(f"{where}: {said.get('Code')}: {said.get('Message')}", keys))) from None
+    except (BotoCoreError, OSError, ValueError) as e:
+        raise Undone(Retry(_hidden(f"{where}: {e}", keys))) from None
+    return content
+
+
+def _client(source: S3Source, mounts: Mounts, keys: list[str], seconds: float) -> Any:
+    endpoint = source.endpoint
+    if "://" not in endpoint:
+        endpoint = f"{'http' if source.insecure else 'https'}://{endpoint}"
+    virtual = endpoint.endswith("amazonaws.com")
+    authority = mounts.secret_path(source.ca_certificate) if source.ca_certificate else None
+    if source.ca_certificate:
+        mounts.secret(source.ca_certificate)  # one line if it is not there
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=source.region or "us-east-1",
+        aws_access_key_id=keys[0] if keys else None,
+        aws_secret_access_key=keys[1] if keys else None,
+        verify=str(authority) if authority else True,
+        config=Config(
+            connect_timeout=min(CONNECT_SECONDS, seconds),
+            read_timeout=seconds,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "virtual" if virtual else "path"},
+        ),
+    )
+
+
+def _hidden(text: str, secrets: list[str]) -> str:
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text

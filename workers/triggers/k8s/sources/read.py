@@ -1,0 +1,73 @@
+"""Reading the text of a source."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from kubecdc.concurrency import in_thread
+from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.outcome import Failure, Retry
+from kubecdc.workers.triggers.k8s.sources.manifest import Source
+
+LARGEST = 512 * 1024  # bytes, as in Argo Events
+FILE_SECONDS = 10.0
+
+
+async def read(source: Source, mounts: Mounts, seconds: float) -> str:
+    """The text of a source that is not in the manifest. Raises Undone.
+
+    Whatever is wrong may be right later, and for events that do not choose the source it is no fault of theirs: it is
+    retried. Only a text that no object can be made of is a failure.
+    """
+    # Each is imported when it is used: its library takes a while.
+    try:
+        if source.file:
+            content = await _file(Path(source.file.path))
+        elif source.configmap:
+            content = mounts.config(source.configmap).encode()
+        elif source.url:
+            from kubecdc.workers.triggers.k8s.sources import web
+
+            content = await web.read(source.url)
+        elif source.s3:
+            try:
+                from kubecdc.workers.triggers.k8s.sources import bucket
+            except ImportError:
+                missing = "s3: boto3 is not installed: pip install 'kubecdc[s3]'"
+                raise Undone(Retry(missing, ours=True)) from None
+            content = await in_thread(partial(bucket.read, source.s3, mounts, seconds), seconds=seconds)
+        else:
+            assert source.git
+            from kubecdc.workers.triggers.k8s.sources import repository
+
+            content = await repository.read(source.git, mounts)
+    except Unreadable as e:
+        raise Undone(Retry(str(e))) from None
+    if len(content) > LARGEST:
+        raise too_large("the source")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Undone(Failure("the source is not text in UTF-8")) from None
+
+
+def too_large(what: str) -> Undone:
+    """The error for a text that cannot be an object."""
+    return Undone(Failure(f"{what} has more than {LARGEST} bytes"))
+
+
+async def _file(path: Path) -> bytes:
+    def content() -> bytes:
+        if not path.is_file():  # a pipe would never end
+            raise FileNotFoundError(2, "there is no such file")
+        with path.open("rb") as opened:
+            return opened.read(LARGEST + 1)
+
+    try:
+        return await in_thread(content, seconds=FILE_SECONDS)
+    except TimeoutError:
+        raise Undone(Retry(f"{path}: it could not be read within {FILE_SECONDS:g} s")) from None
+    except OSError as e:
+        raise Undone(Retry(f"{path}: {e.strerror or type(e).__name__}")) from None

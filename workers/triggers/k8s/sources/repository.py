@@ -1,0 +1,128 @@
+"""Files in git repositories, read with the git that is installed.
+
+Nothing is checked out: the file is taken from the repository's own store, so no path and no link leads out of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shlex
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from kubecdc.cluster.proxy import masked
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.outcome import Failure, Retry
+from kubecdc.workers.triggers.k8s.sources.manifest import GitSource, shown
+from kubecdc.workers.triggers.k8s.sources.read import LARGEST, too_large
+
+STDERR_BYTES = 4096
+KILLED_SECONDS = 2.0  # for what was killed to be gone
+FILES = frozenset({"100644", "100755"})  # modes of plain files in git; links and folders have others
+
+
+async def read(source: GitSource, mounts: Mounts) -> bytes:
+    """The file. Raises Undone, Unreadable. git is ended when the caller is cancelled."""
+    with tempfile.TemporaryDirectory(prefix="kubecdc-git-") as folder:
+        return await _Git(source, Path(folder), mounts).file()
+
+
+class _Git:
+    """One fetch of one commit into a folder, with an environment that has nothing of ours."""
+
+    def __init__(self, source: GitSource, folder: Path, mounts: Mounts) -> None:
+        self._source = source
+        self._folder = folder
+        self._where = f"{shown(source.url)}, {source.file_path}"
+        self._secrets: list[str] = []
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(folder),
+            "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",  # others may run commands
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "true",
+            "LC_ALL": "C",
+            **self._login(mounts),
+            **self._key(mounts),
+        }
+
+    async def file(self) -> bytes:
+        source = self._source
+        ref = source.ref or (f"refs/tags/{source.tag}" if source.tag else "")
+        ref = ref or (f"refs/heads/{source.branch}" if source.branch else "HEAD")
+        await self._run("init", "-q", "--bare", ".")
+        await self._run("fetch", "-q", "--depth=1", "--no-tags", "--", source.url, ref)
+        entry = (await self._run("ls-tree", "-l", "FETCH_HEAD", "--", source.file_path)).decode(errors="replace")
+        mode, _, _, size = [*entry.partition("\t")[0].split(), "", "", "", ""][:4]
+        if not entry:
+            raise Undone(Retry(f"{self._where}: there is no such file at {ref}"))
+        if mode not in FILES:
+            raise Undone(Failure(f"{self._where}: it is no plain file"))
+        if int(size) > LARGEST:
+            raise too_large(self._where)
+        return await self._run("cat-file", "blob", f"FETCH_HEAD:{source.file_path}")
+
+    async def _run(self, *arguments: str) -> bytes:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "git",
+                *arguments,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise Undone(Retry(f"{self._where}: git cannot be run: {e.strerror}", ours=True)) from None
+        try:
+            output, told = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError, TimeoutError):
+                os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+                async with asyncio.timeout(KILLED_SECONDS):
+                    await process.wait()
+        if process.returncode:
+            raise Undone(Retry(f"{self._where}: git {arguments[0]}: {self._said(told)}"))
+        return output
+
+    def _said(self, told: bytes) -> str:
+        text = masked(told[-STDERR_BYTES:].decode(errors="replace")).strip()
+        for secret in filter(None, self._secrets):
+            text = text.replace(secret, "***")
+        return " ".join(text.split()) or "it failed"
+
+    def _login(self, mounts: Mounts) -> dict[str, str]:
+        """The credentials for HTTP, for this address alone. They are no arguments, which everybody can see."""
+        if (creds := self._source.creds) is None:
+            return {}
+        user, password = mounts.secret(creds.username), mounts.secret(creds.password)
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._secrets = [token, password, user]
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"http.{self._source.url}.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
+        }
+
+    def _key(self, mounts: Mounts) -> dict[str, str]:
+        """The key for SSH, in a file that nobody else may read: ssh takes no other."""
+        options = ["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
+        if self._source.insecure_ignore_host_key:
+            options += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={os.devnull}"]
+        else:
+            options += ["-o", "StrictHostKeyChecking=yes"]
+        if ref := self._source.ssh_key_secret:
+            file = self._folder / "key"
+            file.touch(0o600)
+            file.write_text(mounts.secret(ref) + "\n")
+            options += ["-i", str(file)]
+        return {"GIT_SSH_COMMAND": shlex.join(["ssh", *options])}
