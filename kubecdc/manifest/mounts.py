@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubecdc.errors import Unavailable
-from kubecdc.manifest.secrets import KeyRef
+from kubecdc.manifest.secrets import KeyRef, ValueFrom
 
 SECRETS = Path("/argo-events/secrets")
 CONFIGS = Path("/argo-events/config")
@@ -38,6 +38,13 @@ class Mounts:
     def secret_path(self, ref: KeyRef) -> Path:
         """The file of a Secret's key."""
         return self.secrets / ref.name / ref.key
+
+    def value(self, source: ValueFrom) -> str:
+        """The text that it refers to. Raises Unreadable."""
+        if source.secret_key_ref:
+            return self.secret(source.secret_key_ref)
+        assert source.config_map_key_ref  # the manifest has exactly one of them
+        return self.config(source.config_map_key_ref)
 
     def config(self, ref: KeyRef) -> str:
         """The text of a ConfigMap's key. Raises Unreadable."""

@@ -28,6 +28,19 @@ class KeyRef(Model):
     key: Annotated[str, AfterValidator(_key)]
 
 
+class ValueFrom(Model):
+    """Where the value of a header is: in exactly one place."""
+
+    secret_key_ref: KeyRef | None = None
+    config_map_key_ref: KeyRef | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
+            raise invalid("needs exactly one of `secretKeyRef` and `configMapKeyRef`")
+        return self
+
+
 class Tls(Model):
     """How the server is verified, and the certificate that is shown to it.
 

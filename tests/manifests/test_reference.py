@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kubecdc.manifest.model import Model
-from kubecdc.manifest.secrets import KeyRef, Tls
+from kubecdc.manifest.secrets import KeyRef, Tls, ValueFrom
 from kubecdc.storage.manifest import EventBusSpec, Redelivery
 from kubecdc.storage.pubsub.manifest import PubSub
 from kubecdc.storage.redis.manifest import Redis
@@ -27,7 +27,7 @@ from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.transform import Transform
 from kubecdc.workers.triggers.function.manifest import Function
-from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader, ValueFrom
+from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.k8s.sources.manifest import (
     Bucket,
@@ -37,16 +37,17 @@ from kubecdc.workers.triggers.k8s.sources.manifest import (
     Source,
     UrlSource,
 )
+from kubecdc.workers.triggers.kafka.manifest import Kafka, Sasl
 from kubecdc.workers.triggers.log.manifest import Log
 
 DOCS = Path(__file__).parents[2] / "docs"
-REFERENCE = (DOCS / "manifests.md").read_text() + (DOCS / "k8s-trigger.md").read_text()
+REFERENCE = "".join((DOCS / name).read_text() for name in ("manifests.md", "k8s-trigger.md", "kafka.md"))
 MODELS: list[type[Model]] = [
     *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
     *(Dependency, Transform, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
-    *(K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource),
+    *(K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource, Kafka, Sasl),
 ]
 
 

@@ -27,6 +27,8 @@ from kubecdc.workers.triggers.log import lines
 from kubecdc.workers.triggers.log.type import LogType
 from tests.apiserver import LocalSimulator, simulator
 from tests.workers import handlers
+from tests.workers.kafka.harness import KafkaHarness
+from tests.workers.kafka.mock import MockCluster, mock_cluster
 from tests.workers.peer import Peer, serving
 from tests.workers.pod import LOGIN, SECRET, TOKEN, Pod
 
@@ -234,6 +236,20 @@ def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     peer.working.set()
 
 
+@pytest.fixture(scope="module")
+def kafka_cluster() -> Iterator[MockCluster]:
+    with mock_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def kafka(kafka_cluster: MockCluster, request: pytest.FixtureRequest, pod: Pod) -> Iterator[KafkaHarness]:
+    topic = request.node.name.partition("[")[2].strip("]")
+    kafka_cluster.create(topic)
+    yield KafkaHarness(kafka_cluster, topic, pod)
+    kafka_cluster.work()
+
+
 @pytest.fixture
 async def http(pod: Pod) -> AsyncIterator[HttpHarness]:
     harness = HttpHarness(pod)
@@ -269,3 +285,8 @@ async def test_k8s(case: Case, k8s: K8sHarness) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_function(case: Case, function: FunctionHarness) -> None:
     await case.run(function)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_kafka(case: Case, kafka: KafkaHarness) -> None:
+    await case.run(kafka)

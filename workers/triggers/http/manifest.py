@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kubecdc.manifest.fields import Items, invalid
 from kubecdc.manifest.model import Model
-from kubecdc.manifest.secrets import KeyRef, Tls
+from kubecdc.manifest.secrets import KeyRef, Tls, ValueFrom
 from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter, PayloadParameter
 
 Method = Literal["GET", "DELETE", "PATCH", "POST", "PUT"]
@@ -34,19 +34,6 @@ def _header_name(name: str) -> str:
 
 
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-
-
-class ValueFrom(Model):
-    """Where the value of a header is: in exactly one place."""
-
-    secret_key_ref: KeyRef | None = None
-    config_map_key_ref: KeyRef | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
-            raise invalid("needs exactly one of `secretKeyRef` and `configMapKeyRef`")
-        return self
 
 
 class SecureHeader(Model):

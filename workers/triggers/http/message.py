@@ -108,14 +108,9 @@ def _address(text: str) -> Address:
 
 
 def _secure(header: SecureHeader, mounts: Mounts) -> str:
-    secret, config = header.value_from.secret_key_ref, header.value_from.config_map_key_ref
-    if secret is not None:
-        value = mounts.secret(secret)
-    else:
-        assert config is not None  # exactly one, says the model
-        value = mounts.config(config)
+    value = mounts.value(header.value_from)
     if not sendable(value):
-        ref = secret or config
+        ref = header.value_from.secret_key_ref or header.value_from.config_map_key_ref
         assert ref is not None
         raise Unreadable(f"`{ref.key}` of `{ref.name}` has characters that header `{header.name}` cannot carry")
     return value

@@ -1,0 +1,1 @@
+"""The ``kafka`` trigger: a message on a topic for each event."""

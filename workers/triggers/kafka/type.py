@@ -1,0 +1,44 @@
+"""The ``kafka`` trigger type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from importlib.util import find_spec
+
+from kubecdc.manifest.finding import Finding
+from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.triggers.contract import Context, Trigger, TriggerType
+from kubecdc.workers.triggers.kafka.manifest import Kafka
+from kubecdc.workers.triggers.kafka.request import KafkaRequest
+
+_EACH = "make a trigger of each cluster"
+
+
+class KafkaType(TriggerType[Kafka]):
+    """Sends a message for each event."""
+
+    model = Kafka
+    example = "{url: 'kafka:9092', topic: …}"
+    fixed = dict.fromkeys(("url", "tls", "sasl", "compress", "flushFrequency", "timeout", "secureHeaders"), _EACH)
+
+    def missing(self, config: Kafka, written: Set[str]) -> Iterator[Finding]:
+        """The client library."""
+        if find_spec("confluent_kafka") is None:
+            yield Finding(
+                (), "needs the package confluent-kafka, which is not installed", "pip install 'kubecdc[kafka]'"
+            )
+
+    def notices(self, config: Kafka) -> Iterator[str]:
+        """Fields that are without effect."""
+        if config.required_acks != -1:
+            yield f"requiredAcks: {config.required_acks} is without effect: each message waits for all replicas in sync"
+        if "partition" in config.model_fields_set:
+            yield "partition is without effect: the key decides"
+        if config.version:
+            yield "version is without effect: the client asks the brokers"
+
+    def build(self, config: Kafka, policy: Policy, context: Context) -> Trigger[KafkaRequest]:
+        """The trigger. The client library is imported here."""
+        from kubecdc.workers.triggers.kafka.trigger import KafkaTrigger
+
+        return KafkaTrigger(context.mounts)
