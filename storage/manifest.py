@@ -138,6 +138,11 @@ class _EventBusSpec(Model):
         return _store(self.checkpoint)[1]
 
     @property
+    def takes_frequent_state(self) -> bool:
+        """Whether the bus keeps state that changes with each event."""
+        return self.queue_type.holds_checkpoint or self.store_type.frequent
+
+    @property
     def elects_alone(self) -> bool:
         """Whether the bus's own election is sufficient. If not, a Lease elects by default."""
         return self.queue_type.elects_alone if self.queue_type.holds_checkpoint else self.store_type.elects_alone

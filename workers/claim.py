@@ -12,6 +12,7 @@ import structlog
 from kubecdc.errors import Refused, Unavailable
 from kubecdc.storage.contracts import Delivery
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
+from kubecdc.workers.joining import Joined
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.settings import Settings
 
@@ -31,6 +32,7 @@ class Claim:
     phase: Literal["received", "waiting", "started", "settling"] = "received"
     lost: bool = False  # another worker has the delivery, or will have it
     returning: bool = False  # this process is stopping
+    joined: Joined | None = None  # what it means for the conditions of its trigger
     attempt: int = field(init=False)
     task: asyncio.Task[None] = field(init=False, repr=False)
 
@@ -55,7 +57,10 @@ class InFlight:
         self._handle = handle
         self._settings = settings
         self._claims: set[Claim] = set()
-        metrics.in_flight.set_function(lambda: len(self._claims))  # read when it is scraped
+        metrics.count_in_flight(self)
+
+    def __len__(self) -> int:
+        return len(self._claims)
 
     def begin(self, delivery: Delivery) -> None:
         """Start to work on a delivery."""

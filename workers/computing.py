@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kubecdc.concurrency import INLINE_BYTES, in_thread
-from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.parameters import Values
 from kubecdc.workers.sensor.templates import INLINE, Meter, NeedsThread
@@ -17,7 +16,6 @@ T = TypeVar("T")
 
 async def compute(
     function: Callable[[], T],
-    event: Event,
     values: Values,
     route: Route,
     settings: Settings,
@@ -26,20 +24,21 @@ async def compute(
     seconds: float,
     slow: bool = False,
 ) -> T:
-    """The result of a function that reads ``values``, which are of the event. Raises TimeoutError.
+    """The result of a function that reads ``values``. Raises TimeoutError.
 
     ``slow``: it may take long for a small event, too.
 
-    The templates of a small event begin at once. If they need longer, they begin anew in a thread, and so do those of
+    The templates for small events begin at once. If they need longer, they begin anew in a thread, and so do those of
     the following events in the same ``step``, until one was quick.
     """
-    if len(event.data) <= INLINE_BYTES and not (slow or step in route.in_thread):
-        values.meter = Meter(INLINE, inline=True)
+    if values.size <= INLINE_BYTES and not (slow or step in route.in_thread):
+        values.limit(Meter(INLINE, inline=True))
         try:
             return function()
         except NeedsThread:
             route.in_thread.add(step)
-    values.meter = meter = Meter()
+    meter = Meter()
+    values.limit(meter)
     try:
         return await settings.large.call(in_thread, function, seconds=seconds)
     finally:

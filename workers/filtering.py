@@ -64,7 +64,7 @@ async def _without_script(event: Event, values: Values, route: Route, settings: 
     """No event holds up the event loop, however large. Raises TimeoutError."""
     judge = partial(route.filters.verdict, values)
     slow = route.filters.is_slow
-    verdict = await compute(judge, event, values, route, settings, step="filters", seconds=FILTERING, slow=slow)
+    verdict = await compute(judge, values, route, settings, step="filters", seconds=FILTERING, slow=slow)
     if len(event.data) > INLINE_BYTES:
         values.forget()  # it may have to wait for long, and decoded it is many times as large
     return verdict

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from weakref import WeakSet
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
@@ -41,11 +44,16 @@ class TriggerMetrics:
             result: _EXECUTIONS.labels(sensor, trigger, result) for result in ("success", "retry", "failure", "error")
         }
         self._duration = _DURATION.labels(sensor, trigger)
-        self.in_flight = _IN_FLIGHT.labels(sensor, trigger)
+        self._in_flight: WeakSet[Sized] = WeakSet()
+        _IN_FLIGHT.labels(sensor, trigger).set_function(lambda: sum(map(len, self._in_flight)))  # when it is scraped
         self.breaker_open = _BREAKER_OPEN.labels(sensor, trigger)
         self.dead_letters = _DEAD_LETTERS.labels(sensor, trigger)
         self._filtered = {reason: _FILTERED.labels(sensor, trigger, reason) for reason in ("false", "error")}
         self.claims_lost = _CLAIMS_LOST.labels(sensor, trigger)
+
+    def count_in_flight(self, deliveries: Sized) -> None:
+        """Export how many deliveries are in flight there too, for as long as somebody has them."""
+        self._in_flight.add(deliveries)
 
     def filtered(self, *, error: bool) -> None:
         """Count an event that the filters did not let pass. ``error``: one of them could not be evaluated."""

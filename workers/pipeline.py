@@ -24,7 +24,8 @@ from kubecdc.workers import filtering, retry
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.computing import compute
-from kubecdc.workers.outcome import Failure, Outcome, Retry
+from kubecdc.workers.joining import join
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
 from kubecdc.workers.sensor.parameters import ParameterError, Values
@@ -36,15 +37,17 @@ PREPARING = 30.0  # seconds for the request of a large event
 OUTDATED_SECONDS = 2.0  # until an event that waits for a worker with another manifest is delivered again
 
 
-async def consume(subscription: Subscription, route: Route, settings: Settings, *, stop: asyncio.Event) -> None:
+async def consume(
+    subscription: Subscription, route: Route, settings: Settings, *, stop: asyncio.Event, breaker: Breaker | None = None
+) -> None:
     """Work on a subscription until ``stop`` is set (or the caller cancels), then drain.
+
+    The subscriptions of a trigger share its ``breaker``.
 
     The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
     time, and only the next event of each partitionkey.
     """
-    names = {"sensor": route.sensor, "trigger": route.name}
-    now = asyncio.get_running_loop().time
-    breaker = Breaker(settings.backoff, route.metrics.breaker_open, names=names, now=now)
+    breaker = breaker or breaker_of(route, settings)
     handle = partial(_handle, subscription=subscription, route=route, settings=settings, breaker=breaker)
     in_flight = InFlight(handle, settings, route.metrics)
 
@@ -68,6 +71,12 @@ async def consume(subscription: Subscription, route: Route, settings: Settings, 
         receiver.result()  # an error of the bus that is not an outage
 
 
+def breaker_of(route: Route, settings: Settings) -> Breaker:
+    """A new breaker for the trigger of a route. Called within a running event loop."""
+    names, now = {"sensor": route.sensor, "trigger": route.name}, asyncio.get_running_loop().time
+    return Breaker(settings.backoff, route.metrics.breaker_open, names=names, now=now)
+
+
 async def _handle(
     claim: Claim, *, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
 ) -> None:
@@ -79,6 +88,8 @@ async def _handle(
             route.acks.add(claim.task)
             claim.task.add_done_callback(route.acks.discard)
         await settle(claim.delivery, settlement)
+        if claim.joined and isinstance(settlement, Ack):
+            await claim.joined.acked()
     except ClaimLost:
         route.metrics.claims_lost.inc()
         log.warning("the claim of a delivery was lost; it is delivered again", **_names(claim, route))
@@ -120,12 +131,17 @@ async def _process(
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     try:
         event = await route.transformed(event, settings.scripts)
-        values = Values(event)
+        values = route.values(event)
         if route.filters.given:
             left_out = await filtering.left_out(event, values, route, settings, _names(claim, route))
             if left_out:
                 return left_out
-    except ScriptError as e:
+        if route.half_met:
+            key = await _prepared(partial(route.key, values), event, values, route, settings)
+            claim.joined = await join(event, values, key, route.half_met)
+            if claim.joined.found is None:
+                return Ack()
+    except (ScriptError, ParameterError) as e:
         return DeadLetter(str(e))
     except Interrupted as e:
         await persist(claim.delivery.start)  # it counts as an attempt: the event may be what ends the process
@@ -155,6 +171,8 @@ async def _decided(
     outcome: Outcome, claim: Claim, event: Event, subscription: Subscription, route: Route, settings: Settings
 ) -> Settlement:
     successes = await _successes(subscription, route) if isinstance(outcome, Retry) else 0
+    if claim.joined and isinstance(outcome, Success):
+        await claim.joined.fired()
     return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings, settings.left(event))
 
 
@@ -193,7 +211,7 @@ def _counted(claim: Claim) -> int:
 async def _prepared(prepare: Callable[[], Any], event: Event, values: Values, route: Route, settings: Settings) -> Any:
     """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
     try:
-        return await compute(prepare, event, values, route, settings, step="parameters", seconds=PREPARING)
+        return await compute(prepare, values, route, settings, step="parameters", seconds=PREPARING)
     except TimeoutError:
         raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 

@@ -1,40 +1,57 @@
-"""One trigger of one Sensor: which events it handles, and what each of them asks it to do."""
+"""One trigger of one Sensor and one of its dependencies: which events it handles, and what they ask it to do."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from kubecdc import jsonpath
 from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.storage.contracts import StateStore
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.conditions.half_met import HalfMet
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.scripts.process import ScriptError
 from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
-from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.workers.sensor.manifest import Dependency, Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
 from kubecdc.workers.triggers.contract import Context, Render, Trigger
 
 
 class Route:
-    """From an event to a request. ``trigger`` acts on it, ``metrics`` counts."""
+    """From an event to a request. ``trigger`` acts on it, ``metrics`` counts: the routes of a trigger share both.
 
-    def __init__(self, sensor: Sensor, manifest: TriggerManifest, trigger: Trigger[Any]) -> None:
+    ``half_met`` is what they share of the trigger's conditions, None if an event of the dependency is enough.
+    """
+
+    def __init__(
+        self,
+        sensor: Sensor,
+        manifest: TriggerManifest,
+        trigger: Trigger[Any],
+        dependency: Dependency | None = None,
+        metrics: TriggerMetrics | None = None,
+    ) -> None:
         self.sensor = sensor.name
         self.name = manifest.name
-        self.subscription = sensor.subscription(manifest)
-        self.dependency = sensor.dependency
+        self.dependency = dependency or sensor.needs(manifest)[0]
+        self.subscription = sensor.subscription(manifest, self.dependency)
+        self.expression = sensor.expression(manifest)
+        self._prints = {needed.name: needed.print for needed in sensor.needs(manifest)}
+        self.half_met: HalfMet | None = None
         self.filters = CompiledFilters(self.dependency.filters, self.dependency.filters_logical_operator)
         self.retry_strategy = manifest.retry_strategy
         self.paused = manifest.paused
         self.trigger = trigger
-        self.metrics = TriggerMetrics(sensor.name, manifest.name)
+        self.metrics = metrics or TriggerMetrics(sensor.name, manifest.name)
         self.retry_reason = ""  # why the last run has to be repeated
         self.acks: set[asyncio.Task[None]] = set()  # the bus is being told of these successes
         self.outdated = False  # whether it was logged that another process has another dependency for it
@@ -76,7 +93,7 @@ class Route:
         those of its type. Raises ParameterError: the event can never be handled.
         """
         try:
-            return self._prepared(event, values or Values(event), attempt)
+            return self._prepared(event, values or self.values(event), attempt)
         except RecursionError:
             raise ParameterError("the event is nested too deep for what the parameters take from it") from None
 
@@ -91,6 +108,33 @@ class Route:
             TriggerRequest(self.sensor, self.name, self.dependency.name, event, config, values, attempt)
         )
 
+    def values(self, event: Event) -> Values:
+        """What filters and parameters read of an event of the dependency."""
+        return Values(event, self.dependency.name)
+
+    def half_met_in(self, state: StateStore) -> HalfMet:
+        """The state of the trigger's conditions."""
+        template = self._template
+        return HalfMet(
+            state,
+            f"{self.sensor}/{self.name}",
+            self.expression,
+            self._prints,
+            now=time.time,
+            resets=template.resets,
+            ttl=template.conditions_ttl if template.conditions_key else None,
+        )
+
+    def key(self, values: Values) -> str:
+        """What an event must have in common with others to meet the conditions with them. Raises ParameterError."""
+        path = self._template.key_path(self.dependency.name)
+        if not path:
+            return ""
+        found = jsonpath.compile(path).get(values.data)
+        if found is jsonpath.MISSING or found is None:
+            raise ParameterError(f"the event has nothing at conditionsKey {path!r}")
+        return jsonpath.text(found)
+
 
 def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:
     """The trigger of a manifest."""
@@ -101,20 +145,25 @@ def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:
 def route(
     sensor: Sensor,
     trigger: TriggerManifest,
-    *,
-    concurrency: int,
-    render: Render,
-    mounts: Mounts,
-    cluster: SharedCluster | None = None,
+    dependency: Dependency,
+    **given: Any,
 ) -> Route:
-    """The route of one trigger of a Sensor. The caller closes the trigger, and the cluster."""
-    shared = cluster or SharedCluster(no_cluster)
-    namespace = sensor.metadata.namespace or shared.namespace
-    context = Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts, namespace, shared)
-    return Route(sensor, trigger, build(trigger, context))
+    """The route of a trigger for the events of one dependency. The caller closes the trigger, and the cluster."""
+    return Route(sensor, trigger, build(trigger, context(sensor, **given)), dependency)
 
 
 def routes(sensor: Sensor, **given: Any) -> Iterator[Route]:
-    """A `route` for each trigger of a Sensor, in the order of the manifest."""
+    """The `route` of each trigger of a Sensor and each dependency that it needs, in the order of the manifest."""
     for trigger in sensor.spec.triggers:
-        yield route(sensor, trigger, **given)
+        made, metrics = build(trigger, context(sensor, **given)), TriggerMetrics(sensor.name, trigger.name)
+        for dependency in sensor.needs(trigger):
+            yield Route(sensor, trigger, made, dependency, metrics)
+
+
+def context(
+    sensor: Sensor, *, concurrency: int, render: Render, mounts: Mounts, cluster: SharedCluster | None = None
+) -> Context:
+    """What the triggers of a Sensor are built from."""
+    shared = cluster or SharedCluster(no_cluster)
+    namespace = sensor.metadata.namespace or shared.namespace
+    return Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts, namespace, shared)

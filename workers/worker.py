@@ -11,8 +11,10 @@ from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.manifest import Redelivery
+from kubecdc.workers.breaker import Breaker
+from kubecdc.workers.joining import share
 from kubecdc.workers.pauses import Pauses
-from kubecdc.workers.pipeline import consume
+from kubecdc.workers.pipeline import breaker_of, consume
 from kubecdc.workers.route import Route, routes
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
@@ -22,13 +24,11 @@ log = structlog.get_logger()
 
 
 def subscriptions(sensors: Iterable[Sensor]) -> list[SubscriptionSpec]:
-    """The subscriptions of the Sensors: ``<sensor>/<trigger>`` for each trigger."""
+    """The subscriptions of the Sensors, one for each dependency of each trigger."""
     return [
-        SubscriptionSpec(
-            sensor.subscription(trigger), sensor.dependency.event_source_name, sensor.dependency.event_name
-        )
+        SubscriptionSpec(name, dependency.event_source_name, dependency.event_name)
         for sensor in sensors
-        for trigger in sensor.spec.triggers
+        for name, _, dependency in sensor.subscriptions()
     ]
 
 
@@ -50,34 +50,38 @@ async def run(
     outage nor a failed trigger drains the others and is raised.
     """
     settings = Settings.of(redelivery, ack_wait=bus.ack_wait, concurrency=concurrency)
-    made = [
-        route
-        for sensor in sensors
-        for route in routes(sensor, concurrency=concurrency, render=render, mounts=mounts or Mounts(), cluster=cluster)
-    ]
+    given = {"concurrency": concurrency, "render": render, "mounts": mounts or Mounts(), "cluster": cluster}
+    made = [route for sensor in sensors for route in routes(sensor, **given)]
+    share(bus, made)
+    breakers = {id(route.trigger): breaker_of(route, settings) for route in made}
     pauses = Pauses(bus, {route.subscription for route in made}, stop)
-    async with settings.scripts, asyncio.TaskGroup() as group:
-        watching = group.create_task(pauses.watch())
-        consumers = [group.create_task(_work(bus, route, settings, pauses, stop)) for route in made]
-        if consumers:
-            await asyncio.wait(consumers)
-        watching.cancel()
-
-
-async def _work(bus: Bus, route: Route, settings: Settings, pauses: Pauses, stop: asyncio.Event) -> None:
     try:
-        if route.paused:
-            log.info("paused", subscription=route.subscription, hint="its trigger has `paused: true`")
-            await stop.wait()
-        while await pauses.resumed(route.subscription):
-            halt = asyncio.Event()
-            halting = asyncio.create_task(pauses.halt(route.subscription, halt))
-            try:
-                subscription = bus.subscription(route.subscription, prefetch=settings.concurrency)
-                await consume(subscription, route, settings, stop=halt)
-            finally:
-                halting.cancel()
-            if not halt.is_set():
-                return  # the bus was closed
+        async with settings.scripts, asyncio.TaskGroup() as group:
+            watching = group.create_task(pauses.watch())
+            works = (_work(bus, route, settings, pauses, stop, breakers[id(route.trigger)]) for route in made)
+            consumers = [group.create_task(work) for work in works]
+            if consumers:
+                await asyncio.wait(consumers)
+            watching.cancel()
     finally:
-        await route.trigger.close()
+        await asyncio.gather(
+            *(trigger.close() for trigger in {id(route.trigger): route.trigger for route in made}.values())
+        )
+
+
+async def _work(
+    bus: Bus, route: Route, settings: Settings, pauses: Pauses, stop: asyncio.Event, breaker: Breaker
+) -> None:
+    if route.paused:
+        log.info("paused", subscription=route.subscription, hint="its trigger has `paused: true`")
+        await stop.wait()
+    while await pauses.resumed(route.subscription):
+        halt = asyncio.Event()
+        halting = asyncio.create_task(pauses.halt(route.subscription, halt))
+        try:
+            subscription = bus.subscription(route.subscription, prefetch=settings.concurrency)
+            await consume(subscription, route, settings, stop=halt, breaker=breaker)
+        finally:
+            halting.cancel()
+        if not halt.is_set():
+            return  # the bus was closed

@@ -45,7 +45,7 @@ def subscriptions_of(manifests: Manifests, bus: EventBus) -> list[SubscriptionSp
 
 def paused_in(manifests: Manifests) -> list[str]:
     """The subscriptions whose triggers have ``paused: true``."""
-    return [s.subscription(t) for s in manifests.sensors.values() for t in s.spec.triggers if t.paused]
+    return [name for s in manifests.sensors.values() for name, trigger, _ in s.subscriptions() if trigger.paused]
 
 
 def buses_named(manifests: Manifests, names: Iterable[str]) -> list[EventBus]:

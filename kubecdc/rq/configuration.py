@@ -15,27 +15,28 @@ from kubecdc.manifest.mounts import CONFIGS, SECRETS, Mounts
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from kubecdc.storage.manifest import EventBus
 from kubecdc.watcher.election.settings import home_namespace
-from kubecdc.workers.sensor.manifest import Sensor, Trigger
+from kubecdc.workers.sensor.manifest import Dependency, Sensor, Trigger
 
 VARIABLE = "KUBECDC_MANIFESTS"
 
 
 @dataclass(frozen=True)
 class Configured:
-    """A trigger in the manifests, with its Sensor and its EventBus."""
+    """A trigger in the manifests and the dependency of a subscription, with its Sensor and its EventBus."""
 
     bus: EventBus
     sensor: Sensor
     trigger: Trigger
+    dependency: Dependency
 
 
 def configured(subscription: str) -> Configured:
     """The trigger of a subscription. Raises UsageError if there is none, or a manifest has problems."""
     manifests = _manifests()
     for sensor in manifests.sensors.values():
-        for trigger in sensor.spec.triggers:
-            if sensor.subscription(trigger) == subscription:
-                return Configured(manifests.buses[sensor.spec.event_bus_name], sensor, trigger)
+        for name, trigger, dependency in sensor.subscriptions():
+            if name == subscription:
+                return Configured(manifests.buses[sensor.spec.event_bus_name], sensor, trigger, dependency)
     raise UsageError(
         f"no Sensor has the subscription {subscription!r}",
         hint=f"name the manifests of all Sensors of the bus in {VARIABLE}, or give this queue to other workers",

@@ -26,6 +26,7 @@ from kubecdc.storage.pauses import paused
 from kubecdc.storage.rq.bus import RqBus
 from kubecdc.storage.rq.deliveries.running_job import RunningJob
 from kubecdc.storage.rq.jobs import RETRIES
+from kubecdc.workers.joining import share
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import route
 from kubecdc.workers.settings import Settings
@@ -94,9 +95,9 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         one = JobSubscription(last, whole, is_paused)
         settings = Settings.of(found.bus.spec.redelivery, ack_wait=bus.ack_wait, concurrency=1)
         cluster = SharedCluster(how.cluster.connect, how.cluster.namespace)
-        to = route(
-            found.sensor, found.trigger, concurrency=1, render=event_lines(None), mounts=how.mounts, cluster=cluster
-        )
+        given = {"concurrency": 1, "render": event_lines(None), "mounts": how.mounts, "cluster": cluster}
+        to = route(found.sensor, found.trigger, found.dependency, **given)
+        share(bus, [to])
         stop = asyncio.Event()
         watching = asyncio.create_task(_set_when_stopping(running, stop))
         try:

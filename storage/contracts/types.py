@@ -158,6 +158,8 @@ class StoreType(ABC, Generic[M]):
     """An example value of its field, for hints."""
     elsewhere: ClassVar[str]
     """Its description in the error for a bus that must hold its own checkpoint: "another file than the bus"."""
+    frequent: ClassVar[bool] = False
+    """Whether its state takes a change for each event, as `StateStore.frequent`: `conditions` of triggers need that."""
     default: ClassVar[bool] = False
     """Whether it is used if the manifest names no store. Exactly one installed type is the default; its model has no
     required field."""

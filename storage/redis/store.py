@@ -14,6 +14,7 @@ class RedisStore(StoreType[RedisCheckpoint]):
     model = RedisCheckpoint
     example = f"{{url: '{url.EXAMPLES['server']}'}}"
     elsewhere = "another Redis than the bus"
+    frequent = True
 
     def incomplete(self, spec: RedisCheckpoint) -> str:
         return "" if spec.url else "url"

@@ -14,6 +14,7 @@ class SqliteStore(StoreType[SqliteCheckpoint]):
     model = SqliteCheckpoint
     example = "{path: ./checkpoints.db}"
     elsewhere = "another file than the bus"
+    frequent = True
     elects_alone = True
 
     def incomplete(self, spec: SqliteCheckpoint) -> str:

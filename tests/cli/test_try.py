@@ -68,6 +68,24 @@ async def test_there_is_a_line_for_each_trigger_whether_it_matches_or_not(desk: 
     assert not (desk.folder / "kubecdc.db").exists()
 
 
+async def test_several_events_meet_the_conditions_together(desk: Desk, event: Path) -> None:
+    two = SENSOR.replace(
+        "eventName: changed}", "eventName: changed}, {name: other, eventSourceName: workflows, eventName: done}"
+    )
+    desk.write("sensor.yaml", two)
+    other = desk.folder / "other.json"
+    other.write_text(json.dumps({**EVENT, "subject": "done"}))
+    done = await desk.call("try", "--event", str(event))
+    assert done.code == 0, done.err
+    assert [(line["dependency"], line["matched"], line["reason"]) for line in lines(done.out)] == [
+        ("change", True, "the conditions are not met yet: there is no event of `other`"),
+        ("other", False, "the dependency needs workflows/done, the event is workflows/changed"),
+    ]
+    done = await desk.call("try", "--event", str(event), "--event", str(other))
+    found = [(line["dependency"], line["matched"], line["request"] is not None) for line in lines(done.out)]
+    assert found == [("change", True, False), ("other", False, False), ("change", False, False), ("other", True, True)]
+
+
 async def test_an_http_request_is_shown_without_its_secrets_and_not_sent(desk: Desk, event: Path) -> None:
     async with serving(saying(200)) as peer:
         desk.write("sensor.yaml", post(peer.url))

@@ -53,7 +53,7 @@ def test_a_sensor_with_every_field_built_here_loads() -> None:
     sensor = manifests.sensors["notify"]
     down, everything, call, again = sensor.spec.triggers
     assert sensor.spec.logging_fields == {"team": "platform"}
-    assert sensor.subscription(call) == "notify/call"
+    assert sensor.subscription(call, sensor.spec.dependencies[0]) == "notify/call"
     assert isinstance(down.template.config, Log)
     assert down.template.config.interval_seconds == 20
     assert isinstance(everything.template.config, Log), "`log: ~` is a log trigger"

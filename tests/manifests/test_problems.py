@@ -10,7 +10,8 @@ from kubecdc.workers.scripts import program
 from kubecdc.workers.triggers.registry import installed
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
 
-TEMPLATE_FIELDS = ", ".join(sorted([*installed().types, "conditions", "name"]))
+CONDITIONS = ("conditions", "conditionsKey", "conditionsReset", "conditionsTTL")
+TEMPLATE_FIELDS = ", ".join(sorted([*installed().types, *CONDITIONS, "name"]))
 EXAMPLES = " or ".join(f"`{name}: {kind.example}`" for name, kind in installed().types.items())
 ENTRIES = [
     ("eventTypes: []", "eventTypes: is empty: nothing would ever be sent; name some of ADD, UPDATE and DELETE"),
@@ -125,12 +126,17 @@ TEMPLATES = [
     ("kafka: {url: 'k:9092', topic: t, brokers: x}", "template.kafka.brokers: is not a field; did you mean `url`?"),
     ("kafka: {url: 'k:9092', topic: t, parameters: [{src: {dependencyName: pod, value: x}, dest: url}]}", "template.kafka.parameters[0].dest: `url` cannot depend on the event; make a trigger of each cluster"),
     ("argoWorkflow: {}", "template.argoWorkflow: trigger type `argoWorkflow` is not supported"),
-    ("log: {}, conditionsReset: []", "template.conditionsReset: `conditionsReset` is not supported yet"),
+    ("log: {}, conditionsReset: [{byTime: {cron: '@daily'}}]", "template.conditionsReset[0].byTime: '@daily' is not a cron expression of five fields; write it like `0 * * * *`"),
+    ("log: {}, conditionsReset: [{byTime: {cron: '0 * * * *', timezone: Berlin}}]", "template.conditionsReset[0].byTime: 'Berlin' is not a time zone; write it like `Europe/Berlin`"),
+    ("log: {}, conditionsTTL: 0s", "template.conditionsTTL: must be a second or more"),
+    ("log: {}, conditionsKey: 'a.['", "template.conditionsKey[\"*\"]: `[` is not closed in it"),
+    ("log: {}, conditionsKey: {pot: a}", "template.conditionsKey.pot: `pot` is not a dependency of this Sensor; did you mean `pod`?"),
+    ("log: {}, conditions: 'pod &&'", "template.conditions: ends where the name of a dependency is missing"),
     ("log: {}, retryStrategy: {}", "template.retryStrategy: is not a field here; it belongs one level up, beside `template`"),
     ("log: {}, parameters: []", "template.parameters: is not a field here; it belongs one level up, beside `template`"),
     ("log: {}, rateLimit: {}", "template.rateLimit: is not a field here; it belongs one level up, beside `template`"),
     ("log: {}, payload: []", "template.payload: is not a field here; it belongs inside `http`"),
-    ("log: {}, conditions: 'pod && other'", "template.conditions: 'pod && other' is not supported yet: it must be the name of the dependency; write `pod`, or leave it out"),
+    ("log: {}, conditions: 'pod && other'", "template.conditions: `other` is not a dependency of this Sensor; available: `pod`"),
     ("http: {}", "template.http.url: is required"),
     ("http: {url: ''}", "template.http.url: must not be empty"),
     ("http: {url: receiver/hook}", "template.http.url: 'receiver/hook' is not an HTTP address; https://host/path"),
@@ -221,11 +227,8 @@ def test_a_trigger_is_refused(trigger: str, line: str) -> None:
 
 
 DEPENDENCIES = [
-    (
-        "{name: a, eventSourceName: pods, eventName: changed}, {name: b, eventSourceName: pods, eventName: changed}",
-        "spec.dependencies: has 2 dependencies: `conditions` over several is not supported yet; "
-        "make a Sensor of each dependency",
-    ),
+    ("{name: a, eventSourceName: pods, eventName: changed}, {name: a, eventSourceName: pods, eventName: changed}", "spec.dependencies[1].name: two dependencies have the name `a`"),
+    ("{name: a, eventSourceName: pods, eventName: changed}, {name: b, eventSourceName: pods, eventName: change}", "spec.dependencies[1].eventName: EventSource `pods` has no event `change`; did you mean `changed`?"),
     ("", "spec.dependencies: is empty: a Sensor needs a dependency"),
     ("{name: pod, eventSourceName: pods, eventName: changed, filtersLogicalOperator: OR}", "spec.dependencies[0].filtersLogicalOperator: must be one of and, or, not the text 'OR'; did you mean `or`?"),
     ("{name: pod, eventSourceName: pod, eventName: changed}", "spec.dependencies[0].eventSourceName: there is no EventSource `pod`; did you mean `pods`?"),
@@ -274,6 +277,32 @@ def test_a_package_that_is_missing_is_named(transform: str, package: str, monkey
         f"document 2, Sensor/notify: spec.dependencies[0].transform.{field}: needs the package `{package}`, "
         "which is not installed; pip install 'kubecdc[scripts]'"
     ]
+
+
+TWO = "{name: a, eventSourceName: pods, eventName: changed}, {name: b, eventSourceName: pods, eventName: changed}"
+
+
+def needing(conditions: str) -> str:
+    """A Sensor of two dependencies."""
+    text = sensor(f"log: {{}}{conditions}")
+    return text.replace("{name: pod, eventSourceName: pods, eventName: changed}", TWO)
+
+
+@pytest.mark.parametrize("redis", ["{url: 'redis://r'}", ""])
+def test_conditions_need_a_store_that_takes_a_change_for_each_event(redis: str) -> None:
+    store = f"checkpoint: {{redis: {redis}}}" if redis else "maxPending: 10"
+    buses = bus(f"sqs: {{region: eu-west-1}}, {store}")
+    refused = [
+        "document 3, Sensor/notify: spec.triggers[0].template.conditions: "
+        "EventBus `default` cannot keep what is half met: its checkpoint store takes no change with each event; "
+        "give the EventBus `checkpoint: {sqlite: {path: ./checkpoints.db}}` or "
+        "`checkpoint: {redis: {url: 'redis://localhost:6379/0'}}`"
+    ]
+    if redis:
+        loaded(SOURCE, buses, needing(""))
+    else:
+        assert problems(SOURCE, buses, needing("")) == refused
+    loaded(SOURCE, buses, needing(", conditions: a || b"))  # there is nothing to keep
 
 
 FILTERS = [
@@ -433,8 +462,8 @@ def test_every_problem_is_reported_not_the_first() -> None:
         "document 2, Sensor/notify: spec.triggers[0].retryStrategy.steps: must be a whole number, not the text '1'; "
         "write 1 without quotes",
         "document 2, Sensor/notify: spec.replica: is not a field; did you mean `replicas`?",
-        "document 2, Sensor/notify: spec.triggers[0].template.conditions: 'x' is not supported yet: "
-        "it must be the name of the dependency; write `pod`, or leave it out",
+        "document 2, Sensor/notify: spec.triggers[0].template.conditions: `x` is not a dependency of this Sensor; "
+        "available: `pod`",
     ]
 
 

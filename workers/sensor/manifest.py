@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
-from kubecdc.manifest.model import NOT_YET, Manifest, Model
+from kubecdc.manifest.model import Manifest, Model
+from kubecdc.workers.conditions.expression import Expression
 from kubecdc.workers.sensor.filters.manifest import Filters, Operator
 from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
 from kubecdc.workers.sensor.policy import Policy
@@ -28,6 +30,12 @@ class Dependency(Model):
     transform: Transform = Transform()
     filters: Filters = Filters()
     filters_logical_operator: Operator = ""
+
+    @property
+    def print(self) -> str:
+        """What changes with the dependency, but not with its name."""
+        text = self.model_dump_json(by_alias=True, exclude_unset=True, exclude={"name"})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Trigger(Model):
@@ -77,14 +85,9 @@ class SensorSpec(Model):
 
     @field_validator("dependencies")
     @classmethod
-    def _one(cls, value: tuple[Dependency, ...]) -> tuple[Dependency, ...]:
+    def _some_dependency(cls, value: tuple[Dependency, ...]) -> tuple[Dependency, ...]:
         if not value:
             raise invalid("is empty: a Sensor needs a dependency")
-        if len(value) > 1:
-            raise invalid(
-                f"has {len(value)} dependencies: `conditions` over several {NOT_YET}",
-                "make a Sensor of each dependency",
-            )
         return value
 
     @field_validator("triggers")
@@ -96,21 +99,32 @@ class SensorSpec(Model):
 
 
 class Sensor(Manifest):
-    """Runs its triggers for the events of its dependency."""
+    """Runs its triggers for the events of its dependencies."""
 
     kind: Literal["Sensor"]
     spec: SensorSpec
 
-    @property
-    def dependency(self) -> Dependency:
-        """The dependency; there is exactly one."""
-        return self.spec.dependencies[0]
+    def expression(self, trigger: Trigger) -> Expression:
+        """The conditions of a trigger."""
+        return trigger.template.expression([dependency.name for dependency in self.spec.dependencies])
 
     @property
     def uses_cluster(self) -> bool:
         """Whether a trigger makes requests to the cluster."""
         return any(trigger.template.trigger_type.uses_cluster for trigger in self.spec.triggers)
 
-    def subscription(self, trigger: Trigger) -> str:
-        """The name of the trigger's subscription in the bus: ``<sensor>/<trigger>``."""
-        return f"{self.name}/{trigger.name}"
+    def needs(self, trigger: Trigger) -> list[Dependency]:
+        """The dependencies in the conditions of a trigger, in the order of the manifest."""
+        names = self.expression(trigger).names
+        return [dependency for dependency in self.spec.dependencies if dependency.name in names]
+
+    def subscription(self, trigger: Trigger, dependency: Dependency) -> str:
+        """The subscription in the bus: ``<sensor>/<trigger>``, with ``/<dependency>`` if the trigger needs several."""
+        name = f"{self.name}/{trigger.name}"
+        return name if len(self.needs(trigger)) == 1 else f"{name}/{dependency.name}"
+
+    def subscriptions(self) -> Iterator[tuple[str, Trigger, Dependency]]:
+        """All its subscriptions in the bus: the name, the trigger, and the dependency whose events it has."""
+        for trigger in self.spec.triggers:
+            for dependency in self.needs(trigger):
+                yield self.subscription(trigger, dependency), trigger, dependency

@@ -7,7 +7,7 @@ with gjson paths to read and sjson paths to write.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -37,15 +37,36 @@ class ParameterError(Exception):
 class Values:
     """What filters and parameters read of one event. It is parsed at most once, and only if one of them reads it.
 
-    ``meter``: what all templates together may compute for the event.
+    ``meter``: what all templates together may compute for the event. ``dependency`` is its own, "" if there is only
+    one. ``others`` are of the events that met the conditions with it.
     """
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, dependency: str = "") -> None:
         self.event = event
         self.meter = templates.Meter()
         self._inputs: dict[str, Any] = {}  # of templates
         self._texts: dict[int, tuple[ParameterSource, str | templates.TemplateError]] = {}  # by the id of the source
+        self.dependency = dependency
+        self.others: Mapping[str, Values] = {}
         self.unreadable = ""  # why the data could not be read
+
+    @property
+    def size(self) -> int:
+        """The bytes of data of all events of the firing."""
+        return len(self.event.data) + sum(len(other.event.data) for other in self.others.values())
+
+    def limit(self, meter: templates.Meter) -> None:
+        """From now on, that is what the templates may compute, for all events of the firing together."""
+        for values in (self, *self.others.values()):
+            values.meter = meter
+
+    def of(self, dependency: str) -> Values | None:
+        """What there is of a dependency: this, or another event of the same firing. None if there is no event of it."""
+        return self if self.dependency in ("", dependency) else self.others.get(dependency)
+
+    def has(self, source: ParameterSource) -> bool:
+        """Whether a parameter has a value. If not, its dependency is one that the conditions did not need."""
+        return source.value is not None or self.of(source.dependency_name) is not None
 
     @cached_property
     def data(self) -> object:
@@ -113,6 +134,10 @@ def resolve(source: ParameterSource, values: Values) -> object:
     to the next, in the end to ``value``; without ``value`` that is an error. Without any of them it is ``value``, or
     else the whole event. (Argo Events: ``ResolveParamValue``.)
     """
+    found_in = values.of(source.dependency_name)
+    if found_in is None:
+        return source.value  # see `Values.has`
+    values = found_in
     of: Literal["data", "context"]
     if source.data_key or source.data_template:
         of, template, key = "data", source.data_template, source.data_key
@@ -143,6 +168,8 @@ def resolve(source: ParameterSource, values: Values) -> object:
 def apply(document: Any, parameters: Sequence[PayloadParameter], values: Values) -> Any:
     """The document with the value of every parameter at its ``dest``. Raises ParameterError."""
     for parameter in parameters:
+        if not values.has(parameter.src):
+            continue
         value = resolve(parameter.src, values)
         try:
             if parameter.operation in ("append", "prepend"):
@@ -157,7 +184,7 @@ def payload(parameters: Sequence[PayloadParameter], values: Values) -> bytes:
     """The body that a ``payload`` builds: JSON, or the bare value of the first entry with an empty ``dest``."""
     document = None
     for parameter in parameters:
-        if not parameter.dest:
+        if not parameter.dest and values.has(parameter.src):
             return text_of(parameter.src, values).encode()
         document = apply(document, (parameter,), values)
     return b"" if document is None else _encoder.encode(document)

@@ -9,7 +9,7 @@ from pydantic import Field, create_model, model_validator
 
 from kubecdc.manifest.fields import Printable, invalid
 from kubecdc.manifest.model import Model
-from kubecdc.workers.sensor.parameter_manifest import not_yet
+from kubecdc.workers.conditions.manifest import Conditions
 from kubecdc.workers.triggers.contract import TriggerType
 from kubecdc.workers.triggers.registry import installed
 
@@ -24,19 +24,17 @@ def _attribute(name: str) -> str:
     return f"type_{name}"  # a type may have the name of an attribute that every model has
 
 
-class Template(Model):
+class Template(Conditions):
     """What a trigger does: exactly one of the installed types."""
 
     unsupported: ClassVar[Mapping[str, str]] = {
         **{name: f"trigger type `{name}` is not supported" for name in ARGO_TYPES if name not in _TYPES},
         **{name: f"trigger type `{name}` cannot be loaded: {reason}" for name, reason in _BROKEN.items()},
-        **not_yet("conditionsReset"),
     }
     private = True
     type_fields = tuple(_TYPES)
 
     name: Printable
-    conditions: str = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
+from itertools import groupby, product
 from pathlib import Path
 
 import click
@@ -29,6 +31,8 @@ from kubecdc.workers.sensor.parameters import ParameterError, Values
 from kubecdc.workers.settings import Settings
 
 STDIN = "-"
+Met = dict[str, dict[str, Event]]
+"""Events that wait for others to meet the conditions, by key and dependency."""
 # Attributes that an event written by hand may leave out.
 _DEFAULTS = {
     "specversion": SPEC_VERSION,
@@ -44,10 +48,11 @@ _DEFAULTS = {
 @options.manifests
 @options.option(
     "--event",
-    "event_file",
+    "event_files",
     required=True,
+    multiple=True,
     metavar="FILE",
-    help="File with a CloudEvent in structured JSON, or - for stdin.",
+    help="File with a CloudEvent in structured JSON, or - for stdin. Several come one after another, for `conditions`.",
 )
 @options.option(
     "--execute",
@@ -56,40 +61,44 @@ _DEFAULTS = {
 )
 @options.mounts
 @options.cluster
-def try_(filenames: tuple[str, ...], event_file: str, execute: bool) -> int:
+def try_(filenames: tuple[str, ...], event_files: tuple[str, ...], execute: bool) -> int:
     """Test the Sensors with an event, without a bus or a cluster.
 
-    Prints one line of JSON for each trigger: whether the event matches, and what the trigger would do, with secrets
-    replaced by ***. Triggers run only with `--execute`. Exit code 1 if one of them did not succeed.
+    Prints one line of JSON for each trigger and each dependency that it needs: whether the event matches, and what the
+    trigger would do, with secrets replaced by ***. Triggers run only with `--execute`. Exit code 1 if one of them did
+    not succeed.
     """
-    if event_file == STDIN and STDIN in filenames:
+    if [*event_files, *filenames].count(STDIN) > 1:
         raise UsageError(
-            "standard input cannot be both the manifests (-f) and the event", hint="use a file for one of them"
+            "standard input cannot be several of the manifests (-f) and events", hint="use a file for all but one"
         )
     logs.configure(None, "warning")
     manifests = load(filenames, stdin=sys.stdin, to_run=True)
     if not manifests.sensors:
         raise UsageError("the manifests have no Sensor: nothing to try", hint="add one with -f")
-    event = _read_event(event_file)
+    events = [_read_event(file) for file in event_files]
     sensors, access = list(manifests.sensors.values()), options.cluster_access()
-    return asyncio.run(_try_sensors(sensors, event, options.mounted(), access, execute=execute))
+    return asyncio.run(_try_sensors(sensors, events, options.mounted(), access, execute=execute))
 
 
 async def _try_sensors(
-    sensors: list[Sensor], event: Event, mounts: Mounts, access: ClusterAccess, *, execute: bool
+    sensors: list[Sensor], events: list[Event], mounts: Mounts, access: ClusterAccess, *, execute: bool
 ) -> int:
     code = 0
     settings = Settings()
     async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster, settings.scripts:
         for sensor in sensors:
-            for route in routes(sensor, concurrency=1, render=_to_stderr, mounts=mounts, cluster=cluster):
+            given = {"concurrency": 1, "render": _to_stderr, "mounts": mounts, "cluster": cluster}
+            for _, group in groupby(routes(sensor, **given), lambda route: route.trigger):
+                of_trigger, met = list(group), defaultdict[str, dict[str, Event]](dict)
                 try:
-                    line, outcome = await _try_trigger(route, event, settings, execute=execute)
+                    for event, route in product(events, of_trigger):
+                        line, outcome = await _try_trigger(route, event, settings, met, execute=execute)
+                        click.echo(msgspec.json.encode(line))
+                        if isinstance(outcome, Retry | Failure):
+                            code = 1
                 finally:
-                    await route.trigger.close()
-                click.echo(msgspec.json.encode(line))
-                if isinstance(outcome, Retry | Failure):
-                    code = 1
+                    await of_trigger[0].trigger.close()
     return code
 
 
@@ -99,9 +108,9 @@ def _to_stderr(record: Mapping[str, object]) -> bytes:
 
 
 async def _try_trigger(
-    route: Route, event: Event, settings: Settings, *, execute: bool
+    route: Route, event: Event, settings: Settings, met: Met, *, execute: bool
 ) -> tuple[dict[str, object], Outcome | None]:
-    """The output line of a trigger, and its outcome if it ran."""
+    """The output line of a trigger, and its outcome if it ran. ``met`` are the earlier events that wait for others."""
     line: dict[str, object] = {
         "sensor": route.sensor,
         "trigger": route.name,
@@ -118,7 +127,7 @@ async def _try_trigger(
         event = await route.transformed(event, settings.scripts)
         if route.transforms:
             line["transformed"] = event.data
-        values = Values(event)
+        values = route.values(event)
         verdict = await filtering.judge(event, values, route, settings)
     except ScriptError as e:
         return _without_run(line, Failure(str(e)), execute=execute)
@@ -131,6 +140,9 @@ async def _try_trigger(
         return line, None
     outcome: Outcome | None = None
     try:
+        if missing := _missing(route, event, values, met):
+            line["reason"] = f"the conditions are not met yet: there is no event of {' or '.join(missing)}"
+            return line, None
         request = route.request(event, values)
         line["request"] = route.trigger.preview(request)
         if execute:
@@ -149,6 +161,22 @@ def _without_run(
     if not execute:
         return line, None
     return {**line, "outcome": _outcome_fields(outcome)}, outcome
+
+
+def _missing(route: Route, event: Event, values: Values, met: Met) -> list[str]:
+    """The dependencies that the conditions lack. If there are none, the others are put beside the values of the event.
+
+    Raises ParameterError if the event has no key.
+    """
+    if route.dependency.name in route.expression.alone:
+        return []
+    together = met[route.key(values)]
+    together[route.dependency.name] = event
+    if not route.expression.met(together.keys()):
+        return [f"`{name}`" for name in sorted(route.expression.names - together.keys())]
+    values.others = {name: Values(other, name) for name, other in together.items() if name != route.dependency.name}
+    together.clear()
+    return []
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, object]:

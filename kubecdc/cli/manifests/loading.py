@@ -163,6 +163,7 @@ def _check_references(loading: _Loading, *, to_run: bool) -> None:
         buses=None if "" in buses else frozenset(buses),
         sensors=tuple(m for m in models if isinstance(m, Sensor)),
         stores={store: m.name for m in reversed(models) if isinstance(m, EventBus) for store in m.stores},
+        without_state=frozenset(m.name for m in models if isinstance(m, EventBus) and not m.spec.takes_frequent_state),
         to_run=to_run,
     )
     for manifest in loading.manifests:

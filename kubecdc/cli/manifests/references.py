@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from kubecdc.cli.manifests.findings import nearest
 from kubecdc.manifest.finding import Finding, Location
+from kubecdc.storage.installed import store_types
 from kubecdc.storage.manifest import BusSubscription, EventBus
 from kubecdc.watcher.manifest import EventSource
+from kubecdc.workers.conditions.manifest import ANY
 from kubecdc.workers.sensor.manifest import Dependency, Sensor, Trigger
 from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter
 from kubecdc.workers.sensor.template import Template
@@ -32,6 +34,7 @@ class Known:
     buses: frozenset[str] | None  # None if one of them has no name
     sensors: tuple[Sensor, ...]
     stores: Mapping[str, str]  # what is stored where: the name of the first bus that has it
+    without_state: frozenset[str]  # the buses that keep no state that changes with each event
     to_run: bool  # triggers run here
 
 
@@ -44,8 +47,12 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
     """The problems in the references of a Sensor, and duplicate names in it."""
     bus = sensor.spec.event_bus_name
     yield from _bus(bus, known)
-    dependency = sensor.dependency
-    yield from _event(dependency, ("spec", "dependencies", 0), bus, known)
+    names: dict[str, None] = {}
+    for i, dependency in enumerate(sensor.spec.dependencies):
+        if dependency.name in names:
+            yield Finding(("spec", "dependencies", i, "name"), f"two dependencies have the name `{dependency.name}`")
+        names[dependency.name] = None
+        yield from _event(dependency, ("spec", "dependencies", i), bus, known)
     counts = Counter(trigger.name for trigger in sensor.spec.triggers)
     seen: set[str] = set()
     for i, trigger in enumerate(sensor.spec.triggers):
@@ -53,15 +60,12 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
         if trigger.name in seen:
             yield Finding((*at, "template", "name"), f"{counts[trigger.name]} triggers have the name `{trigger.name}`")
         seen.add(trigger.name)
-        yield from _conditions(trigger, at, dependency)
+        yield from _conditions(sensor, trigger, at, known)
         yield from _type(trigger, at, to_run=known.to_run)
         for location, parameter in _parameters(trigger, at):
-            if parameter.src.dependency_name != dependency.name:
-                yield Finding(
-                    (*location, "src", "dependencyName"),
-                    f"`{parameter.src.dependency_name}` is not a dependency of this Sensor",
-                    f"its dependency is `{dependency.name}`",
-                )
+            yield from _dependency_name(
+                parameter.src.dependency_name, sensor, trigger, (*location, "src", "dependencyName")
+            )
 
 
 def of_bus(bus: EventBus, known: Known) -> Iterator[Finding]:
@@ -73,7 +77,7 @@ def of_bus(bus: EventBus, known: Known) -> Iterator[Finding]:
                 f"EventBus `{other}` stores its data there too ({store})",
                 f"give each a store of its own, or use `{other}` alone: set `eventBusName` to it",
             )
-    triggers = {s.subscription(t) for s in known.sensors if s.spec.event_bus_name == bus.name for t in s.spec.triggers}
+    triggers = {name for s in known.sensors if s.spec.event_bus_name == bus.name for name, *_ in s.subscriptions()}
     seen: set[str] = set()
     for i, subscription in enumerate(bus.spec.subscriptions):
         at: Location = ("spec", "subscriptions", i)
@@ -111,17 +115,46 @@ def _event(wanted: Dependency | BusSubscription, at: Location, bus: str, known: 
         )
 
 
-def _conditions(trigger: Trigger, at: Location, dependency: Dependency) -> Iterator[Finding]:
-    text = trigger.template.conditions.strip()
-    bare = text
-    while bare.startswith("(") and bare.endswith(")"):
-        bare = bare[1:-1].strip()
-    if text and bare != dependency.name:
+def _conditions(sensor: Sensor, trigger: Trigger, at: Location, known: Known) -> Iterator[Finding]:
+    template, names = trigger.template, [dependency.name for dependency in sensor.spec.dependencies]
+    expression = sensor.expression(trigger)
+    for name in sorted(expression.names - set(names)):
+        location = (*at, "template", "conditions")
+        yield Finding(location, f"`{name}` is not a dependency of this Sensor", _suggestion(name, names))
+    for name in template.conditions_key:
+        if name not in [*names, ANY]:
+            location = (*at, "template", "conditionsKey", name)
+            yield Finding(location, f"`{name}` is not a dependency of this Sensor", _suggestion(name, names))
+    without = sorted(expression.names - expression.alone) if expression.names <= set(names) else []
+    if without and sensor.spec.event_bus_name in known.without_state:
         yield Finding(
             (*at, "template", "conditions"),
-            f"{text!r} is not supported yet: it must be the name of the dependency",
-            f"write `{dependency.name}`, or leave it out",
+            f"EventBus `{sensor.spec.event_bus_name}` cannot keep what is half met: its checkpoint store takes no "
+            "change with each event",
+            f"give the EventBus {_stores_that_do()}",
         )
+    if template.conditions_key:
+        for name in without:
+            if not template.key_path(name):
+                yield Finding(
+                    (*at, "template", "conditionsKey"),
+                    f"has no path for `{name}`",
+                    "write one for each dependency in the conditions, or one path for all",
+                )
+
+
+def _stores_that_do() -> str:
+    kinds = store_types().types
+    return " or ".join(f"`checkpoint: {{{name}: {kind.example}}}`" for name, kind in kinds.items() if kind.frequent)
+
+
+def _dependency_name(name: str, sensor: Sensor, trigger: Trigger, at: Location) -> Iterator[Finding]:
+    names = [dependency.name for dependency in sensor.spec.dependencies]
+    if name not in names:
+        hint = f"its dependency is `{names[0]}`" if len(names) == 1 else _suggestion(name, names)
+        yield Finding(at, f"`{name}` is not a dependency of this Sensor", hint)
+    elif name not in sensor.expression(trigger).names:
+        yield Finding(at, f"`{name}` is not in the conditions of this trigger: there is never an event of it")
 
 
 def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, FromEvent]]:

@@ -50,6 +50,7 @@ class Bench:
         return route(
             made,
             made.spec.triggers[0],
+            made.spec.dependencies[0],
             concurrency=4,
             render=json_line,
             mounts=mounts or Mounts(),

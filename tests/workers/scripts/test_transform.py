@@ -49,7 +49,7 @@ async def test_parameters_and_the_body_of_a_request_are_of_the_new_data() -> Non
             dependency = {"name": "dep", "eventSourceName": "workflows", "eventName": "changed", "transform": JQ}
             made = sensor(manifest, dependencies=[dependency])
             route = route_of(build(made.spec.triggers[0], Context("s", 4)), manifest)
-            route.dependency = made.dependency
+            route.dependency = made.spec.dependencies[0]
             subscription, stop = MemorySubscription(), asyncio.Event()
             task = asyncio.create_task(consume(subscription, route, settings(scripts=scripts), stop=stop))
             async with asyncio.timeout(60):

@@ -51,6 +51,8 @@ def _headers(dynamic: Sequence[DynamicHeader], values: Values) -> dict[str, str]
     """The headers that the event gives, as text. Raises ParameterError, also for what no header can carry."""
     found: dict[str, str] = {}
     for header in dynamic:
+        if not values.has(header.src):
+            continue
         found[header.dest] = text_of(header.src, values)
         if not sendable(found[header.dest]):
             raise ParameterError(f"header `{header.dest}` cannot carry the value: some characters cannot be sent")

@@ -110,7 +110,11 @@ def preview(request: K8sRequest, namespace: str) -> dict[str, object]:
     if document is None:
         source = in_manifest(config)
         named = {"source": described(config.source)} if source is None else {"object": source}
-        written = [{"dest": p.dest, "value": resolve(p.src, request.values)} for p in config.parameters]
+        written = [
+            {"dest": p.dest, "value": resolve(p.src, request.values)}
+            for p in config.parameters
+            if request.values.has(p.src)
+        ]
         origin = "the object in the cluster" if is_live(config) else "the source"
         return told | {"reads": origin} | named | ({"parameters": written} if written else {})
     place = guess(document["apiVersion"], document["kind"], document["metadata"].get("namespace") or namespace)

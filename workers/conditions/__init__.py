@@ -1,0 +1,1 @@
+"""Conditions: which dependencies of a Sensor have to be met before a trigger fires, and what is half met."""

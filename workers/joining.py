@@ -1,0 +1,50 @@
+"""The conditions step: an event that does not complete the conditions is kept, and settled without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from kubecdc.storage.contracts import Bus
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.conditions.half_met import HalfMet, Set
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.settlement import persist
+
+
+@dataclass(frozen=True)
+class Joined:
+    """An event that was taken into account for the conditions. ``found`` is the set that it completes, if it does."""
+
+    half_met: HalfMet
+    dependency: str
+    event: Event
+    key: str
+    found: Set | None
+
+    async def fired(self) -> None:
+        """The trigger has had the set: forget it, before the event is acked."""
+        await persist(partial(self.half_met.fired, self.dependency, self.event))
+
+    async def acked(self) -> None:
+        """The event is acked."""
+        await self.half_met.acked(self.dependency, self.event, self.key, completed=self.found is not None)
+
+
+async def join(event: Event, values: Values, key: str, half_met: HalfMet) -> Joined:
+    """Take the event into account. Puts the values of those that complete the conditions with it beside ``values``."""
+    found = await persist(lambda: half_met.complete(values.dependency, event, key))
+    others = {name: other for name, other in (found or {}).items() if name != values.dependency}
+    values.others = {name: Values(other, name) for name, other in others.items()}
+    return Joined(half_met, values.dependency, event, key, found)
+
+
+def share(bus: Bus, routes: Iterable[Route]) -> None:
+    """Give the routes of each trigger what they share of its conditions."""
+    shared: dict[int, HalfMet] = {}
+    for route in routes:
+        if route.dependency.name not in route.expression.alone:
+            known = shared.get(id(route.trigger)) or route.half_met_in(bus.state)
+            route.half_met = shared[id(route.trigger)] = known
