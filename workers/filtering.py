@@ -38,11 +38,16 @@ async def left_out(
     if verdict.passes:
         return None
     if verdict.is_unjudged:
-        return DeadLetter(f"the filters of the dependency cannot judge the event: {'; '.join(verdict.errors)}")
+        return DeadLetter(unjudged(verdict))
     route.metrics.filtered(error=verdict.has_errors)
     if log.is_enabled_for(logging.DEBUG):
         log.debug("the filters of the dependency leave the event out", reason=verdict.reason, **names)
     return Ack()
+
+
+def unjudged(verdict: Verdict) -> str:
+    """The reason of a dead letter if `Verdict.is_unjudged`."""
+    return f"the filters of the dependency cannot judge the event: {'; '.join(verdict.errors)}"
 
 
 async def judge(event: Event, values: Values, route: Route, settings: Settings) -> Verdict:

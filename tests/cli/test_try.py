@@ -178,3 +178,42 @@ async def test_a_broken_event_is_named_with_the_reason(desk: Desk, event: Path, 
 async def test_an_event_file_that_is_not_there_is_named(desk: Desk, event: Path) -> None:
     done = await desk.call("try", "--event", "nowhere.json")
     assert (done.code, "nowhere.json: No such file" in done.err) == (2, True), done.err
+
+
+def filtered(text: str) -> str:
+    return SENSOR.replace("eventName: changed}", f"eventName: changed, {text}}}")
+
+
+async def test_filters_are_shown_with_what_is_false_and_what_failed(desk: Desk, event: Path) -> None:
+    missing = "{path: body.status.phase, type: string, value: [Failed]}"
+    added = "{path: type, type: string, value: [^ADD$]}"
+    desk.write(
+        "sensor.yaml",
+        filtered(f"filtersLogicalOperator: or, filters: {{data: [{missing}], context: {{type: resource}}}}"),
+    )
+    passed = await desk.call("try", "--event", str(event))
+    [line] = lines(passed.out)
+    failure = "filters.data[0] (body.status.phase = Failed): the event has nothing at 'body.status.phase'"
+    assert (passed.code, line["request"]["data"]) == (0, EVENT["data"])
+    assert line["filters"] == {"passed": True, "false": [], "errors": [failure]}
+
+    desk.write(
+        "sensor.yaml", filtered(f"filters: {{dataLogicalOperator: or, data: [{missing}, {added.replace('ADD', 'X')}]}}")
+    )
+    out = await desk.call("try", "--event", str(event), "--execute")
+    [line] = lines(out.out)
+    assert (out.code, line["matched"], line["request"]) == (0, True, None)
+    assert line["filters"] == {"passed": False, "false": ["filters.data[1] (type = ^X$)"], "errors": [failure]}
+    assert line["reason"] == (
+        f"the filters of the dependency do not let it pass: filters.data[1] (type = ^X$) is false; {failure}"
+    )
+
+    expression = "{expr: 'big =~ big', fields: [{name: big, path: body.pattern}]}"
+    desk.write("sensor.yaml", filtered(f"filters: {{exprs: [{expression}]}}"))
+    event.write_text(json.dumps({**EVENT, "data": {"body": {"pattern": "a" * 300}}}))
+    beyond = await desk.call("try", "--event", str(event), "--execute")
+    [line] = lines(beyond.out)
+    assert (beyond.code, line["outcome"]["result"]) == (1, "failure")
+    assert line["reason"].endswith(
+        "cannot judge the event: filters.exprs[0] (big =~ big): a regular expression of the event is too large"
+    )

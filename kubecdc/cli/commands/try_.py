@@ -135,6 +135,8 @@ async def _try_trigger(
         return _without_run(line, Retry(str(e) or "the filters take too long"), execute=execute)
     if route.filters.given:
         line["filters"] = {"passed": verdict.passes, "false": verdict.false, "errors": verdict.errors}
+    if verdict.is_unjudged:
+        return _without_run(line, Failure(filtering.unjudged(verdict)), execute=execute)
     if not verdict.passes:
         line["reason"] = f"the filters of the dependency do not let it pass: {verdict.reason}"
         return line, None

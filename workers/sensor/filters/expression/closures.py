@@ -95,10 +95,9 @@ def _match(left: Closure, right: Node, patterns: list[Pattern], *, wanted: bool)
 
 def _from_event(value: Any) -> Pattern:
     """A regular expression that the event has."""
+    if not Pattern.is_small(text(value)):
+        raise Unjudged("a regular expression of the event is too large")
     try:
-        pattern = Pattern(text(value))
+        return Pattern(value)
     except ValueError as e:
         raise FilterError(str(e)) from e
-    if pattern.is_large:
-        raise Unjudged("a regular expression of the event is too large")
-    return pattern

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any
 
 from kubecdc.workers.sensor.filters.logic import FilterError, Unjudged
 
 LONGEST_TEXT = 1 << 20  # characters that + may make
+DEEPEST = 100  # lists and objects in each other that are compared
 _BITS = 64
 
 
@@ -51,15 +53,17 @@ def text(value: Any) -> str:
     raise FilterError(f"text is needed where {kind(value)} is")
 
 
-def same(left: Any, right: Any) -> bool:
+def same(left: Any, right: Any, depth: int = DEEPEST) -> bool:
     """Whether two JSON values are equal. Values of different types are not, and that is no error."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
+    if depth == 0:
+        raise Unjudged(f"values that are nested more than {DEEPEST} deep are not compared")
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(map(same, left, right, repeat(depth - 1)))
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
-    return bool(left == right)
+        return left.keys() == right.keys() and all(same(left[key], right[key], depth - 1) for key in left)
+    return not isinstance(left, list | dict) and bool(left == right)
 
 
 def among(left: Any, right: Any) -> bool:
