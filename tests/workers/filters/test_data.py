@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import re2
 
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.sensor.filters.regex import Pattern
 from kubecdc.workers.sensor.parameters import Values
 from tests.workers.filters.support import compiled, verdict
 from tests.workers.support import event
@@ -80,6 +82,13 @@ def passes(path: str, type_: str, comparator: str, *value: str, data: object = D
 )
 def test_text_is_matched_by_re2(path: str, comparator: str, value: list[str], expected: bool) -> None:
     assert passes(path, "string", comparator, *value) is expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "ab", "ba", "aba", "a\n", "\na", "é", "aé", "a.b", "a b", "^a$", "é\n"])
+@pytest.mark.parametrize("inner", ["", "a", "ab", "é", "a b", "a.b", "_", "/"])
+def test_plain_text_is_matched_as_re2_does(inner: str, text: str) -> None:
+    for pattern in (inner, f"^{inner}", f"{inner}$", f"^{inner}$"):
+        assert Pattern(pattern).matches(text) is (re2.search(pattern, text) is not None), pattern
 
 
 @pytest.mark.parametrize(
