@@ -21,7 +21,7 @@ demo: $(READY) ## Two minutes: workflows change while watcher and workers are ki
 test: $(READY) redis ## Run all tests but the long ones (JOBS=4)
 	$(BIN)/pytest -n $(JOBS) -m "not long"
 
-test-long: $(READY) redis ## Run the long tests (KUBEBUILDER_ASSETS=DIR for a real API server, KUBECDC_KILLS=50, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, LONG_JOBS=2)
+test-long: $(READY) redis ## Run the long tests (KUBEBUILDER_ASSETS=DIR for a real API server, KUBECDC_KILLS=50, KUBECDC_OBJECTS=3000, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, LONG_JOBS=2)
 	$(BIN)/pytest -n $(LONG_JOBS) -m long
 
 test-pythons: $(READY) redis ## Run the tests but the long ones on every other supported Python that is installed (PYTHONS="3.12 3.13", JOBS=4)

@@ -15,6 +15,7 @@ from kubecdc.cluster.open_files import is_out_of_files, out_of_files
 from kubecdc.cluster.proxy import masked
 from kubecdc.cluster.rotation import Settings
 from kubecdc.cluster.server import Server
+from kubecdc.concurrency import INLINE_BYTES
 
 NO_ANSWER = (aiohttp.ClientError, OSError, TimeoutError)
 
@@ -44,7 +45,7 @@ async def send(
         request.method,
         server.at(request.path),
         params=request.query,
-        data=None if request.body is None else io.BytesIO(request.body),  # sent piece by piece
+        data=_piecewise(request.body),
         headers=headers,
         ssl=settings.tls,
         proxy=server.http_proxy,
@@ -55,6 +56,11 @@ async def send(
         if response.status >= 300:
             raise _refusal(response, request.path, decode_status(await response.read()))
         yield response
+
+
+def _piecewise(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body that is written in pieces if it is large, so that other tasks go on meanwhile."""
+    return body if body is None or len(body) <= INLINE_BYTES else io.BytesIO(body)
 
 
 async def read_at_most(response: aiohttp.ClientResponse, most: int) -> bytes:

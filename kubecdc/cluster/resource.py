@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 
@@ -37,6 +38,7 @@ class Resource:
         return {"labelSelector": self.labels, **more} if self.labels else more
 
 
+@lru_cache(maxsize=1024)
 def joined(*segments: str) -> str:
     """A path of these segments, escaped: names of some kinds may contain ``?``, ``#`` and blanks."""
     return "".join(f"/{quote(segment, safe='')}" for segment in segments)

@@ -14,7 +14,10 @@ CLUSTER_SCOPED = frozenset({
 
 
 def guess(api_version: str, kind: str, namespace: str) -> Resource:
-    """The resource of a kind, with the plural that Kubernetes guesses (meta.UnsafeGuessKindToResource)."""
+    """The resource of a kind, with the plural that Kubernetes guesses (meta.UnsafeGuessKindToResource).
+
+    A ``y`` after a vowel stays, which Kubernetes does not know.
+    """
     group, _, version = api_version.rpartition("/")
     word = kind.lower()
     if word == "endpoints":

@@ -68,7 +68,7 @@ def label(text: str) -> str:
 
 
 def _suffix(key: str) -> str:
-    number = int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest())
+    number = int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8])
     characters = []
     for _ in range(_SUFFIX):
         number, rest = divmod(number, len(_ALPHABET))

@@ -58,7 +58,7 @@ def work(**given: Any) -> None:
     """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 
     On SIGTERM, events in progress are finished or returned to the bus. The cluster is only needed if the bus keeps its
-    state there.
+    state there, or a trigger works on objects.
     """
     _run_process(watch=False, work=True, **given)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from kubecdc.cluster.access_rule import AccessRule
+from kubecdc.cluster.discovery import NotServed
 from kubecdc.cluster.errors import ApiError
+from kubecdc.workers.access import corrected
 from kubecdc.workers.objects.answer import judge
+from kubecdc.workers.objects.kinds import guess
 from kubecdc.workers.outcome import Failure, Retry
 from tests.apiserver import LocalSimulator
 from tests.apiserver.resources import definition
@@ -93,6 +98,36 @@ async def test_discovery_is_asked_once(api: LocalSimulator, it: Bench) -> None:
     before = api.simulator.asked
     await it.done(source(config_map("two")), event(2))
     assert api.simulator.asked == before + 1
+
+
+async def test_many_events_at_once_ask_no_more_than_twice(api: LocalSimulator, it: Bench) -> None:
+    before = api.simulator.asked
+    await asyncio.gather(*(it.done(source(config_map(f"n{n}")), event(n)) for n in range(32)))
+    assert api.simulator.asked - before <= 32 + 2
+
+
+async def test_rules_have_the_plural_that_the_server_says(api: LocalSimulator, it: Bench) -> None:
+    await api.create(*CRDS, "", definition("thingies", "example.com", "v1", "Thing", namespaced=False))
+    discovery = (await it.cluster.objects()).discovery
+    guessed = AccessRule(guess("example.com/v1", "Thing", "one"), ("get",), kind="Thing")
+    exact = await corrected(discovery, guessed)
+    assert (guessed.resource.resource, guessed.resource.namespace) == ("things", "one")
+    assert (exact.resource.resource, exact.resource.namespace) == ("thingies", "")
+    with pytest.raises(NotServed, match=r"does not serve Thong of example\.com/v1"):
+        await corrected(discovery, AccessRule(guess("example.com/v1", "Thong", ""), ("get",), kind="Thong"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "plural"),
+    [
+        ("Ingress", "ingresses"),
+        ("NetworkPolicy", "networkpolicies"),
+        ("Gateway", "gateways"),
+        ("Endpoints", "endpoints"),
+    ],
+)
+def test_a_plural_is_guessed_without_a_server(kind: str, plural: str) -> None:
+    assert guess("v1", kind, "").resource == plural
 
 
 async def test_a_server_that_is_away_is_retried(api: LocalSimulator, it: Bench) -> None:
