@@ -24,10 +24,10 @@ BACK_ENDS = {  # the folders that may name something
 ALLOWED = {
     ("watcher/manifest/event_source.py", "redis"),  # EventSource types of Argo Events that are refused
     ("watcher/manifest/event_source.py", "redisStream"),
-    ("workers/triggers/k8s/sources/manifest.py", "configmap"),  # Argo's name for a source, and how others spell it
-    ("workers/triggers/k8s/sources/manifest.py", "configMap"),
-    ("workers/triggers/k8s/sources/manifest.py", "ConfigMapSource"),
-    ("workers/triggers/k8s/sources/read.py", "configmap"),
+    ("workers/objects/sources/manifest.py", "configmap"),  # Argo's name for a source, and how others spell it
+    ("workers/objects/sources/manifest.py", "configMap"),
+    ("workers/objects/sources/manifest.py", "ConfigMapSource"),
+    ("workers/objects/sources/read.py", "configmap"),
 }
 
 

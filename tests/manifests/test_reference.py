@@ -13,6 +13,14 @@ from kubecdc.storage.pubsub.manifest import PubSub
 from kubecdc.storage.redis.manifest import Redis
 from kubecdc.storage.sqs.manifest import Sqs
 from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter
+from kubecdc.workers.objects.sources.manifest import (
+    Bucket,
+    ConfigMapSource,
+    GitSource,
+    S3Source,
+    Source,
+    UrlSource,
+)
 from kubecdc.workers.sensor.filters.manifest import (
     ContextFilter,
     DataFilter,
@@ -29,14 +37,6 @@ from kubecdc.workers.sensor.transform import Transform
 from kubecdc.workers.triggers.function.manifest import Function
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader
 from kubecdc.workers.triggers.k8s.manifest import K8s
-from kubecdc.workers.triggers.k8s.sources.manifest import (
-    Bucket,
-    ConfigMapSource,
-    GitSource,
-    S3Source,
-    Source,
-    UrlSource,
-)
 from kubecdc.workers.triggers.kafka.manifest import Kafka, Sasl
 from kubecdc.workers.triggers.log.manifest import Log
 

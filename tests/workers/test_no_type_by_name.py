@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT / name for name in ("kubecdc", "watcher", "workers", "storage")]
 CLUSTER = ROOT / "kubecdc" / "cluster"  # where `http` is the scheme of a URL; the import rules keep it off the workers
-SOURCES = ROOT / "workers" / "triggers" / "k8s" / "sources"  # the same
+SOURCES = ROOT / "workers" / "objects" / "sources"  # the same
 POLICY = ROOT / "workers" / "sensor" / "policy.py"  # where `k8s` is a part of the policy, which several types follow
 OTHER_KINDS = {  # where `kafka` is a type of EventSource or EventBus, which is refused
     ROOT / "watcher" / "manifest" / "event_source.py",

@@ -19,9 +19,9 @@ from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
 
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.objects.sources.read import LARGEST
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.triggers.k8s.manifest import K8s
-from kubecdc.workers.triggers.k8s.sources.read import LARGEST
 from tests.apiserver import LocalSimulator
 from tests.apiserver.certificates import server_context
 from tests.workers.k8s.rig import CONFIGMAPS, Bench, Body, config_map, parameter

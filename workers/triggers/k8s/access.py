@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from kubecdc.cluster.access_rule import AccessRule
+from kubecdc.workers.objects.document import Unusable, in_manifest
 from kubecdc.workers.objects.kinds import guess
-from kubecdc.workers.triggers.k8s.document import Unusable, defect, in_manifest
+from kubecdc.workers.triggers.k8s.document import defect
 from kubecdc.workers.triggers.k8s.manifest import APPLY_PATCH, JSON_PATCH, K8s
 from kubecdc.workers.triggers.k8s.request import is_live
 
@@ -32,7 +33,7 @@ def verbs(config: K8s) -> tuple[str, ...]:
 def rules(config: K8s, written: Set[str], namespace: str) -> Sequence[AccessRule]:
     """The rules, as far as they do not depend on the event. A namespace that does is every namespace."""
     try:
-        document = in_manifest(config)
+        document = in_manifest(config.source)
     except Unusable:
         return ()
     if document is None or defect(document, config):

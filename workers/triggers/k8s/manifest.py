@@ -8,8 +8,8 @@ from pydantic import Field, field_validator
 
 from kubecdc.manifest.fields import Items, WritePath, invalid
 from kubecdc.manifest.model import Model
+from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.sensor.parameter_manifest import PayloadParameter
-from kubecdc.workers.triggers.k8s.sources.manifest import Source
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH: Literal["application/merge-patch+json"] = "application/merge-patch+json"

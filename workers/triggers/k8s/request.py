@@ -7,24 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from kubecdc.concurrency import INLINE_BYTES, in_thread
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.objects.document import Document, Unusable, computed, in_manifest
 from kubecdc.workers.objects.kinds import guess
 from kubecdc.workers.objects.marks import Mark
+from kubecdc.workers.objects.sources.manifest import described
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, resolve
-from kubecdc.workers.triggers.k8s.document import (
-    Document,
-    Unusable,
-    checked,
-    completed,
-    in_manifest,
-    owner_of,
-)
+from kubecdc.workers.triggers.k8s.document import checked, completed, owner_of
 from kubecdc.workers.triggers.k8s.manifest import APPLY_PATCH, K8s
-from kubecdc.workers.triggers.k8s.sources.manifest import Source, shown
-
-APPLYING = 30.0  # seconds for the parameters of a large event
 
 
 @dataclass(frozen=True)
@@ -44,12 +35,7 @@ class K8sRequest:
 
     async def made_of(self, source: Document) -> Document:
         """The object that the parameters make of what was read. Raises ParameterError."""
-        if len(self.event.data) <= INLINE_BYTES:
-            return self._made_of(source)
-        try:
-            return await in_thread(partial(self._made_of, source), seconds=APPLYING)
-        except TimeoutError:
-            raise ParameterError(f"what the parameters ask for takes more than {APPLYING:g} s") from None
+        return await computed(partial(self._made_of, source), self.event)
 
     def _made_of(self, source: Document) -> Document:
         document = apply(source, self.config.parameters, self.values)
@@ -64,7 +50,7 @@ def prepare(request: TriggerRequest[K8s]) -> K8sRequest:
     owner = owner_of(request.event, values) if config.owner_reference else None
     waiting = K8sRequest(config, request.event, values, mark, owner, None)
     try:
-        source = in_manifest(config)
+        source = in_manifest(config.source)
     except Unusable as e:
         raise ParameterError(f"the object cannot be used: {e}") from None
     if source is None or is_live(config):
@@ -88,16 +74,6 @@ def query(config: K8s) -> dict[str, str]:
     return {"fieldManager": config.field_manager} if config.field_manager else {}
 
 
-def described(source: Source) -> dict[str, Any]:
-    """A source outside the manifest, without what may be secret in an address."""
-    found: dict[str, Any] = source.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    if source.url:
-        found["url"]["path"] = shown(source.url.path)
-    if source.git:
-        found["git"]["url"] = shown(source.git.url)
-    return found
-
-
 def preview(request: K8sRequest, namespace: str) -> dict[str, object]:
     """What `execute` would do. ``namespace`` is that of the Sensor. Raises ParameterError."""
     config = request.config
@@ -108,7 +84,7 @@ def preview(request: K8sRequest, namespace: str) -> dict[str, object]:
         told["query"] = given
     document = request.document
     if document is None:
-        source = in_manifest(config)
+        source = in_manifest(config.source)
         named = {"source": described(config.source)} if source is None else {"object": source}
         written = [
             {"dest": p.dest, "value": resolve(p.src, request.values)}

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.concurrency import in_thread
 from kubecdc.workers.objects.answer import Undone, judge
+from kubecdc.workers.objects.document import Document, Unusable, in_manifest, parsed
+from kubecdc.workers.objects.sources.read import read
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.triggers.contract import Context
 from kubecdc.workers.triggers.k8s.access import verbs
-from kubecdc.workers.triggers.k8s.document import Document, Unusable, checked, in_manifest, parsed
+from kubecdc.workers.triggers.k8s.document import checked
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.k8s.request import K8sRequest, is_live, prepare, preview
-from kubecdc.workers.triggers.k8s.sources.read import read
 
 if TYPE_CHECKING:
     from kubecdc.cluster.resource import Resource
@@ -88,7 +89,7 @@ class K8sTrigger:
         """The object of a source that has to be read. Of a live object, only its identity counts."""
         config = request.config
         try:
-            document = in_manifest(config)
+            document = in_manifest(config.source)
             if document is None:
                 text = await read(config.source, self._context.mounts, config.timeout)
                 document = await in_thread(partial(parsed, text), seconds=config.timeout)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from kubecdc.manifest.finding import Finding
+from kubecdc.workers.objects.document import Unusable, in_manifest, written_inside
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.contract import AccessRule, Context, Trigger, TriggerType
 from kubecdc.workers.triggers.k8s import access
-from kubecdc.workers.triggers.k8s.document import Unusable, defect, in_manifest
+from kubecdc.workers.triggers.k8s.document import defect
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.k8s.request import K8sRequest
 
@@ -25,17 +26,15 @@ class K8sType(TriggerType[K8s]):
 
     def problems(self, config: K8s, written: Set[str]) -> Iterator[Finding]:
         """A source without an object that the operation can use, as far as no parameter makes it one."""
-        field = "inline" if config.source.inline is not None else "resource"
-        if written & {"", "source", "operation", f"source.{field}"}:
-            return
-        if any(path.startswith(f"source.{field}.") for path in written) or config.parameters:
+        if written_inside(config.source, written) or "operation" in written or config.parameters:
             return
         try:
-            document = in_manifest(config)
+            document = in_manifest(config.source)
             wrong = "" if document is None else defect(document, config)
         except Unusable as e:
             wrong = str(e)
         if wrong:
+            field = "inline" if config.source.inline is not None else "resource"
             yield Finding(("source", field), wrong)
 
     def notices(self, config: K8s) -> Iterator[str]:

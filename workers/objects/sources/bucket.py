@@ -10,9 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.objects.sources.manifest import S3Source
+from kubecdc.workers.objects.sources.read import LARGEST
 from kubecdc.workers.outcome import Retry
-from kubecdc.workers.triggers.k8s.sources.manifest import S3Source
-from kubecdc.workers.triggers.k8s.sources.read import LARGEST
 
 CONNECT_SECONDS = 10.0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from kubecdc.concurrency import in_thread
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.outcome import Failure, Retry
-from kubecdc.workers.triggers.k8s.sources.manifest import Source
 
 LARGEST = 512 * 1024  # bytes, as in Argo Events
 FILE_SECONDS = 10.0
@@ -28,19 +28,19 @@ async def read(source: Source, mounts: Mounts, seconds: float) -> str:
         elif source.configmap:
             content = mounts.config(source.configmap).encode()
         elif source.url:
-            from kubecdc.workers.triggers.k8s.sources import web
+            from kubecdc.workers.objects.sources import web
 
             content = await web.read(source.url)
         elif source.s3:
             try:
-                from kubecdc.workers.triggers.k8s.sources import bucket
+                from kubecdc.workers.objects.sources import bucket
             except ImportError:
                 missing = "s3: boto3 is not installed: pip install 'kubecdc[s3]'"
                 raise Undone(Retry(missing, ours=True)) from None
             content = await in_thread(partial(bucket.read, source.s3, mounts, seconds), seconds=seconds)
         else:
             assert source.git
-            from kubecdc.workers.triggers.k8s.sources import repository
+            from kubecdc.workers.objects.sources import repository
 
             content = await repository.read(source.git, mounts)
     except Unreadable as e:

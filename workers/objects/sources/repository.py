@@ -17,9 +17,9 @@ from pathlib import Path
 from kubecdc.cluster.proxy import masked
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.objects.sources.manifest import GitSource, shown
+from kubecdc.workers.objects.sources.read import LARGEST, too_large
 from kubecdc.workers.outcome import Failure, Retry
-from kubecdc.workers.triggers.k8s.sources.manifest import GitSource, shown
-from kubecdc.workers.triggers.k8s.sources.read import LARGEST, too_large
 
 STDERR_BYTES = 4096
 KILLED_SECONDS = 2.0  # for what was killed to be gone

@@ -6,9 +6,9 @@ import aiohttp
 
 from kubecdc.names import Names
 from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.objects.sources.manifest import UrlSource, shown
+from kubecdc.workers.objects.sources.read import LARGEST, too_large
 from kubecdc.workers.outcome import Failure, Retry
-from kubecdc.workers.triggers.k8s.sources.manifest import UrlSource, shown
-from kubecdc.workers.triggers.k8s.sources.read import LARGEST, too_large
 
 REDIRECTS = 5
 

@@ -153,3 +153,13 @@ class Source(Model):
             has = f"has {len(given)} sources: {', '.join(given)}" if given else "has no source"
             raise invalid(has, "write exactly one, such as `resource: {apiVersion: …, kind: …}`")
         return self
+
+
+def described(source: Source) -> dict[str, Any]:
+    """A source outside the manifest, without what may be secret in an address."""
+    found: dict[str, Any] = source.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if source.url:
+        found["url"]["path"] = shown(source.url.path)
+    if source.git:
+        found["git"]["url"] = shown(source.git.url)
+    return found

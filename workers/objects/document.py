@@ -1,0 +1,92 @@
+"""The object that a trigger sends: read from its source, checked, and with what the event gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from functools import lru_cache
+from typing import Any
+
+from kubecdc.concurrency import INLINE_BYTES, in_thread
+from kubecdc.manifest import plain_yaml
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.objects.marks import Mark
+from kubecdc.workers.objects.sources.manifest import Source
+from kubecdc.workers.sensor.parameters import ParameterError
+
+Document = dict[str, Any]
+APPLYING = 30.0  # seconds for the parameters of a large event
+# Fields that the API server writes. One that comes from an event is out of date.
+_SERVERS = (
+    "resourceVersion",
+    "uid",
+    "generation",
+    "creationTimestamp",
+    "managedFields",
+    "selfLink",
+    "deletionTimestamp",
+)
+
+
+class Unusable(ValueError):
+    """The source has no object of Kubernetes. The text begins with "it"."""
+
+
+@lru_cache(maxsize=32)
+def parsed(text: str) -> Document:
+    """The object in a text. It is shared: do not change it. Raises Unusable."""
+    try:
+        content = plain_yaml.single(text)
+    except ValueError as e:
+        raise Unusable(str(e)) from None
+    if not isinstance(content, dict):
+        raise Unusable("it is no object")
+    return content
+
+
+def in_manifest(source: Source) -> Document | None:
+    """The object if the manifest itself has it. Raises Unusable."""
+    if source.inline is not None:
+        return parsed(source.inline)
+    return source.resource
+
+
+def written_inside(source: Source, written: Set[str]) -> bool:
+    """Whether parameters of the trigger write the source, or into the object that the manifest has in it."""
+    field = f"source.{'inline' if source.inline is not None else 'resource'}"
+    return bool(written & {"", "source", field}) or any(path.startswith(f"{field}.") for path in written)
+
+
+def malformed(document: Mapping[str, Any]) -> str:
+    """What makes it no object of Kubernetes, "" if nothing does. The text begins with "it"."""
+    for field in ("apiVersion", "kind"):
+        if not isinstance(document.get(field), str) or not document[field]:
+            return f"it has no `{field}`"
+    metadata = document.get("metadata", {})
+    if not isinstance(metadata, dict):
+        return "its `metadata` is no mapping"
+    for field in ("labels", "annotations"):
+        if not isinstance(metadata.get(field) or {}, dict):
+            return f"its `metadata.{field}` is no mapping"
+    for field in ("name", "namespace", "generateName"):
+        if not isinstance(metadata.get(field) or "", str):
+            return f"its `metadata.{field}` is no text"
+    return ""
+
+
+def named(document: Document, mark: Mark) -> Document:
+    """The object with a name, without what the API server writes."""
+    metadata = {k: v for k, v in (document.get("metadata") or {}).items() if k not in _SERVERS}
+    prefix = metadata.pop("generateName", "") or ""
+    if not metadata.get("name"):
+        metadata["name"] = mark.name(prefix)
+    return {**document, "metadata": metadata}
+
+
+async def computed(make: Callable[[], Document], event: Event) -> Document:
+    """What ``make`` returns. For a large event it runs in a thread. Raises ParameterError."""
+    if len(event.data) <= INLINE_BYTES:
+        return make()
+    try:
+        return await in_thread(make, seconds=APPLYING)
+    except TimeoutError:
+        raise ParameterError(f"what the parameters ask for takes more than {APPLYING:g} s") from None
