@@ -98,8 +98,3 @@ def _answer(language: Language | None, program: str, data: bytes | None) -> tupl
         said = f"its result has {len(result)} bytes: at most {frames.LARGER // 1024} KiB more than the event are kept"
         return frames.LIMIT, said.encode()
     return frames.DONE, result
-
-
-if __name__ == "__main__":
-    main()
-    os._exit(0)

@@ -93,13 +93,14 @@ async def test_what_cannot_be_handled_is_in_the_failed_job_registry_and_can_be_r
     assert worker.running
 
 
-async def test_what_filters_leave_out_is_done_and_no_success(shop: Workshop) -> None:
+async def test_what_filters_leave_out_of_what_a_transform_makes_is_done_and_no_success(shop: Workshop) -> None:
     await shop.behave(status=400, seconds=60)
     await shop.leader.commit(event(1))
     await shop.rq_worker("--burst").wait(60)
     whole = shop.bus.subscription(SUBSCRIPTION, prefetch=1)
     before = await whole.successes()
-    shop.rewrite("    name: changed\n", "    name: changed\n    filters: {context: {type: other}}\n")
+    added = "{data: [{path: type, type: string, value: [ADD]}]}"
+    shop.rewrite("    name: changed\n", f"    name: changed\n    transform: {{jq: '{{}}'}}\n    filters: {added}\n")
     await shop.leader.commit(event(2))
     worker = shop.rq_worker("--burst")
     await worker.wait(60)

@@ -193,6 +193,18 @@ async def test_one_event_can_meet_both_dependencies_by_their_filters(processes: 
     assert pair[1] in (first, second)
 
 
+async def test_each_event_is_transformed_by_its_own_dependency(processes: Processes) -> None:
+    tens, hundreds = ({**of, "transform": {"jq": f"{{n: (.n * {by})}}"}} for of, by in ((A, 10), (B, 100)))
+    async with (
+        serving(saying(200)) as peer,
+        processes.bus() as bus,
+        processes.running(bus, joined(peer.url, dependencies=(tens, hundreds))),
+    ):
+        first, second = await processes.publish(bus, "alpha", "beta")
+        await drained(bus)
+    assert sets(peer) == [(first * 10, second * 100)]
+
+
 async def test_while_the_trigger_fails_the_set_waits_and_a_dead_letter_has_it(processes: Processes) -> None:
     status = [503]
 

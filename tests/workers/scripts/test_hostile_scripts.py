@@ -28,6 +28,7 @@ MOST = 192 * 1024 * 1024  # bytes of a process: what it may take, and what it ha
 SLOW = "it takes more than 0.2 s of CPU"
 LARGE = "it needs more than 128 MiB of memory"
 LARGE_OR_SLOW = "it needs more than 128 MiB of memory|it takes more than 0.2 s of CPU"
+CRASH = r"it crashed its interpreter \(SIG(SEGV|BUS)\)"
 TABLE = "it needs more memory than it may have|it takes more than 0.2 s of CPU"
 RESULT = r"its result has \d+ bytes: at most 256 KiB more than the event are kept"
 
@@ -51,6 +52,7 @@ LUA = {
     "an endless loop": ("while true do end", SLOW),
     "an endless loop behind pcall": ("while true do pcall(function() while true do end end) end", SLOW),
     "a pattern that backtracks": ('return string.find(string.rep("a", 30000), ".-.-.-.-.-b")', SLOW),
+    "a pattern that overflows the stack": ('return ("a"):rep(4e5):find(("a?"):rep(4e5))', CRASH + "|" + SLOW),
     "repeated text": ('return string.rep("x", 1e9)', TABLE),
     "doubled text": ('local s = "x" while true do s = s .. s end', TABLE),
     "a table without end": ("local t = {} for i = 1, 1e12 do t[i] = {i} end", TABLE),
