@@ -146,3 +146,50 @@ def test_server_url_is_refused_once_with_its_real_name() -> None:
     assert wrong("event-source-resource.yaml", "wrong/http-server-url.yaml") == [
         "Sensor/caller: spec.triggers[0].template.http.serverURL: is not a field; did you mean `url`?"
     ]
+
+
+FILTERED = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {name: filtered}
+spec:
+  dependencies:
+  - name: change
+    eventSourceName: workflows
+    eventName: changed
+    filtersLogicalOperator: "or"
+    filters:
+      exprLogicalOperator: "and"
+      exprs:
+      - expr: a == "b" || c == 10
+        fields: [{name: a, path: a}, {name: c, path: a-longer-name}]
+      dataLogicalOperator: ""
+      data:
+      - {path: body.value, type: number, comparator: ">", value: ["50.0"]}
+      - {path: body.message, type: string, value: [hello, hey], template: "{{ b64dec .Input }}"}
+      context: {type: webhook, source: custom-webhook, id: x, specversion: "1.0", time: x}
+      time: {start: "09:00:00", stop: "17:00:00", timezone: America/New_York}
+  triggers: [{template: {name: line, log: {}}}]
+"""
+
+
+def test_filters_with_every_field_load() -> None:
+    manifests = load(["-"], stdin=io.StringIO(FILTERED))
+    [dependency] = manifests.sensors["filtered"].spec.dependencies
+    assert dependency.filters_logical_operator == "or"
+    filters = dependency.filters
+    assert (filters.expr_logical_operator, filters.data_logical_operator) == ("and", "")
+    assert [(field.name, field.path) for field in filters.exprs[0].fields] == [("a", "a"), ("c", "a-longer-name")]
+    assert [(d.type, d.comparator, d.value) for d in filters.data] == [
+        ("number", ">", ("50.0",)),
+        ("string", "", ("hello", "hey")),
+    ]
+    assert filters.context is not None
+    assert filters.context.given == {"type": "webhook", "source": "custom-webhook"}
+    assert filters.time is not None
+    assert filters.time.timezone == "America/New_York"
+    place = "standard input, document 1, Sensor/filtered"
+    assert manifests.notices[1:] == [
+        f"{place}: filters.context.{name} is without effect: filters do not look at it"
+        for name in ("id", "specversion", "time")
+    ]

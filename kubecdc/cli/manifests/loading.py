@@ -202,6 +202,9 @@ def _notices(manifest: _Read) -> Iterator[str]:
         yield f"{manifest.place}: {', '.join(ignored)}: accepted, without effect"
     if not isinstance(model, Sensor):
         return
+    contexts = [dependency.filters.context for dependency in model.spec.dependencies]
+    for name in sorted({name for c in contexts if c for name in c.unused if getattr(c, name)}):
+        yield f"{manifest.place}: filters.context.{name} is without effect: filters do not look at it"
     triggers = model.spec.triggers
     if any(trigger.at_least_once is False for trigger in triggers):
         yield f"{manifest.place}: atLeastOnce: false is without effect: every trigger runs at least once"

@@ -83,14 +83,17 @@ class ExprFilter(Model):
 
 
 class ContextFilter(Model):
-    """Attributes of the event, which have to be exactly these."""
+    """Attributes of the event, which have to be exactly these. As in Argo, some are accepted and not looked at."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"id", "specversion", "time"})
+    unused: ClassVar[tuple[str, ...]] = ("id", "specversion", "time")
 
     type: str = ""
     source: str = ""
     subject: str = ""
     datacontenttype: str = ""
+    id: str = ""
+    specversion: str = ""
+    time: str = ""
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -101,7 +104,7 @@ class ContextFilter(Model):
     @property
     def given(self) -> dict[str, str]:
         """The attributes that are named, with what they have to be."""
-        return {name: value for name, value in self if value}
+        return {name: value for name, value in self if value and name not in self.unused}
 
 
 class TimeFilter(Model):
