@@ -9,7 +9,7 @@ from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.discovery import Discovery, NotServed
-from kubecdc.workers.sensor.manifest import Sensor, Trigger
+from kubecdc.workers.sensor.manifest import Action, Sensor
 
 
 async def check(cluster: Cluster, sensors: Iterable[Sensor], namespace: str) -> list[AccessProblem]:
@@ -20,10 +20,11 @@ async def check(cluster: Cluster, sensors: Iterable[Sensor], namespace: str) -> 
     reviews, discovery = AccessReviews(cluster), Discovery(cluster)
     problems: list[AccessProblem] = []
     for sensor in sensors:
-        for i, trigger in enumerate(sensor.spec.triggers):
-            template = trigger.template
-            where = f"Sensor {sensor.name}, spec.triggers[{i}].template.{template.type}"
-            for rule in rules_of(sensor, trigger, namespace):
+        for location, _, action in sensor.actions:
+            template = action.template
+            inside = ".".join(map(str, (*location[3:], "template", template.type)))
+            where = f"Sensor {sensor.name}, spec.triggers[{location[2]}].{inside}"
+            for rule in rules_of(sensor, action, namespace):
                 try:
                     exact = await corrected(discovery, rule)
                 except NotServed as e:
@@ -33,11 +34,11 @@ async def check(cluster: Cluster, sensors: Iterable[Sensor], namespace: str) -> 
     return problems
 
 
-def rules_of(sensor: Sensor, trigger: Trigger, namespace: str) -> Sequence[AccessRule]:
-    """The rules of a trigger. ``namespace`` is for a Sensor that has none."""
-    template = trigger.template
+def rules_of(sensor: Sensor, action: Action, namespace: str) -> Sequence[AccessRule]:
+    """The rules of a trigger or dlqTrigger. ``namespace`` is for a Sensor that has none."""
+    template = action.template
     own = sensor.metadata.namespace or namespace
-    return template.trigger_type.rules(template.config, trigger.written, own)
+    return template.trigger_type.rules(template.config, action.written, own)
 
 
 async def corrected(discovery: Discovery, rule: AccessRule) -> AccessRule:

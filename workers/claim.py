@@ -14,6 +14,7 @@ from kubecdc.storage.contracts import Delivery
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.workers.joining import Joined
 from kubecdc.workers.metrics import TriggerMetrics
+from kubecdc.workers.sensor.parameters import Values
 from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
@@ -33,11 +34,17 @@ class Claim:
     lost: bool = False  # another worker has the delivery, or will have it
     returning: bool = False  # this process is stopping
     joined: Joined | None = None  # what it means for the conditions of its trigger
+    values: Values | None = None  # of its event, transformed, once they are known
     attempt: int = field(init=False)
     task: asyncio.Task[None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.attempt = self.delivery.attempt
+
+    @property
+    def counted(self) -> int:
+        """The attempts that count, with the one that would begin now."""
+        return self.attempt - self.delivery.failures.uncounted
 
     @property
     def event_id(self) -> str:

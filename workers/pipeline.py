@@ -8,32 +8,27 @@ receive -> match dependency -> transform -> filter -> turn -> parameters -> exec
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import structlog
 
-from kubecdc.cluster import open_files
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import filtering, retry
+from kubecdc.workers import dead_letter, filtering
+from kubecdc.workers.attempt import attempt, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
-from kubecdc.workers.computing import compute
 from kubecdc.workers.joining import join
-from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
-from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, age, decide, persist, settle
 
 log = structlog.get_logger()
-PREPARING = 30.0  # seconds for the request of a large event
 OUTDATED_SECONDS = 2.0  # until an event that waits for a worker with another manifest is delivered again
 
 
@@ -102,9 +97,12 @@ async def _handle(
 async def _process_safely(
     claim: Claim, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
 ) -> Settlement:
-    """`_process`, which `InFlight` may cancel: then the delivery is lost, or returned."""
+    """`_process` and the dlqTrigger. `InFlight` may cancel them: then the delivery is lost, or returned."""
     try:
-        return await _process(claim, subscription, route, settings, breaker)
+        settlement = await _process(claim, subscription, route, settings, breaker)
+        if isinstance(settlement, DeadLetter) and route.dlq is not None:
+            return await dead_letter.announced(settlement, claim, route.dlq, settings)
+        return settlement
     except (ClaimLost, Refused):
         raise
     except (asyncio.CancelledError, Exception):
@@ -127,17 +125,17 @@ async def _process(
         return DeadLetter(str(e))
     if not route.matches(event):
         return await _not_of_dependency(claim, event, subscription, route)
-    if 0 < settings.max_deliveries < _counted(claim):
+    if 0 < settings.max_deliveries < claim.counted:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     try:
         event = await route.transformed(event, settings.scripts)
-        values = route.values(event)
+        values = claim.values = route.values(event)
         if route.filters.given:
             left_out = await filtering.left_out(event, values, route, settings, _names(claim, route))
             if left_out:
                 return left_out
         if route.half_met:
-            key = await _prepared(partial(route.key, values), event, values, route, settings)
+            key = await prepared(partial(route.key, values), values, route, settings)
             claim.joined = await join(event, values, key, route.half_met)
             if claim.joined.found is None:
                 return Ack()
@@ -156,7 +154,7 @@ async def _process(
                 return Nack(0.0)
             await persist(claim.delivery.start)
             claim.phase = "started"
-            outcome = await _attempt(claim, event, values, route, settings, once=is_probe)
+            outcome = await attempt(event, values, route, settings, claim, _names(claim, route), once=is_probe)
             breaker.ended(event.partitionkey, outcome, probe=is_probe)
     except Overdue:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
@@ -183,42 +181,9 @@ async def _successes(subscription: Subscription, route: Route) -> int:
     return await persist(subscription.successes)
 
 
-async def _attempt(
-    claim: Claim, event: Event, values: Values, route: Route, settings: Settings, *, once: bool
-) -> Outcome:
-    """Run the trigger for the event. An error that is nobody's outcome is a failed attempt."""
-    try:
-        prepare = partial(route.request, event, values, attempt=claim.attempt)
-        request = await _prepared(prepare, event, values, route, settings)
-        outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
-    except ParameterError as e:
-        return Failure(str(e))
-    except (asyncio.CancelledError, Exception) as e:
-        if claim.task.cancelling():
-            raise
-        log.exception("the trigger failed unexpectedly", **_names(claim, route))
-        outcome = Retry(f"{type(e).__name__}: {e}")
-    if isinstance(outcome, Retry) and open_files.exhausted():
-        return Retry(f"this process has no file descriptor left: {outcome.reason}", outcome.after, ours=True)
-    return outcome
-
-
-def _counted(claim: Claim) -> int:
-    """The attempts that count, with the one that would begin now."""
-    return claim.attempt - claim.delivery.failures.uncounted
-
-
-async def _prepared(prepare: Callable[[], Any], event: Event, values: Values, route: Route, settings: Settings) -> Any:
-    """The trigger's request. No event holds up the event loop, however large. Raises ParameterError."""
-    try:
-        return await compute(prepare, values, route, settings, step="parameters", seconds=PREPARING)
-    except TimeoutError:
-        raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
-
-
 def _why_none_is_left(claim: Claim, settings: Settings) -> str:
     """Why an event comes back after its last attempt, which makes a dead letter of it if it ends."""
-    if _counted(claim) - 1 > settings.max_deliveries:
+    if claim.counted - 1 > settings.max_deliveries:
         return f"maxDeliveries was lowered to {settings.max_deliveries} since"
     return "the last did not end, its worker died or was stopped; or maxDeliveries was lowered since"
 
@@ -246,17 +211,6 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
         f"the Sensor waits for {wanted} now, and this is an event of {event.source}/{event.subject}, "
         "owed before its dependency was changed"
     )
-
-
-async def _execute(route: Route, request: Any) -> Outcome:
-    """Run the trigger once, and count and measure that."""
-    begun = time.perf_counter()
-    outcome: Outcome | None = None
-    try:
-        outcome = await route.trigger.execute(request)
-        return outcome
-    finally:
-        route.metrics.executed(outcome, time.perf_counter() - begun)
 
 
 def _names(claim: Claim, route: Route) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.scripts.process import ScriptError
 from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
-from kubecdc.workers.sensor.manifest import Dependency, Sensor
+from kubecdc.workers.sensor.manifest import Action, Dependency, Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
 from kubecdc.workers.triggers.contract import Context, Render, Trigger
@@ -29,16 +29,18 @@ from kubecdc.workers.triggers.contract import Context, Render, Trigger
 class Route:
     """From an event to a request. ``trigger`` acts on it, ``metrics`` counts: the routes of a trigger share both.
 
-    ``half_met`` is what they share of the trigger's conditions, None if an event of the dependency is enough.
+    ``half_met`` is what they share of the trigger's conditions, None if an event of the dependency is enough. ``dlq``
+    is the route of what becomes a dead letter.
     """
 
     def __init__(
         self,
         sensor: Sensor,
-        manifest: TriggerManifest,
+        manifest: Action,
         trigger: Trigger[Any],
         dependency: Dependency | None = None,
         metrics: TriggerMetrics | None = None,
+        dlq: Route | None = None,
     ) -> None:
         self.sensor = sensor.name
         self.name = manifest.name
@@ -47,9 +49,10 @@ class Route:
         self.expression = sensor.expression(manifest)
         self._prints = {needed.name: needed.print for needed in sensor.needs(manifest)}
         self.half_met: HalfMet | None = None
+        self.dlq = dlq
         self.filters = CompiledFilters(self.dependency.filters, self.dependency.filters_logical_operator)
         self.retry_strategy = manifest.retry_strategy
-        self.paused = manifest.paused
+        self.paused = isinstance(manifest, TriggerManifest) and manifest.paused
         self.trigger = trigger
         self.metrics = metrics or TriggerMetrics(sensor.name, manifest.name)
         self.retry_reason = ""  # why the last run has to be repeated
@@ -136,28 +139,47 @@ class Route:
         return jsonpath.text(found)
 
 
-def build(manifest: TriggerManifest, context: Context) -> Trigger[Any]:
+def build(manifest: Action, context: Context) -> Trigger[Any]:
     """The trigger of a manifest."""
     template = manifest.template
     return template.trigger_type.build(template.config, manifest.policy, context)
 
 
-def route(
-    sensor: Sensor,
-    trigger: TriggerManifest,
-    dependency: Dependency,
-    **given: Any,
-) -> Route:
-    """The route of a trigger for the events of one dependency. The caller closes the trigger, and the cluster."""
-    return Route(sensor, trigger, build(trigger, context(sensor, **given)), dependency)
+def route(sensor: Sensor, trigger: TriggerManifest, dependency: Dependency, **given: Any) -> Route:
+    """The route of a trigger for the events of one dependency. The caller closes it, and the cluster."""
+    return _Made(sensor, trigger, context(sensor, **given)).route(dependency)
 
 
 def routes(sensor: Sensor, **given: Any) -> Iterator[Route]:
     """The `route` of each trigger of a Sensor and each dependency that it needs, in the order of the manifest."""
     for trigger in sensor.spec.triggers:
-        made, metrics = build(trigger, context(sensor, **given)), TriggerMetrics(sensor.name, trigger.name)
+        made = _Made(sensor, trigger, context(sensor, **given))
         for dependency in sensor.needs(trigger):
-            yield Route(sensor, trigger, made, dependency, metrics)
+            yield made.route(dependency)
+
+
+class _Made:
+    """What the routes of a trigger share: it, its dlqTrigger, and their metrics."""
+
+    def __init__(self, sensor: Sensor, trigger: TriggerManifest, context: Context) -> None:
+        self._sensor = sensor
+        after = () if trigger.dlq_trigger is None else (trigger.dlq_trigger,)
+        self._actions = [(a, build(a, context), TriggerMetrics(sensor.name, a.name)) for a in (*after, trigger)]
+
+    def route(self, dependency: Dependency) -> Route:
+        made: Route | None = None
+        for action, trigger, metrics in self._actions:  # the dlqTrigger comes first
+            made = Route(self._sensor, action, trigger, dependency, metrics, made)
+        assert made is not None
+        return made
+
+
+async def close(routes: Iterable[Route]) -> None:
+    """Close the triggers of the routes, each once."""
+    all_of_them = [each for route in routes for each in (route, route.dlq) if each is not None]
+    await asyncio.gather(
+        *(trigger.close() for trigger in {id(each.trigger): each.trigger for each in all_of_them}.values())
+    )
 
 
 def context(

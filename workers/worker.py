@@ -15,7 +15,7 @@ from kubecdc.workers.breaker import Breaker
 from kubecdc.workers.joining import share
 from kubecdc.workers.pauses import Pauses
 from kubecdc.workers.pipeline import breaker_of, consume
-from kubecdc.workers.route import Route, routes
+from kubecdc.workers.route import Route, close, routes
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.triggers.contract import Render, json_line
@@ -64,9 +64,7 @@ async def run(
                 await asyncio.wait(consumers)
             watching.cancel()
     finally:
-        await asyncio.gather(
-            *(trigger.close() for trigger in {id(route.trigger): route.trigger for route in made}.values())
-        )
+        await close(made)
 
 
 async def _work(

@@ -28,7 +28,7 @@ from kubecdc.storage.rq.deliveries.running_job import RunningJob
 from kubecdc.storage.rq.jobs import RETRIES
 from kubecdc.workers.joining import share
 from kubecdc.workers.pipeline import consume
-from kubecdc.workers.route import route
+from kubecdc.workers.route import close, route
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import persist
 
@@ -104,7 +104,7 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
             await consume(one, to, settings, stop=stop)
         finally:
             watching.cancel()
-            await to.trigger.close()
+            await close([to])
             await cluster.aclose()
             await settings.scripts.close()
     return one

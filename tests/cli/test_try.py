@@ -156,6 +156,20 @@ async def test_what_a_transform_makes_of_the_event_is_shown_and_taken(desk: Desk
     assert (done.code, lines(done.out)[0]["outcome"]["result"]) == (1, "failure")
 
 
+async def test_templates_are_rendered_and_the_request_of_a_dlq_trigger_is_shown(desk: Desk, event: Path) -> None:
+    template = "{{ .Input.body.metadata.name | upper }} {{ .Input.type | lower }}"
+    sensor = post("http://x").replace("dataKey: body.metadata.name", f"dataTemplate: '{template}'")
+    error = "{src: {dependencyName: change, contextTemplate: '{{ .Input.error }}: {{ .Input.attempts }}'}, dest: why}"
+    sensor += f"    dlqTrigger: {{template: {{name: dlq, http: {{url: 'http://y', payload: [{error}]}}}}}}\n"
+    desk.write("sensor.yaml", sensor)
+    done = await desk.call("try", "--event", str(event))
+    assert done.code == 0, done.err
+    [line] = lines(done.out)
+    assert line["request"]["body"] == {"name": "W1 add"}
+    assert (line["dlqTrigger"]["trigger"], line["dlqTrigger"]["request"]["url"]) == ("dlq", "http://y")
+    assert line["dlqTrigger"]["request"]["body"] == {"why": "(the reason of the dead letter): 1"}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -232,6 +232,15 @@ def test_what_has_no_effect_is_said_once_for_each_manifest() -> None:
     ]
 
 
+def test_at_least_once_is_taken_and_only_false_is_without_effect() -> None:
+    dlq = "dlqTrigger: {template: {name: dlq, log: {}}, atLeastOnce: %s, policy: {status: {allow: [200]}}}"
+    assert loaded(SOURCE, sensor("log: {}", "atLeastOnce: true\n" + dlq % "true")).notices == [
+        "standard input, document 2, Sensor/notify: policy.status is without effect on a log trigger"
+    ]
+    notices = loaded(SOURCE, sensor("log: {}", "atLeastOnce: true\n" + dlq % "false")).notices
+    assert notices[0].endswith("atLeastOnce: false is without effect: every trigger runs at least once")
+
+
 def test_conditions_may_name_the_one_dependency() -> None:
     for conditions in ("pod", "(pod)", " ( (pod) ) ", ""):
         loaded(SOURCE, sensor(f"log: {{}}, conditions: '{conditions}'"))

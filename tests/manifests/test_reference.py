@@ -29,7 +29,7 @@ from kubecdc.workers.sensor.filters.manifest import (
     Filters,
     TimeFilter,
 )
-from kubecdc.workers.sensor.manifest import Dependency, SensorSpec, Trigger
+from kubecdc.workers.sensor.manifest import Dependency, DlqTrigger, SensorSpec, Trigger
 from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadParameter
 from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
@@ -45,7 +45,7 @@ REFERENCE = "".join((DOCS / name).read_text() for name in ("manifests.md", "k8s-
 MODELS: list[type[Model]] = [
     *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
     *(Dependency, Transform, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
-    *(Trigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
+    *(Trigger, DlqTrigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
     *(K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource, Kafka, Sasl),
 ]

@@ -111,6 +111,9 @@ class FakeTrigger:
         self.finished.append(request)
         return outcome
 
+    def preview(self, request: TriggerRequest[Any]) -> Mapping[str, object]:
+        return {"event": request.event.id}
+
     async def close(self) -> None:
         self.closed = True
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
+from kubecdc.manifest.finding import Location
 from kubecdc.manifest.model import Manifest, Model
 from kubecdc.workers.conditions.expression import Expression
 from kubecdc.workers.sensor.filters.manifest import Filters, Operator
@@ -38,17 +39,14 @@ class Dependency(Model):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Trigger(Model):
-    """A trigger. The ``dest`` of its ``parameters`` is relative to the template."""
-
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("rateLimit", "dlqTrigger")
+class Action(Model):
+    """What a trigger does with an event. The ``dest`` of its ``parameters`` is relative to the template."""
 
     template: TriggerTemplate
     parameters: Items[Parameter] = ()
     policy: Policy = Policy()
     retry_strategy: RetryStrategy | None = None
     at_least_once: bool | None = None
-    paused: bool = False
 
     @field_validator("policy")
     @classmethod
@@ -71,6 +69,31 @@ class Trigger(Model):
         found = {"".join(rest) for first, *rest in parts if first == template.type}
         own = (item for _, item in template.trigger_type.parameters(template.config))
         return frozenset(found | {item.dest for item in own if isinstance(item, Parameter)})
+
+
+class DlqTrigger(Action):
+    """What runs for an event that becomes a dead letter of a trigger."""
+
+    hints: ClassVar[Mapping[str, str]] = {
+        "dlqTrigger": "a dlqTrigger has none of its own: what it fails for is a dead letter in the bus",
+        "paused": "pause the trigger",
+    }
+
+    @field_validator("template")
+    @classmethod
+    def _unconditional(cls, value: TriggerTemplate) -> TriggerTemplate:
+        if value.conditions or value.conditions_key or value.conditions_reset:
+            raise invalid("has conditions: a dlqTrigger runs when its trigger has failed", "leave them out")
+        return value
+
+
+class Trigger(Action):
+    """A trigger: it has a subscription of its own."""
+
+    unsupported: ClassVar[Mapping[str, str]] = not_yet("rateLimit")
+
+    dlq_trigger: DlqTrigger | None = None
+    paused: bool = False
 
 
 class SensorSpec(Model):
@@ -104,21 +127,30 @@ class Sensor(Manifest):
     kind: Literal["Sensor"]
     spec: SensorSpec
 
-    def expression(self, trigger: Trigger) -> Expression:
+    def expression(self, trigger: Action) -> Expression:
         """The conditions of a trigger."""
         return trigger.template.expression([dependency.name for dependency in self.spec.dependencies])
 
     @property
     def uses_cluster(self) -> bool:
         """Whether a trigger makes requests to the cluster."""
-        return any(trigger.template.trigger_type.uses_cluster for trigger in self.spec.triggers)
+        return any(action.template.trigger_type.uses_cluster for _, _, action in self.actions)
 
-    def needs(self, trigger: Trigger) -> list[Dependency]:
+    @property
+    def actions(self) -> Iterator[tuple[Location, Trigger, Action]]:
+        """Each trigger, and each dlqTrigger after its trigger: the location, the trigger, and it."""
+        for i, trigger in enumerate(self.spec.triggers):
+            at: Location = ("spec", "triggers", i)
+            yield at, trigger, trigger
+            if trigger.dlq_trigger is not None:
+                yield (*at, "dlqTrigger"), trigger, trigger.dlq_trigger
+
+    def needs(self, trigger: Action) -> list[Dependency]:
         """The dependencies in the conditions of a trigger, in the order of the manifest."""
         names = self.expression(trigger).names
         return [dependency for dependency in self.spec.dependencies if dependency.name in names]
 
-    def subscription(self, trigger: Trigger, dependency: Dependency) -> str:
+    def subscription(self, trigger: Action, dependency: Dependency) -> str:
         """The subscription in the bus: ``<sensor>/<trigger>``, with ``/<dependency>`` if the trigger needs several."""
         name = f"{self.name}/{trigger.name}"
         return name if len(self.needs(trigger)) == 1 else f"{name}/{dependency.name}"

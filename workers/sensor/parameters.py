@@ -43,6 +43,7 @@ class Values:
 
     def __init__(self, event: Event, dependency: str = "") -> None:
         self.event = event
+        self._more: Mapping[str, object] = {}  # attributes
         self.meter = templates.Meter()
         self._inputs: dict[str, Any] = {}  # of templates
         self._texts: dict[int, tuple[ParameterSource, str | templates.TemplateError]] = {}  # by the id of the source
@@ -76,6 +77,16 @@ class Values:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             self.unreadable = "it is nested too deep" if isinstance(e, RecursionError) else str(e)
             return jsonpath.MISSING
+
+    def annotate(self, attributes: Mapping[str, object]) -> None:
+        """Give the event and the ``others`` more attributes. The templates of parameters are rendered anew."""
+        self._more = attributes
+        self.meter = templates.Meter()
+        self.__dict__.pop("context", None)
+        self._inputs.pop("context", None)
+        self._texts.clear()
+        for other in self.others.values():
+            other.annotate(attributes)
 
     def forget(self) -> None:
         """Let go of the parsed data; it is parsed once more if it is asked for."""
@@ -111,7 +122,7 @@ class Values:
     @cached_property
     def context(self) -> dict[str, object]:
         """The event's attributes: those of Argo's context, and those of kubecdc."""
-        return context(self.event)
+        return {**context(self.event), **self._more}
 
     @property
     def whole(self) -> str:

@@ -84,7 +84,7 @@ def _workers(manifests: Manifests, home: str) -> Iterator[AccessRule]:
     from kubecdc.workers import access
 
     for sensor in manifests.sensors.values():
-        for trigger in sensor.spec.triggers:
+        for _, _, trigger in sensor.actions:
             rules = access.rules_of(sensor, trigger, home)
             if not rules and trigger.template.trigger_type.uses_cluster:
                 what = f"Sensor {sensor.name}, trigger {trigger.name}"

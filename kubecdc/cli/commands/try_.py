@@ -24,7 +24,7 @@ from kubecdc.storage.contracts.event import SPEC_VERSION, Event
 from kubecdc.storage.contracts.types import ClusterAccess
 from kubecdc.workers import filtering
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
-from kubecdc.workers.route import Route, routes
+from kubecdc.workers.route import Route, close, routes
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.sensor.parameters import ParameterError, Values
@@ -34,6 +34,7 @@ STDIN = "-"
 Met = dict[str, dict[str, Event]]
 """Events that wait for others to meet the conditions, by key and dependency."""
 # Attributes that an event written by hand may leave out.
+SOME_ERROR = "(the reason of the dead letter)"
 _DEFAULTS = {
     "specversion": SPEC_VERSION,
     "type": "resource",
@@ -98,7 +99,7 @@ async def _try_sensors(
                         if isinstance(outcome, Retry | Failure):
                             code = 1
                 finally:
-                    await of_trigger[0].trigger.close()
+                    await close(of_trigger)
     return code
 
 
@@ -140,6 +141,8 @@ async def _try_trigger(
     if not verdict.passes:
         line["reason"] = f"the filters of the dependency do not let it pass: {verdict.reason}"
         return line, None
+    if route.dlq is not None:
+        line["dlqTrigger"] = _dlq_request(route.dlq, event)
     outcome: Outcome | None = None
     try:
         if missing := _missing(route, event, values, met):
@@ -154,6 +157,16 @@ async def _try_trigger(
     if outcome is not None:
         line["outcome"] = _outcome_fields(outcome)
     return line, outcome
+
+
+def _dlq_request(route: Route, event: Event) -> dict[str, object]:
+    """What the dlqTrigger would do if the trigger failed, with an error made up."""
+    values = route.values(event)
+    values.annotate({"error": SOME_ERROR, "attempts": 1})
+    try:
+        return {"trigger": route.name, "request": route.trigger.preview(route.request(event, values))}
+    except ParameterError as e:
+        return {"trigger": route.name, "request": None, "reason": str(e)}
 
 
 def _without_run(

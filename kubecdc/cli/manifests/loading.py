@@ -15,7 +15,7 @@ from kubecdc.manifest.finding import Finding
 from kubecdc.manifest.model import API_VERSIONS, Manifest
 from kubecdc.storage.manifest import EventBus, default_bus
 from kubecdc.watcher.manifest import EventSource
-from kubecdc.workers.sensor.manifest import Sensor, Trigger
+from kubecdc.workers.sensor.manifest import Action, Sensor
 
 __all__ = ["ManifestErrors", "Manifests", "Problem", "load"]
 
@@ -205,7 +205,7 @@ def _notices(manifest: _Read) -> Iterator[str]:
     contexts = [dependency.filters.context for dependency in model.spec.dependencies]
     for name in sorted({name for c in contexts if c for name in c.unused if getattr(c, name)}):
         yield f"{manifest.place}: filters.context.{name} is without effect: filters do not look at it"
-    triggers = model.spec.triggers
+    triggers = [action for _, _, action in model.actions]
     if any(trigger.at_least_once is False for trigger in triggers):
         yield f"{manifest.place}: atLeastOnce: false is without effect: every trigger runs at least once"
     for notice in sorted({notice for trigger in triggers for notice in _of_type(trigger)}):
@@ -214,14 +214,14 @@ def _notices(manifest: _Read) -> Iterator[str]:
         yield f"{manifest.place}: policy.{policy} is without effect on a {name} trigger"
 
 
-def _of_type(trigger: Trigger) -> Iterator[str]:
+def _of_type(trigger: Action) -> Iterator[str]:
     """The notices of the trigger type."""
     template = trigger.template
     for notice in template.trigger_type.notices(template.config):
         yield f"trigger {trigger.name}: {notice}"
 
 
-def _unused_policies(trigger: Trigger) -> Iterator[tuple[str, str]]:
+def _unused_policies(trigger: Action) -> Iterator[tuple[str, str]]:
     """The parts of the policy that the trigger type ignores."""
     template = trigger.template
     for name in trigger.policy.given:

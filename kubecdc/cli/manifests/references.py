@@ -13,7 +13,7 @@ from kubecdc.storage.installed import store_types
 from kubecdc.storage.manifest import BusSubscription, EventBus
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.workers.conditions.manifest import ANY
-from kubecdc.workers.sensor.manifest import Dependency, Sensor, Trigger
+from kubecdc.workers.sensor.manifest import Action, Dependency, Sensor, Trigger
 from kubecdc.workers.sensor.parameter_manifest import FromEvent, Parameter
 from kubecdc.workers.sensor.template import Template
 
@@ -53,16 +53,16 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
             yield Finding(("spec", "dependencies", i, "name"), f"two dependencies have the name `{dependency.name}`")
         names[dependency.name] = None
         yield from _event(dependency, ("spec", "dependencies", i), bus, known)
-    counts = Counter(trigger.name for trigger in sensor.spec.triggers)
+    counts = Counter(action.name for _, _, action in sensor.actions)
     seen: set[str] = set()
-    for i, trigger in enumerate(sensor.spec.triggers):
-        at: Location = ("spec", "triggers", i)
-        if trigger.name in seen:
-            yield Finding((*at, "template", "name"), f"{counts[trigger.name]} triggers have the name `{trigger.name}`")
-        seen.add(trigger.name)
-        yield from _conditions(sensor, trigger, at, known)
-        yield from _type(trigger, at, to_run=known.to_run)
-        for location, parameter in _parameters(trigger, at):
+    for at, trigger, action in sensor.actions:
+        if action.name in seen:
+            yield Finding((*at, "template", "name"), f"{counts[action.name]} triggers have the name `{action.name}`")
+        seen.add(action.name)
+        if action is trigger:
+            yield from _conditions(sensor, trigger, at, known)
+        yield from _type(action, at, to_run=known.to_run)
+        for location, parameter in _parameters(action, at):
             yield from _dependency_name(
                 parameter.src.dependency_name, sensor, trigger, (*location, "src", "dependencyName")
             )
@@ -157,18 +157,18 @@ def _dependency_name(name: str, sensor: Sensor, trigger: Trigger, at: Location) 
         yield Finding(at, f"`{name}` is not in the conditions of this trigger: there is never an event of it")
 
 
-def _parameters(trigger: Trigger, at: Location) -> Iterator[tuple[Location, FromEvent]]:
-    for i, parameter in enumerate(trigger.parameters):
+def _parameters(action: Action, at: Location) -> Iterator[tuple[Location, FromEvent]]:
+    for i, parameter in enumerate(action.parameters):
         yield (*at, "parameters", i), parameter
-    template = trigger.template
+    template = action.template
     for location, found in template.trigger_type.parameters(template.config):
         yield (*at, "template", template.type, *location), found
 
 
-def _type(trigger: Trigger, at: Location, *, to_run: bool) -> Iterator[Finding]:
+def _type(action: Action, at: Location, *, to_run: bool) -> Iterator[Finding]:
     """The problems that the trigger type reports, and parameters that write fields that the type does not have."""
-    template = trigger.template
-    for i, parameter in enumerate(trigger.parameters):
+    template = action.template
+    for i, parameter in enumerate(action.parameters):
         location = (*at, "parameters", i, "dest")
         first, *rest = re.split(r"[.|]", parameter.dest, maxsplit=1)
         if first == "name":
@@ -182,9 +182,9 @@ def _type(trigger: Trigger, at: Location, *, to_run: bool) -> Iterator[Finding]:
     for location, found in template.trigger_type.parameters(template.config):
         if isinstance(found, Parameter):
             yield from _destination(found.dest, template, (*start, *location, "dest"))
-    found_by_type = [*template.trigger_type.problems(template.config, trigger.written)]
+    found_by_type = [*template.trigger_type.problems(template.config, action.written)]
     if to_run:
-        found_by_type += template.trigger_type.missing(template.config, trigger.written)
+        found_by_type += template.trigger_type.missing(template.config, action.written)
     for finding in found_by_type:
         yield replace(finding, location=(*start, *finding.location))
 

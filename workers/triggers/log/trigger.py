@@ -12,7 +12,7 @@ import msgspec
 from kubecdc.concurrency import INLINE_BYTES, Limit, in_thread
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import ParameterError, context
+from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.triggers.contract import Render, json_line
 from kubecdc.workers.triggers.log import lines
 from kubecdc.workers.triggers.log.manifest import Log
@@ -83,7 +83,7 @@ class LogTrigger:
             "sensor": request.sensor,
             "trigger": request.trigger,
             "dependencyName": request.dependency,
-            "eventContext": context(request.event),
+            "eventContext": request.values.context,
             "data": _on_a_line(request.event.data),
         }
 

@@ -1,0 +1,73 @@
+"""One attempt of a trigger: its request is prepared, and executed as its retryStrategy says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+from kubecdc.cluster import open_files
+from kubecdc.storage.contracts.event import Event
+from kubecdc.workers import retry
+from kubecdc.workers.claim import Claim
+from kubecdc.workers.computing import compute
+from kubecdc.workers.outcome import Failure, Outcome, Retry
+from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.settings import Settings
+
+log = structlog.get_logger()
+PREPARING = 30.0  # seconds for the request of a large event
+
+
+async def attempt(
+    event: Event,
+    values: Values,
+    route: Route,
+    settings: Settings,
+    claim: Claim,
+    names: Mapping[str, object],
+    *,
+    once: bool = False,
+) -> Outcome:
+    """Run the trigger for the event. An error that is nobody's outcome is a failed attempt.
+
+    ``once``: without its retryStrategy. ``names`` are for log lines.
+    """
+    try:
+        prepare = partial(route.request, event, values, attempt=claim.attempt)
+        request = await prepared(prepare, values, route, settings)
+        outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
+    except ParameterError as e:
+        return Failure(str(e))
+    except (asyncio.CancelledError, Exception) as e:
+        if claim.task.cancelling():
+            raise
+        log.exception("the trigger failed unexpectedly", **names)
+        outcome = Retry(f"{type(e).__name__}: {e}")
+    if isinstance(outcome, Retry) and open_files.exhausted():
+        return Retry(f"this process has no file descriptor left: {outcome.reason}", outcome.after, ours=True)
+    return outcome
+
+
+async def prepared(prepare: Callable[[], Any], values: Values, route: Route, settings: Settings) -> Any:
+    """The result of ``prepare``. No event holds up the event loop, however large. Raises ParameterError."""
+    try:
+        return await compute(prepare, values, route, settings, step="parameters", seconds=PREPARING)
+    except TimeoutError:
+        raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
+
+
+async def _execute(route: Route, request: Any) -> Outcome:
+    """Run the trigger once, and count and measure that."""
+    begun = time.perf_counter()
+    outcome: Outcome | None = None
+    try:
+        outcome = await route.trigger.execute(request)
+        return outcome
+    finally:
+        route.metrics.executed(outcome, time.perf_counter() - begun)
