@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from kubecdc.concurrency import INLINE_BYTES
+from kubecdc.storage.contracts import Delivery
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.computing import compute
 from kubecdc.workers.route import Route
@@ -16,25 +17,36 @@ from kubecdc.workers.scripts.process import ScriptError
 from kubecdc.workers.sensor.filters.logic import FilterError, Unjudged, Verdict
 from kubecdc.workers.sensor.parameters import Values
 from kubecdc.workers.settings import Settings
-from kubecdc.workers.settlement import Ack, DeadLetter, Settlement
+from kubecdc.workers.settlement import Ack, DeadLetter, Settlement, persist
 
 log = structlog.get_logger()
 FILTERING = 30.0  # seconds for the filters of a large event
 
 
 async def left_out(
-    event: Event, values: Values, route: Route, settings: Settings, names: Mapping[str, object]
+    delivery: Delivery,
+    event: Event,
+    values: Values,
+    route: Route,
+    settings: Settings,
+    names: Mapping[str, object],
 ) -> Settlement | None:
     """The settlement of an event that does not pass; None if it does. ``values`` are of the event.
 
     It is a dead letter if the filters could not be evaluated for a reason that is not in the manifest.
 
-    Raises Interrupted.
+    Raises ClaimLost, Interrupted.
     """
+    is_large = len(event.data) > INLINE_BYTES
+    if is_large:  # it may take more memory than the process has: if it ends, that counts as an attempt
+        await persist(delivery.start)
     try:
         verdict = await judge(event, values, route, settings)
     except TimeoutError:
         return DeadLetter(f"the filters of the dependency take more than {FILTERING:g} s")
+    finally:
+        if is_large:
+            delivery.withdraw()
     if verdict.passes:
         return None
     if verdict.is_unjudged:

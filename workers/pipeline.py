@@ -131,7 +131,7 @@ async def _process(
         event = await route.transformed(event, settings.scripts)
         values = claim.values = route.values(event)
         if route.filters.given:
-            left_out = await filtering.left_out(event, values, route, settings, _names(claim, route))
+            left_out = await filtering.left_out(claim.delivery, event, values, route, settings, _names(claim, route))
             if left_out:
                 return left_out
         if route.half_met:

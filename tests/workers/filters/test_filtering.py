@@ -19,6 +19,9 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import computing, filtering
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import Route
+from kubecdc.workers.sensor.filters.compiled import CompiledFilters
+from kubecdc.workers.sensor.filters.logic import Verdict
+from kubecdc.workers.sensor.parameters import Values
 from tests.workers.support import FakeTrigger, MemoryDelivery, MemorySubscription, event, log_trigger, sensor, settings
 
 ADDED = {"data": [{"path": "type", "type": "string", "value": ["^ADD$"]}]}
@@ -120,6 +123,26 @@ async def test_a_large_event_is_judged_in_a_thread_and_its_values_are_let_go(mon
         await consumer.settled(event(3, key="c", data=RUN))
         assert threads == 3
         assert "data" in vars(consumer.trigger.requests[1].values), "it is shared with the parameters"
+
+
+async def test_a_large_event_that_ends_the_process_counts_as_attempted(monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile: list[list[str]] = []
+    verdict = CompiledFilters.verdict
+
+    def judged(filters: CompiledFilters, values: Values) -> Verdict:
+        meanwhile.append(list(deliveries[len(meanwhile)].calls))
+        return verdict(filters, values)
+
+    monkeypatch.setattr(CompiledFilters, "verdict", judged)
+    padding = {"x": "y" * 100_000}
+    async with consuming(ADDED) as consumer:
+        give = consumer.subscription.give
+        deliveries = [give(event(1, data={**LEFT_OUT, **padding})), give(event(2, data={**RUN, **padding}))]
+        for delivery in deliveries:
+            await asyncio.wait_for(delivery.settled.wait(), 60)
+    assert meanwhile == [["start"], ["start"]]
+    assert deliveries[0].calls == ["start", "withdraw", "ack"], "no success, and no attempt"
+    assert deliveries[1].calls == ["start", "withdraw", "start", "ack"]
 
 
 async def test_a_large_expression_is_evaluated_in_a_thread_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
