@@ -1,4 +1,4 @@
-"""How an object tells the event that it was made for: labels as Argo Events has them, and an annotation.
+"""How an object tells the event that it was made for: labels as Argo Events has them, and annotations.
 
 An object of a repeated event is recognized by them, so that it is made once.
 """
@@ -15,7 +15,7 @@ from kubecdc.storage.contracts.event import Event
 
 SENSOR, TRIGGER = "events.argoproj.io/sensor", "events.argoproj.io/trigger"
 TIMESTAMP = "events.argoproj.io/action-timestamp"
-EVENT_ID = "kubecdc.io/event-id"
+EVENT_SOURCE, EVENT_ID = "kubecdc.io/event-source", "kubecdc.io/event-id"  # together they name an event
 LONGEST_NAME = 63  # of generated names, as in Kubernetes; some kinds take more, but Pods made of them do not
 _LONGEST_LABEL = 63
 _SUFFIX = 12  # characters; a million objects of one prefix have two of the same suffix once in 300,000 times
@@ -29,33 +29,35 @@ class Mark:
 
     sensor: str
     trigger: str
+    event_source: str
     event_id: str
     key: str
 
     @classmethod
     def of(cls, sensor: str, trigger: str, event: Event, key: str) -> Mark:
         """That of an event and a trigger of a Sensor."""
-        return cls(label(sensor), label(trigger), event.id, key)
+        return cls(label(sensor), label(trigger), event.source, event.id, key)
 
     def name(self, prefix: str) -> str:
         """The name for a ``generateName``. A repetition gets the same."""
         return prefix[: LONGEST_NAME - _SUFFIX] + _suffix(self.key)
 
     def on(self, document: Mapping[str, Any], timestamp: str = "") -> dict[str, Any]:
-        """The object with labels and annotation. ``timestamp``: milliseconds since 1970."""
+        """The object with labels and annotations. ``timestamp``: milliseconds since 1970."""
         metadata = document.get("metadata") or {}
         labels = {**(metadata.get("labels") or {}), SENSOR: self.sensor, TRIGGER: self.trigger}
         if timestamp:
             labels[TIMESTAMP] = timestamp
-        annotations = {**(metadata.get("annotations") or {}), EVENT_ID: self.event_id}
+        of_event = {EVENT_SOURCE: self.event_source, EVENT_ID: self.event_id}
+        annotations = {**(metadata.get("annotations") or {}), **of_event}
         return {**document, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
     def is_on(self, document: Mapping[str, Any]) -> bool:
         """Whether the object was made by this trigger for this event."""
         metadata = document.get("metadata") or {}
         labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        found = labels.get(SENSOR), labels.get(TRIGGER), annotations.get(EVENT_ID)
-        return found == (self.sensor, self.trigger, self.event_id)
+        found = labels.get(SENSOR), labels.get(TRIGGER), annotations.get(EVENT_SOURCE), annotations.get(EVENT_ID)
+        return found == (self.sensor, self.trigger, self.event_source, self.event_id)
 
 
 def label(text: str) -> str:

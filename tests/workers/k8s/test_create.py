@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubecdc.workers.objects.marks import EVENT_ID, SENSOR, TIMESTAMP, TRIGGER
+from kubecdc.workers.objects.marks import EVENT_ID, EVENT_SOURCE, SENSOR, TIMESTAMP, TRIGGER
 from kubecdc.workers.outcome import Failure, Retry, Success
 from tests.apiserver import LocalSimulator
 from tests.harness.proxy import Proxy
@@ -28,7 +28,7 @@ async def test_an_object_has_argos_labels_and_the_id_of_its_event(api: LocalSimu
     labels = found["metadata"]["labels"]
     assert (labels[SENSOR], labels[TRIGGER]) == ("s", "t")
     assert labels[TIMESTAMP].isdigit()
-    assert found["metadata"]["annotations"] == {EVENT_ID: event().id}
+    assert found["metadata"]["annotations"] == {EVENT_SOURCE: "workflows", EVENT_ID: event().id}
     assert found["data"] == {"a": "1"}
 
 
@@ -49,10 +49,11 @@ async def test_a_long_prefix_is_cut_as_kubernetes_does(api: LocalSimulator, it: 
 
 async def test_somebody_elses_object_of_that_name_is_a_failure(api: LocalSimulator, it: Bench) -> None:
     await it.done(source(config_map()))
-    outcome = await it.run(source(config_map()), event(2))
-    assert outcome == Failure(
-        "create ConfigMap one: there is such an object already, and it was not made for this event"
-    )
+    for other in (event(2), event(source="others")):  # an id is only unique within its source
+        outcome = await it.run(source(config_map()), other)
+        assert outcome == Failure(
+            "create ConfigMap one: there is such an object already, and it was not made for this event"
+        )
     await it.done(source(config_map()))
 
 
@@ -143,6 +144,15 @@ async def test_the_object_belongs_to_the_object_of_the_event_where_asked(api: Lo
     assert found["metadata"]["ownerReferences"] == [
         {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u-1"}
     ]
+
+
+async def test_an_owner_in_another_namespace_is_refused(api: LocalSimulator, it: Bench) -> None:
+    metadata = {"name": "w", "uid": "u-1", "namespace": "other"}
+    data = {"type": "UPDATE", "body": {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata}}
+    outcome = await it.run(source(config_map(), ownerReference=True), event(data=data))
+    assert isinstance(outcome, Failure)
+    assert "its owner would be in another namespace, other" in outcome.reason
+    await it.done(source(config_map(), ownerReference=True), event(data=data), namespace="other")
 
 
 @pytest.mark.parametrize("data", [{"type": "DELETE", "body": {}}, {"type": "ADD", "body": {"kind": "Workflow"}}])

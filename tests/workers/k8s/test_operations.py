@@ -99,6 +99,7 @@ async def test_a_live_object_is_what_parameters_write_into(api: LocalSimulator, 
     named = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "default"}}
     given = [parameter("data.count", "body.n"), parameter("data.a", value="x") | {"operation": "append"}]
     config = source(named, operation="update", liveObject=True, parameters=given)
+    given.append({"src": {"dependencyName": "other", "dataKey": "x"}, "dest": "data.other"})  # of no event here
     await it.done(config)
     assert (await get(api))["data"] == {"a": "1x", "count": "100"}
     await api.delete(*CONFIGMAPS, "default", "one")

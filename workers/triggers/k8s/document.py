@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kubecdc import jsonpath
@@ -37,16 +38,29 @@ def checked(document: Mapping[str, Any], config: K8s) -> None:
         raise ParameterError(f"the object cannot be used: {wrong}")
 
 
-def completed(document: Document, mark: Mark, owner: Mapping[str, Any] | None) -> Document:
+@dataclass(frozen=True)
+class Owner:
+    """An owner reference, and the namespace of the owner, "" if it has none."""
+
+    reference: Mapping[str, Any]
+    namespace: str
+
+    def may_own(self, namespace: str) -> bool:
+        """Whether it may own an object there. Kubernetes deletes one whose owner is in another namespace."""
+        return self.namespace in {"", namespace}
+
+
+def completed(document: Document, mark: Mark, owner: Owner | None) -> Document:
     """The object as it is sent: with a name and its owner, without what the API server writes."""
     sent = named(document, mark)
     if owner is not None:
-        sent["metadata"]["ownerReferences"] = [*(sent["metadata"].get("ownerReferences") or ()), owner]
+        references = sent["metadata"].get("ownerReferences") or ()
+        sent["metadata"]["ownerReferences"] = [*references, owner.reference]
     return sent
 
 
-def owner_of(event: Event, values: Values) -> dict[str, Any]:
-    """The owner reference to the object of the event. Raises ParameterError if it cannot be an owner."""
+def owner_of(event: Event, values: Values) -> Owner:
+    """The reference to the object of the event. Raises ParameterError if it cannot be an owner."""
     data = values.data
     if jsonpath.compile("type").get(data) == "DELETE":
         raise ParameterError("the object of the event was deleted: Kubernetes would delete what it owns at once")
@@ -59,4 +73,5 @@ def owner_of(event: Event, values: Values) -> dict[str, Any]:
     found = {field: jsonpath.compile(path).get(data) for field, path in paths.items()}
     if missing := [paths[field] for field, value in found.items() if not isinstance(value, str) or not value]:
         raise ParameterError(f"the object of the event cannot be an owner: the event has no {', '.join(missing)}")
-    return found
+    namespace = jsonpath.compile("body.metadata.namespace").get(data)
+    return Owner(found, namespace if isinstance(namespace, str) else "")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.objects.document import Document, Unusable, computed, in_manifest
@@ -14,7 +12,7 @@ from kubecdc.workers.objects.marks import Mark
 from kubecdc.workers.objects.sources.manifest import described
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, resolve
-from kubecdc.workers.triggers.k8s.document import checked, completed, owner_of
+from kubecdc.workers.triggers.k8s.document import Owner, checked, completed, owner_of
 from kubecdc.workers.triggers.k8s.manifest import APPLY_PATCH, K8s
 
 
@@ -30,7 +28,7 @@ class K8sRequest:
     event: Event
     values: Values
     mark: Mark
-    owner: Mapping[str, Any] | None
+    owner: Owner | None
     document: Document | None
 
     async def made_of(self, source: Document) -> Document:
@@ -47,7 +45,7 @@ def prepare(request: TriggerRequest[K8s]) -> K8sRequest:
     """Make the object, as far as that needs no I/O. Raises ParameterError."""
     config, values = request.config, request.values
     mark = Mark.of(request.sensor, request.trigger, request.event, request.idempotency_key)
-    owner = owner_of(request.event, values) if config.owner_reference else None
+    owner = owner_of(request.event, values) if config.owner_reference and config.operation != "delete" else None
     waiting = K8sRequest(config, request.event, values, mark, owner, None)
     try:
         source = in_manifest(config.source)
@@ -55,7 +53,8 @@ def prepare(request: TriggerRequest[K8s]) -> K8sRequest:
         raise ParameterError(f"the object cannot be used: {e}") from None
     if source is None or is_live(config):
         for parameter in config.parameters:
-            resolve(parameter.src, values)
+            if values.has(parameter.src):
+                resolve(parameter.src, values)
         if source is not None:
             checked(source, config)
         return waiting

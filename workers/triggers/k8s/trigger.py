@@ -73,6 +73,9 @@ class K8sTrigger:
             resource = kind.within(document["metadata"].get("namespace") or self._context.namespace)
             place = operations.place_of(objects, resource, document, request, str(int(self._now() * 1000)))
             what = place.what
+            if request.owner and not request.owner.may_own(resource.namespace):
+                where = request.owner.namespace
+                raise Undone(Failure(f"{what}: its owner would be in another namespace, {where}: it would be deleted"))
             if is_live(request.config):
                 await operations.update_live(place, request)
             else:
