@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
 from typing import Any
 
 import structlog
@@ -33,15 +34,23 @@ async def attempt(
     names: Mapping[str, object],
     *,
     once: bool = False,
+    placed: bool = False,
 ) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt.
 
-    ``once``: without its retryStrategy. ``names`` are for log lines.
+    ``once``: without its retryStrategy. ``placed``: its rate has let it begin. ``names`` are for log lines.
     """
+    tries = count()
+
+    async def run() -> Outcome:
+        if route.rate and (next(tries) or not placed):
+            await route.rate.turn()
+        return await _execute(route, request)
+
     try:
         prepare = partial(route.request, event, values, attempt=claim.attempt)
         request = await prepared(prepare, values, route, settings)
-        outcome = await retry.execute(partial(_execute, route, request), None if once else route.retry_strategy)
+        outcome = await retry.execute(run, None if once else route.retry_strategy)
     except ParameterError as e:
         return Failure(str(e))
     except (asyncio.CancelledError, Exception) as e:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.conditions.half_met import HalfMet, Set
-from kubecdc.workers.route import Route
+from kubecdc.workers.rate import Rate
+from kubecdc.workers.route import Route, all_of
 from kubecdc.workers.sensor.parameters import Values
 from kubecdc.workers.settlement import persist
 
@@ -41,9 +42,15 @@ async def join(event: Event, values: Values, key: str, half_met: HalfMet) -> Joi
     return Joined(half_met, values.dependency, event, key, found)
 
 
-def share(bus: Bus, routes: Iterable[Route]) -> None:
-    """Give the routes of each trigger what they share of its conditions."""
+def share(bus: Bus, routes: Sequence[Route]) -> None:
+    """Give the routes of each trigger what they share with each other and with all workers: conditions and rate."""
     shared: dict[int, HalfMet] = {}
+    rates: dict[int, Rate] = {}
+    state = bus.state if bus.capabilities.state and bus.state.frequent else None
+    for route in all_of(routes):
+        if route.rate_limit:
+            made = Rate(route.rate_limit.interval, state, f"{route.sensor}/{route.name}")
+            route.rate = rates.setdefault(id(route.trigger), made)
     for route in routes:
         if route.dependency.name not in route.expression.alone:
             known = shared.get(id(route.trigger)) or route.half_met_in(bus.state)

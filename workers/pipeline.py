@@ -149,12 +149,16 @@ async def _process(
     claim.phase = "waiting"
     try:
         async with breaker.turn(settings.left(event)) as is_probe:
+            if route.rate:
+                await route.rate.turn()
             claim.phase = "received"
             if claim.returning:
                 return Nack(0.0)
             await persist(claim.delivery.start)
             claim.phase = "started"
-            outcome = await attempt(event, values, route, settings, claim, _names(claim, route), once=is_probe)
+            outcome = await attempt(
+                event, values, route, settings, claim, _names(claim, route), once=is_probe, placed=True
+            )
             breaker.ended(event.partitionkey, outcome, probe=is_probe)
     except Overdue:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")

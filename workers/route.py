@@ -16,6 +16,7 @@ from kubecdc.storage.contracts import StateStore
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.conditions.half_met import HalfMet
 from kubecdc.workers.metrics import TriggerMetrics
+from kubecdc.workers.rate import Rate
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.scripts.process import ScriptError
 from kubecdc.workers.scripts.runner import Scripts
@@ -30,7 +31,7 @@ class Route:
     """From an event to a request. ``trigger`` acts on it, ``metrics`` counts: the routes of a trigger share both.
 
     ``half_met`` is what they share of the trigger's conditions, None if an event of the dependency is enough. ``dlq``
-    is the route of what becomes a dead letter.
+    is the route of what becomes a dead letter. ``rate`` spreads the runs of the trigger over time.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Route:
         self._prints = {needed.name: needed.print for needed in sensor.needs(manifest)}
         self.half_met: HalfMet | None = None
         self.dlq = dlq
+        self.rate: Rate | None = None
+        self.rate_limit = manifest.rate_limit
         self.filters = CompiledFilters(self.dependency.filters, self.dependency.filters_logical_operator)
         self.retry_strategy = manifest.retry_strategy
         self.paused = isinstance(manifest, TriggerManifest) and manifest.paused
@@ -176,10 +179,14 @@ class _Made:
 
 async def close(routes: Iterable[Route]) -> None:
     """Close the triggers of the routes, each once."""
-    all_of_them = [each for route in routes for each in (route, route.dlq) if each is not None]
     await asyncio.gather(
-        *(trigger.close() for trigger in {id(each.trigger): each.trigger for each in all_of_them}.values())
+        *(trigger.close() for trigger in {id(each.trigger): each.trigger for each in all_of(routes)}.values())
     )
+
+
+def all_of(routes: Iterable[Route]) -> list[Route]:
+    """The routes and those of their dlqTriggers."""
+    return [each for route in routes for each in (route, route.dlq) if each is not None]
 
 
 def context(

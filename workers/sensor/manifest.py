@@ -15,8 +15,9 @@ from kubecdc.manifest.finding import Location
 from kubecdc.manifest.model import Manifest, Model
 from kubecdc.workers.conditions.expression import Expression
 from kubecdc.workers.sensor.filters.manifest import Filters, Operator
-from kubecdc.workers.sensor.parameter_manifest import Parameter, not_yet
+from kubecdc.workers.sensor.parameter_manifest import Parameter
 from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.sensor.rate_limit import RateLimit
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.template import TriggerTemplate
 from kubecdc.workers.sensor.transform import Transform
@@ -46,6 +47,7 @@ class Action(Model):
     parameters: Items[Parameter] = ()
     policy: Policy = Policy()
     retry_strategy: RetryStrategy | None = None
+    rate_limit: RateLimit | None = None
     at_least_once: bool | None = None
 
     @field_validator("policy")
@@ -89,8 +91,6 @@ class DlqTrigger(Action):
 
 class Trigger(Action):
     """A trigger: it has a subscription of its own."""
-
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("rateLimit")
 
     dlq_trigger: DlqTrigger | None = None
     paused: bool = False
