@@ -10,6 +10,7 @@ import pytest
 
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import build
+from kubecdc.workers.scripts import process
 from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.transform import Transform
 from kubecdc.workers.triggers.contract import Context
@@ -77,7 +78,8 @@ async def test_an_empty_transform_is_none_and_starts_nothing(none: dict[str, str
     assert bytes(consumer.trigger.requests[0].event.data) == bytes(event().data)
 
 
-async def test_a_stop_while_it_runs_returns_the_event_and_is_no_attempt() -> None:
+async def test_a_stop_while_it_runs_returns_the_event_and_is_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SECONDS", 60.0)
     async with Scripts() as scripts:
         async with consuming(scripts, {"jq": "last(range(1e12))"}) as consumer:
             delivery = consumer.subscription.give(event())
