@@ -61,9 +61,7 @@ class Route:
         self.retry_reason = ""  # why the last run has to be repeated
         self.acks: set[asyncio.Task[None]] = set()  # the bus is being told of these successes
         self.outdated = False  # whether it was logged that another process has another dependency for it
-        self.in_thread: set[str] = (
-            set()
-        )  # steps whose last templates computed for too long to do that on the event loop
+        self.in_thread: set[str] = set()  # steps whose last templates computed for too long on the event loop
         self._type, self._config = manifest.template.type, manifest.template.config
         self._template = manifest.template
         self._parameters = [p for p in manifest.parameters if p.dest != "name"]  # the name of the manifest stays

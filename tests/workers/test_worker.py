@@ -29,7 +29,7 @@ from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.manifest import Sensor
-from tests.workers.peer import serving
+from tests.workers.peer import saying, serving
 from tests.workers.support import FakeTrigger, event, http_trigger, into, log_trigger, route, sensor, settings, until
 
 
@@ -249,6 +249,25 @@ async def test_an_event_that_crashes_every_worker_ends_as_a_dead_letter(house: H
     [dead] = await other.dead_letters.page()
     assert (dead.attempts, dead.event) == (2, event(1).id)
     assert [line["eventContext"]["id"] for line in lines] == [event(2).id]  # type: ignore[index]
+
+
+async def test_a_dlq_trigger_announces_what_the_bus_keeps_also_if_a_worker_died_with_it(house: House) -> None:
+    lines: list[Mapping[str, object]] = []
+    async with serving(saying(400)) as peer:
+        made = sensor(http_trigger(peer.url, dlqTrigger={"template": {"name": "dlq", "log": {}}}))
+        bus = await filled(house, made, event(1), event(2, key="b"))
+        died = await anext(aiter(bus.subscription("s/t", prefetch=1).deliveries()))
+        await died.start()  # and it died in the dlqTrigger: the bus knows of nothing
+        house.ahead += 31
+        other = await house.bus()
+        async with working(other, made, render=into(lines), redelivery=redelivery(maxDeliveries=2)):
+            await settled(other)
+    dead = {letter.event: letter for letter in await other.dead_letters.page()}
+    assert set(dead) == {event(1).id, event(2, key="b").id}
+    assert all("400" in letter.reason for letter in dead.values())
+    contexts: list[Any] = [line["eventContext"] for line in lines]
+    assert {context["id"]: context["error"] for context in contexts} == {id_: dead[id_].reason for id_ in dead}
+    assert all(line["trigger"] == "dlq" for line in lines)
 
 
 @dataclass

@@ -81,7 +81,6 @@ class Values:
     def annotate(self, attributes: Mapping[str, object]) -> None:
         """Give the event and the ``others`` more attributes. The templates of parameters are rendered anew."""
         self._more = attributes
-        self.meter = templates.Meter()
         self.__dict__.pop("context", None)
         self._inputs.pop("context", None)
         self._texts.clear()
