@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kubecdc.workers.outcome import Failure, Retry, Success
+from kubecdc.workers.triggers.k8s.operations import merged
 from tests.apiserver import ApiServer, LocalSimulator, RealApiServer, RequestFailed, require_assets
 from tests.workers.k8s.rig import CONFIGMAPS, Bench, Body, bench, config_map, parameter, source
 from tests.workers.support import event
@@ -51,6 +52,31 @@ async def test_update_sets_what_the_source_says_and_keeps_the_rest(api: LocalSim
     assert found["data"] == {"a": "9", "empty": ""}, "zero values count, null removes"
     assert found["immutable"] is False
     assert "labels" not in found["metadata"], "only what is created is labelled"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "result"),
+    [  # RFC 7396, appendix A
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"a": "foo"}, "bar", "bar"),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+        ({"a": 1}, {"a": 0, "b": False, "c": "", "d": []}, {"a": 0, "b": False, "c": "", "d": []}),
+    ],
+)
+def test_an_update_is_a_json_merge_patch(old: Any, new: Any, result: Any) -> None:
+    assert merged(old, new) == result
 
 
 async def test_update_replaces_lists_whole(api: LocalSimulator, it: Bench) -> None:

@@ -50,6 +50,20 @@ async def test_what_a_gateway_rejects_is_no_word_of_the_api_server(it: Bench) ->
     assert judge("create", error) == Retry("create: 400 <html>")
 
 
+@pytest.mark.parametrize("name", [".", "..", "../../namespaces/default", "a/../..", "%2e%2e", "a?b", "a#b", "default/"])
+@pytest.mark.parametrize("operation", ["create", "update", "patch", "delete"])
+async def test_no_name_of_an_event_leads_to_another_object(
+    api: LocalSimulator, it: Bench, operation: str, name: str
+) -> None:
+    """A client that resolves `..` in a path would delete the namespace, and with `.` all objects in it."""
+    await api.create(*CONFIGMAPS, "default", config_map())
+    for document in (config_map(name), {**config_map(), "metadata": {"name": "x", "namespace": name}}):
+        outcome = await it.run(source(document, operation=operation))
+        assert isinstance(outcome, Failure) or not {".", "/", "%"} & set(name)
+    assert (await api.get("", "v1", "namespaces", "", "default"))["status"]["phase"] == "Active"
+    assert [item["metadata"]["name"] for item in (await api.list(*CONFIGMAPS, "default"))["items"]] == ["one"]
+
+
 async def test_a_missing_right_names_the_command_that_grants_it(api: LocalSimulator, it: Bench) -> None:
     api.faults.fail(403, method="POST", message="configmaps is forbidden")
     outcome = await it.run(source(config_map()))
