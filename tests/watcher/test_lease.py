@@ -95,7 +95,7 @@ async def test_a_holder_that_died_is_replaced_when_its_lease_has_not_changed_for
         await put(booth, holder, duration=1, stamp=stamp, transitions=6)
         start = time.monotonic()
         async with booth.candidate("one") as one, one.lead() as term:
-            assert 1.0 <= time.monotonic() - start < 3.0  # its duration + 2 s
+            assert time.monotonic() - start >= 1.0  # its duration
             spec = (await booth.lease())["spec"]
             assert (spec["holderIdentity"], spec["leaseTransitions"], term.holder) == (one.identity, 7, one.identity)
 
@@ -311,7 +311,7 @@ async def test_of_many_that_race_for_it_one_leads_at_a_time(booth: Booth) -> Non
 @pytest.mark.parametrize("theft", ["another", "nobody", "deleted"])
 async def test_a_leader_that_finds_the_lease_taken_from_it_stops_at_once(booth: Booth, theft: str) -> None:
     async with booth.candidate("one") as one:
-        start = 0.0
+        # Else it would end with the renew deadline, and say that the lease could not be renewed.
         with pytest.raises(LeadershipLost, match=r"is held by thief|is held by nobody|was deleted"):
             async with one.lead():
                 if theft == "deleted":
@@ -319,9 +319,7 @@ async def test_a_leader_that_finds_the_lease_taken_from_it_stops_at_once(booth: 
                 else:
                     holder = "thief" if theft == "another" else ""
                     await put(booth, holder, duration=1, stamp="2026-01-01T00:00:00.000000Z", transitions=1)
-                start = time.monotonic()
                 await asyncio.sleep(60)
-        assert time.monotonic() - start < 0.9  # the renew deadline would be 1 s
         async with one.lead() as term:
             assert term.number == 2
 

@@ -185,6 +185,7 @@ class Receiver:
         return Success()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("longest_delay", [0.0, 900.0])
 def test_two_hours_without_a_receiver_cost_probes_and_no_dead_letter(workers: int, longest_delay: float) -> None:

