@@ -114,6 +114,11 @@ async def test_aliases_that_stand_for_billions_are_refused(it: Bench, tmp_path: 
     (tmp_path / "object").write_text("\n".join(lines))
     outcome = await it.run({"source": {"file": {"path": str(tmp_path / "object")}}})
     assert outcome == Failure("the object cannot be used: it has more than 200000 values")
+    merges = ["a0: &a0 {x: 1, y: 2}"]
+    merges += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
+    (tmp_path / "object").write_text("\n".join(merges))
+    outcome = await it.run({"source": {"file": {"path": str(tmp_path / "object")}}})
+    assert outcome == Failure("the object cannot be used: it has no `apiVersion`"), "it took no time and no memory"
 
 
 async def test_a_config_map_that_is_mounted(api: LocalSimulator, it: Bench, mounts: Mounts) -> None:
