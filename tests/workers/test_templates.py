@@ -180,6 +180,12 @@ def test_the_templates_of_an_event_share_what_they_may_compute() -> None:
         compiled.render("", meter)
 
 
+def test_a_list_of_two_thousand_can_be_gathered_piece_by_piece() -> None:
+    nodes = [{"name": f"n{i}", "phase": "Failed"} for i in range(2000)]
+    text = "{{ $l := list }}{{ range .Input }}{{ $l = append $l .name }}{{ end }}{{ join `,` $l }}"
+    assert rendered(text, nodes) == ",".join(f"n{i}" for i in range(2000))
+
+
 def test_text_of_an_event_is_never_read_as_a_template() -> None:
     assert rendered("{{ .Input }}", "{{ fail `no` }}") == "{{ fail `no` }}"
 

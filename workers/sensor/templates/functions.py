@@ -13,7 +13,7 @@ from gotpl.runtime.results import FunctionResult
 
 from kubecdc.workers.sensor.templates import regex
 from kubecdc.workers.sensor.templates.meter import MADE, charge
-from kubecdc.workers.sensor.templates.values import made, of_json
+from kubecdc.workers.sensor.templates.values import made, of_json, plain
 
 REMOVED = {  # of Sprig's, each with the reason
     **dict.fromkeys(("env", "expandenv"), "the environment of the worker is not for templates"),
@@ -39,6 +39,11 @@ _SPEEDS = {
         _FAST,
     ),
 }  # fmt: skip
+_COPYING = frozenset(  # of lists: they do not look into the elements
+    name
+    for function in ("append", "push", "prepend", "first", "last", "rest", "initial", "reverse", "slice", "chunk")
+    for name in (function, f"must{function.capitalize()}")
+) | {"concat"}
 _BUILTINS = (
     "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "print", "printf", "println", "slice",
     "urlquery",
@@ -144,7 +149,7 @@ _AMPLIFIED: Mapping[str, Callable[..., float]] = {  # how many characters they m
 
 
 def _charged(name: str, function: Callable[..., object]) -> Callable[..., object]:
-    speed, amplified = _SPEEDS.get(name, _USUAL), _AMPLIFIED.get(name)
+    speed, amplified, copying = _SPEEDS.get(name, _USUAL), _AMPLIFIED.get(name), name in _COPYING
 
     @functools.wraps(function)  # gotpl checks the number of arguments by the signature
     def call(*arguments: Any) -> object:
@@ -153,7 +158,7 @@ def _charged(name: str, function: Callable[..., object]) -> Callable[..., object
             charge(given * speed)
         if amplified is not None:
             charge(amplified(*arguments) * MADE)
-        result = function(*arguments)
+        result = function(*map(plain, arguments)) if copying else function(*arguments)
         if isinstance(result, FunctionResult) and result.error is None:
             result = result.value
         if type(result) is str:
