@@ -34,6 +34,7 @@ from kubecdc.workers.sensor.parameter_manifest import ParameterSource, PayloadPa
 from kubecdc.workers.sensor.policy import K8sPolicy
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.transform import Transform
+from kubecdc.workers.triggers.argo_workflow.manifest import ArgoWorkflow
 from kubecdc.workers.triggers.function.manifest import Function
 from kubecdc.workers.triggers.http.manifest import BasicAuth, DynamicHeader, Http, SecureHeader
 from kubecdc.workers.triggers.k8s.manifest import K8s
@@ -41,13 +42,15 @@ from kubecdc.workers.triggers.kafka.manifest import Kafka, Sasl
 from kubecdc.workers.triggers.log.manifest import Log
 
 DOCS = Path(__file__).parents[2] / "docs"
-REFERENCE = "".join((DOCS / name).read_text() for name in ("manifests.md", "k8s-trigger.md", "kafka.md"))
+REFERENCE = "".join(
+    (DOCS / name).read_text() for name in ("manifests.md", "k8s-trigger.md", "argo-workflow-trigger.md", "kafka.md")
+)
 MODELS: list[type[Model]] = [
     *(EventSourceSpec, Entry, Filter, EventBusSpec, Redis, Sqs, PubSub, Redelivery, SensorSpec),
     *(Dependency, Transform, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, DlqTrigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
-    *(K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource, Kafka, Sasl),
+    *(ArgoWorkflow, K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource, Kafka, Sasl),
 ]
 
 

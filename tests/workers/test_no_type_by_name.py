@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT / name for name in ("kubecdc", "watcher", "workers", "storage")]
 CLUSTER = ROOT / "kubecdc" / "cluster"  # where `http` is the scheme of a URL; the import rules keep it off the workers
 SOURCES = ROOT / "workers" / "objects" / "sources"  # the same
-POLICY = ROOT / "workers" / "sensor" / "policy.py"  # where `k8s` is a part of the policy, which several types follow
+POLICY = {  # where `k8s` is a part of the policy, which several types follow
+    ROOT / "workers" / "sensor" / "policy.py",
+    ROOT / "workers" / "triggers" / "argo_workflow" / "type.py",
+}
 OTHER_KINDS = {  # where `kafka` is a type of EventSource or EventBus, which is refused
     ROOT / "watcher" / "manifest" / "event_source.py",
     ROOT / "storage" / "manifest.py",
@@ -24,7 +27,7 @@ def sources(kind: str) -> Iterator[Path]:
     own = ROOT / "workers" / "triggers" / kind
     for folder in FOLDERS:
         for file in folder.rglob("*.py"):  # does not follow the links in kubecdc/
-            if not {own, CLUSTER, SOURCES} & set(file.parents) and file not in {POLICY, *OTHER_KINDS}:
+            if not {own, CLUSTER, SOURCES} & set(file.parents) and file not in POLICY | OTHER_KINDS:
                 yield file
 
 

@@ -19,7 +19,8 @@ from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.testing import CASES, Case, ParameterCase
 from kubecdc.workers.testing.case import event_of
-from kubecdc.workers.triggers.contract import Context
+from kubecdc.workers.triggers.argo_workflow.type import ArgoWorkflowType
+from kubecdc.workers.triggers.contract import Context, TriggerType
 from kubecdc.workers.triggers.function.type import FunctionType
 from kubecdc.workers.triggers.http.type import HttpType
 from kubecdc.workers.triggers.k8s.type import K8sType
@@ -139,7 +140,7 @@ class LogHarness:
 class K8sHarness:
     """An API server."""
 
-    type = K8sType()
+    type: TriggerType[Any] = K8sType()
     secrets: Sequence[str] = ()
     deadline = 1.0
     parameter = ParameterCase(
@@ -154,6 +155,8 @@ class K8sHarness:
         "timeout": 1,
     }
 
+    objects = ("", "v1", "configmaps")
+
     def __init__(self, api: LocalSimulator, cluster: SharedCluster) -> None:
         self._api = api
         self.context = Context("sensor", concurrency=4, cluster=cluster)
@@ -162,7 +165,7 @@ class K8sHarness:
         return event_of(number)
 
     async def arrived(self) -> list[str]:
-        page = await self._api.list("", "v1", "configmaps", "default")
+        page = await self._api.list(*self.objects, "default")
         return [item["metadata"]["annotations"]["kubecdc.io/event-id"] for item in page["items"]]
 
     async def work(self) -> None:
@@ -181,12 +184,38 @@ class K8sHarness:
         self._api.suspend()
 
 
+class ArgoWorkflowHarness(K8sHarness):
+    """The same server, which has the Workflows."""
+
+    type = ArgoWorkflowType()
+    objects = ("argoproj.io", "v1alpha1", "workflows")
+    config: Mapping[str, Any] = {
+        "source": {
+            "resource": {
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": "Workflow",
+                "metadata": {"generateName": "made-"},
+                "spec": {"entrypoint": "main"},
+            }
+        },
+        "timeout": 1,
+    }
+
+
 @pytest.fixture
 async def k8s(tmp_path: Path) -> AsyncIterator[K8sHarness]:
     async with simulator(namespaces=["default"]) as api:
         kubeconfig = str(api.kubeconfig(tmp_path / "kubeconfig"))
         async with aclosing(SharedCluster(lambda: Cluster(kubeconfig))) as cluster:
             yield K8sHarness(api, cluster)
+
+
+@pytest.fixture
+async def argo_workflow(tmp_path: Path) -> AsyncIterator[ArgoWorkflowHarness]:
+    async with simulator(namespaces=["default"]) as api:
+        kubeconfig = str(api.kubeconfig(tmp_path / "kubeconfig"))
+        async with aclosing(SharedCluster(lambda: Cluster(kubeconfig))) as cluster:
+            yield ArgoWorkflowHarness(api, cluster)
 
 
 class FunctionHarness:
@@ -280,6 +309,11 @@ async def test_log(case: Case, log: LogHarness) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_k8s(case: Case, k8s: K8sHarness) -> None:
     await case.run(k8s)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_argo_workflow(case: Case, argo_workflow: ArgoWorkflowHarness) -> None:
+    await case.run(argo_workflow)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

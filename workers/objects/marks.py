@@ -38,9 +38,14 @@ class Mark:
         """That of an event and a trigger of a Sensor."""
         return cls(label(sensor), label(trigger), event.source, event.id, key)
 
+    @property
+    def token(self) -> str:
+        """A short text instead of the key."""
+        return _suffix(self.key)
+
     def name(self, prefix: str) -> str:
         """The name for a ``generateName``. A repetition gets the same."""
-        return prefix[: LONGEST_NAME - _SUFFIX] + _suffix(self.key)
+        return prefix[: LONGEST_NAME - _SUFFIX] + self.token
 
     def on(self, document: Mapping[str, Any], timestamp: str = "") -> dict[str, Any]:
         """The object with labels and annotations. ``timestamp``: milliseconds since 1970."""

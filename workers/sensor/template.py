@@ -14,7 +14,7 @@ from kubecdc.workers.triggers.contract import TriggerType
 from kubecdc.workers.triggers.registry import installed
 
 ARGO_TYPES = (  # of Argo Events; refused, unless a package provides them
-    "argoWorkflow", "awsLambda", "custom", "nats", "slack", "openWhisk", "azureEventHubs",
+    "awsLambda", "custom", "nats", "slack", "openWhisk", "azureEventHubs",
     "azureServiceBus", "pulsar", "email",
 )  # fmt: skip
 _TYPES, _BROKEN = installed().types, installed().broken

@@ -37,13 +37,15 @@ def parameter(dest: str, data_key: str = "", **more: Any) -> Body:
 class Bench:
     """The routes of triggers, with the connection that they share."""
 
+    type = "k8s"
+
     def __init__(self, kubeconfig: Path, cluster: SharedCluster) -> None:
         self.cluster = cluster
 
     def route(
         self, config: Mapping[str, Any], *, namespace: str = "", mounts: Mounts | None = None, **more: Any
     ) -> Route:
-        manifest = {"template": {"name": "t", "k8s": config}, **more}
+        manifest = {"template": {"name": "t", self.type: config}, **more}
         made = sensor(manifest)
         if namespace:
             made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"namespace": namespace})})
