@@ -16,7 +16,7 @@ _WITH_VALUE = frozenset({
     "parameter-file", "namespace", "output", "status", "loglevel", "gloglevel", "from", "node-field-selector",
     "message", "scheduled-time",
 })  # fmt: skip
-OUTPUT = frozenset("watch log output status verbose loglevel gloglevel".split())  # what the command prints
+_PRINTING = frozenset({"--log", "--watch", "--output", "--status", "--verbose", "--loglevel", "--gloglevel"})
 _REFUSED = {
     "parameter-file": "write the parameters as `-p NAME=VALUE`, or into `source`",
     "wait": "let `policy.k8s.labels`, beside `template`, say when the workflow has succeeded",
@@ -60,7 +60,7 @@ def parse(args: tuple[str, ...], operation: str) -> Options:
     """The options of an operation. Raises WrongArgument."""
     options = Options()
     for index, name, value in _flags(args):
-        if name in OUTPUT or (name == "node-field-selector" and operation in _SUBMITS):
+        if f"--{name}" in _PRINTING or (name == "node-field-selector" and operation in _SUBMITS):
             options = replace(options, without_effect=(*options.without_effect, f"--{name}"))
             continue
         if name in _REFUSED:
