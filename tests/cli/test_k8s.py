@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Any
 
 from tests.apiserver import LocalSimulator
 from tests.apiserver.test_rbac import READ, bind
 from tests.cli.rig import ALICE, Desk
+from tests.workers.k8s.rig import jobs
 
-JOBS = ("batch", "v1", "jobs")
 SENSOR = """\
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor
@@ -31,16 +29,6 @@ spec:
         - src: {dependencyName: change, dataKey: body.metadata.name}
           dest: spec.template.spec.containers.0.args.0
 """
-
-
-async def jobs(api: LocalSimulator, count: int) -> list[dict[str, Any]]:
-    """The Jobs, once there are so many."""
-    found: list[dict[str, Any]] = []
-    async with asyncio.timeout(60):
-        while len(found) < count:
-            found = (await api.list(*JOBS, "default"))["items"]
-            await asyncio.sleep(0.05)
-    return found
 
 
 async def test_a_worker_makes_an_object_for_each_event_and_try_shows_it(desk: Desk) -> None:

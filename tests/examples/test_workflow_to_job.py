@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,9 +13,9 @@ import yaml
 from kubecdc.workers.objects.kinds import guess
 from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, RealApiServer, require_assets, simulator, workflow
 from tests.cli.rig import Desk
+from tests.workers.k8s.rig import jobs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "workflow-to-job" / "manifests.yaml"
-JOBS = ("batch", "v1", "jobs")
 HOME = "kubecdc"
 
 
@@ -40,16 +39,6 @@ async def apply(api: ApiServer, documents: list[dict[str, Any]], account: str) -
         if document["metadata"]["name"].startswith(account):
             resource = guess(document["apiVersion"], document["kind"], document["metadata"].get("namespace", ""))
             await api.create(resource.group, resource.version, resource.resource, resource.namespace, document)
-
-
-async def jobs(api: ApiServer, count: int) -> list[dict[str, Any]]:
-    """The Jobs, once there are so many."""
-    found: list[dict[str, Any]] = []
-    async with asyncio.timeout(60):
-        while len(found) < count:
-            found = (await api.list(*JOBS, "default"))["items"]
-            await asyncio.sleep(0.05)
-    return found
 
 
 async def test_the_roles_are_enough_and_without_them_one_line_says_what_is_missing(

@@ -198,6 +198,14 @@ class MemorySubscription:
         self.queue.put_nowait(delivery)
         return delivery
 
+    async def settled(self, *events: Event) -> list[MemoryDelivery]:
+        """Give the events, and wait until all are settled."""
+        given = [self.give(event) for event in events]
+        async with asyncio.timeout(60):
+            for delivery in given:
+                await delivery.settled.wait()
+        return given
+
     async def deliveries(self) -> AsyncIterator[MemoryDelivery]:
         while True:
             item = await self.queue.get()

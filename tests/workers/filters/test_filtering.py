@@ -15,14 +15,13 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from kubecdc import concurrency
-from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import computing, filtering
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.filters.logic import Verdict
 from kubecdc.workers.sensor.parameters import Values
-from tests.workers.support import FakeTrigger, MemoryDelivery, MemorySubscription, event, log_trigger, sensor, settings
+from tests.workers.support import FakeTrigger, MemorySubscription, event, log_trigger, sensor, settings
 
 ADDED = {"data": [{"path": "type", "type": "string", "value": ["^ADD$"]}]}
 RUN = {"type": "ADD", "phase": "Failed"}
@@ -34,13 +33,6 @@ class Consumer:
     subscription: MemorySubscription
     trigger: FakeTrigger
     route: Route
-
-    async def settled(self, *events: Event) -> list[MemoryDelivery]:
-        deliveries = [self.subscription.give(given) for given in events]
-        async with asyncio.timeout(60):
-            for delivery in deliveries:
-                await delivery.settled.wait()
-        return deliveries
 
     @property
     def ran(self) -> list[str]:
@@ -70,7 +62,7 @@ def filtered(reason: str) -> float:
 async def test_what_does_not_pass_is_acked_without_an_attempt_and_counted() -> None:
     before = filtered("false"), filtered("error")
     async with consuming(ADDED) as consumer:
-        left_out, run, odd = await consumer.settled(
+        left_out, run, odd = await consumer.subscription.settled(
             event(1, key="a", data=LEFT_OUT), event(2, key="b", data=RUN), event(3, key="c", data={})
         )
     assert consumer.ran == [event(2, key="b").id]
@@ -81,11 +73,11 @@ async def test_what_does_not_pass_is_acked_without_an_attempt_and_counted() -> N
 async def test_the_log_says_why_at_debug_only() -> None:
     async with consuming(ADDED) as consumer:
         with capture_logs() as lines:
-            await consumer.settled(event(1, data=LEFT_OUT))
+            await consumer.subscription.settled(event(1, data=LEFT_OUT))
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
         try:
             with capture_logs() as none:
-                await consumer.settled(event(2, data=LEFT_OUT))
+                await consumer.subscription.settled(event(2, data=LEFT_OUT))
         finally:
             structlog.reset_defaults()
     [line] = [line for line in lines if "leave the event out" in line["event"]]
@@ -97,7 +89,7 @@ async def test_the_log_says_why_at_debug_only() -> None:
 async def test_data_that_cannot_be_read_make_a_dead_letter() -> None:
     broken = msgspec.structs.replace(event(), data=msgspec.Raw(b'{"type": "ADD", "n": 1e999}'))
     async with consuming(ADDED) as consumer:
-        [delivery] = await consumer.settled(broken)
+        [delivery] = await consumer.subscription.settled(broken)
     assert delivery.last == "dead_letter"
     assert "the filters of the dependency cannot judge the event: filters.data[0]" in delivery.reason
     assert "data cannot be read" in delivery.reason
@@ -114,13 +106,13 @@ async def test_a_large_event_is_judged_in_a_thread_and_its_values_are_let_go(mon
 
     monkeypatch.setattr(computing, "in_thread", counted)
     async with consuming(ADDED) as consumer:
-        await consumer.settled(
+        await consumer.subscription.settled(
             event(1, key="a", data={**RUN, "x": "y" * 100_000}),
             event(2, key="b", data={**LEFT_OUT, "x": "y" * 100_000}),
         )
         assert (consumer.ran, threads) == ([event(1, key="a").id], 3), "both are judged, and one is prepared"
         assert "data" not in vars(consumer.trigger.requests[0].values)
-        await consumer.settled(event(3, key="c", data=RUN))
+        await consumer.subscription.settled(event(3, key="c", data=RUN))
         assert threads == 3
         assert "data" in vars(consumer.trigger.requests[1].values), "it is shared with the parameters"
 
@@ -149,7 +141,7 @@ async def test_a_large_expression_is_evaluated_in_a_thread_and_has_an_end(monkey
     slow = {"data": [{"path": "type", "type": "string", "value": ["(?:a|aa|b?){1000}c"]}]}
     monkeypatch.setattr(filtering, "FILTERING", 0.001)
     async with consuming(slow) as consumer:
-        [delivery] = await consumer.settled(event(1, data={"type": "ab" * 2_500}))
+        [delivery] = await consumer.subscription.settled(event(1, data={"type": "ab" * 2_500}))
     assert (delivery.last, consumer.ran) == ("dead_letter", [])
     assert "take more than" in delivery.reason
 
@@ -158,13 +150,13 @@ async def test_a_template_that_needs_longer_is_rendered_in_a_thread() -> None:
     template = "{{ range until 100 }}{{ range until 60 }}x{{ end }}{{ end }}"
     given = {"path": "type", "type": "string", "value": ["^x+$"], "template": template}
     async with consuming({"data": [given]}) as consumer:
-        await consumer.settled(event(1, data=RUN))
+        await consumer.subscription.settled(event(1, data=RUN))
         route = consumer.route
     assert (consumer.ran, route.in_thread) == ([event(1).id], {"filters"})
 
 
 async def test_without_filters_nothing_is_decoded_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     async with consuming({}, filtersLogicalOperator="or") as consumer:
-        await consumer.settled(event(1))
+        await consumer.subscription.settled(event(1))
     assert consumer.ran == [event(1).id]
     assert "data" not in vars(consumer.trigger.requests[0].values)

@@ -79,7 +79,7 @@ CASES: dict[str, tuple[dict[str, Any], Event, str]] = {
 async def test_an_event_is_settled_and_others_go_on(name: str) -> None:
     filters, about, end = CASES[name]
     async with consuming(filters) as consumer, heartbeat() as beat:
-        [delivery] = await consumer.settled(about)
+        [delivery] = await consumer.subscription.settled(about)
     assert delivery.last == end, delivery.reason
     assert len(delivery.reason) <= 1000
     assert beat.longest < FEW_MILLISECONDS

@@ -71,15 +71,15 @@ async def test_what_it_says_is_told() -> None:
 async def test_it_sees_what_the_transform_has_made() -> None:
     filters = {"script": "return event.kind == 'ADD' and event.type == nil"}
     async with Scripts() as scripts, consuming(scripts, {"jq": "{kind: .type}"}, filters=filters) as consumer:
-        (run,) = await consumer.settled(event())
-        (out,) = await consumer.settled(event(data={"type": "DELETE"}))
+        (run,) = await consumer.subscription.settled(event())
+        (out,) = await consumer.subscription.settled(event(data={"type": "DELETE"}))
     assert (run.calls, out.calls, consumer.data) == (["start", "ack"], ["ack"], [{"kind": "ADD"}])
 
 
 async def test_one_that_runs_away_makes_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "SECONDS", 0.2)
     async with Scripts() as scripts, consuming(scripts, {}, filters={"script": "while true do end"}) as consumer:
-        (delivery,) = await consumer.settled(event())
+        (delivery,) = await consumer.subscription.settled(event())
     assert (delivery.last, consumer.data) == ("dead_letter", [])
     assert delivery.reason == (
         "the filters of the dependency cannot judge the event: filters.script: it takes more than 0.2 s of CPU"

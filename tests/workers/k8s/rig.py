@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -14,11 +15,22 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import Outcome, Success
 from kubecdc.workers.route import Route, route
 from kubecdc.workers.triggers.contract import json_line
+from tests.apiserver import ApiServer, LocalSimulator
 from tests.workers.support import event, sensor
 
 Body = dict[str, Any]
 JOBS = ("batch", "v1", "jobs")
 CONFIGMAPS = ("", "v1", "configmaps")
+
+
+async def jobs(api: ApiServer | LocalSimulator, count: int) -> list[Body]:
+    """The Jobs of the default namespace, once there are so many."""
+    found: list[Body] = []
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            found = (await api.list(*JOBS, "default"))["items"]
+            await asyncio.sleep(0.05)
+    return found
 
 
 def config_map(name: str = "one", **more: Any) -> Body:

@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.frames import Kind
 from kubecdc.workers.scripts.program import Program
 from kubecdc.workers.scripts.runner import Scripts
-from tests.workers.support import FakeTrigger, MemoryDelivery, MemorySubscription, log_trigger, sensor, settings
+from tests.workers.support import FakeTrigger, MemorySubscription, log_trigger, sensor, settings
 
 QUICK = {"jq": "{seen: .body.metadata.name}"}
 
@@ -25,13 +24,6 @@ QUICK = {"jq": "{seen: .body.metadata.name}"}
 class Consumer:
     subscription: MemorySubscription
     trigger: FakeTrigger
-
-    async def settled(self, *events: Event) -> list[MemoryDelivery]:
-        deliveries = [self.subscription.give(given) for given in events]
-        async with asyncio.timeout(60):
-            for delivery in deliveries:
-                await delivery.settled.wait()
-        return deliveries
 
     @property
     def data(self) -> list[Any]:

@@ -83,12 +83,13 @@ async def test_a_program_costs_one_dead_letter_at_most(
     monkeypatch.setattr(program, "problem", lambda *_: "")
     wrong: dict[str, str] = {}
     async with Scripts() as scripts, consuming(scripts, QUICK) as other, heartbeat() as beat:
-        await other.settled(event())
+        await other.subscription.settled(event())
         before = memory(os.getpid())
         for name, (text, reason) in cases.items():
             async with consuming(scripts, {field: text}) as consumer:
                 (hostile,), others = await asyncio.gather(
-                    consumer.settled(event()), other.settled(*(event(n, key=str(n)) for n in range(5)))
+                    consumer.subscription.settled(event()),
+                    other.subscription.settled(*(event(n, key=str(n)) for n in range(5))),
                 )
             assert [delivery.last for delivery in others] == ["ack"] * 5
             if hostile.last != "dead_letter" or not re.match(f"transform.{field}: .*({reason})", hostile.reason):

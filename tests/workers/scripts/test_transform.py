@@ -27,10 +27,10 @@ async def test_filters_and_the_trigger_see_the_new_data_and_the_same_context() -
     left_out = {"data": [{"path": "type", "type": "string", "value": ["^ADD$"]}]}
     async with Scripts() as scripts:
         async with consuming(scripts, JQ, filters=passes) as consumer:
-            (delivery,) = await consumer.settled(event())
+            (delivery,) = await consumer.subscription.settled(event())
             (request,) = consumer.trigger.requests
         async with consuming(scripts, JQ, filters=left_out) as consumer:
-            (out,) = await consumer.settled(event())
+            (out,) = await consumer.subscription.settled(event())
             assert (out.calls, consumer.data) == (["ack"], [])
     assert delivery.calls == ["start", "ack"]
     assert bytes(request.event.data) == b'{"kind":"ADD","n":101,"odd":[null,1.50]}'
@@ -65,7 +65,7 @@ async def test_parameters_and_the_body_of_a_request_are_of_the_new_data() -> Non
 
 async def test_one_that_fails_makes_a_dead_letter_without_an_attempt() -> None:
     async with Scripts() as scripts, consuming(scripts, {"script": "return event.body.missing.name"}) as consumer:
-        (delivery,) = await consumer.settled(event())
+        (delivery,) = await consumer.subscription.settled(event())
     assert (delivery.calls, consumer.data) == (["dead_letter"], [])
     assert delivery.reason == "transform.script: script:1: attempt to index field 'missing' (a nil value)"
 
@@ -73,7 +73,7 @@ async def test_one_that_fails_makes_a_dead_letter_without_an_attempt() -> None:
 @pytest.mark.parametrize("none", [{}, {"jq": ""}, {"script": ""}])
 async def test_an_empty_transform_is_none_and_starts_nothing(none: dict[str, str]) -> None:
     async with Scripts() as scripts, consuming(scripts, none) as consumer:
-        await consumer.settled(event())
+        await consumer.subscription.settled(event())
         assert scripts.pids == []
     assert bytes(consumer.trigger.requests[0].event.data) == bytes(event().data)
 
