@@ -19,6 +19,7 @@ class TriggerRequest(Generic[Config]):
     ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters make of the template.
     ``config`` is the type's part of the template, with the ``parameters`` of the trigger applied; the type applies
     those in the config, with ``values``. ``attempt`` counts from 1; tries of a retryStrategy are one attempt.
+    ``subscription`` is the name of the subscription that the event is of.
     """
 
     sensor: str
@@ -28,8 +29,9 @@ class TriggerRequest(Generic[Config]):
     config: Config
     values: Values
     attempt: int = 1
+    subscription: str = ""
 
     @property
     def idempotency_key(self) -> str:
         """The same for every repetition of this work, and for no other."""
-        return f"{self.event.source}/{self.event.id}/{self.sensor}/{self.trigger}"
+        return f"{self.event.source}/{self.event.id}/{self.subscription or f'{self.sensor}/{self.trigger}'}"

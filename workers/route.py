@@ -109,7 +109,9 @@ class Route:
                 raise ParameterError(f"the parameters turn a trigger of type {self._type} into another")
             config = template.config
         return self.trigger.prepare(
-            TriggerRequest(self.sensor, self.name, self.dependency.name, event, config, values, attempt)
+            TriggerRequest(
+                self.sensor, self.name, self.dependency.name, event, config, values, attempt, self.subscription
+            )
         )
 
     def values(self, event: Event) -> Values:

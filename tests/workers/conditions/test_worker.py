@@ -133,7 +133,7 @@ async def test_it_fires_once_for_each_pair_with_the_events_of_both(processes: Pr
             await drained(bus)
     assert sets(peer) == [(first, second), (fourth, third)]
     keys = [request.headers["idempotency-key"] for request in peer.received]
-    assert keys == [f"workflows/beta.uid.{second}.ADD/s/t", f"workflows/alpha.uid.{fourth}.ADD/s/t"]
+    assert keys == [f"workflows/beta.uid.{second}.ADD/s/t/b-1", f"workflows/alpha.uid.{fourth}.ADD/s/t/a"]
 
 
 async def test_either_fires_alone_and_the_other_has_no_value(processes: Processes) -> None:
@@ -146,6 +146,18 @@ async def test_either_fires_alone_and_the_other_has_no_value(processes: Processe
         await drained(bus)
     assert sorted(sets(peer), key=str) == sorted([(first, None), (None, second)], key=str)
     assert {msgspec.json.decode(request.body)["subject"] for request in peer.received} == {"none", "beta"}
+
+
+async def test_an_event_that_is_enough_as_either_fires_for_each_under_a_key_of_its_own(processes: Processes) -> None:
+    async with (
+        serving(saying(200)) as peer,
+        processes.bus() as bus,
+        processes.running(bus, joined(peer.url, "a || b-1", (A, {**A, "name": "b-1"}))),
+    ):
+        (number,) = await processes.publish(bus, "alpha")
+        await drained(bus)
+    keys = sorted(request.headers["idempotency-key"] for request in peer.received)
+    assert keys == [f"workflows/alpha.uid.{number}.ADD/s/t/{name}" for name in ("a", "b-1")]
 
 
 async def test_a_key_keeps_apart_what_is_not_of_the_same_object(processes: Processes) -> None:
