@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from benchmarks.figure import Definition, Figure, Target, table
 from benchmarks.suite import NAMES
@@ -43,6 +44,7 @@ async def bench(*args: str) -> Done:
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
+@pytest.mark.long
 async def test_one_figure_is_measured_printed_and_written(tmp_path: Path) -> None:
     path = tmp_path / "build" / "bench.json"
     done = await bench("--quick", "--only", QUICK, "--out", str(path))

@@ -156,6 +156,7 @@ async def test_problems_of_several_entries_are_told_together(desk: Desk) -> None
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [404, 501, 403])
 async def test_without_access_reviews_a_real_list_and_watch_tell(desk: Desk, status: int) -> None:
     await desk.create("a")
@@ -180,6 +181,7 @@ async def test_an_error_of_the_server_is_the_problem_of_that_entry(desk: Desk) -
     assert (done.code, "answered 503" in done.err, "spec.resource.changed" in done.err) == (1, True, True)
 
 
+@pytest.mark.long
 async def test_a_cluster_that_is_away_or_a_wrong_token_is_one_line(desk: Desk, tmp_path: Path) -> None:
     async with simulator(tokens=["good"]) as api:
         api.kubeconfig(desk.kubeconfig)

@@ -128,6 +128,7 @@ async def test_dead_letters_are_redriven_under_the_same_key(given_up: Desk, rece
     assert await listed(given_up) == []
 
 
+@pytest.mark.long
 async def test_what_is_superseded_is_not_redriven_unless_that_is_said(given_up: Desk, receiver: Receiver) -> None:
     async with given_up.running("run"):
         await given_up.api.patch(*WORKFLOWS, "default", "a", {"metadata": {"labels": {"phase": "done"}}})
@@ -166,6 +167,7 @@ async def test_where_it_is_not_known_what_is_superseded_that_is_said(given_up: D
     assert (await given_up.call("dlq", "redrive", "--all", "--superseded", "deliver")).out == "3 redriven\n"
 
 
+@pytest.mark.long
 async def test_a_letter_of_a_pruned_subscription_stays_and_says_why(given_up: Desk) -> None:
     given_up.write("sensor.yaml", SENSOR)
     async with given_up.running("work") as work:
@@ -177,6 +179,7 @@ async def test_a_letter_of_a_pruned_subscription_stays_and_says_why(given_up: De
     assert len(await listed(given_up)) == 3
 
 
+@pytest.mark.long
 async def test_a_purge_asks_and_forgets(given_up: Desk) -> None:
     first = str((await listed(given_up))[0]["id"])
     asked = await given_up.call("dlq", "purge", first)
@@ -187,6 +190,7 @@ async def test_a_purge_asks_and_forgets(given_up: Desk) -> None:
     assert (await given_up.call("dlq", "list")).out == "no dead letters\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("args", [[], ["1", "--all"], ["1", "--subscription", "x"], ["--all", "--bus", "other"]])
 async def test_which_letters_must_be_said_plainly(given_up: Desk, args: list[str]) -> None:
     for command in ("redrive", "purge"):

@@ -29,6 +29,7 @@ def forget(desk: Desk, name: str) -> None:
     db.close()
 
 
+@pytest.mark.long
 async def test_no_difference_is_exit_code_0_and_one_is_exit_code_1(desk: Desk) -> None:
     await desk.create("a")
     await desk.create("b")

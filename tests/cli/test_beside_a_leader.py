@@ -46,6 +46,7 @@ async def epoch(desk: Desk) -> int:
     return int(row["epoch"])
 
 
+@pytest.mark.long
 async def test_a_reset_makes_the_leader_list_again_under_the_same_term(desk: Desk) -> None:
     await desk.create("a")
     async with desk.running("run") as kubecdc:
@@ -82,6 +83,7 @@ async def test_a_position_that_is_set_is_where_a_busy_leader_goes_on(desk: Desk)
         assert not kubecdc.lines("no longer the leader")
 
 
+@pytest.mark.long
 async def test_the_leader_repairs_what_the_audit_marks_and_keeps_the_lease(desk: Desk) -> None:
     await desk.create("a")
     async with desk.running("run") as kubecdc:
@@ -95,6 +97,7 @@ async def test_the_leader_repairs_what_the_audit_marks_and_keeps_the_lease(desk:
     assert (await epoch(desk), (await lease(desk))["spec"]["leaseTransitions"]) == (1, 0)
 
 
+@pytest.mark.long
 async def test_where_nobody_leads_the_audit_takes_the_lease_repairs_and_gives_it_back(desk: Desk) -> None:
     await desk.create("a")
     async with desk.running("run") as kubecdc:
@@ -109,6 +112,7 @@ async def test_where_nobody_leads_the_audit_takes_the_lease_repairs_and_gives_it
         await work.until('"synthetic":true', out=True)
 
 
+@pytest.mark.long
 async def test_where_the_leader_has_died_the_audit_waits_for_its_lease_to_expire(desk: Desk) -> None:
     await desk.create("a")
     async with desk.running("run", *QUICK) as kubecdc:

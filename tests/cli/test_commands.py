@@ -184,6 +184,7 @@ async def test_an_exec_plugin_gives_the_token_and_is_asked_again(tmp_path: Path)
             await kubecdc.until('"name":"b"', out=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["plugin", "no-such-plugin"])
 async def test_an_exec_plugin_that_fails_is_one_line_and_recovers(tmp_path: Path, command: str) -> None:
     async with simulator(tokens=["one"]) as api:
@@ -241,6 +242,7 @@ async def test_a_forbidden_list_is_one_line_that_names_the_right(desk: Desk) -> 
         await kubecdc.until('"name":"a"', out=True)
 
 
+@pytest.mark.long
 async def test_another_cluster_ends_the_watcher_with_the_way_out(desk: Desk) -> None:
     async with desk.running("run") as kubecdc:
         await desk.create("a")
@@ -274,6 +276,7 @@ async def test_a_checkpoint_elsewhere_is_refused_with_the_reason(bus: str, other
     assert "holds its own checkpoint, because events would be lost if only the bus were restored" in done.err
 
 
+@pytest.mark.long
 async def test_checkpoints_are_shown_set_and_reset(desk: Desk) -> None:
     empty = await desk.call("checkpoint", "show")
     assert (empty.code, "there is no bus" in empty.err) == (2, True)
@@ -306,6 +309,7 @@ async def test_checkpoints_are_shown_set_and_reset(desk: Desk) -> None:
         assert kubecdc.out.count('"name":"b"') == 2
 
 
+@pytest.mark.long
 async def test_subscriptions_are_shown_and_the_renamed_one_is_pruned(desk: Desk) -> None:
     async with desk.running("run") as kubecdc:
         await desk.create("a")

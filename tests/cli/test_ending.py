@@ -68,6 +68,7 @@ async def test_it_ends_though_its_loop_or_a_thread_hangs(start: Start) -> None:
         assert "what hangs is left behind" in started.err
 
 
+@pytest.mark.long
 async def test_what_hangs_does_not_hide_why_it_had_to_stop(start: Start) -> None:
     for error, code in (("Refused", 1), ("UsageError", 2)):
         first = f"stop.tell({error}('the first failure', hint='do this')); stop.tell({error}('the second'))"

@@ -106,6 +106,7 @@ async def test_a_file_that_is_damaged_under_way_ends_the_process_with_one_clear_
     assert b"\xa5" * 100 in path.read_bytes()[4096:8192], "it was not made anew"
 
 
+@pytest.mark.long
 async def test_a_damaged_file_is_refused_at_the_start_too(desk: Desk) -> None:
     path = desk.folder / "kubecdc.db"
     async with desk.running("run") as kubecdc:
@@ -121,6 +122,7 @@ async def test_a_damaged_file_is_refused_at_the_start_too(desk: Desk) -> None:
     assert path.read_bytes()[4096:] == before[4096:]
 
 
+@pytest.mark.long
 async def test_a_newer_file_is_a_usage_error(desk: Desk) -> None:
     path = desk.folder / "kubecdc.db"
     async with desk.running("run") as kubecdc:

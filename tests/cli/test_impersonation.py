@@ -96,6 +96,7 @@ async def test_each_command_that_reaches_the_cluster_takes_the_options(desk: Des
     assert (done.code, 'User "reader" cannot' in done.err) == (1, True), done.err
 
 
+@pytest.mark.long
 async def test_a_group_without_a_user_is_a_usage_error(desk: Desk) -> None:
     for command in (("watch",), ("validate", "--cluster")):
         for option in ("--as-group=readers", "--as-uid=1"):

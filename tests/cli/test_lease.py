@@ -31,6 +31,7 @@ async def test_the_lead_moves_when_the_leader_goes(desk: Desk, signal: str, with
     await lead_moves(desk, signal, within)
 
 
+@pytest.mark.long
 @GOES
 async def test_on_redis_it_moves_as_fast_as_the_options_say(
     redis_desk: Desk, redis_url: str, signal: str, within: int
@@ -121,6 +122,7 @@ async def test_the_help_says_the_durations_of_client_go(desk: Desk) -> None:
         assert "[default: on, except for a bus in a local file, which a lock protects]" in text, text
 
 
+@pytest.mark.long
 async def test_the_lease_is_where_the_options_say(desk: Desk) -> None:
     await desk.api.make_namespaces("ops", "none")
     desk.environment |= {"KUBECDC_LEADER_ELECTION": "true", "KUBECDC_LEASE_NAME": "cdc"}

@@ -64,6 +64,7 @@ async def every_command_reads_it(desk: Desk) -> None:
     assert {got.body for got in peer.received} == {bytes(about.data)}
 
 
+@pytest.mark.long
 async def test_every_command_reads_what_the_workers_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk.folder)
     await every_command_reads_it(desk)

@@ -51,6 +51,7 @@ async def test_a_localized_reason_phrase_is_one_request_and_one_dead_letter_on_r
     await localized(redis_desk)
 
 
+@pytest.mark.long
 async def test_what_a_peer_said_is_listed_as_it_is(desk: Desk) -> None:
     said = "400 [/b] [red]no[/red] :smile: {x} %s \\"
     async with raw_peer(says(answer(said))) as peer:
@@ -65,6 +66,7 @@ async def test_what_a_peer_said_is_listed_as_it_is(desk: Desk) -> None:
         assert said.removesuffix("\\") in done.out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("callback", ["a" * 200_000, "http://" + "\u0915\u094d\u200d" * 60_000])
 async def test_an_event_with_a_long_url_holds_up_no_other_trigger_and_no_exit(desk: Desk, callback: str) -> None:
     desk.write("sensor.yaml", SENSOR)

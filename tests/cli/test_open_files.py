@@ -85,6 +85,7 @@ async def test_watches_that_do_not_fit_are_said_and_retried_and_end_nothing(desk
         await told(running, NAMESPACE_COUNT + len(last))
 
 
+@pytest.mark.long
 async def test_a_worker_without_descriptors_says_so_goes_on_and_ends_when_told(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack, serving(saying(200)) as receiver, silent_server() as silent:
         scene = Scene("files", tmp_path / "files", "uvloop", "", receiver, tmp_path, stack)

@@ -62,6 +62,7 @@ def bus(request: pytest.FixtureRequest, redis_url: str) -> str:
     return BUSES[request.param].format(url=redis_url)
 
 
+@pytest.mark.long
 async def test_an_outage_costs_probes_and_a_poison_becomes_a_dead_letter_alone(desk: Desk, bus: str) -> None:
     receiver, port = Receiver(poison="w-7"), free_port()
     async with serving(receiver.answer) as peer:

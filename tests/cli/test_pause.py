@@ -78,6 +78,7 @@ async def captured(kubecdc: Running, desk: Desk, *names: str) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.long
 async def test_a_paused_subscription_is_not_delivered_until_it_is_resumed(desk: Desk, receiver: Receiver) -> None:
     async with desk.running("run") as kubecdc:
         await kubecdc.until('"listed"')
@@ -100,6 +101,7 @@ async def test_a_paused_subscription_is_not_delivered_until_it_is_resumed(desk: 
     assert await desk.rows("dlq", "list") == []
 
 
+@pytest.mark.long
 async def test_what_is_in_work_when_it_is_paused_is_returned(desk: Desk, receiver: Receiver) -> None:
     receiver.hold.clear()
     async with desk.running("run") as kubecdc:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from kubecdc.storage.testing.actors import until
@@ -48,6 +49,7 @@ async def test_watch_and_work_share_a_bus_in_redis(redis_desk: Desk) -> None:
         assert row["pending"] == 16
 
 
+@pytest.mark.long
 async def test_groups_and_streams_that_somebody_deletes_are_made_again_and_said(
     redis_desk: Desk, redis_url: str
 ) -> None:

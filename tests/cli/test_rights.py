@@ -73,6 +73,7 @@ async def test_a_real_server_is_as_strict_and_as_soon_mended(tmp_path: Path) -> 
         await real.stop()
 
 
+@pytest.mark.long
 async def test_a_forbidden_namespace_is_named_and_the_others_go_on(api: LocalSimulator, alice: Desk) -> None:
     await api.make_namespaces("one", "two")
     await bind(api, ALICE, READ, namespace="one")

@@ -187,6 +187,7 @@ async def test_bus_not_to_be_had_at_the_start(simulator: Server, tmp_path: Path)
     assert report.delivered == 1
 
 
+@pytest.mark.long
 async def test_order_connections_latency_and_memory(simulator: Server, tmp_path: Path) -> None:
     """Argo: 3 to 15 of 5,000 back to back out of order; 4,011 open connections to a receiver that answers with a body;
     at 100/s p50 1.6 to 2.4 ms, p99 4.8 to 6.4 ms; 90 to 111 MB each for source and sensor."""

@@ -97,6 +97,7 @@ async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back
     assert found == []
 
 
+@pytest.mark.long
 async def test_killing_watchers_alone_neither_collapses_nor_repeats(server: Server, tmp_path: Path) -> None:
     trial = Trial(Load(seed=SEED, objects=50, changes=1500, rate=150), {Kind.KILL_WATCHER: 6})
     with Processes(tmp_path) as processes:

@@ -177,6 +177,7 @@ async def test_ours_and_client_go_hand_over_by_release_both_ways(election: Elect
     assert (len(election.ours), len(election.theirs())) == (2, 1)
 
 
+@pytest.mark.long
 async def test_ours_and_client_go_hand_over_by_expiry_both_ways(election: Election) -> None:
     theirs = election.start("client-go")
     await theirs.wait_for('"leading"')

@@ -256,6 +256,7 @@ def test_two_hours_without_a_receiver_cost_probes_and_no_dead_letter(workers: in
     simulated(scenario)
 
 
+@pytest.mark.long
 def test_what_waits_for_longer_than_give_up_after_ends_without_an_attempt() -> None:
     async def scenario(world: World) -> None:
         broker = Broker()

@@ -94,6 +94,7 @@ class Run:
         return sum(len(versions) for versions in self.settled.values()) == OBJECTS * VERSIONS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 async def test_nothing_is_lost_and_no_object_goes_back(seed: int, harness: PubSubHarness, fake: FakePubSub) -> None:
     bus = await harness.open(ack_wait=harness.short)

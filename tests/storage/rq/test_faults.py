@@ -90,6 +90,7 @@ async def test_a_commit_that_is_killed_happened_whole_or_not_at_all(rq_harness: 
     assert [int(e.sequence) for e in sent] == [*range(checkpoint.number * BATCH)]
 
 
+@pytest.mark.long
 async def test_a_worker_killed_in_a_job_is_found_within_its_ack_wait(shop: Workshop) -> None:
     shop.rewrite("ackWait: 30s", f"ackWait: {ACK_WAIT:g}s")
     await shop.behave(delay=60, seconds=60)

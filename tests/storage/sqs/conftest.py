@@ -132,6 +132,7 @@ async def standard(elastic_mq: ElasticMq, tmp_path: Path, request: pytest.Fixtur
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """moto answers in the process of the tests, and slowly: that is no outage."""
+    monkeypatch.setattr(client, "_LEAVE", 30.0)
     monkeypatch.setattr(client, "_READ", 30.0)
     monkeypatch.setattr(client, "SECONDS", 60.0)
 

@@ -43,6 +43,7 @@ async def test_a_hundred_objects_take_one_round_beside_the_two_of_the_checkpoint
     assert (rounds.count, rounds.calls) == (3, 1 + 100 // 10 + 1)
 
 
+@pytest.mark.long
 async def test_a_hundred_events_of_one_object_arrive_in_their_order(bus: ComposedBus) -> None:
     leader = await Leader.take(bus)
     changes = [event(number) for number in range(1, 101)]

@@ -75,6 +75,7 @@ LUA = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("field", "cases"), [("jq", JQ), ("script", LUA)], ids=["jq", "Lua"])
 async def test_a_program_costs_one_dead_letter_at_most(
     field: str, cases: dict[str, tuple[str, str]], monkeypatch: pytest.MonkeyPatch
@@ -139,6 +140,7 @@ async def test_neither_environment_nor_files_nor_connections() -> None:
             await scripts.run(support.program("jq", 'import "passwd" as $x {search: "/etc"}; {a: $x}'), b"{}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["jq", "lua"])
 async def test_an_event_of_three_megabytes_is_transformed(kind: Kind) -> None:
     text = ".a = 1" if kind == "jq" else "event.a = 1 return event"
