@@ -87,7 +87,7 @@ async def test_one_that_runs_away_makes_a_dead_letter(monkeypatch: pytest.Monkey
 
 
 async def test_data_that_lua_cannot_read_are_not_judged() -> None:
-    deep = msgspec.Raw(b'{"a":' + b"[" * 9_000 + b"]" * 9_000 + b"}")
+    deep = msgspec.Raw(b'{"a":' + b"[" * 60_000 + b"]" * 60_000 + b"}")
     about = msgspec.structs.replace(event(), data=deep)
     async with Scripts() as scripts:
         found = await judged(scripts, {"script": "return true"}, about=about)
