@@ -1,6 +1,6 @@
 """The main path of the workers.
 
-receive -> match dependency -> transform -> filter -> turn -> parameters -> execute -> settle
+receive -> match dependency -> transform -> filter -> join -> turn -> parameters -> execute -> settle
 
 ``Delivery -> TriggerRequest -> Outcome -> Settlement``, each a value. One `consume` per trigger of a Sensor.
 """

@@ -14,8 +14,6 @@ from kubecdc.workers.triggers.argo_workflow.manifest import ArgoWorkflow
 from kubecdc.workers.triggers.argo_workflow.request import WorkflowRequest
 from kubecdc.workers.triggers.contract import AccessRule, Context, Trigger, TriggerType
 
-_OLD = ("group", "version", "resource")
-
 
 class ArgoWorkflowType(TriggerType[ArgoWorkflow]):
     """Submits a Workflow for each event, or suspends, resumes, stops, terminates, resubmits or retries one."""
@@ -48,8 +46,7 @@ class ArgoWorkflowType(TriggerType[ArgoWorkflow]):
 
     def notices(self, config: ArgoWorkflow) -> Iterator[str]:
         """Old fields, and arguments that only change what Argo's command line prints."""
-        if given := [name for name in _OLD if getattr(config, name)]:
-            yield f"{', '.join(given)}: accepted, without effect: `apiVersion` and `kind` of the object count"
+        yield from config.old_fields()
         try:
             without_effect = parse(config.args, config.operation).without_effect
         except WrongArgument:

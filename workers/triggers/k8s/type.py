@@ -13,8 +13,6 @@ from kubecdc.workers.triggers.k8s.document import defect
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.k8s.request import K8sRequest
 
-_OLD = ("group", "version", "resource")
-
 
 class K8sType(TriggerType[K8s]):
     """Creates, changes or deletes an object for each event."""
@@ -39,8 +37,7 @@ class K8sType(TriggerType[K8s]):
 
     def notices(self, config: K8s) -> Iterator[str]:
         """Old fields, and fields that the operation does not use."""
-        if given := [name for name in _OLD if getattr(config, name)]:
-            yield f"{', '.join(given)}: accepted, without effect: `apiVersion` and `kind` of the object count"
+        yield from config.old_fields()
         if config.source.url and not config.source.url.verify_cert:
             yield "source.url.verifyCert: false is without effect: certificates are always verified"
 
