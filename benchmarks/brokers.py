@@ -51,7 +51,7 @@ class Broker:
 async def _elasticmq(stage: Stage) -> AsyncIterator[int]:
     from tests.storage.sqs import elasticmq
 
-    elasticmq.require()
+    elasticmq.JARS.require()
     server = elasticmq.ElasticMq(stage.folder)
     try:
         server.start()

@@ -65,7 +65,7 @@ async def open_bus(kind: str, processes: Processes, directory: Path) -> AsyncIte
             from tests.harness.brokers import SqsQueues
             from tests.storage.sqs import elasticmq
 
-            elasticmq.require()
+            elasticmq.JARS.require()
             async with SqsQueues(elasticmq.ElasticMq(directory), directory).running() as queues:
                 yield queues
         case "pubsub":

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kubecdc import nesting
 from kubecdc.manifest.mounts import Mounts
 from tests.workers.pod import Pod
+
+
+@pytest.fixture
+def as_in_a_process() -> Iterator[None]:
+    """Events are read as deep as the commands read them."""
+    before = sys.getrecursionlimit()
+    nesting.allow()
+    yield
+    sys.setrecursionlimit(before)
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from kubecdc import nesting
 from kubecdc.cli.logs import event_lines
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.pipeline import consume
@@ -30,18 +27,11 @@ from tests.workers.support import (
     settings,
 )
 
+pytestmark = pytest.mark.usefixtures("as_in_a_process")
 FEW_MILLISECONDS = 0.1  # seconds of CPU: ten times what they take, and less than any of them took before
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 LARGE = 200_000  # elements, 1.6 MB
 DEEP = READABLE - 50
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_process() -> Iterator[None]:
-    before = sys.getrecursionlimit()
-    nesting.allow()
-    yield
-    sys.setrecursionlimit(before)
 
 
 def of(data: object) -> Event:

@@ -78,7 +78,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def elastic_mq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ElasticMq]:
-    elasticmq.require()
+    elasticmq.JARS.require()
     server = ElasticMq(tmp_path_factory.mktemp("elasticmq"))
     try:
         server.start()

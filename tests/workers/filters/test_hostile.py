@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from kubecdc import nesting
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.sensor.filters.expression import compile_expression
 from kubecdc.workers.sensor.filters.regex import Pattern
@@ -18,17 +15,10 @@ from tests.watcher.test_change import READABLE
 from tests.workers.filters.test_filtering import consuming
 from tests.workers.support import event
 
+pytestmark = pytest.mark.usefixtures("as_in_a_process")
 FEW_MILLISECONDS = 0.1  # seconds of CPU: ten times what they take
 DEEP = READABLE - 50
 LARGE = 200_000  # elements, more than 1 MB
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_process() -> Iterator[None]:
-    before = sys.getrecursionlimit()
-    nesting.allow()
-    yield
-    sys.setrecursionlimit(before)
 
 
 def of(data: object) -> Event:

@@ -1,33 +1,31 @@
-"""Kafka itself, one node in KRaft mode, from Maven Central. Its files stay in ``build/kafka``."""
+"""Kafka itself, one node in KRaft mode."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
-import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from tests.apiserver.certificates import Authority
+from tests.maven import Jars
 from tests.ports import free_port
 
 VERSION = "4.1.1"
 START = 90.0  # seconds
-DOWNLOAD = 300.0
-LIBRARY = Path(__file__).parents[3] / "build" / "kafka" / VERSION
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>tests</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{VERSION}</version></dependency>
-<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-</dependencies></project>
-"""
+JARS = Jars(
+    "Kafka",
+    VERSION,
+    [
+        f"org.apache.kafka:kafka_2.13:{VERSION}",
+        f"org.apache.kafka:kafka-tools:{VERSION}",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ],
+)
 USER, PASSWORD = "kubecdc", "pass-w0rd"
 CONFIG = """
 process.roles=broker,controller
@@ -113,34 +111,4 @@ class Kafka:
 
     def _java(self, *args: str) -> list[str]:
         memory = ["-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return ["java", *memory, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{LIBRARY}/*", *args]
-
-
-def require() -> None:
-    """Skip the test where there is no Kafka, even where CI is set."""
-    if reason := missing():
-        pytest.skip(reason)
-
-
-def missing() -> str:
-    """Why Kafka cannot run here, or "". It needs Java, and Maven for the first time."""
-    if not shutil.which("java"):
-        return "there is no Java to run Kafka: `apt-get install default-jre-headless maven`"
-    if LIBRARY.is_dir():
-        return ""
-    if not shutil.which("mvn"):
-        return "there is no Maven to download Kafka: `apt-get install maven`"
-    LIBRARY.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as folder:
-        pom, jars = Path(folder) / "pom.xml", Path(folder) / "jars"
-        pom.write_text(POM)
-        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
-        command = ["mvn", "-q", "-B", "-f", str(pom), *goal]
-        done = subprocess.run(command, capture_output=True, timeout=DOWNLOAD, check=False)
-        if done.returncode:
-            return f"Kafka cannot be downloaded: {done.stdout.decode()[-300:]}"
-        try:
-            jars.rename(LIBRARY)  # at once: another process of the tests may do the same
-        except OSError:
-            assert LIBRARY.is_dir()
-    return ""
+        return ["java", *memory, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JARS.library}/*", *args]

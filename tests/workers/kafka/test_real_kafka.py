@@ -36,7 +36,7 @@ KEYS, ROUNDS, KILLS = 40, 120, 3
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    broker.require()
+    broker.JARS.require()
     made = Kafka(tmp_path_factory.mktemp("kafka"))
     made.start()
     yield made
