@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +22,12 @@ from kubecdc.cluster.kubeconfig import Exec
 from kubecdc.cluster.objects import UNREADABLE
 from kubecdc.cluster.tls import KeyPair, check
 from kubecdc.errors import UsageError
+from kubecdc.programs import kill, start
 
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 MODES = ("Never", "IfAvailable", "Always")
 SECONDS = 60.0  # that a plugin may take
 INTERACTIVE_SECONDS = 600.0  # that it may take where a person answers
-KILLED_SECONDS = 1.0  # for a plugin that was killed to be gone
 PAUSE_SECONDS = 2.0  # between the ends of two runs: many watches may ask at once
 STDERR_BYTES = 2000  # of what a plugin wrote last, in messages
 
@@ -123,7 +121,7 @@ class ExecPlugin:
             raise self._failed("is not there, or is not executable", hint)
         interactive = self._interactive()
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await start(
                 path,
                 *self._settings.args,
                 stdin=None if interactive else asyncio.subprocess.DEVNULL,
@@ -142,10 +140,10 @@ class ExecPlugin:
                 output, _ = await asyncio.gather(process.stdout.read(), _collect(process.stderr, error))
                 await process.wait()
         except TimeoutError as e:
-            await _kill(process, group=not interactive)
+            await kill(process, group=not interactive)
             raise self._failed(f"did not end within {seconds:g} s", self._said(error)) from e
         except asyncio.CancelledError:
-            await _kill(process, group=not interactive)
+            await kill(process, group=not interactive)
             raise
         if process.returncode:
             raise self._failed(f"failed with exit code {process.returncode}", self._said(error))
@@ -205,18 +203,6 @@ class ExecPlugin:
 
     def _failed(self, text: str, hint: str = "") -> ApiError:
         return ApiError(f"{self._name} {text}", status=401, hint=hint)
-
-
-async def _kill(process: asyncio.subprocess.Process, *, group: bool) -> None:
-    """End it, and what it has started: that may keep its pipes open, which are waited for."""
-    with suppress(ProcessLookupError):
-        if group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(KILLED_SECONDS):
-            await process.wait()
 
 
 async def _collect(stream: asyncio.StreamReader | None, last: bytearray) -> None:

@@ -16,7 +16,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
 from tests.cluster.https_server import HttpsServer, whoami
 from tests.cluster.kubeconfigs import V1, configured, credential, kubeconfig, plugin, script
-from tests.harness.processes import until
+from tests.harness.processes import running, until
 
 BETA = "client.authentication.k8s.io/v1beta1"
 
@@ -200,13 +200,6 @@ async def test_a_plugin_is_ended_with_all_that_it_has_started(
         with pytest.raises(ApiError, match="was stopped"):
             await waiting
     await until(lambda: not running(int(child.read_text())), 10, "the end of its child")
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 async def test_a_plugin_is_told_its_environment_and_the_cluster(

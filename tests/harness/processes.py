@@ -25,6 +25,14 @@ async def until(condition: Callable[[], object], timeout: float, what: str) -> N
         await asyncio.sleep(POLL)
 
 
+def running(pid: int) -> bool:
+    """Whether there is a process of this number that has not ended yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def memory(pid: int, *, peak: bool = False) -> int:
     """The resident bytes of a process (Linux), or the most that they have been."""
     status = Path(f"/proc/{pid}/status").read_text()

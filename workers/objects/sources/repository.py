@@ -9,20 +9,18 @@ import asyncio
 import base64
 import os
 import shlex
-import signal
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from kubecdc.cluster.proxy import masked
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.programs import kill, start
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import GitSource, shown
 from kubecdc.workers.objects.sources.read import LARGEST, too_large
 from kubecdc.workers.outcome import Failure, Retry
 
 STDERR_BYTES = 4096
-KILLED_SECONDS = 2.0  # for what was killed to be gone
 FILES = frozenset({"100644", "100755"})  # modes of plain files in git; links and folders have others
 
 
@@ -71,7 +69,7 @@ class _Git:
 
     async def _run(self, *arguments: str) -> bytes:
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await start(
                 "git",
                 *arguments,
                 cwd=self._folder,
@@ -86,10 +84,7 @@ class _Git:
         try:
             output, told = await process.communicate()
         finally:
-            with suppress(ProcessLookupError, TimeoutError):
-                os.killpg(process.pid, signal.SIGKILL)  # and what it has started
-                async with asyncio.timeout(KILLED_SECONDS):
-                    await process.wait()
+            await kill(process, group=True)
         if process.returncode:
             raise Undone(Retry(f"{self._where}: git {arguments[0]}: {self._said(told)}"))
         return output
