@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.watcher.rig import Rig, data, event_source, told
+from tests.watcher.rig import Rig, announced_once, data, event_source, told
 
 OBJECTS = event_source(inventory="objects")
 
@@ -48,8 +48,47 @@ async def test_filtered_changes_are_remembered_too(bench: Rig) -> None:
     hidden = await bench.update("a", {"spec": {"n": 2}})
     await bench.update("a", {"spec": {"n": 3}})
     events = [data(e) for e in await bench.events(n=1)]
-    assert [e["body"]["spec"]["n"] for e in events] == [1, 3]
-    assert events[1]["oldBody"] == hidden
+    assert [(e["type"], e["body"]["spec"]["n"]) for e in events] == [("ADD", 1), ("DELETE", 1), ("UPDATE", 3)]
+    assert events[2]["oldBody"] == hidden
+
+
+SHOWN = event_source(inventory="objects", filter={"fields": [{"key": "spec.shown", "value": "true"}]})
+
+
+async def test_an_object_that_passes_the_fields_no_more_ends_as_one_that_left_the_labels(bench: Rig) -> None:
+    shown = await bench.create("a", shown=True)
+    await bench.create("other", shown=False)
+    await bench.start(SHOWN)
+    await bench.watching()
+    hidden = await bench.update("a", {"spec": {"shown": False}})
+    await bench.update("a", {"spec": {"n": 1}})
+    await bench.update("other", {"spec": {"n": 1}})
+    await bench.update("a", {"spec": {"shown": True}})
+    await bench.update("a", {"spec": {"shown": False}})
+    await bench.delete("a")  # its end has been told
+    events = await bench.events(shown=True)
+    assert told(events) == ["ADD a", "DELETE a", "UPDATE a", "DELETE a"]
+    assert [e.deselected for e in events] == [False, True, False, True]
+    assert data(events[1])["body"] == shown
+    assert events[1].id == f"changed.{shown['metadata']['uid']}.{hidden['metadata']['resourceVersion']}.DELETE"
+    announced_once(events)
+
+
+async def test_so_does_one_that_changed_while_nobody_watched(bench: Rig) -> None:
+    shown = await bench.create("a", shown=True)
+    await bench.start(SHOWN)
+    await bench.events(shown=True)
+    await bench.kill()
+    await bench.update("a", {"spec": {"shown": False}})
+    await bench.api.expire_history()
+    await bench.start(SHOWN)
+    await bench.watching()
+    (event,) = await bench.events(shown=True)
+    assert (told([event]), event.deselected, data(event)["body"]) == (["~DELETE a"], True, shown)
+    await bench.kill()
+    await bench.api.expire_history()
+    await bench.start(SHOWN)
+    assert await bench.events(shown=True) == []
 
 
 async def test_turning_it_on_keeps_the_bodies_from_then_on(bench: Rig) -> None:

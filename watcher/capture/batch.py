@@ -54,13 +54,17 @@ class Batcher:
             old = bodies.get(uid)
             if entry.keeps_objects:
                 bodies[uid] = change.body
+            told, deselected = change, action == "DELETE" and uid in existing
+            if action == "UPDATE" and not passed and old is not None:
+                before = change._replace(body=old)
+                if entry.filter.passes(before):  # then it ends, as an object whose labels do not match any more
+                    action, told, passed, deselected = "DELETE", before, True, True
             if not entry.wants(action, passed=passed):
                 continue
             if action == "ADD" and entry.existed_before(change, writer.state.started):
                 continue
-            deselected = action == "DELETE" and uid in existing
             at = position if late else ""
-            events.append(entry.event(action, change, origin, at=at, deselected=deselected, old=old))
+            events.append(entry.event(action, told, origin, at=at, deselected=deselected, old=old))
         for kind, count in Counter(change.type for change in changes).items():
             self._counts[kind].inc(count)
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}

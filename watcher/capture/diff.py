@@ -146,7 +146,9 @@ class Diff:
         """The event that brings consumers from the state they know to the object's current one, if any."""
         version = change.meta.resource_version
         backwards = self.reason == BACKWARDS
-        if known is None or known.intended:  # an intended object may have been announced or not: announce it again
+        left = self.entry.keeps_objects and known is not None and known.passed and not passed
+        # An intended object may have been announced or not: announce it again.
+        if known is None or (known.intended and not left):
             if self.first and self.entry.skips(change, self.writer.state.started):
                 return []
             seen = known is None and (version == self.since or older(version, self.since))
@@ -161,6 +163,8 @@ class Diff:
             return self._event("ADD", change, passed=passed, synthetic=not self.first)
         if older(version, known.resource_version) and not backwards:
             raise RanBackwards
+        if left:
+            return self._event("DELETE", change._replace(body=old or change.body), passed=True, synthetic=True)
         if version == known.resource_version and passed == known.passed and not backwards:
             return []
         return self._event("UPDATE", change, passed=passed, synthetic=True, old=old)
@@ -171,7 +175,8 @@ class Diff:
         if not self.entry.wants(action, passed=passed):
             return []
         self.synthetic += synthetic
-        return [self.entry.event(action, change, self.writer.origin(synthetic=synthetic), old=old)]
+        origin, deselected = self.writer.origin(synthetic=synthetic), action == "DELETE"  # it is in the list
+        return [self.entry.event(action, change, origin, deselected=deselected, old=old)]
 
     def _deletion(self, removal: Removal, at: str) -> list[Event]:
         if not self.entry.wants("DELETE", passed=removal.known.passed):
