@@ -16,6 +16,7 @@ from tests.workers.support import event
 
 JSON, MERGE = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+APPLIED = {"operation": "patch", "patchStrategy": APPLY, "force": True}
 DEPLOYMENTS = ("apps", "v1", "deployments")
 
 
@@ -95,6 +96,24 @@ async def test_what_is_missing_is_created(api: LocalSimulator, it: Bench, operat
     for _ in range(2):
         await it.done(source(config_map(data={"a": "1", "none": None}), operation=operation))
     assert (await get(api))["data"] == {"a": "1"}
+
+
+@pytest.mark.parametrize("config", [{"operation": "update"}, {"operation": "patch"}, APPLIED])
+async def test_an_object_that_is_being_deleted_is_waited_for_and_made_anew(
+    api: LocalSimulator, it: Bench, config: Body
+) -> None:
+    held = {"name": "one", "finalizers": ["example.com/held"]}
+    uid = (await api.create(*CONFIGMAPS, "default", config_map(metadata=held)))["metadata"]["uid"]
+    await api.delete(*CONFIGMAPS, "default", "one")
+    wanted = source(config_map(data={"b": "1"}), **config)
+    assert await it.run(wanted) == Retry(
+        f"{config['operation']} ConfigMap default/one: it is being deleted, and will be made anew once it is gone"
+    )
+    # That it ends may be just what the event is for.
+    await it.done(source(config_map(metadata={**held, "finalizers": []}), operation="update"))
+    await it.done(wanted)
+    found = await get(api)
+    assert (found["metadata"]["uid"] != uid, found["data"]) == (True, {"b": "1"})
 
 
 async def test_an_update_that_meets_others_begins_anew_with_the_fresh_object(

@@ -38,11 +38,22 @@ async def perform(place: Place, document: Document, config: K8s) -> Document | N
     if config.operation == "create":
         return await _create(place, document)
     if config.operation == "update":
-        return await _update(place, document)
+        return _staying(place, await _update(place, document), document)
     if config.operation == "patch":
-        return await _patch(place, document, config)
+        patched = await _patch(place, document, config)
+        return patched if config.patch_strategy == JSON_PATCH else _staying(place, patched, document)
     await _delete(place)
     return None
+
+
+def _staying(place: Place, written: Document, document: Document) -> Document:
+    """What was written, unless it is being deleted: it would vanish, though a missing object is made.
+
+    Who writes finalizers may be the one who ends them. Raises Undone.
+    """
+    if written["metadata"].get("deletionTimestamp") and "finalizers" not in document["metadata"]:
+        raise Undone(Retry(f"{place.what}: it is being deleted, and will be made anew once it is gone"))
+    return written
 
 
 async def update_live(place: Place, request: K8sRequest) -> Document:
