@@ -62,6 +62,10 @@ class BackEnd(Protocol):
         """Between kubecdc and the server."""
         ...
 
+    def copies(self) -> Mapping[str, int]:
+        """How often each event was published, by its id; empty where the bus takes it once."""
+        ...
+
     def observed(self, kubeconfig: Path) -> AbstractAsyncContextManager[Observed]:
         """The bus, opened for the test; it is made if it is not there yet. ``kubeconfig``: of an administrator."""
         ...

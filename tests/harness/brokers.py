@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -66,6 +67,9 @@ class SqsQueues:
         finally:
             self._server.kill()
 
+    def copies(self) -> Mapping[str, int]:
+        return {}
+
     @asynccontextmanager
     async def observed(self, kubeconfig: Path) -> AsyncIterator[Observed]:
         import boto3
@@ -116,6 +120,10 @@ class PubSubTopic:
             self.proxy.server_port = int(self.server.address.rpartition(":")[2])
             async with self.proxy:
                 yield self
+
+    def copies(self) -> Mapping[str, int]:
+        messages = [published.content for topic in self.server.history.values() for published in topic]
+        return Counter(content.attributes["id"] for content in messages)
 
     @asynccontextmanager
     async def observed(self, kubeconfig: Path) -> AsyncIterator[Observed]:

@@ -45,6 +45,9 @@ class SqliteFile:
         finally:
             await bus.close()
 
+    def copies(self) -> Mapping[str, int]:
+        return {}
+
     def observed(self, kubeconfig: Path) -> AbstractAsyncContextManager[Observed]:
         return observed(self.open())
 

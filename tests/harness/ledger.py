@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -36,6 +36,7 @@ from tests.harness.history import Change, History, Restore
 __all__ = [
     "Absence",
     "Change",
+    "Doubt",
     "Duplicate",
     "Receipt",
     "Report",
@@ -51,6 +52,7 @@ DEATH = "a worker died with it in flight"
 AWAY = "the bus did not answer"
 TAIL = "Redis lost its tail"
 UNSAVED = "the leader changed before it saved what it had published"
+TWICE = "it was published twice, because an answer was lost"
 TAKEN = "Redis lost a worker's sign of life, and another took over"
 
 
@@ -195,18 +197,19 @@ def audit(
     absences: Sequence[Absence] = (),
     window: float = 2.0,
     clock: float = 0.0,
+    copies: Mapping[str, int] | None = None,
 ) -> Report:
     """Compare. ``receipts`` are one subscription's, in the order received; ``expected`` says which changes pass its
     eventTypes and filters (None: all, and then beliefs are checked too); ``absences`` say when a worker was dead or
     stopped, or the bus away, and a duplicate is explained if its event came in one, at most ``window`` seconds before
-    one, or was refused; or if two leaders published it, the first of which may not have saved that. ``clock``: what a
-    monotonic second is behind the clock of the gaps.
+    one, or was refused; or if two leaders published it, the first of which may not have saved that; or if the bus has
+    it as often. ``copies``: how often that is, by the event's id. ``clock``: what a monotonic second is behind the
+    clock of the gaps.
     """
     accepted = [receipt for receipt in receipts if receipt.accepted]
     history = History(changes, restores)
-    spans = sorted((_Span.of(gap, clock) for gap in gaps), key=lambda span: span.time)
-    tails = [absence for absence in absences if absence.cause in {TAIL, UNSAVED}]
-    doubt = _Doubt(tails, spans, accepted, history)
+    spans = _spans(gaps, clock)
+    doubt = Doubt(absences, spans, accepted, history)
     passes = expected or (lambda change: True)
     told = {(r.uid, r.version, r.tag) for r in accepted if r.action != "DELETE"}
     deletions = {r.uid for r in accepted if r.action == "DELETE"}
@@ -253,7 +256,7 @@ def audit(
         deletions_seen=len(ended & deletions),
         deletions_collapsed=missing_ends - sum(change.action == "DELETE" for change in lost),
         synthetic=sum(r.synthetic for r in receipts),
-        duplicates=duplicates(receipts, absences, window),
+        duplicates=duplicates(receipts, absences, window, copies or {}),
         out_of_order=out_of_order,
         lost=lost,
         invented=_invented(history, receipts, passes),
@@ -279,20 +282,36 @@ class _Span:
         return self.since < version <= self.until
 
 
-class _Doubt:
+def _spans(gaps: Iterable[Gap], clock: float) -> list[_Span]:
+    return sorted((_Span.of(gap, clock) for gap in gaps), key=lambda span: span.time)
+
+
+class Doubt:
     """What was announced only in a tail that Redis lost, or in what a leader had not saved yet, and whose history was
     lost too: a gap covers the version in which the object was announced, or a restore of etcd undid the change."""
 
     def __init__(
-        self, tails: Sequence[Absence], spans: Sequence[_Span], receipts: Sequence[Receipt], history: History
+        self, absences: Sequence[Absence], spans: Sequence[_Span], receipts: Sequence[Receipt], history: History
     ) -> None:
-        self._tails = tails
+        self._tails = [absence for absence in absences if absence.cause in {TAIL, UNSAVED}]
         self._spans = spans
         self._history = history
         self._told: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in receipts:
             self._told[receipt.uid].append(receipt)
         self.benefits: list[str] = []
+
+    @classmethod
+    def of(
+        cls,
+        absences: Sequence[Absence],
+        gaps: Iterable[Gap],
+        receipts: Sequence[Receipt],
+        history: History,
+        clock: float,
+    ) -> Doubt:
+        """``clock`` is as in `audit`."""
+        return cls(absences, _spans(gaps, clock), receipts, history)
 
     def given(self, before: Receipt, what: str) -> bool:
         """Whether what follows from that receipt is excused; it is noted then."""
@@ -321,13 +340,17 @@ def _within(tail: Absence, receipt: Receipt) -> bool:
     return tail.since <= receipt.at <= tail.until + LATE
 
 
-def duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window: float) -> list[Duplicate]:
+def duplicates(
+    receipts: Sequence[Receipt], absences: Sequence[Absence], window: float, copies: Mapping[str, int]
+) -> list[Duplicate]:
     """What came again, and why; see `audit`."""
     last: dict[str, Receipt] = {}
+    times: Counter[str] = Counter()
     others = [absence for absence in absences if absence.cause != UNSAVED]
     found = []
     for receipt in receipts:
         before = last.get(receipt.key)
+        times[receipt.key] += 1
         if before is not None:
             cause = ""
             if not before.accepted:
@@ -335,13 +358,14 @@ def duplicates(receipts: Sequence[Receipt], absences: Sequence[Absence], window:
             elif before.epoch != receipt.epoch and any(a.cause == UNSAVED and a.since <= receipt.at for a in absences):
                 cause = UNSAVED
             else:
-                cause = next((a.cause for a in others if a.since - window <= before.at <= a.until + LATE), "")
+                twice = TWICE if times[receipt.key] <= copies.get(receipt.id, 1) else ""
+                cause = next((a.cause for a in others if a.since - window <= before.at <= a.until + LATE), twice)
             found.append(Duplicate(receipt, before.at, cause))
         last[receipt.key] = receipt
     return found
 
 
-def _out_of_order(receipts: Sequence[Receipt], history: History, doubt: _Doubt) -> list[tuple[Receipt, Receipt]]:
+def _out_of_order(receipts: Sequence[Receipt], history: History, doubt: Doubt) -> list[tuple[Receipt, Receipt]]:
     seen: set[str] = set()
     front: dict[str, tuple[float, Receipt]] = {}
     found = []
@@ -373,7 +397,7 @@ def _places(receipt: Receipt, history: History) -> list[float]:
     return history.shown(receipt.uid, receipt.version, receipt.tag)
 
 
-def _misled(receipts: Sequence[Receipt], history: History, doubt: _Doubt) -> list[str]:
+def _misled(receipts: Sequence[Receipt], history: History, doubt: Doubt) -> list[str]:
     seen: set[str] = set()
     believed: dict[str, Receipt] = {}
     owed: dict[str, Receipt] = {}  # ends that are still to be told

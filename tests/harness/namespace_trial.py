@@ -68,6 +68,8 @@ class NamespaceTrial:
                 absences=self.stack.absences,
                 window=self.stack.bus.ack_wait,
                 atomic=self.stack.bus.atomic,
+                clock=time.time() - time.monotonic(),
+                copies=self.stack.bus.copies(),
             )
             if not verdict.wrong or time.monotonic() > deadline:
                 return verdict

@@ -70,6 +70,9 @@ class OwnRedis(ABC):
     def open(self) -> AbstractAsyncContextManager[Bus]:
         """The bus, beside the processes that work on it; it is made if it is not there yet."""
 
+    def copies(self) -> Mapping[str, int]:
+        return {}
+
     def observed(self, kubeconfig: Path) -> AbstractAsyncContextManager[Observed]:
         return observed(self.open())
 

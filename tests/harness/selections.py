@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from kubecdc.storage.contracts import Gap
 from tests.harness.history import Change, History
-from tests.harness.ledger import Absence, Receipt, duplicates
+from tests.harness.ledger import Absence, Doubt, Receipt, duplicates
 from tests.harness.namespaces import Place
 from tests.harness.writer import Writer
 
@@ -19,17 +19,18 @@ from tests.harness.writer import Writer
 @dataclass
 class Verdict:
     """``must``: how many changes had to come, one by one; ``again``: how many events came more than once. `wrong`
-    names each offence."""
+    names each offence, ``forgotten`` what is none because of what a leader had not saved."""
 
     must: int = 0
     again: int = 0
     synthetic: int = 0
     periods: int = 0
+    forgotten: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = f"{self.periods} periods, {self.must} changes that had to come, {self.synthetic} synthetic events"
-        counts += f", {self.again} repeated"
+        counts += f", {self.again} repeated, {len(self.forgotten)} forgotten"
         return "\n".join([counts, *self.wrong[:20]])
 
 
@@ -42,12 +43,15 @@ def judge(
     absences: Sequence[Absence] = (),
     window: float = 0.0,
     atomic: bool = True,
+    clock: float = 0.0,
+    copies: Mapping[str, int] | None = None,
 ) -> Verdict:
-    """``receipts`` are one subscription's, in the order received. ``gaps`` are those of each namespace. ``absences``
-    and ``window`` explain why an event came again, as in `tests.harness.ledger.audit`. If the bus is not ``atomic``,
-    what was about to be published may have been, so its end is told in any case."""
+    """``receipts`` are one subscription's, in the order received. ``gaps`` are those of each namespace. ``absences``,
+    ``window``, ``clock`` and ``copies`` explain why an event came again, or an end was never told, as in
+    `tests.harness.ledger.audit`. If the bus is not ``atomic``, what was about to be published may have been, so its
+    end is told in any case."""
     verdict = Verdict(synthetic=sum(r.synthetic for r in receipts), periods=sum(len(p.periods) for p in places))
-    again = duplicates(receipts, absences, window)
+    again = duplicates(receipts, absences, window, copies or {})
     verdict.again = len(again)
     verdict.wrong += [f"{d.receipt.id} came again, {d.receipt.at - d.first:.3f} s later" for d in again if not d.cause]
     firsts: dict[str, Receipt] = {}
@@ -55,25 +59,25 @@ def judge(
         if receipt.accepted:
             firsts.setdefault(receipt.id, receipt)
     receipts = list(firsts.values())
-    _in_order(receipts, verdict)
     history = History(writer.changes, writer.restores)
-    told = _believed(receipts, history, verdict, exact=atomic and not writer.restores)
+    doubts = {place.name: Doubt.of(absences, gaps.get(place.name, ()), receipts, history, clock) for place in places}
+    _in_order(receipts, doubts, verdict)
+    told = _believed(receipts, history, doubts, verdict, exact=atomic and not writer.restores)
     there = {
         (place.name, body["metadata"]["name"]): (body["metadata"]["uid"], int(body["metadata"]["resourceVersion"]))
         for place in places
         if place.selected
         for body in writer.bodies(place.name)
     }
-    verdict.wrong += [
-        f"{what} is told to be {told.get(what)}, and is {there.get(what)}" for what in told.keys() ^ there.keys()
-    ]
-    verdict.wrong += [
-        f"{what} is told to be {told[what]}, and is {there[what]}"
-        for what in told.keys() & there.keys()
-        if told[what] != there[what]
-    ]
+    for what in told.keys() | there.keys():
+        belief = told.get(what)
+        believed = (belief.uid, belief.version) if belief else None
+        offence = f"{what} is told to be {believed}, and is {there.get(what)}"
+        if believed != there.get(what) and not (belief and doubts[what[0]].given(belief, offence)):
+            verdict.wrong.append(offence)
     for place in places:
         _complete(place, [r for r in receipts if _place(r) == place.name], gaps.get(place.name, ()), verdict)
+        verdict.forgotten += doubts[place.name].benefits
     return verdict
 
 
@@ -86,19 +90,21 @@ def _place(receipt: Receipt) -> str:
     return receipt.partitionkey.split("/")[1]
 
 
-def _in_order(receipts: Sequence[Receipt], verdict: Verdict) -> None:
+def _in_order(receipts: Sequence[Receipt], doubts: Mapping[str, Doubt], verdict: Verdict) -> None:
     last: dict[str, Receipt] = {}
     for receipt in receipts:
         before = last.get(receipt.partitionkey, receipt)
         if (receipt.timeline, receipt.sequence) < (before.timeline, before.sequence):
-            verdict.wrong.append(f"{receipt.id} goes back from {before.id}")
+            offence = f"{receipt.id} goes back from {before.id}"
+            if not doubts[_place(receipt)].given(before, offence):
+                verdict.wrong.append(offence)
         last[receipt.partitionkey] = receipt
 
 
 def _believed(
-    receipts: Sequence[Receipt], history: History, verdict: Verdict, *, exact: bool
-) -> dict[tuple[str, str], tuple[str, int]]:
-    """What a consumer that applies the events in their order believes to be there: uid and version, by name.
+    receipts: Sequence[Receipt], history: History, doubts: Mapping[str, Doubt], verdict: Verdict, *, exact: bool
+) -> dict[tuple[str, str], Receipt]:
+    """What a consumer that applies the events in their order believes to be there: the last event, by name.
 
     Only if ``exact``, nothing begins or ends twice. A watch may go on after a restore, for the versions had grown past:
     then an audit finds what the restore undid, and its end is told late. Until then an object may change or end that
@@ -120,12 +126,14 @@ def _believed(
             if receipt.timeline == known.timeline and history.ended_unseen(known.uid):
                 owed[known.uid] = known
             else:
-                verdict.wrong.append(f"{receipt.id} comes while {known.id} is told to be there")
+                offence = f"{receipt.id} comes while {known.id} is told to be there"
+                if not doubts[what[0]].given(known, offence):
+                    verdict.wrong.append(offence)
         elif (receipt.action == "ADD") is not (known is None) and exact:
             verdict.wrong.append(f"{receipt.id} comes while {known.id if known else 'nothing'} is told to be there")
         held[what] = receipt
     verdict.wrong += [f"the end of {receipt.id} was never told" for receipt in owed.values()]
-    return {what: (receipt.uid, receipt.version) for what, receipt in held.items()}
+    return held
 
 
 def _complete(place: Place, receipts: Sequence[Receipt], gaps: Sequence[Gap], verdict: Verdict) -> None:

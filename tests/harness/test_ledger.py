@@ -9,7 +9,7 @@ import pytest
 
 from kubecdc.storage.contracts import Gap
 from kubecdc.storage.contracts.event import Action, event_id
-from tests.harness.ledger import DEATH, TAIL, UNSAVED, Absence, Change, Receipt, Restore, audit, parse_id
+from tests.harness.ledger import DEATH, TAIL, TWICE, UNSAVED, Absence, Change, Receipt, Restore, audit, parse_id
 
 
 class World:
@@ -408,6 +408,13 @@ def test_each_cause_of_a_duplicate_is_counted_by_its_name(world: World) -> None:
     report = audit(world.changes, world.receipts, absences=absences, window=0.1)
     assert [d.cause for d in report.duplicates] == [TAIL, DEATH]
     assert f"duplicates: {TAIL} 1, {DEATH} 1" in str(report)
+
+
+def test_a_duplicate_that_the_bus_has_twice_is_explained_and_a_third_one_is_not(world: World) -> None:
+    first = world.receipts[0]
+    world.receipts += [replace(first, at=20.0), replace(first, at=21.0)]
+    report = audit(world.changes, world.receipts, copies={first.id: 2})
+    assert [d.cause for d in report.duplicates] == [TWICE, ""]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from kubecdc.storage.contracts import Gap
 from kubecdc.storage.contracts.event import Action, event_id, partition_key
 from tests.harness.history import Change, Restore
-from tests.harness.ledger import Absence, Receipt
+from tests.harness.ledger import UNSAVED, Absence, Receipt
 from tests.harness.namespaces import Place
 from tests.harness.selections import judge
 from tests.harness.writer import Writer
@@ -216,3 +216,17 @@ def test_a_beginning_after_a_beginning_is_found(scene: Scene) -> None:
 def test_a_last_version_that_is_not_told_is_found(scene: Scene) -> None:
     scene.receipts.pop()
     assert any("is told to be" in wrong for wrong in scene.wrong())
+
+
+def test_an_end_that_only_an_unsaved_second_knew_of_is_forgotten_if_a_gap_covers_it(scene: Scene) -> None:
+    before = scene.receipts[-1]
+    scene.change("DELETE", told=False)
+    scene.uids["a"] = "uid-of-the-next"
+    scene.change("ADD", told=False)
+    scene.tell("ADD", scene.version, timeline=1, synthetic=True)
+    unsaved = Absence(before.at - 4.5, before.at, UNSAVED, epoch=before.epoch)  # it covers all of its events
+    (wrong,) = scene.wrong(unsaved)
+    assert wrong.endswith(f"comes while {before.id} is told to be there")
+    scene.gaps.append(Gap("history expired", "0", "9", "2026-01-01T00:00:00Z", 1))
+    assert scene.wrong(unsaved) == []
+    assert scene.wrong() == [wrong], "nobody ended before it saved"

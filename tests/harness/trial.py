@@ -141,4 +141,5 @@ async def judge(stack: Stack, writer: Writer) -> Report:
         absences=stack.absences,
         window=ACK_WAIT,
         clock=time.time() - time.monotonic(),
+        copies=stack.bus.copies(),
     )

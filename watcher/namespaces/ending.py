@@ -34,8 +34,12 @@ async def end(watch: Watch, writer: CheckpointWriter) -> None:
     """
     if writer.state.listing != LEFT:  # else it was read to the end before
         found = await read_to_end(watch, writer)
+        position = writer.state.position
+        if found is not None and older(position, found.until):
+            # A former leader may have announced what lies in the gap, and not saved that: the DELETEs come after it.
+            position = found.until
         # Marked before the end: if the namespace is selected again meanwhile, it is listed and compared.
-        await writer.commit(listing=LEFT, gap=found)
+        await writer.commit(listing=LEFT, gap=found, position=position)
         if found is not None:
             await gap.report(found, watch.entry, watch.session, counted_for=watch.entry.whole)
     await leave(writer, watch.list_watch)
