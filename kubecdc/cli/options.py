@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from kubecdc.cli.serving.address import Address
 from kubecdc.manifest.mounts import CONFIGS, SECRETS, Mounts
 from kubecdc.manifest.units import duration
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -17,6 +20,7 @@ from kubecdc.watcher.election.settings import home_namespace
 if TYPE_CHECKING:
     from kubecdc.cluster.connection import Cluster
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -116,10 +120,26 @@ logs = combined(
     ),
 )
 
-metrics = option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    help="Serve Prometheus metrics on this port.  [default: off]",
+
+def _address(context: click.Context, parameter: click.Parameter, text: str) -> Address | None:
+    try:
+        found = Address.parse(text)
+    except ValueError as e:
+        raise click.BadParameter(f"{e}: write `127.0.0.1:9464`, `:9464` or `[::1]:9464`, or `0` for none") from e
+    given = context.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT
+    return found if found is None or given else replace(found, optional=True)
+
+
+def _address_option(name: str, default: str, what: str) -> Callable[[Command], Command]:
+    text = f"Where to serve {what}; 0: nowhere. Without HOST on all addresses."
+    return option(name, callback=_address, metavar="HOST:PORT", default=default, show_default=True, help=text)
+
+
+serving = combined(
+    _address_option("--metrics-bind-address", "127.0.0.1:9464", "Prometheus metrics, as /metrics"),
+    option("--metrics-cert-file", metavar="FILE", type=FILE, help="Certificate with its chain: serve metrics by TLS."),
+    option("--metrics-key-file", metavar="FILE", type=FILE, help="Key of that certificate. Both are read again."),
+    _address_option("--health-bind-address", "127.0.0.1:9465", "/livez, /readyz and /startupz"),
 )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -20,8 +21,11 @@ from kubecdc.cli import backlog, presence, system_clock
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cli.parts import run_until_all_end, run_until_stop
+from kubecdc.cli.serving.bus_probe import BusProbe
+from kubecdc.cli.serving.health import Health
 from kubecdc.cluster.shared import SharedCluster
-from kubecdc.errors import Unavailable, most_relevant
+from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
     from kubecdc.cluster.connection import Cluster
 
 log = structlog.get_logger()
-T = TypeVar("T")
 RETRY = Backoff(duration=0.5, cap=10.0)
 THREADS = 64  # at most: for what blocks, and for names where uvloop is not installed
 GC_THRESHOLD = 10_000  # net allocations between two collections of the youngest objects; Python's default: 700
@@ -62,8 +65,17 @@ class _BusUse:
     sensors: list[Sensor]
 
 
-async def run(manifests: Manifests, opening: Opening, *, election: Election | None, delivery: Delivery | None) -> None:
+async def run(
+    manifests: Manifests,
+    opening: Opening,
+    *,
+    election: Election | None,
+    delivery: Delivery | None,
+    health: Health | None = None,
+) -> None:
     """Watch if there is an ``election``, and work if there is a ``delivery``, on every bus that the manifests use.
+
+    ``health`` is told of all.
 
     Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError. What has not
     ended in time is left behind, and the process with it (`Stop`).
@@ -72,8 +84,14 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     stop = Stop()
     stop.listen()
+    health = health or Health()
+    health.require("stop", lambda: "the process was told to stop" if stop.event.is_set() else "")
     async with AsyncExitStack() as stack:
+        beating = asyncio.create_task(health.turn())
+        stack.callback(beating.cancel)
         cluster = await _open_cluster(stack, opening) if election else None
+        if cluster is not None:
+            health.require("API server", partial(getattr, cluster, "trouble"))
         uses = _bus_uses(manifests, watch=election is not None, work=delivery is not None)
         shared = SharedCluster(opening.cluster.connect, opening.cluster.namespace)
         stack.push_async_callback(shared.aclose)
@@ -91,22 +109,28 @@ async def run(manifests: Manifests, opening: Opening, *, election: Election | No
                 found.append(_worker_side(use, bus, opening, delivery, shared, stop.event))
             return found
 
-        parts = [_serve(use, opening, stop, sides) for use in uses]
-        clock = [_run_until_stop(system_clock.watch(), stop.event)] if uses else []
-        await _run_until_all_end([*parts, *clock], stop)
+        parts = [_serve(use, opening, stop, health, sides) for use in uses]
+        clock = [run_until_stop(system_clock.watch(), stop.event)] if uses else []
+        await run_until_all_end([*parts, *clock], stop)
     log.info("stopped")
 
 
 async def _serve(
-    use: _BusUse, opening: Opening, stop: Stop, sides: Callable[[_BusUse, Bus], list[Coroutine[Any, Any, None]]]
+    use: _BusUse,
+    opening: Opening,
+    stop: Stop,
+    health: Health,
+    sides: Callable[[_BusUse, Bus], list[Coroutine[Any, Any, None]]],
 ) -> None:
     """Open one bus, and run its sides until the process stops."""
+    probe = BusProbe()
+    health.require(f"bus {use.manifest.name}", probe.why_not)
     async with AsyncExitStack() as stack:
         bus = await _open_and_register(stack, use, opening, stop.event)
         if bus is not None:
             collect_less_often()
-            kept = _run_until_stop(presence.keep(bus, use.subscriptions), stop.event)
-            await _run_until_all_end([*sides(use, bus), kept], stop)
+            helpers = presence.keep(bus, use.subscriptions), probe.watch(bus, use.subscriptions)
+            await run_until_all_end([*sides(use, bus), *(run_until_stop(each, stop.event) for each in helpers)], stop)
 
 
 async def _open_cluster(stack: AsyncExitStack, opening: Opening) -> Cluster:
@@ -151,7 +175,7 @@ async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Openi
     manifest, failures = use.manifest, 0
     while not stop.is_set():
         try:
-            bus = await _run_until_stop(open_once(), stop)
+            bus = await run_until_stop(open_once(), stop)
         except Unavailable as e:
             failures += 1
             if failures == 1:
@@ -175,8 +199,8 @@ def _watcher_side(
     elector = election.elector(bus, use.manifest, cluster)
     named = {spec.name for spec in use.subscriptions}
     return [
-        _run_until_stop(watcher.run(bus, use.sources, cluster, elector, buses=watched), stop),
-        _run_until_stop(backlog.watch(bus, named, use.manifest.spec.max_pending), stop),
+        run_until_stop(watcher.run(bus, use.sources, cluster, elector, buses=watched), stop),
+        run_until_stop(backlog.watch(bus, named, use.manifest.spec.max_pending), stop),
     ]
 
 
@@ -195,43 +219,3 @@ def _worker_side(
         mounts=opening.mounts,
         cluster=cluster,
     )
-
-
-async def _run_until_all_end(parts: list[Coroutine[Any, Any, None]], stop: Stop) -> None:
-    """Run all parts until each has ended. The first that returns or fails stops the process; the others then shut down.
-
-    Raises the first error.
-    """
-
-    async def run_one(part: Coroutine[Any, Any, None]) -> None:
-        try:
-            await part
-        except Exception as e:
-            stop.tell(most_relevant(e))
-            raise
-        finally:
-            stop.tell()
-
-    results = await asyncio.gather(*(run_one(part) for part in parts), return_exceptions=True)
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        raise stop.failure or failures[0]
-
-
-async def _run_until_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
-    """The result of the work. It is cancelled when ``stop`` is set, and the result is None then.
-
-    A commit in progress takes effect or not.
-    """
-    task = asyncio.ensure_future(work)
-    waiter = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
-    waiter.cancel()
-    if not task.done():
-        task.cancel()
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if not stop.is_set():
-            raise
-        return None

@@ -39,6 +39,7 @@ class Cluster:
         self._rotation = Rotation(lambda name: load_configuration(kubeconfig, name, impersonation), context)
         self._session: aiohttp.ClientSession | None = None
         self.connections = Connections()
+        self.trouble = ""  # why the last request was not answered, or by an API server that cannot work; "" if it was
 
     @property
     def host(self) -> str:
@@ -134,19 +135,26 @@ class Cluster:
         self._connector.socks = settings.configuration.server.socks
         try:
             async with send(self._session, settings, request) as response:
+                self.trouble = ""
                 yield response
         except ApiError as e:
+            self.trouble = str(e) if e.status == 401 or e.status >= 500 else ""
             if e.status != 401:
                 raise
             self._rotation.failed(settings, e)
             raise self._rotation.explained(settings, e) from e.__cause__
         except NO_ANSWER as e:
             self._rotation.failed(settings, e)
-            raise self._rotation.explained(settings, unreachable(settings.configuration.server, e)) from e
+            error = self._rotation.explained(settings, unreachable(settings.configuration.server, e))
+            self.trouble = str(error)
+            raise error from e
 
     def _no_answer(self, error: Exception) -> ApiError:
         """The error for a request whose time is over."""
         self._rotation.late()
         if awaited := self._rotation.waiting_for:
-            return ApiError(f"{awaited} has not answered yet", status=401, hint="it gives the credentials")
-        return unreachable(self._rotation.configuration.server, error, self._connector.slow_name)
+            found = ApiError(f"{awaited} has not answered yet", status=401, hint="it gives the credentials")
+        else:
+            found = unreachable(self._rotation.configuration.server, error, self._connector.slow_name)
+        self.trouble = str(found)
+        return found

@@ -49,6 +49,7 @@ spec:
   dependencies: [{{name: change, eventSourceName: workflows, eventName: changed}}]
   triggers: [{{template: {{name: send, http: {{url: "{url}"}}}}}}]
 """
+UNSERVED = {"KUBECDC_METRICS_BIND_ADDRESS": "0", "KUBECDC_HEALTH_BIND_ADDRESS": "0"}
 ALICE = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
 REDIS_BUS = """\
 apiVersion: kubecdc.io/v1alpha1
@@ -112,7 +113,7 @@ class Desk:
         self.manifests = folder / "manifests"
         self.manifests.mkdir()
         self.kubeconfig = api.kubeconfig(folder / "kubeconfig")
-        self.environment = {"HOME": str(folder), "KUBECONFIG": str(self.kubeconfig)}
+        self.environment = {"HOME": str(folder), "KUBECONFIG": str(self.kubeconfig), **UNSERVED}
         self.write("source.yaml", SOURCE)
         self.write("sensor.yaml", SENSOR)
 

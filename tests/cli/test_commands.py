@@ -339,7 +339,7 @@ async def test_metrics_are_served_on_request(desk: Desk) -> None:
     import aiohttp
 
     port = free_port()
-    async with desk.running("run", "--metrics-port", str(port)) as kubecdc:
+    async with desk.running("run", "--metrics-bind-address", f"127.0.0.1:{port}") as kubecdc:
         await desk.create("a")
         await kubecdc.until('"name":"a"', out=True)
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as answer:

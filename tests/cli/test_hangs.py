@@ -98,7 +98,7 @@ async def nobody_reads_stderr(scene: Scene) -> None:
 async def a_client_of_the_metrics_that_asks_nothing(scene: Scene) -> None:
     port = free_port()
     await scene.owe()
-    scene.start("work", "--metrics-port", str(port))
+    scene.start("work", "--metrics-bind-address", f"127.0.0.1:{port}")
     await scene.healthy()
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     scene.stack.callback(writer.close)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,7 +16,6 @@ from tests.apiserver.watch import WatchRules
 from tests.cli.rig import Desk, Running
 from tests.cli.scene import Scene
 from tests.cli.silent import silent_server
-from tests.ports import free_port
 from tests.workers.peer import saying, serving
 
 NAMESPACE_COUNT = 300
@@ -98,35 +95,3 @@ async def test_a_worker_without_descriptors_says_so_goes_on_and_ends_when_told(t
         scene.started.term()
         assert await scene.started.end() == 0
         assert "dead letter" not in scene.started.err
-
-
-SCRAPED = """
-import os, resource, socket, sys, time
-from kubecdc.cli import metrics_server
-metrics_server.start(int(sys.argv[1]))
-client = socket.socket()
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-held = []
-try:
-    while True:
-        held.append(os.open(os.devnull, os.O_RDONLY))
-except OSError:
-    pass
-client.connect(("127.0.0.1", int(sys.argv[1])))
-client.send(b"GET /metrics HTTP/1.0\\r\\n\\r\\n")
-begun = time.process_time()
-time.sleep(1)
-print(time.process_time() - begun)
-for fd in held:
-    os.close(fd)
-client.settimeout(10)
-print(client.recv(15))
-"""
-
-
-def test_a_scrape_without_a_descriptor_takes_no_core_and_is_answered_later() -> None:
-    command = [sys.executable, "-c", SCRAPED, str(free_port())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    seconds, answer = done.stdout.splitlines()
-    assert float(seconds) < 0.3
-    assert answer == "b'HTTP/1.0 200 OK'"

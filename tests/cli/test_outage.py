@@ -68,7 +68,7 @@ async def test_an_outage_costs_probes_and_a_poison_becomes_a_dead_letter_alone(d
     async with serving(receiver.answer) as peer:
         desk.write("bus.yaml", BUS.format(bus=bus))
         desk.write("sensor.yaml", HTTP.format(url=peer.url))
-        async with desk.running("run", "--concurrency", "8", "--metrics-port", str(port)) as kubecdc:
+        async with desk.running("run", "--concurrency", "8", "--metrics-bind-address", f"127.0.0.1:{port}") as kubecdc:
             await kubecdc.until('"listed"')
             for number in range(OBJECTS):
                 await desk.create(f"w-{number}")

@@ -69,7 +69,12 @@ async def test_what_the_containers_run_elects_scales_and_hands_over(
     (desk.folder / "bus").mkdir()
     assert URL
     (desk.folder / "bus" / "eventbus.yaml").write_text(BUS.replace(URL[1], redis_url))
-    places = {"/etc/kubecdc/bus": str(desk.folder / "bus"), "/etc/kubecdc/manifests": str(desk.manifests), "9090": "0"}
+    places = {
+        "/etc/kubecdc/bus": str(desk.folder / "bus"),
+        "/etc/kubecdc/manifests": str(desk.manifests),
+        ":9464": "0",
+        ":9465": "0",
+    }
     async with AsyncExitStack() as stack:
         pods: dict[str, list[Running]] = {}
         for deployment in DEPLOYMENTS:

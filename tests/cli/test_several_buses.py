@@ -75,7 +75,7 @@ async def test_a_bus_that_cannot_be_used_ends_the_process_with_that_error_alone(
 async def test_a_process_leads_each_of_its_buses(desk: Desk) -> None:
     with_a_second_bus(desk, "{sqlite: {path: other.db}}")
     port = free_port()
-    async with desk.running("run", "--metrics-port", str(port)) as run:
+    async with desk.running("run", "--metrics-bind-address", f"127.0.0.1:{port}") as run:
         await desk.create("first")
         await run.until('(?s)"name":"first".*"name":"first"', out=True)
         assert {line["name"] for line in run.lines("bus") if line["event"] == "bus"} == {"default", "other"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +14,12 @@ import structlog
 from kubecdc import __version__
 from kubecdc.cli import logs, options
 from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.serving.address import Address
 from kubecdc.errors import UsageError
 
 if TYPE_CHECKING:
     from kubecdc.cli.election import Election
+    from kubecdc.cli.serving.tls import Certificate
 
 
 @click.command()
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 @options.concurrency
 @options.mounts
 @options.logs
-@options.metrics
+@options.serving
 def run(**given: Any) -> None:
     """Run `kubecdc watch` and `kubecdc work` in one process."""
     _run_process(watch=True, work=True, **given)
@@ -38,7 +41,7 @@ def run(**given: Any) -> None:
 @options.lease
 @options.secrets
 @options.logs
-@options.metrics
+@options.serving
 def watch(**given: Any) -> None:
     """Capture changes: list and watch the resources of the EventSources, and commit each change to the bus.
 
@@ -53,7 +56,7 @@ def watch(**given: Any) -> None:
 @options.concurrency
 @options.mounts
 @options.logs
-@options.metrics
+@options.serving
 def work(**given: Any) -> None:
     """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 
@@ -71,7 +74,10 @@ def _run_process(
     concurrency: int,
     log_format: str | None,
     log_level: str,
-    metrics_port: int | None,
+    metrics_bind_address: Address | None,
+    metrics_cert_file: Path | None,
+    metrics_key_file: Path | None,
+    health_bind_address: Address | None,
     **lease: Any,
 ) -> None:
     logs.configure(log_format, log_level, unread=True)
@@ -83,23 +89,33 @@ def _run_process(
         log.warning(notice)
     log.info("kubecdc starts", version=__version__, watch=watch, work=work)
     from kubecdc.cli import buses, process
+    from kubecdc.cli.serving import metrics, server
+    from kubecdc.cli.serving.health import Health
     from kubecdc.cluster.open_files import raise_limit
 
     raise_limit()
-
-    if metrics_port is not None:
-        from kubecdc.cli import metrics_server
-
-        metrics_server.start(metrics_port)
+    health, tls = Health(), _certificate(metrics_cert_file, metrics_key_file)
+    server.serve("health", "health-bind-address", health_bind_address, health.pages)
+    server.serve("metrics", "metrics-bind-address", metrics_bind_address, metrics.pages(), tls)
     opening = buses.opening(lead=election.lead if election else None)
     delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
-    _runner()(process.run(manifests, opening, election=election, delivery=delivery))
+    _runner()(process.run(manifests, opening, election=election, delivery=delivery, health=health))
 
 
 def _election(**given: Any) -> Election:
     from kubecdc.cli.election import from_options
 
     return from_options(**given)
+
+
+def _certificate(certificate: Path | None, key: Path | None) -> Certificate | None:
+    if (certificate is None) != (key is None):
+        raise UsageError("--metrics-cert-file and --metrics-key-file belong together", hint="give both, or none")
+    if certificate is None or key is None:
+        return None
+    from kubecdc.cli.serving.tls import Certificate
+
+    return Certificate(certificate, key)
 
 
 def _require_manifests(manifests: Manifests, *, watch: bool, work: bool) -> None:
