@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from kubecdc.cli import options
 from kubecdc.cli.manifests.loading import Manifests
-from kubecdc.errors import UsageError
+from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import Bus, LeadTimes, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
@@ -54,6 +54,11 @@ def buses_named(manifests: Manifests, names: Iterable[str]) -> list[EventBus]:
     return [bus for name, bus in manifests.buses.items() if name in wanted]
 
 
+def no_subscription(name: str) -> KubecdcError:
+    """The error for a name that no subscription of the buses has."""
+    return KubecdcError(f"there is no subscription {name!r}", hint="`kubecdc bus show` lists them")
+
+
 def require_capability(capable: bool, manifest: EventBus, what: str) -> None:
     """Raise UsageError if the bus does not have the capability that a command needs. ``what`` is the action."""
     if not capable:
@@ -76,7 +81,7 @@ def on_each(
 
     async def each() -> list[T]:
         found: list[T] = []
-        for manifest in _chosen(manifests, only):
+        for manifest in chosen(manifests, only):
             async with opened(manifest, how) as bus:
                 found += await do(bus, manifest)
         return found
@@ -89,21 +94,22 @@ def on_one(manifests: Manifests, name: str | None, do: Callable[[Bus, EventBus],
 
     The bus is not created. Raises UsageError for an unknown name, and if there are several buses and no name.
     """
-    chosen = _chosen(manifests, name)
-    if len(chosen) > 1:
-        names = ", ".join(manifest.name for manifest in chosen)
+    found = chosen(manifests, name)
+    if len(found) > 1:
+        names = ", ".join(manifest.name for manifest in found)
         raise UsageError(f"there are several buses: {names}", hint="name one with --bus")
 
     how = opening(create=False)
 
     async def one() -> T:
-        async with opened(chosen[0], how) as bus:
-            return await do(bus, chosen[0])
+        async with opened(found[0], how) as bus:
+            return await do(bus, found[0])
 
     return asyncio.run(one())
 
 
-def _chosen(manifests: Manifests, name: str | None) -> list[EventBus]:
+def chosen(manifests: Manifests, name: str | None) -> list[EventBus]:
+    """The buses of the manifests, or only the one of that name. Raises UsageError if there is none."""
     if name is None:
         return list(manifests.buses.values())
     if name not in manifests.buses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from kubecdc.cli.buses import holder
 from kubecdc.cluster.connection import Cluster
@@ -33,9 +34,9 @@ class Election:
 
     def lease_of(self, manifest: EventBus) -> LeaseSettings:
         """The Lease of a bus. Each bus has its own: ``<name>-<bus>``, except for the default bus."""
-        if manifest.name == DEFAULT_BUS:
-            return self.lease
-        return replace(self.lease, name=f"{self.lease.name}-{manifest.name}")
+        name = self.lease.name if manifest.name == DEFAULT_BUS else f"{self.lease.name}-{manifest.name}"
+        place = manifest.spec.queue_type.place(manifest.spec.queue)
+        return replace(self.lease, name=name, bus=f"{place}, bus {manifest.name}")
 
     def elector(self, bus: Bus, manifest: EventBus, cluster: Cluster) -> Elector:
         """The bus's own elector, or with a Lease, one that takes the Lease first, then the bus's own.
@@ -64,7 +65,7 @@ def from_options(
     Raises UsageError for durations that do not fit together.
     """
     durations = {"duration": lease_duration, "renew_deadline": renew_deadline, "retry_period": retry_period}
-    given = {name: value for name, value in durations.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in durations.items() if value is not None}
     return Election(
         leader_election, LeaseSettings(name=lease_name, namespace=lease_namespace or home_namespace(), **given)
     )

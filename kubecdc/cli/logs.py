@@ -7,13 +7,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 
+from kubecdc.cli.printable import printable
 from kubecdc.cli.streams import Unread
 from kubecdc.workers.triggers.contract import Render, json_line
 
@@ -52,7 +53,7 @@ def lines(chosen: str, stream: TextIO) -> list[Any]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _renderer(chosen, stream),
+        *_renderers(chosen, stream),
     ]
 
 
@@ -67,10 +68,11 @@ def event_lines(log_format: str | None) -> Render:
     terminal = sys.stdout is not None and sys.stdout.isatty()  # None if it was closed: `>&-`
     if log_format == "json" or not (log_format or terminal):
         return json_line
-    console = structlog.dev.ConsoleRenderer(colors=terminal)
+    console = structlog.dev.ConsoleRenderer(colors=_colors(terminal))
 
     def console_line(record: Mapping[str, object]) -> bytes:
-        return f"{console(None, 'info', {'event': 'event', **_values(record)})}\n".encode()
+        shown = _printable(None, "info", {"event": "event", **_values(record)})
+        return f"{console(None, 'info', shown)}\n".encode()
 
     return console_line
 
@@ -105,10 +107,23 @@ def _line(processors: list[Any], dropped: int) -> str:
     return f"{line}\n"
 
 
-def _renderer(chosen: str, stream: TextIO) -> Any:
+def _renderers(chosen: str, stream: TextIO) -> list[Any]:
     if chosen == "console":
-        return structlog.dev.ConsoleRenderer(colors=stream.isatty())
-    return structlog.processors.JSONRenderer(serializer=_json)
+        return [_printable, structlog.dev.ConsoleRenderer(colors=_colors(stream.isatty()))]
+    return [structlog.processors.JSONRenderer(serializer=_json)]
+
+
+def _colors(terminal: bool) -> bool:
+    """https://no-color.org"""
+    return terminal and not os.environ.get("NO_COLOR")
+
+
+def _printable(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The line without control characters, but for the line ends of a traceback."""
+    return {
+        name: printable(value, keep="\n" if name == "exception" else "") if isinstance(value, str) else value
+        for name, value in line.items()
+    }
 
 
 def _json(line: Mapping[str, Any], **_: object) -> str:

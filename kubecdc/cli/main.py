@@ -13,8 +13,11 @@ import sys  # noqa: E402
 import click  # noqa: E402
 
 from kubecdc import __version__, nesting  # noqa: E402
+from kubecdc.cli.printable import printable  # noqa: E402
 from kubecdc.errors import KubecdcError, UsageError  # noqa: E402
 
+LINE_END = "\n"
+INTERRUPTED = 130  # as a shell says it of a command that SIGINT has ended
 COMMANDS = {
     "run": ("kubecdc.cli.commands.run", "Run `watch` and `work` in one process."),
     "watch": ("kubecdc.cli.commands.run", "Capture changes into the bus. One process leads, others stand by."),
@@ -55,7 +58,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exits with 2 for usage and manifest errors, with 1 for other errors.
+    """Run the command line. Exits with 2 for usage and manifest errors, 130 after Ctrl-C, 1 for other errors.
 
     Expected errors are printed without a traceback.
     """
@@ -66,7 +69,9 @@ def main() -> None:
     except click.ClickException as e:
         e.show()
         sys.exit(2)
-    except click.Abort:
+    except click.Abort as e:
+        if isinstance(e.__cause__, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
         fail("aborted", 1)
     except KubecdcError as e:
         sys.exit(told(e))
@@ -75,18 +80,18 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(text: str, code: int) -> None:
     """Print the error and end the process."""
-    click.echo(f"kubecdc: {text}", err=True)
+    click.echo(f"kubecdc: {printable(text)}", err=True)
     sys.exit(code)
 
 
 def told(error: KubecdcError) -> int:
     """Print the error and its hint. Returns the exit code."""
     hint = f"\n  hint: {error.hint}" if error.hint else ""
-    click.echo(f"kubecdc: {error}{hint}", err=True)
+    click.echo(f"kubecdc: {printable(f'{error}{hint}', keep=LINE_END)}", err=True)
     return 2 if isinstance(error, UsageError) else 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -22,16 +24,26 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+class _Option(click.Option):
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        value = super().resolve_envvar_value(ctx)
+        return None if value and SERVICE_LINK.match(value) else value
 
 
 def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     """A click option that can also be set with the environment variable ``KUBECDC_<NAME>``.
 
-    NAME is the first long name of the option, in upper case and with ``_`` for ``-``.
+    NAME is the first long name of the option, in upper case and with ``_`` for ``-``. Kubernetes sets such variables
+    too, for Services called ``kubecdc-…``: those have no effect. Options that skip a question or that repair have no
+    variable, so that nothing is discarded without being typed: they are plain options of click.
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
     long = next(name for name in names if name.startswith("--"))
     variable = long.split("/")[0].removeprefix("--").upper().replace("-", "_")
-    return click.option(*names, envvar=f"KUBECDC_{variable}", show_envvar=True, **settings)
+    return click.option(*names, cls=_Option, envvar=f"KUBECDC_{variable}", show_envvar=True, **settings)
 
 
 def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -217,13 +229,30 @@ def mounted() -> Mounts:
 
 bus = option("--bus", metavar="NAME", help="The EventBus to use, if the manifests have several.")
 
-output = option(
+_form = option(
     "-o",
     "--output",
-    "output_format",
-    type=click.Choice(["table", "json", "yaml"]),
+    "form",
+    type=click.Choice(["table", "wide", "name", "json", "yaml"]),
     default="table",
     show_default=True,
 )
+_timestamps = click.option("--timestamps", is_flag=True, help="Show times in place of ages in tables.")
 
-yes = option("--yes", is_flag=True, help="Do not ask before data is discarded or sent again.")
+
+def output(command: Command) -> Command:
+    """The options of a command that prints rows or one item, as an argument ``output``."""
+
+    @functools.wraps(command)
+    def with_output(*args: Any, form: str, timestamps: bool, **given: Any) -> Any:
+        from kubecdc.cli.output import Output
+
+        return command(*args, output=Output(form, timestamps=timestamps), **given)
+
+    return cast("Command", _form(_timestamps(with_output)))
+
+
+watch = click.option(
+    "-w", "--watch", is_flag=True, help="Go on, and print each row again when it changes, until Ctrl-C."
+)
+yes = click.option("--yes", is_flag=True, help="Do not ask before data is discarded or sent again.")

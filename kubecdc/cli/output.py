@@ -1,57 +1,112 @@
-"""The output of commands: a table, JSON or YAML."""
+"""The output of commands: a table as kubectl prints it, names, JSON or YAML."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 import yaml
-from rich.console import Console
-from rich.table import Table
 
+from kubecdc.cli.printable import printable
+
+Row = dict[str, Any]  # plain values and `datetime`s; the first value is the name
 BLANKS = 10  # times as long as the compact text
+GAP = "   "  # between two columns
 
 
-def show(rows: Sequence[dict[str, Any]], columns: Sequence[str], output_format: str, *, empty: str) -> None:
-    """Print rows of plain values. A table has only the given columns; JSON and YAML have all fields.
+@dataclass(frozen=True)
+class View:
+    """What a table shows of rows: its columns, those that the wide form adds, and the text in place of no rows."""
 
-    ``empty`` is printed in place of a table without rows.
+    columns: tuple[str, ...]
+    wide: tuple[str, ...] = ()
+    empty: str = ""
+
+
+@dataclass
+class Output:
+    """How a command prints rows: what the user chose, and how wide its columns are so far.
+
+    ``form`` is `table`, `wide`, `name`, `json` or `yaml`. Times in a table are ages, unless ``timestamps``.
     """
-    if output_format == "json":
-        click.echo(_json(list(rows)))
-    elif output_format == "yaml":
-        click.echo(_yaml(list(rows)), nl=False)
-    elif not rows:
-        click.echo(empty)
-    else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.upper(), overflow="fold")
-        for row in rows:
-            table.add_row(*("" if row[c] is None else str(row[c]) for c in columns))
-        # Without a terminal, the width is unknown: lines must not be folded.
-        # What a peer said is shown as it is: it may look like rich's own markup.
-        terminal = sys.stdout.isatty()
-        Console(width=None if terminal else 1000, soft_wrap=not terminal, markup=False, emoji=False).print(table)
+
+    form: str
+    timestamps: bool = False
+    _widths: list[int] = field(default_factory=list)
+
+    def show(self, rows: Sequence[Row], view: View) -> None:
+        """Print rows. JSON and YAML have all their fields."""
+        if self.form == "json":
+            click.echo(_json(_plain(list(rows))))
+        elif self.form == "yaml":
+            click.echo(_yaml(_plain(list(rows))), nl=False)
+        elif rows:
+            self._lines(rows, view)
+        elif self.form != "name":
+            click.echo(view.empty)
+
+    def follow(self, rows: Sequence[Row], view: View) -> None:
+        """Print rows below those that were printed before: lines in the same columns, or each as a document."""
+        if self.form == "json":
+            click.echo("".join(f"{_json(_plain(row))}\n" for row in rows), nl=False)
+        elif self.form == "yaml":
+            click.echo("".join(f"---\n{_yaml(_plain(row))}" for row in rows), nl=False)
+        elif rows:
+            self._lines(rows, view)
+
+    def _lines(self, rows: Sequence[Row], view: View) -> None:
+        if self.form == "name":
+            click.echo("".join(f"{printable(next(iter(row.values())))}\n" for row in rows), nl=False)
+        else:
+            self._table(rows, [*view.columns, *(view.wide if self.form == "wide" else ())])
+
+    def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
+        """No cell is ever wrapped or cut: whoever reads it may be a script."""
+        lines = [[self._cell(row[column]) for column in columns] for row in rows]
+        if not self._widths:
+            lines.insert(0, [column.upper().replace("_", " ") for column in columns])
+            self._widths = [0] * len(columns)
+        self._widths = [max(width, *map(len, cells)) for width, *cells in zip(self._widths, *lines, strict=True)]
+        for line in lines:
+            click.echo(GAP.join(cell.ljust(width) for cell, width in zip(line, self._widths, strict=True)).rstrip())
+
+    def _cell(self, value: Any) -> str:
+        if value is None or value == "":
+            return "-"
+        if isinstance(value, datetime):
+            return moment(value) if self.timestamps else age((datetime.now(UTC) - value).total_seconds())
+        return printable("yes" if value is True else "no" if value is False else str(value))
 
 
-def show_one(fields: Mapping[str, Any], output_format: str) -> None:
+def show_one(fields: Mapping[str, Any], output: Output) -> None:
     """Print all fields of one item, one on each line; mappings and lists as indented JSON below the name."""
-    if output_format == "json":
-        click.echo(_json(fields))
-    elif output_format == "yaml":
-        click.echo(_yaml(dict(fields)), nl=False)
+    if output.form == "json":
+        click.echo(_json(_plain(fields)))
+    elif output.form == "yaml":
+        click.echo(_yaml(_plain(fields)), nl=False)
+    elif output.form == "name":
+        click.echo(printable(next(iter(fields.values()))))
     else:
         width = max(map(len, fields)) + 1
-        for name, value in fields.items():
+        for name, value in _plain(fields).items():
             if isinstance(value, dict | list):
                 click.echo(f"{name}:\n{_json(value)}")
             else:
-                click.echo(f"{name + ':':<{width}} {'' if value is None else value}")
+                click.echo(f"{name + ':':<{width}} {'' if value is None else printable(str(value))}")
+
+
+def _plain(value: Any) -> Any:
+    """With times as text."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return moment(value) if isinstance(value, datetime) else value
 
 
 def _json(value: object) -> str:
@@ -68,9 +123,44 @@ def _yaml(value: object) -> str:
         return f"{_json(value)}\n"
 
 
-def moment(seconds: float) -> str:
-    """A Unix time as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+def time(seconds: float) -> datetime:
+    """A Unix time in seconds as a `datetime`, for rows."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def moment(time: datetime) -> str:
+    """As ISO 8601, to the second."""
+    return time.isoformat(timespec="seconds")
+
+
+def age(seconds: float) -> str:
+    """A duration as kubectl prints ages: in two units at most, and coarser the longer it is.
+
+    https://pkg.go.dev/k8s.io/apimachinery/pkg/util/duration#HumanDuration
+    """
+    whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole}s"
+    if minutes < 10:
+        return _two(minutes, "m", whole % 60, "s")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _two(days, "d", hours % 24, "h")
+    if days < 2 * 365:
+        return f"{days}d"
+    if days < 8 * 365:
+        return _two(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def _two(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large}{unit}{small}{smaller}" if small else f"{large}{unit}"
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -160,12 +160,15 @@ class Desk:
         return msgspec.json.decode(done.out, type=list[dict[str, Any]])
 
     @asynccontextmanager
-    async def running(self, *args: str, preexec: Callable[[], None] | None = None) -> AsyncIterator[Running]:
+    async def running(
+        self, *args: str, preexec: Callable[[], None] | None = None, logs: bool = True
+    ) -> AsyncIterator[Running]:
         """Run a long-lived command; SIGTERM at the end, which must end it with 0 unless it has ended already.
 
-        ``preexec`` is called in the new process before the command begins.
+        ``preexec`` is called in the new process before the command begins. ``logs``: whether it writes a log.
         """
-        process = await self._spawn(*args, "-f", str(self.manifests), "--log-format", "json", preexec=preexec)
+        log = ("--log-format", "json") if logs else ()
+        process = await self._spawn(*args, "-f", str(self.manifests), *log, preexec=preexec)
         running = Running(process)
         reader = asyncio.create_task(running.read())
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 
 import msgspec
@@ -333,6 +334,27 @@ async def test_subscriptions_are_shown_and_the_renamed_one_is_pruned(desk: Desk)
         pruned = await desk.call("bus", "prune", "--yes")
         assert pruned.out == "print/line removed\n"
         assert "print/line" not in (await desk.call("bus", "show")).out
+
+
+async def test_rows_are_printed_again_as_they_change_until_ctrl_c(desk: Desk) -> None:
+    async with desk.running("run") as kubecdc:
+        await kubecdc.until('"listed"')
+    async with desk.running("bus", "show", "--watch", logs=False) as shown:
+        await shown.until("print/line +workflows +changed +0 +- .* no +-", out=True)
+        assert (await desk.call("bus", "pause", "print/line")).code == 0
+        await shown.until("print/line +workflows +changed +0 +- .* command +-", out=True)
+        shown.process.send_signal(signal.SIGINT)
+        assert await shown.process.wait() == 130
+    assert (shown.err.strip(), shown.out.count("SUBSCRIPTION")) == ("", 1)
+
+
+async def test_what_is_named_and_not_there_is_an_error(desk: Desk) -> None:
+    assert (await desk.call("bus", "ensure")).code == 0
+    for command in ("dlq list --subscription print/lien", "bus prune no", "bus pause no", "checkpoint show no"):
+        done = await desk.call(*command.split())
+        assert (done.code, done.out, "kubecdc: there is no" in done.err) == (1, "", True), command
+    done = await desk.call("dlq", "list", "--subscription", "print/line")
+    assert (done.code, done.out) == (0, "no dead letters\n")
 
 
 async def test_metrics_are_served_on_request(desk: Desk) -> None:

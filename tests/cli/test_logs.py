@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from typing import Any
 
 import pytest
 import structlog
@@ -32,3 +33,18 @@ def test_what_a_peer_sent_that_is_not_utf_8_can_be_logged(log_format: str, monke
     if log_format == "json":
         [line] = text.splitlines()
         assert json.loads(line)["error"] == "Ung?ltig"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_lines_for_people_have_no_control_characters_of_peers(no_color: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    line: Any = {"event": "failed\x1b[2J", "error": "a\x9bb\nc", "exception": "Traceback\n  more\x1b", "attempt": 2}
+    for process in logs.lines("console", _Terminal()):
+        line = process(None, "warning", line)
+    assert [part in line for part in (r"failed\x1b[2J", r"a\x9bb\nc", "Traceback\n  more" + r"\x1b")] == [True] * 3
+    assert ("\x1b" in line) is not bool(no_color)

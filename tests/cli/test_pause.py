@@ -146,7 +146,7 @@ async def test_what_cannot_be_paused_is_said(desk: Desk) -> None:
     async with desk.running("run") as kubecdc:
         await kubecdc.until('"listed"')
     done = await desk.call("bus", "pause", "no/such")
-    assert (done.code, "there is no subscription 'no/such'" in done.err) == (2, True)
+    assert (done.code, "there is no subscription 'no/such'" in done.err) == (1, True)
     bus, sensor = yaml.safe_load_all((desk.manifests / "sensor.yaml").read_text())
     bus["spec"]["subscriptions"] = [{"name": "own", "eventSourceName": "workflows", "eventName": "changed"}]
     desk.write("sensor.yaml", yaml.safe_dump_all([bus, sensor]))

@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import EPOCH
 from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
 from tests.apiserver import LEASES, RequestFailed, simulator
-from tests.watcher.booth import Booth, Cut, Cutting, put
+from tests.watcher.booth import QUICK, Booth, Cut, Cutting, put
 from tests.watcher.rig import KEY, SPEC, Rig, event_source, told
 
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -484,3 +485,23 @@ def test_the_home_namespace_is_that_of_the_pod(tmp_path: Path, monkeypatch: pyte
     assert home_namespace() == "of-the-account"
     monkeypatch.setenv("POD_NAMESPACE", "of-the-pod")
     assert home_namespace() == "of-the-pod"
+
+
+async def test_who_shares_a_lease_with_another_bus_says_so_once(booth: Booth) -> None:
+    def named(lines: Any) -> list[str]:
+        return [line["other"] for line in lines if line["event"] == "the lease elects for another bus too"]
+
+    a, b = replace(QUICK, bus="redis://a, bus default"), replace(QUICK, bus="redis://b, bus default")
+    async with booth.candidate("one", settings=a) as one, booth.candidate("same", settings=a) as same:
+        with structlog.testing.capture_logs() as lines:
+            async with one.lead():
+                assert (await booth.lease())["metadata"]["annotations"]["kubecdc.io/bus"] == a.bus
+            async with same.lead():
+                pass
+        assert named(lines) == []
+    async with booth.candidate("other", settings=b) as other:
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(2):  # a Lease that was released still names its bus
+                async with other.lead():
+                    assert (await booth.lease())["metadata"]["annotations"]["kubecdc.io/bus"] == b.bus
+        assert named(lines) == [a.bus]

@@ -58,6 +58,7 @@ class LeaseElector:
         self._facts = {"lease": settings.place, "holder": self.identity}  # of log lines
         self._problems = OngoingProblems()
         self._problem = f"lease {settings.place}"
+        self._foreign: set[str] = set()  # other buses in the Lease that were warned of
         self._lost: Exception | None = None  # why the last lead ended, unless it was handed over
 
     @property
@@ -110,6 +111,8 @@ class LeaseElector:
         """Look at the Lease, and take it if nobody holds it. Raises ApiError, Malformed, Unavailable."""
         observation = self._lease.observation
         lease = await self._lease.look()
+        if lease is not None:
+            self._compare(lease.bus)
         if observation.bar > 0:
             if leader := observation.new_leader(lease):
                 log.info("standing by", leader=leader, **self._facts)
@@ -124,6 +127,18 @@ class LeaseElector:
             return False
         log.info("lease taken", term=epoch, **self._facts)
         return True
+
+    def _compare(self, bus: str) -> None:
+        """Warn, once for each, of another bus that the Lease elects for: then only one of the two has a leader."""
+        if bus and self._settings.bus not in {"", bus} and bus not in self._foreign:
+            self._foreign.add(bus)
+            log.warning(
+                "the lease elects for another bus too",
+                bus=self._settings.bus,
+                other=bus,
+                hint="if both are in use, give one of the two installations another --lease-name",
+                **self._facts,
+            )
 
     async def _highest_term(self) -> int:
         """The newest term that the store knows. Raises Unavailable: without the store, a process must not lead."""

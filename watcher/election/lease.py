@@ -18,6 +18,7 @@ from kubecdc.cluster.objects import UNREADABLE
 from kubecdc.cluster.resource import Resource
 
 EPOCH = "kubecdc.io/epoch"
+BUS = "kubecdc.io/bus"
 VERBS = named_object.VERBS  # needed for leader election
 ROLE = "kubecdc-leases"
 _EPOCH = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -52,6 +53,7 @@ class Lease:
     acquired: str
     transitions: int
     epoch: int  # 0 if there is none
+    bus: str  # that it elects for; "" if none is named
 
 
 def decode(text: bytes) -> Lease:
@@ -62,7 +64,8 @@ def decode(text: bytes) -> Lease:
     except UNREADABLE as e:
         raise Malformed(f"the API server's answer is no Lease: {e}") from e
     meta, spec = lease.metadata, lease.spec
-    epoch = (meta.annotations or {}).get(EPOCH, "")
+    annotations = meta.annotations or {}
+    epoch = annotations.get(EPOCH, "")
     return Lease(
         document,
         (meta.uid, spec),
@@ -71,6 +74,7 @@ def decode(text: bytes) -> Lease:
         spec.acquire_time or "",
         spec.lease_transitions or 0,
         int(epoch) if _EPOCH.fullmatch(epoch) else 0,
+        annotations.get(BUS, ""),
     )
 
 
@@ -81,7 +85,10 @@ def micro_time(time: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """What a candidate writes into a Lease. ``duration`` in seconds, times as MicroTime; ``holder`` "" = nobody."""
+    """What a candidate writes into a Lease. ``duration`` in seconds, times as MicroTime; ``holder`` "" = nobody.
+
+    ``bus`` is what it elects for, for other installations to see; "" leaves what is written.
+    """
 
     holder: str
     duration: int
@@ -89,11 +96,13 @@ class Holding:
     renewed: str
     transitions: int
     epoch: int
+    bus: str = ""
 
     def document(self, before: Lease | None) -> dict[str, Any]:
         """The document to write over ``before``, or to create. The spec is replaced whole, as client-go does."""
         metadata = dict(before.document["metadata"]) if before else {}
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), EPOCH: str(self.epoch)}
+        named = {BUS: self.bus} if self.bus else {}
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), EPOCH: str(self.epoch), **named}
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

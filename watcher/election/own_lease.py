@@ -163,4 +163,5 @@ class OwnLease:
             renewed=now,
             transitions=transitions,
             epoch=epoch,
+            bus=self._settings.bus,
         )

@@ -21,6 +21,8 @@ class LeaseSettings:
 
     ``duration``: how long a candidate that sees no renewal waits before it takes over. ``renew_deadline``: how long the
     leader works without a renewal. ``retry_period``: the time between two renewals, or two looks of a candidate.
+    ``bus``: what the Lease elects for, as people read it. It is written into the Lease, so that installations notice
+    that they share one.
 
     Raises UsageError for what client-go refuses too (LeaderElectionConfig), and for a duration that is not a whole
     number of seconds: a Lease cannot hold it.
@@ -31,6 +33,7 @@ class LeaseSettings:
     duration: timedelta = timedelta(seconds=15)
     renew_deadline: timedelta = timedelta(seconds=10)
     retry_period: timedelta = timedelta(seconds=2)
+    bus: str = ""
 
     def __post_init__(self) -> None:
         _check("--lease-name", dns_subdomain, self.name)

@@ -13,7 +13,7 @@ from kubecdc.cli import logs, options
 from kubecdc.cli.buses import on_each
 from kubecdc.cli.election import from_options
 from kubecdc.cli.manifests.loading import load
-from kubecdc.cli.output import show
+from kubecdc.cli.output import Output, View
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.manifest import EventBus
@@ -30,7 +30,7 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 @options.lease
 @options.output
 @options.logs
-@options.option(
+@click.option(
     "--repair",
     is_flag=True,
     help="Let the leader publish an event for each difference. If there is no leader, this process leads.",
@@ -44,7 +44,7 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 )
 def audit(
     filenames: tuple[str, ...],
-    output_format: str,
+    output: Output,
     repair: bool,
     patience: float,
     log_format: str | None,
@@ -76,7 +76,7 @@ def audit(
     found = on_each(manifests, audit_bus, lead=election.lead)
     rows = _rows(found)
     clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
-    show(rows, COLUMNS, output_format, empty=clean)
+    output.show(rows, View(COLUMNS, empty=clean))
     if rows and repair:
         click.echo(f"{len(rows)} repaired", err=True)
     return 1 if rows and not repair else 0

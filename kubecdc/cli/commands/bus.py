@@ -9,15 +9,20 @@ from typing import Any
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each, paused_in, require_capability, subscriptions_of
+from kubecdc.cli.buses import no_subscription, on_each, paused_in, require_capability, subscriptions_of
 from kubecdc.cli.manifests.loading import load
-from kubecdc.cli.output import confirm, moment, show
+from kubecdc.cli.output import Output, View, confirm, time
+from kubecdc.cli.showing import show_each
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.pauses import pause, paused, resume
 
-COLUMNS = ("subscription", "source", "event", "pending", "oldest", "dead", "named", "paused", "workers")
+VIEW = View(
+    ("subscription", "source", "event", "pending", "oldest", "dead", "named", "paused", "workers"),
+    ("gone", "registered", "bus"),
+    "no subscriptions yet",
+)
 
 
 @click.group()
@@ -28,8 +33,9 @@ def bus() -> None:
 @bus.command("show")
 @options.manifests
 @options.secrets
+@options.watch
 @options.output
-def show_(filenames: tuple[str, ...], output_format: str) -> None:
+def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
     """Print each subscription with its backlog and its workers.
 
     The column NAMED shows whether a manifest (-f) has the subscription, PAUSED whether nothing of it is delivered
@@ -50,7 +56,7 @@ def show_(filenames: tuple[str, ...], output_format: str) -> None:
             for s in await bus.subscriptions()
         ]
 
-    show(on_each(manifests, rows), COLUMNS, output_format, empty="no subscriptions yet")
+    show_each(manifests, rows, output, VIEW, watch=watch)
 
 
 @bus.command("ensure")
@@ -114,7 +120,7 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
 
     removed = on_each(manifests, remove)
     if name and not removed:
-        raise UsageError(f"there is no subscription {name!r}", hint="`kubecdc bus show` lists them")
+        raise no_subscription(name)
     for one in kept:
         click.echo(one, err=True)
     if removed or not kept:
@@ -159,7 +165,7 @@ def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], 
         return [manifest.name]
 
     if not on_each(manifests, set_):
-        raise UsageError(f"there is no subscription {name!r}", hint="`kubecdc bus show` lists them")
+        raise no_subscription(name)
     click.echo(f"{name} {done}")
     if done == "resumed" and name in paused_in(manifests):
         click.echo("its trigger has `paused: true`, so it is still not delivered", err=True)
@@ -190,7 +196,7 @@ def _number(value: int | Unknown) -> int | str:
 def _time(value: float | Unknown | None) -> Any:
     if isinstance(value, Unknown):
         return str(value)
-    return moment(value) if value else None
+    return time(value) if value else None
 
 
 def _workers(workers: tuple[Worker, ...] | Unknown) -> str:

@@ -14,13 +14,18 @@ import msgspec
 from kubecdc.cli import options
 from kubecdc.cli.buses import on_each
 from kubecdc.cli.manifests.loading import Manifests, load
-from kubecdc.cli.output import confirm, show
+from kubecdc.cli.output import Output, Row, View, confirm
+from kubecdc.cli.showing import show_each
 from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.manifest import EventBus
 
-COLUMNS = ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus")
+VIEW = View(
+    ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus"),
+    ("started", "timeline"),
+    "no checkpoints yet",
+)
 TOGETHER = 20  # checkpoints whose inventories are read at a time: there may be thousands, or large ones
 
 
@@ -34,8 +39,9 @@ def checkpoint() -> None:
 @options.manifests
 @options.secrets
 @options.cluster
+@options.watch
 @options.output
-def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> None:
+def show_(filenames: tuple[str, ...], key: str | None, output: Output, watch: bool) -> None:
     """Print the checkpoints: the position, what is watched, and the repaired gaps.
 
     An entry has the gaps of namespaces that are no longer watched.
@@ -55,10 +61,12 @@ def show_(filenames: tuple[str, ...], key: str | None, output_format: str) -> No
                 rows.append(await _row(bus, manifest, gone))
         return rows
 
-    found = on_each(manifests, rows)
-    if key and not found:
-        raise UsageError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
-    show(found, COLUMNS, output_format, empty="no checkpoints yet")
+    def required(found: list[Row]) -> list[Row]:
+        if key and not found:
+            raise _no_checkpoint(key)
+        return found
+
+    show_each(manifests, rows, output, VIEW, watch=watch, first=required)
 
 
 @checkpoint.command("set")
@@ -115,7 +123,11 @@ def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
 
 def _require_checkpoint(done: list[bool], key: str) -> None:
     if not any(done):
-        raise KubecdcError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
+        raise _no_checkpoint(key)
+
+
+def _no_checkpoint(key: str) -> KubecdcError:
+    return KubecdcError(f"there is no checkpoint {key!r}", hint="`kubecdc checkpoint show` lists them")
 
 
 async def _move(bus: Bus, key: str, resource_version: str) -> bool:

@@ -10,18 +10,27 @@ import click
 import msgspec
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each, on_one
+from kubecdc.cli.buses import no_subscription, on_one
 from kubecdc.cli.letters import Letters, Selection, letters, require_browsing, undecided
 from kubecdc.cli.manifests.loading import load
-from kubecdc.cli.output import confirm, moment, show, show_one
+from kubecdc.cli.output import Output, Row, View, confirm, show_one, time
+from kubecdc.cli.showing import show_each
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import UNKNOWN, Bus, DeadLetter
 from kubecdc.storage.manifest import EventBus
 
-COLUMNS = ("id", "subscription", "event", "object", "superseded", "reason", "attempts", "when")
+VIEW = View(
+    ("id", "subscription", "event", "object", "superseded", "attempts", "when", "reason"),
+    ("committed", "bus"),
+    "no dead letters",
+)
+RECEIVED = (
+    "bus {name}: the service lists no messages, they are received and handed back. Some may be missing, for example "
+    "those that another command looks at, and their order is approximate. Whether they are superseded is not known"
+)
 
 of_subscription = options.option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
-all_ = options.option("--all", "everything", is_flag=True, help="All dead letters.")
+all_ = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 selection = options.combined(
     click.argument("ids", nargs=-1, metavar="[ID]..."),
     all_,
@@ -53,9 +62,10 @@ def dlq() -> None:
 @options.manifests
 @options.secrets
 @options.bus
+@options.watch
 @options.output
 def list_(
-    filenames: tuple[str, ...], bus: str | None, subscription: str | None, limit: int, output_format: str
+    filenames: tuple[str, ...], bus: str | None, subscription: str | None, limit: int, output: Output, watch: bool
 ) -> None:
     """Print dead letters, the oldest first, each with its event, object, reason and time.
 
@@ -63,25 +73,27 @@ def list_(
     """
 
     received: list[str] = []
+    known: set[str] = set()
 
-    async def rows(opened: Bus, manifest: EventBus) -> list[dict[str, Any]]:
+    async def rows(opened: Bus, manifest: EventBus) -> list[Row]:
         require_browsing(opened, manifest)
-        found = await letters(opened, subscription, limit + 1)
+        if subscription:
+            known.update(status.spec.name for status in await opened.subscriptions(ages=False))
         if not opened.capabilities.counts:
             received.append(manifest.name)
+        found = await letters(opened, subscription, sys.maxsize if watch else limit + 1)
         return [_row(letter, manifest) for letter in found]
 
-    found = on_each(load(filenames, stdin=sys.stdin), rows, only=bus)
-    show(found[:limit], COLUMNS, output_format, empty="no dead letters")
-    for name in received:
-        click.echo(
-            f"bus {name}: the service lists no messages, they are received and handed back. "
-            "Some may be missing, for example those that another command looks at, and their order is approximate. "
-            "Whether they are superseded is not known",
-            err=True,
-        )
-    if len(found) > limit:
-        click.echo(f"only the first {limit} are shown: use --limit to see more", err=True)
+    def first(found: list[Row]) -> list[Row]:
+        if subscription and not found and subscription not in known:
+            raise no_subscription(subscription)
+        for name in received:
+            click.echo(RECEIVED.format(name=name), err=True)
+        if len(found) > limit and not watch:
+            click.echo(f"only the first {limit} are shown: use --limit to see more", err=True)
+        return found if watch else found[:limit]
+
+    show_each(load(filenames, stdin=sys.stdin), rows, output, VIEW, watch=watch, only=bus, first=first)
 
 
 @dlq.command("show")
@@ -90,7 +102,7 @@ def list_(
 @options.secrets
 @options.bus
 @options.output
-def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: str) -> None:
+def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output) -> None:
     """Print all fields of a dead letter, with the reason and the event."""
 
     async def read(opened: Bus, manifest: EventBus) -> dict[str, Any]:
@@ -105,7 +117,7 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output_format: 
             content = body.decode(errors="backslashreplace")
         return {**_row(letter, manifest), "content": content}
 
-    show_one(on_one(load(filenames, stdin=sys.stdin), bus, read), output_format)
+    show_one(on_one(load(filenames, stdin=sys.stdin), bus, read), output)
 
 
 @dlq.command("redrive")
@@ -198,7 +210,7 @@ def _row(letter: DeadLetter, manifest: EventBus) -> dict[str, Any]:
         "superseded": str(letter.superseded) if letter.superseded is UNKNOWN else letter.superseded,
         "reason": letter.reason,
         "attempts": letter.attempts,
-        "when": moment(letter.last),
-        "committed": moment(letter.first),
+        "when": time(letter.last),
+        "committed": time(letter.first),
         "bus": manifest.name,
     }

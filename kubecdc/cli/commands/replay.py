@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_one, require_capability
+from kubecdc.cli.buses import no_subscription, on_one, require_capability
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import confirm, moment
+from kubecdc.cli.output import time as at
 from kubecdc.errors import UsageError
 from kubecdc.manifest.units import duration
 from kubecdc.storage.contracts import Bus, ObjectName, Replay, Unknown
@@ -42,7 +43,7 @@ from kubecdc.storage.manifest import EventBus
     metavar="[RESOURCE/]NS/NAME",
     help="Only events of this object. RESOURCE is the plural, as in the EventSource: workflows/default/a, nodes//n1.",
 )
-@options.option("--dry-run", is_flag=True, help="Print the number of events, and deliver nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the number of events, and deliver nothing.")
 @options.manifests
 @options.secrets
 @options.bus
@@ -73,10 +74,10 @@ def replay(
     async def replay_to(opened: Bus, manifest: EventBus) -> None:
         require_capability(opened.capabilities.replay, manifest, "replay")
         if subscription not in {status.spec.name for status in await opened.subscriptions(ages=False)}:
-            raise UsageError(f"there is no subscription {subscription!r}", hint="`kubecdc bus show` lists them")
+            raise no_subscription(subscription)
         found = await opened.replayable(asked)
         if found.forgotten is not None and (asked.since is None or asked.since < found.forgotten):
-            click.echo(f"events committed up to {moment(found.forgotten)} are no longer retained", err=True)
+            click.echo(f"events committed up to {moment(at(found.forgotten))} are no longer retained", err=True)
         if not found.events or dry_run:
             click.echo(f"{_events(found.events)} to replay")
             return

@@ -55,7 +55,7 @@ _DEFAULTS = {
     metavar="FILE",
     help="File with a CloudEvent in structured JSON, or - for stdin. Several come one after another, for `conditions`.",
 )
-@options.option(
+@click.option(
     "--execute",
     is_flag=True,
     help="Run each matching trigger once. Output of triggers to stdout is written to stderr.",
