@@ -124,6 +124,10 @@ def test_the_lease_and_the_checkpoint_are_in_the_namespace_of_the_pods() -> None
             {"": ["get,create jobs.batch"]},
         ),
         (
+            sensor(makes({**JOB, "metadata": {"name": ""}}, operation="delete", parameters=written("metadata.name"))),
+            {"home": ["delete jobs.batch"]},
+        ),
+        (
             sensor(makes(JOB), parameters=written("k8s.operation")),
             {"home": ["get,create,update,patch,delete jobs.batch"]},
         ),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from kubecdc.cluster.access_rule import AccessRule
-from kubecdc.workers.objects.document import Unusable, in_manifest
+from kubecdc.workers.objects.document import Unusable, in_manifest, malformed
 from kubecdc.workers.objects.kinds import guess
-from kubecdc.workers.triggers.k8s.document import defect
 from kubecdc.workers.triggers.k8s.manifest import APPLY_PATCH, JSON_PATCH, K8s
 from kubecdc.workers.triggers.k8s.request import is_live
 
@@ -36,7 +35,7 @@ def rules(config: K8s, written: Set[str], namespace: str) -> Sequence[AccessRule
         document = in_manifest(config.source)
     except Unusable:
         return ()
-    if document is None or defect(document, config):
+    if document is None or malformed(document):
         return ()
     inside = {parameter.dest for parameter in config.parameters}
     inside |= {path.removeprefix("source.resource.") for path in written if path.startswith("source.resource.")}
