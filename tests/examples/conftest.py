@@ -1,5 +1,48 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.apiserver import ApiServer, RealApiServer, require_assets, simulator
 from tests.cli.conftest import alice, api, desk, redis_url
+from tests.examples.stage import HOME
 
 __all__ = ["alice", "api", "desk", "redis_url"]
+
+
+@pytest.fixture(scope="module")
+def full_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApiServer]:
+    """One with its controllers, for the tests of a file."""
+    require_assets()
+    server = RealApiServer(tmp_path_factory.mktemp("real"))
+
+    async def start() -> None:
+        await server.start()
+        await server.make_namespaces(HOME)
+        await server.close()
+
+    asyncio.run(start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture(params=["simulator", "real"])
+def real_server(request: pytest.FixtureRequest) -> RealApiServer | None:
+    """None stands for the simulator."""
+    if request.param == "simulator":
+        return None
+    found: RealApiServer = request.getfixturevalue("full_kubernetes")
+    return found
+
+
+@pytest.fixture
+async def server(real_server: RealApiServer | None) -> AsyncIterator[ApiServer]:
+    """An API server that allows only what a role grants: the simulator, and the full Kubernetes."""
+    if real_server is None:
+        async with simulator(rbac=True, namespaces=["default", HOME]) as simulated:
+            yield simulated
+        return
+    yield real_server
+    await real_server.close()  # its connections belong to this event loop
