@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 import structlog
@@ -35,6 +36,7 @@ class Claim:
     returning: bool = False  # this process is stopping
     joined: Joined | None = None  # what it means for the conditions of its trigger
     values: Values | None = None  # of its event, transformed, once they are known
+    kept: float = field(default_factory=lambda: asyncio.get_running_loop().time())  # when the bus gave or extended it
     attempt: int = field(init=False)
     task: asyncio.Task[None] = field(init=False, repr=False)
 
@@ -45,6 +47,20 @@ class Claim:
     def counted(self) -> int:
         """The attempts that count, with the one that would begin now."""
         return self.attempt - self.delivery.failures.uncounted
+
+    async def hold(self, ack_wait: timedelta) -> None:
+        """Before a change that no other worker must make: ask the bus, if this process has not done so for a while.
+
+        Raises ClaimLost, Unavailable.
+        """
+        if asyncio.get_running_loop().time() - self.kept > ack_wait.total_seconds() / 2:
+            await self.extend()
+
+    async def extend(self) -> None:
+        """Keep the claim for another ackWait. Raises ClaimLost, Unavailable."""
+        begun = asyncio.get_running_loop().time()
+        await self.delivery.extend()
+        self.kept = begun
 
     @property
     def event_id(self) -> str:
@@ -94,7 +110,7 @@ class InFlight:
     async def _extend(self, claim: Claim, deadline: float) -> bool:
         try:
             async with asyncio.timeout(deadline):
-                await claim.delivery.extend()
+                await claim.extend()
         except ClaimLost:
             if claim.phase != "settling" and not claim.task.done():  # a settlement notices it without help
                 claim.lost = True

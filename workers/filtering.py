@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -37,16 +38,11 @@ async def left_out(
 
     Raises ClaimLost, Interrupted.
     """
-    is_large = len(event.data) > INLINE_BYTES
-    if is_large:  # it may take more memory than the process has: if it ends, that counts as an attempt
-        await persist(delivery.start)
     try:
-        verdict = await judge(event, values, route, settings)
+        async with counted(delivery, event):
+            verdict = await judge(event, values, route, settings)
     except TimeoutError:
         return DeadLetter(f"the filters of the dependency take more than {FILTERING:g} s")
-    finally:
-        if is_large:
-            delivery.withdraw()
     if verdict.passes:
         return None
     if verdict.is_unjudged:
@@ -55,6 +51,22 @@ async def left_out(
     if log.is_enabled_for(logging.DEBUG):
         log.debug("the filters of the dependency leave the event out", reason=verdict.reason, **names)
     return Ack()
+
+
+@asynccontextmanager
+async def counted(delivery: Delivery, event: Event) -> AsyncIterator[None]:
+    """A step before the attempt. If the process ends with a large event in it, that counts as an attempt.
+
+    Such an event may take more memory than the process has. Raises ClaimLost.
+    """
+    is_large = len(event.data) > INLINE_BYTES
+    if is_large:
+        await persist(delivery.start)
+    try:
+        yield
+    finally:
+        if is_large:
+            delivery.withdraw()
 
 
 def unjudged(verdict: Verdict) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers.conditions.half_met import HalfMet, Set
+from kubecdc.workers.conditions.half_met import HalfMet, Hold, Set
 from kubecdc.workers.rate import Rate
 from kubecdc.workers.route import Route, all_of
 from kubecdc.workers.sensor.parameters import Values
@@ -34,9 +34,12 @@ class Joined:
         await self.half_met.acked(self.dependency, self.event, self.key, completed=self.found is not None)
 
 
-async def join(event: Event, values: Values, key: str, half_met: HalfMet) -> Joined:
-    """Take the event into account. Puts the values of those that complete the conditions with it beside ``values``."""
-    found = await persist(lambda: half_met.complete(values.dependency, event, key))
+async def join(event: Event, values: Values, key: str, half_met: HalfMet, hold: Hold) -> Joined:
+    """Take the event into account. Puts the values of those that complete the conditions with it beside ``values``.
+
+    ``hold`` is as in `HalfMet.complete`. Raises ClaimLost.
+    """
+    found = await persist(lambda: half_met.complete(values.dependency, event, key, hold))
     others = {name: other for name, other in (found or {}).items() if name != values.dependency}
     values.others = {name: Values(other, name) for name, other in others.items()}
     return Joined(half_met, values.dependency, event, key, found)

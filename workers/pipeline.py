@@ -8,6 +8,7 @@ receive -> match dependency -> transform -> filter -> join -> turn -> parameters
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -135,17 +136,23 @@ async def _process(
             if left_out:
                 return left_out
         if route.half_met:
-            key = await prepared(partial(route.key, values), values, route, settings)
-            claim.joined = await join(event, values, key, route.half_met)
+            async with filtering.counted(claim.delivery, event):
+                key = await prepared(partial(route.key, values), values, route, settings)
+                hold = partial(claim.hold, settings.ack_wait)
+                claim.joined = await join(event, values, key, route.half_met, hold)
             if claim.joined.found is None:
                 return Ack()
     except (ScriptError, ParameterError) as e:
         return DeadLetter(str(e))
-    except Interrupted as e:
-        await persist(claim.delivery.start)  # it counts as an attempt: the event may be what ends the process
+    except (ClaimLost, Refused):
+        raise
+    except Exception as e:
+        if claim.task.cancelling():
+            raise
+        outcome: Outcome = _interrupted(e, _names(claim, route))
+        await persist(claim.delivery.start)  # it counts as an attempt: the event may be what this is due to
         claim.phase = "started"
-        log.warning("a script was not run to its end", reason=str(e), **_names(claim, route))
-        return await _decided(Retry(str(e), ours=e.ours), claim, event, subscription, route, settings)
+        return await _decided(outcome, claim, event, subscription, route, settings)
     claim.phase = "waiting"
     try:
         async with breaker.turn(settings.left(event)) as is_probe:
@@ -167,6 +174,15 @@ async def _process(
         (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **_names(claim, route))
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     return await _decided(outcome, claim, event, subscription, route, settings)
+
+
+def _interrupted(error: Exception, names: Mapping[str, object]) -> Retry:
+    """What an error before the attempt comes to."""
+    if isinstance(error, Interrupted):
+        log.warning("a script was not run to its end", reason=str(error), **names)
+        return Retry(str(error), ours=error.ours)
+    log.error("the event failed unexpectedly before its trigger", exc_info=error, **names)
+    return Retry(f"{type(error).__name__}: {error}")
 
 
 async def _decided(

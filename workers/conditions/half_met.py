@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from weakref import WeakValueDictionary
@@ -27,6 +27,9 @@ from kubecdc.workers.conditions.resets import Resets
 
 Set = Mapping[str, Event]
 """The events that a trigger fires for, by dependency."""
+
+Hold = Callable[[], Awaitable[None]]
+"""Makes sure that no other worker has the event by now. Raises ClaimLost, Unavailable."""
 
 ALWAYS = timedelta(days=365)
 CONFLICTS = 20  # in a row, each with another worker
@@ -81,13 +84,15 @@ class HalfMet:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._acked: dict[str, None] = {}
 
-    async def complete(self, dependency: str, event: Event, key: str = "") -> Set | None:
+    async def complete(self, dependency: str, event: Event, key: str = "", hold: Hold | None = None) -> Set | None:
         """Take the event into account. Returns the set that it completes, None if the rest is still missing.
 
-        Repeating it for an event changes nothing. Raises Unavailable.
+        Repeating it for an event changes nothing, until it is acked: ``hold`` is called before each change, so that a
+        worker that was stopped for a while takes no event into account that another one has acked. Raises Unavailable,
+        and what ``hold`` raises.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            return await self._complete(dependency, event, key)
+            return await self._complete(dependency, event, key, hold)
 
     async def fired(self, dependency: str, event: Event, key: str = "") -> None:
         """Forget the set that the event completed, before the event is acked. Raises Unavailable."""
@@ -103,9 +108,9 @@ class HalfMet:
             self._acked[place] = None
         elif completed:  # nothing else may ever happen under this key
             with suppress(Unavailable):  # then a few bytes stay
-                await self._forget(key, place)
+                await self._settled(key, place)
 
-    async def _complete(self, dependency: str, event: Event, key: str) -> Set | None:
+    async def _complete(self, dependency: str, event: Event, key: str, hold: Hold | None) -> Set | None:
         place = _place(dependency, event)
         stored = False
         for _ in range(CONFLICTS):
@@ -121,8 +126,10 @@ class HalfMet:
                 await self._keep(place, found)
                 stored = True
             removed = list(self._acked)
-            known.seen = {seen: how for seen, how in known.seen.items() if seen not in self._acked}
-            known.seen = dict([*known.seen.items(), (place, completing)][-MOST_SEEN:])
+            kept = {seen: owed for seen, owed in known.seen.items() if seen not in self._acked}
+            known.seen = _bounded({**kept, place: completing})
+            if hold:
+                await hold()
             try:
                 await self._state.put(self._scope, _key(key), self._change(known, entry))
             except StateConflict:
@@ -143,18 +150,19 @@ class HalfMet:
         entry = await self._state.get(self._scope, place)
         return _set_decoder.decode(entry.value) if entry else None
 
-    async def _forget(self, key: str, place: str) -> None:
+    async def _settled(self, key: str, place: str) -> None:
+        """The set of the event is owed no more: what is kept under the key expires. That the event was seen stays until
+        then, in case it is delivered again."""
         for _ in range(CONFLICTS):
             entry = await self._state.get(self._scope, _key(key))
             if entry is None:
                 return
             known = self._read(entry)
-            known.seen.pop(place, None)
+            if not known.seen.get(place):
+                return
+            known.seen[place] = False
             try:
-                if known.held or known.seen:
-                    await self._state.put(self._scope, _key(key), self._change(known, entry))
-                else:
-                    await self._state.delete(self._scope, _key(key), version=entry.version)
+                await self._state.put(self._scope, _key(key), self._change(known, entry))
             except StateConflict:
                 continue
             return
@@ -174,6 +182,13 @@ class HalfMet:
     def _change(self, known: _HalfMet, entry: StateEntry | None) -> StateChange:
         ttl = ALWAYS if self._ttl is None or any(known.seen.values()) else self._ttl
         return StateChange(value=_encoder.encode(known), ttl=ttl, follows=entry.version if entry else "")
+
+
+def _bounded(seen: dict[str, bool]) -> dict[str, bool]:
+    """Without the oldest, if they are too many. What completed a set that is owed stays."""
+    settled = [place for place, owed in seen.items() if not owed]
+    surplus = set(settled[: max(0, len(seen) - MOST_SEEN)])
+    return {place: owed for place, owed in seen.items() if place not in surplus} if surplus else seen
 
 
 def _place(dependency: str, event: Event) -> str:

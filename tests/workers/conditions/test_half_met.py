@@ -14,7 +14,7 @@ import pytest
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import StateChange, StateEntry
-from kubecdc.storage.contracts.errors import StateConflict
+from kubecdc.storage.contracts.errors import ClaimLost, StateConflict
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash
 from kubecdc.workers.conditions import half_met as module
@@ -142,13 +142,18 @@ async def test_what_is_acked_is_forgotten() -> None:
     assert (key, len(entry.value) < 300) == (("s/t", "met/"), True)
 
 
-async def test_ids_of_which_no_ack_is_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ids_of_which_no_ack_is_known_are_bounded_and_no_set_that_is_owed_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "MOST_SEEN", 50)
     state = Memory()
     met = half_met(state)
+    await met.complete("a", event(100))
+    assert await met.complete("b", event(101)) is not None
     for number in range(60):
         await met.complete("a", event(number))
-    assert state.values["s/t", "met/"].value.count(b"set/a/") == 50
+    assert state.values["s/t", "met/"].value.count(b"set/") == 50
+    assert names(await half_met(state).complete("b", event(101))) == {"a": 100, "b": 101}
 
 
 async def test_a_changed_dependency_forgets_its_event_and_no_other() -> None:
@@ -186,6 +191,36 @@ async def test_keys_have_nothing_to_do_with_each_other_and_live_for_their_time()
     }
     time += DAY.total_seconds() + 1
     assert await met.complete("a", event(4), "y") is None, "the other one is too old"
+
+
+async def test_under_a_key_an_event_that_comes_again_after_its_ack_is_known() -> None:
+    met = half_met(Memory(), ttl=DAY)
+    await met.complete("a", event(1), "x")
+    assert await met.complete("b", event(2), "x") is not None
+    await met.fired("b", event(2), "x")
+    for dependency, number in (("a", 1), ("b", 2)):
+        await met.acked(dependency, event(number), "x", completed=dependency == "b")
+    for dependency, number in (("b", 2), ("a", 1), ("b", 2)):
+        assert await met.complete(dependency, event(number), "x") is None
+    assert await met.complete("b", event(3), "x") is None, "no event of the first set is used again"
+
+
+async def test_a_worker_that_was_stopped_takes_no_event_that_another_has_acked() -> None:
+    """It has read what is half met, and is stopped until another worker has fired the set and acked the event."""
+    state = Memory()
+    met, other = half_met(state), half_met(state)
+    await met.complete("a", event(1))
+
+    async def hold() -> None:
+        if await other.complete("b", event(2)) is not None:
+            await other.fired("b", event(2))
+            await other.acked("b", event(2), completed=True)
+            await other.complete("a", event(3))  # with it, that the event was seen is forgotten
+        raise ClaimLost("the claim lapsed")
+
+    with pytest.raises(ClaimLost):
+        await met.complete("b", event(2), "", hold)
+    assert names(await met.complete("b", event(4))) == {"a": 3, "b": 4}
 
 
 async def test_nothing_stays_of_a_key_whose_events_are_acked() -> None:
