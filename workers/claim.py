@@ -63,12 +63,13 @@ class Claim:
         self.kept = begun
 
     @property
-    def event_id(self) -> str:
-        """For log lines."""
+    def facts(self) -> dict[str, object]:
+        """For log lines: the object (`Event.partitionkey`), the event's id, and the attempt."""
         try:
-            return self.delivery.event.id
+            event = self.delivery.event
         except Undecodable:
-            return "?"
+            return {"object": "?", "event_id": "?", "attempt": self.attempt}
+        return {"object": event.partitionkey, "event_id": event.id, "attempt": self.attempt}
 
 
 class InFlight:

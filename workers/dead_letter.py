@@ -23,7 +23,7 @@ MORE = 3  # attempts beyond maxDeliveries in which the dlqTrigger of an event th
 
 async def announced(letter: DeadLetter, claim: Claim, dlq: Route, settings: Settings) -> DeadLetter:
     """The dead letter, after its dlqTrigger has run as its retryStrategy says. Raises ClaimLost."""
-    names = {"sensor": dlq.sensor, "trigger": dlq.name, "event_id": claim.event_id}
+    names = {"sensor": dlq.sensor, "trigger": dlq.name, **claim.facts}
     try:
         values = claim.values or dlq.values(claim.delivery.event)
     except Undecodable:

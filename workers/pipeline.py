@@ -235,4 +235,4 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
 
 def _names(claim: Claim, route: Route) -> dict[str, object]:
     """The fields of every log line about a delivery."""
-    return {"sensor": route.sensor, "trigger": route.name, "event_id": claim.event_id, "attempt": claim.attempt}
+    return {"sensor": route.sensor, "trigger": route.name, **claim.facts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.errors import KubecdcError
+from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Delivery, Failures
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success, one_line
@@ -100,14 +101,44 @@ async def settle(delivery: Delivery, settlement: Settlement) -> None:
             await persist(lambda: delivery.dead_letter(reason))
 
 
-def persist(call: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+class _Outage:
+    """Calls that a bus does not answer: they are told of once for the process, with their number."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._told = False
+
+    async def outlast(self, call: Callable[[], Awaitable[T]]) -> T:
+        self._waiting += 1
+        try:
+            await asyncio.sleep(_BACKOFF.delay(1))
+            return await until_done(call, _BACKOFF, report=self._report)
+        finally:
+            self._waiting -= 1
+            if self._told and not self._waiting:
+                self._told = False
+                log.info("the bus accepts settlements again")
+
+    def _report(self, error: KubecdcError, failures: int) -> None:
+        if failures + 1 == _REPORTED_FAILURE and not self._told:
+            self._told = True
+            log.warning(
+                "the bus does not accept settlements; they are retried",
+                deliveries=self._waiting,
+                error=str(error),
+                hint=error.hint,
+            )
+
+
+_OUTAGE = _Outage()
+
+
+async def persist(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call of the bus until it works. Every error but Unavailable is raised.
 
     There is no deadline here: the bus has its own, and another one for each delivery would cost a tenth of its time.
     """
-    return until_done(call, _BACKOFF, report=_report)
-
-
-def _report(error: KubecdcError, failures: int) -> None:
-    if failures == _REPORTED_FAILURE:
-        log.warning("the bus does not accept the settlement of a delivery; it is retried", error=str(error))
+    try:
+        return await call()
+    except Unavailable:
+        return await _OUTAGE.outlast(call)

@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 from kubecdc.cli import logs
-from kubecdc.cli.main import told
+from kubecdc.cli.main import INTERRUPTED, told
 from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
@@ -24,12 +24,13 @@ class Stop:
 
     ``event`` is set then. If the process has not ended `SECONDS` later, a thread ends it, whatever hangs: a server that
     does not answer, a look-up, a disk, the event loop itself. Then ``failure``, why it had to stop, is printed and
-    decides the exit code.
+    decides the exit code. A second SIGINT (Ctrl-C) ends the process at once.
     """
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
         self.failure: BaseException | None = None
+        self._interrupted = False
         self._loop = asyncio.get_running_loop()
         self._untold = threading.Lock()  # released by the first `tell`, also in a handler that interrupts anything
         self._untold.acquire()
@@ -37,8 +38,8 @@ class Stop:
 
     def listen(self) -> None:
         """Stop at SIGTERM and SIGINT, for as long as the process lives: they count after the event loop's end too."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.tell())
+        signal.signal(signal.SIGTERM, lambda *_: self.tell())
+        signal.signal(signal.SIGINT, lambda *_: self._interrupt())
 
     def tell(self, failure: BaseException | None = None) -> None:
         """Stop now. Of several failures the first counts."""
@@ -48,8 +49,22 @@ class Stop:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self.event.set)
 
+    def _interrupt(self) -> None:
+        if self._interrupted:
+            logs.drain()
+            os._exit(INTERRUPTED)
+        self._interrupted = True
+        self.tell()
+
     def _watch(self) -> None:
         self._untold.acquire()
+        if self.failure is None:
+            hint = {"hint": "Ctrl-C again ends it at once; what is in flight is then done again"}
+            log.info(
+                "stopping once what is in flight is settled or returned",
+                seconds=SECONDS,
+                **(hint if self._interrupted else {}),
+            )
         time.sleep(SECONDS)
         log.warning("not everything has ended in time: what hangs is left behind, and what was in work is done again")
         code = 0

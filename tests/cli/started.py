@@ -77,11 +77,11 @@ class Started:
                 self.pid = int(children[0]) if children else self.pid
                 await asyncio.sleep(0.01)
 
-    def term(self) -> None:
-        """Send SIGTERM."""
+    def term(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send SIGTERM, or another signal that must end it."""
         self._before, self._waited = _waits_for_a_cpu(self.pid), {}
         self._told = time.monotonic()
-        os.kill(self.pid, signal.SIGTERM)
+        os.kill(self.pid, number)
 
     async def end(self) -> int:
         """Wait for its end, and return the exit code. It must come in the time that is promised.

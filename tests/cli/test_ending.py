@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,6 +67,18 @@ async def test_it_ends_though_its_loop_or_a_thread_hangs(start: Start) -> None:
     for started in cases:
         assert await started.end() == 0
         assert "what hangs is left behind" in started.err
+
+
+async def test_the_first_ctrl_c_says_what_it_waits_for_and_the_second_ends_at_once(start: Start) -> None:
+    patient = "from kubecdc.cli import ending; ending.SECONDS = 60"
+    started = start("hangs", program=PROGRAM.format(first=patient, hangs="time.sleep(60)", runner=RUNNERS["uvloop"]))
+    await started.until("ready")
+    started.term(signal.SIGINT)
+    await started.until("stopping once what is in flight is settled or returned")
+    await started.until("Ctrl-C again ends it at once")
+    started.term(signal.SIGINT)
+    assert await started.end() == 130
+    assert "left behind" not in started.err
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -21,13 +22,16 @@ from tests.workers.support import DATA, event, into, log_trigger, route
 
 async def test_a_line_has_the_event_its_context_and_the_names() -> None:
     said: list[Mapping[str, object]] = []
-    trigger = LogTrigger(fields={"team": "a", "sensor": "not this"}, render=into(said))
+    when = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    fields = {"team": "a", "sensor": "not this"}
+    trigger = LogTrigger(fields=fields, render=into(said), wall=lambda: when)
     about = event(synthetic=True)
     assert await trigger.execute(route(trigger).request(about)) == Success()
     [line] = said
     assert {k: line[k] for k in ("team", "sensor", "trigger", "dependencyName")} == {
         "team": "a", "sensor": "s", "trigger": "t", "dependencyName": "dep",
     }  # fmt: skip
+    assert [line[k] for k in ("timestamp", "level", "event")] == [when.isoformat(), "info", about.partitionkey]
     assert msgspec.json.decode(msgspec.json.encode(line["data"])) == DATA
     context = line["eventContext"]
     assert isinstance(context, dict)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
+import structlog
 
+from kubecdc.backoff import Backoff
+from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import NO_FAILURES, Failures
+from kubecdc.workers import settlement
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, decide
+from tests.harness.processes import until
 from tests.workers.support import event, settings
 
 CAPTURED = datetime.fromisoformat(event().time).timestamp()
@@ -107,3 +113,27 @@ def test_the_reason_tells_attempts_in_an_outage_from_the_others() -> None:
         tried.fails()
     tried.successes += 1
     assert tried.fails() == DeadLetter("gave up after 10 attempts, 8 of them while it failed for all events: 503")
+
+
+async def test_an_outage_is_told_of_once_for_all_deliveries_that_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settlement, "_BACKOFF", Backoff(duration=0.01, factor=1.0, cap=0.01, jitter=0.0))
+    up, calls = asyncio.Event(), 0
+
+    async def ack() -> int:
+        nonlocal calls
+        calls += 1
+        if not up.is_set():
+            raise Unavailable("the bus is away", hint="start it")
+        return calls
+
+    with structlog.testing.capture_logs() as lines:
+        waiting = [asyncio.create_task(settlement.persist(ack)) for _ in range(20)]
+        await until(lambda: calls > 6 * len(waiting), 60, "attempts of all")
+        up.set()
+        assert len(await asyncio.gather(*waiting)) == 20
+    assert [(line["event"], line.get("deliveries"), line.get("hint")) for line in lines] == [
+        ("the bus does not accept settlements; they are retried", 20, "start it"),
+        ("the bus accepts settlements again", None, None),
+    ]

@@ -149,7 +149,13 @@ def _event(request: TriggerRequest[Function]) -> Event:
 
 
 def _context(request: TriggerRequest[Function], deadline: float) -> Context:
-    names = {"sensor": request.sensor, "trigger": request.trigger, "event_id": request.event.id}
+    event = request.event
+    names = {
+        "sensor": request.sensor,
+        "trigger": request.trigger,
+        "object": event.partitionkey,
+        "event_id": event.id,
+    }
     return Context(
         sensor=request.sensor,
         trigger=request.trigger,

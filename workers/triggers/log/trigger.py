@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
@@ -34,10 +35,12 @@ class LogTrigger:
         fields: Mapping[str, str],
         render: Render = json_line,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._fields = fields
         self._render = render
         self._clock = clock
+        self._wall = wall
         self._last: float | None = None
         self._suppressed = 0
         self._large = Limit(1)
@@ -54,7 +57,7 @@ class LogTrigger:
             self._suppressed += 1
             return Success()
         try:
-            record = self.preview(request)
+            record = {"timestamp": self._wall().isoformat(), **self.preview(request)}
         except ParameterError as e:
             return Failure(str(e))
         if self._suppressed:
@@ -78,8 +81,13 @@ class LogTrigger:
         return await self._large.call(in_thread, partial(self._render, record), seconds=lines.DEADLINE)
 
     def preview(self, request: LogRequest) -> dict[str, object]:
-        """The line as JSON values, with the data unchanged. Raises ParameterError if that is not UTF-8."""
-        return dict(self._fields) | {
+        """The line without its timestamp, as JSON values, with the data unchanged. Raises ParameterError if not UTF-8.
+
+        The fields ``timestamp``, ``level`` and ``event`` are those of kubecdc's own log lines; the event is the object.
+        """
+        return dict[str, object](self._fields) | {
+            "level": "info",
+            "event": request.event.partitionkey,
             "sensor": request.sensor,
             "trigger": request.trigger,
             "dependencyName": request.dependency,
