@@ -76,7 +76,7 @@ def batches(leader: Leader, events: int, objects: int = OBJECTS, first: int = 0)
 
     The number of the leader advances with each.
     """
-    changed = [_event(first + number % objects, number) for number in range(events)]
+    changed = [event(first + number % objects, number) for number in range(events)]
     for start in range(0, events, BATCH):
         some = changed[start : start + BATCH]
         upserts = {event.id: Inventoried(event.sequence, "production", event.partitionkey, True) for event in some}
@@ -84,7 +84,7 @@ def batches(leader: Leader, events: int, objects: int = OBJECTS, first: int = 0)
         leader.number += 1
 
 
-def _event(object_: int, version: int) -> Event:
+def event(object_: int, version: int) -> Event:
     """A change of a Workflow, as a watcher makes it."""
     body = KINDS["workflow"].object(object_, BASE + version)
     return Event(

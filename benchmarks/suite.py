@@ -13,6 +13,7 @@ from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
 from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
+from benchmarks.sensor import filters
 from benchmarks.triggers import costs as costs_of_triggers
 
 Pairs = Mapping[str, Sequence[tuple[float, float]]]  # by name: ours and bare, of each run
@@ -139,6 +140,10 @@ MEASUREMENTS = (
     _runs(
         _faster("worker_http", 0.8, "aiohttp, 256 at a time", unit="requests/s"),
         lambda size: worker_http(events=size.requests),
+    ),
+    _runs(
+        _below("sensor_filters", "us/event", 60, "decode, look, encode"),
+        lambda size: filters(size.messages // 5),
     ),
     Measurement((CROWD,), _crowd),
     _triggers("triggers_redis", redis=True),

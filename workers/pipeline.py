@@ -79,6 +79,7 @@ async def _handle(
     """Handle one delivery, from its claim to its settlement."""
     try:
         settlement = await _process_safely(claim, subscription, route, settings, breaker)
+        claim.values = None  # an event is many times as large decoded, and the bus may take its time
         claim.phase = "settling"
         if isinstance(settlement, Ack):
             route.acks.add(claim.task)

@@ -25,19 +25,6 @@ class Missing(enum.Enum):
 MISSING: Final = Missing.MISSING
 
 
-class Step(Protocol):
-    """A part of a path between two dots."""
-
-    def find(self, value: Json, rest: tuple[Step, ...]) -> Json:
-        """Follow this step and then the rest of them."""
-        ...
-
-
-def follow(value: Json, steps: tuple[Step, ...]) -> Json:
-    """Follow the steps one by one."""
-    return steps[0].find(value, steps[1:]) if steps else value
-
-
 @dataclass(frozen=True)
 class Key:
     """A member by its name, or an element by its index."""
@@ -45,12 +32,30 @@ class Key:
     name: str
     index: int | None
 
+
+class Search(Protocol):
+    """Any other part of a path between two dots."""
+
     def find(self, value: Json, rest: tuple[Step, ...]) -> Json:
+        """Follow this step and then the rest of them."""
+        ...
+
+
+Step: TypeAlias = Key | Search
+
+
+def follow(value: Json, steps: tuple[Step, ...]) -> Json:
+    """Follow the steps one by one. Most are keys, which are followed in this loop: a call for each would cost more."""
+    for at, step in enumerate(steps, 1):
+        if not isinstance(step, Key):
+            return step.find(value, steps[at:])
         if isinstance(value, dict):
-            return follow(value[self.name], rest) if self.name in value else MISSING
-        if isinstance(value, list) and self.index is not None and self.index < len(value):
-            return follow(value[self.index], rest)
-        return MISSING
+            value = value.get(step.name, MISSING)
+        elif isinstance(value, list) and step.index is not None and step.index < len(value):
+            value = value[step.index]
+        else:
+            return MISSING
+    return value
 
 
 @dataclass(frozen=True)

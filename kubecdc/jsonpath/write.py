@@ -22,12 +22,12 @@ class Part:
     key: str
     forced: bool  # written `:1`: an object key, though it is a number
 
-    @property
+    @functools.cached_property
     def index(self) -> int | None:
         """The index of the existing element that it addresses."""
         return int(self.key) if self.key.isascii() and self.key.isdigit() else None
 
-    @property
+    @functools.cached_property
     def is_index(self) -> bool:
         """Whether it creates an array if there is nothing."""
         return self.index is not None and not self.forced

@@ -54,12 +54,16 @@ class Values:
     @property
     def size(self) -> int:
         """The bytes of data of all events of the firing."""
-        return len(self.event.data) + sum(len(other.event.data) for other in self.others.values())
+        size = len(self.event.data)
+        for other in self.others.values():
+            size += len(other.event.data)
+        return size
 
     def limit(self, meter: templates.Meter) -> None:
         """From now on, that is what the templates may compute, for all events of the firing together."""
-        for values in (self, *self.others.values()):
-            values.meter = meter
+        self.meter = meter
+        for other in self.others.values():
+            other.meter = meter
 
     def of(self, dependency: str) -> Values | None:
         """What there is of a dependency: this, or another event of the same firing. None if there is no event of it."""
@@ -178,16 +182,20 @@ def resolve(source: ParameterSource, values: Values) -> object:
 def apply(document: Any, parameters: Sequence[PayloadParameter], values: Values) -> Any:
     """The document with the value of every parameter at its ``dest``. Raises ParameterError."""
     for parameter in parameters:
-        if not values.has(parameter.src):
-            continue
-        value = resolve(parameter.src, values)
-        try:
-            if parameter.operation in ("append", "prepend"):
-                value = _joined(document, parameter, value)
-            document = jsonpath.set_path(document, parameter.dest, value)
-        except ValueError as e:
-            raise ParameterError(f"dest {parameter.dest!r}: {e}") from e
+        document = _written(document, parameter, values)
     return document
+
+
+def _written(document: Any, parameter: PayloadParameter, values: Values) -> Any:
+    if not values.has(parameter.src):
+        return document
+    value = resolve(parameter.src, values)
+    try:
+        if parameter.operation in ("append", "prepend"):
+            value = _joined(document, parameter, value)
+        return jsonpath.set_path(document, parameter.dest, value)
+    except ValueError as e:
+        raise ParameterError(f"dest {parameter.dest!r}: {e}") from e
 
 
 def payload(parameters: Sequence[PayloadParameter], values: Values) -> bytes:
@@ -196,7 +204,7 @@ def payload(parameters: Sequence[PayloadParameter], values: Values) -> bytes:
     for parameter in parameters:
         if not parameter.dest and values.has(parameter.src):
             return text_of(parameter.src, values).encode()
-        document = apply(document, (parameter,), values)
+        document = _written(document, parameter, values)
     return b"" if document is None else _encoder.encode(document)
 
 
