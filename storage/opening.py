@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
+from kubecdc.cluster.keys import Keys
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.types import BusSettings, Opening
@@ -18,11 +21,14 @@ async def opened(manifest: EventBus, opening: Opening) -> AsyncIterator[Bus]:
 
     Raises UsageError, Refused, and Unavailable if a later attempt may succeed.
     """
-    bus = await _open(manifest, opening)
-    try:
-        yield bus
-    finally:
-        await bus.close()
+    access = opening.cluster
+    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster:
+        keys = Keys(opening.mounts, cluster, manifest.metadata.namespace)
+        bus = await _open(manifest, replace(opening, keys=keys))
+        try:
+            yield bus
+        finally:
+            await bus.close()
 
 
 async def _open(manifest: EventBus, opening: Opening) -> Bus:

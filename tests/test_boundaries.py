@@ -19,7 +19,9 @@ BACK_ENDS = {  # the folders that may name something
     ("storage/redis", "storage/redis_server", "storage/rq"): re.compile(r"redis", re.IGNORECASE),
     ("storage/rq", "kubecdc/rq"): re.compile(r"\brq\b|\bRq[A-Z]", re.IGNORECASE),
     # "ConfigMap" and `configMapKeyRef` are of Kubernetes, and the option `--configmaps-dir` is about them.
-    ("storage/configmap",): re.compile(r"configMap(?!KeyRef)|configmap(?!s)|ConfigMap[A-Z]|config_map(?!_key_ref)"),
+    ("storage/configmap",): re.compile(
+        r"configMap(?!KeyRef)|configmap(?!s)|ConfigMap(?!KeyRef)[A-Z]|config_map(?!_key_ref)"
+    ),
 }
 ALLOWED = {
     ("watcher/manifest/event_source.py", "redis"),  # EventSource types of Argo Events that are refused

@@ -9,6 +9,7 @@ from kubecdc.cluster.access_reviews import AccessProblem, AccessReviews
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.discovery import Discovery, NotServed
+from kubecdc.manifest.finding import Location
 from kubecdc.workers.sensor.manifest import Action, Sensor
 
 
@@ -21,9 +22,7 @@ async def check(cluster: Cluster, sensors: Iterable[Sensor], namespace: str) -> 
     problems: list[AccessProblem] = []
     for sensor in sensors:
         for location, _, action in sensor.actions:
-            template = action.template
-            inside = ".".join(map(str, (*location[3:], "template", template.type)))
-            where = f"Sensor {sensor.name}, spec.triggers[{location[2]}].{inside}"
+            where = place(sensor, location, action)
             for rule in rules_of(sensor, action, namespace):
                 try:
                     exact = await corrected(discovery, rule)
@@ -32,6 +31,13 @@ async def check(cluster: Cluster, sensors: Iterable[Sensor], namespace: str) -> 
                 else:
                     problems += await reviews.problems(where, [exact])
     return problems
+
+
+def place(sensor: Sensor, location: Location, action: Action) -> str:
+    """Where the config of a trigger or dlqTrigger is, for messages."""
+    template = action.template
+    inside = ".".join(map(str, (*location[3:], "template", template.type)))
+    return f"Sensor {sensor.name}, spec.triggers[{location[2]}].{inside}"
 
 
 def rules_of(sensor: Sensor, action: Action, namespace: str) -> Sequence[AccessRule]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kubecdc import jsonpath
+from kubecdc.cluster.keys import Keys
 from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import StateStore
@@ -195,4 +196,5 @@ def context(
     """What the triggers of a Sensor are built from."""
     shared = cluster or SharedCluster(no_cluster)
     namespace = sensor.metadata.namespace or shared.namespace
-    return Context(sensor.name, concurrency, sensor.spec.logging_fields, render, mounts, namespace, shared)
+    keys = Keys(mounts, shared, namespace)
+    return Context(sensor.name, concurrency, sensor.spec.logging_fields, render, keys, namespace, shared)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from kubecdc.cluster.contents import Contents
 from kubecdc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,14 +19,17 @@ class SharedCluster:
     """One connection to the API server. It is opened by its first use.
 
     ``namespace`` is that of objects whose manifests name none. ``facts`` are those of `Cluster`, once it is open.
+    ``contents`` are the values of its Secrets and ConfigMaps.
     """
 
     def __init__(self, connect: Callable[[], Cluster], namespace: str = "default") -> None:
         self.namespace = namespace
         self.facts: dict[str, str] = {}
+        self.contents = Contents(self._opened)
         self._connect = connect
         self._lock = asyncio.Lock()
         self._stack = AsyncExitStack()
+        self._cluster: Cluster | None = None
         self._objects: Objects | None = None
 
     async def objects(self) -> Objects:
@@ -34,16 +38,21 @@ class SharedCluster:
             # Imported on first use, because commands that need no cluster start faster without.
             from kubecdc.cluster.object_client import Objects
 
-            async with self._lock:
-                if self._objects is None:
-                    cluster = await self._stack.enter_async_context(self._connect())
-                    self.facts = cluster.facts
-                    self._objects = Objects(cluster)
+            cluster = await self._opened()
+            self._objects = self._objects or Objects(cluster)
         return self._objects
+
+    async def _opened(self) -> Cluster:
+        async with self._lock:
+            if self._cluster is None:
+                self._cluster = await self._stack.enter_async_context(self._connect())
+                self.facts = self._cluster.facts
+            return self._cluster
 
     async def aclose(self) -> None:
         """Close the connection, if it was opened."""
-        self._objects = None
+        self._objects = self._cluster = None
+        await self.contents.close()
         await self._stack.aclose()
 
 

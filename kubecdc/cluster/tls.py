@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from kubecdc.cluster.pem_file import as_file
 from kubecdc.errors import UsageError
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -68,33 +64,7 @@ def _present(context: ssl.SSLContext, pair: KeyPair) -> None:
         raise UsageError("client-key is encrypted", hint="decrypt it with `openssl pkey`; kubectl needs that too")
 
     try:
-        with _as_file(pair.certificate) as certificate, _as_file(pair.key) as key:
+        with as_file(pair.certificate) as certificate, as_file(pair.key) as key:
             context.load_cert_chain(certificate, key, password=refuse_passphrase)
     except (OSError, ValueError) as e:
         raise UsageError(f"client-certificate and client-key cannot be used: {e}", hint="renew them") from e
-
-
-@contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
-    """A path to the content: OpenSSL's API takes certificates and keys from files only.
-
-    Where possible it is in memory, because the file system may be read-only, and should not get a key.
-    """
-    if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
-        descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}"
-    else:
-        try:
-            named = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it is the next statement's
-        except OSError as e:
-            raise UsageError(
-                f"client-certificate and client-key need a temporary file, which cannot be made: {e}",
-                hint="set TMPDIR to a directory that can be written, in memory if possible: the file has the key",
-            ) from e
-        with named as file:
-            file.write(content)
-            file.flush()
-            yield file.name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 
@@ -20,25 +21,42 @@ def _key(key: str) -> str:
 
 
 class KeyRef(Model):
-    """A key of a Secret or ConfigMap, which must be mounted."""
+    """A key of a Secret."""
 
+    kind: ClassVar[Literal["Secret", "ConfigMap"]] = "Secret"
     ignored: ClassVar[frozenset[str]] = frozenset({"optional"})  # as in Argo, the key is required in any case
 
     name: DnsSubdomain
     key: Annotated[str, AfterValidator(_key)]
+
+    def __str__(self) -> str:
+        return f"key `{self.key}` of {self.kind} `{self.name}`"
+
+
+class ConfigMapKeyRef(KeyRef):
+    """A key of a ConfigMap."""
+
+    kind: ClassVar[Literal["Secret", "ConfigMap"]] = "ConfigMap"
 
 
 class ValueFrom(Model):
     """Where the value of a header is: in exactly one place."""
 
     secret_key_ref: KeyRef | None = None
-    config_map_key_ref: KeyRef | None = None
+    config_map_key_ref: ConfigMapKeyRef | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
             raise invalid("needs exactly one of `secretKeyRef` and `configMapKeyRef`")
         return self
+
+    @property
+    def ref(self) -> KeyRef:
+        """The one that is given."""
+        found = self.secret_key_ref or self.config_map_key_ref
+        assert found is not None
+        return found
 
 
 class Tls(Model):
@@ -60,3 +78,20 @@ class Tls(Model):
         if not (self.ca_cert_secret or self.client_cert_secret or self.insecure_skip_verify or self.enabled):
             raise invalid("says nothing", "leave it out: https:// is verified by the system's authorities")
         return self
+
+
+def key_refs(part: object) -> Iterator[KeyRef]:
+    """All references in a part of a manifest."""
+    return (ref for _, ref in located_refs(part))
+
+
+def located_refs(part: object, *path: str) -> Iterator[tuple[str, KeyRef]]:
+    """All references in a part of a manifest, each with its path there: ``basicAuth.password``."""
+    if isinstance(part, KeyRef):
+        yield ".".join(path), part
+    elif isinstance(part, Model):
+        for name, field in type(part).model_fields.items():
+            yield from located_refs(getattr(part, name), *path, field.alias or name)
+    elif isinstance(part, tuple):
+        for i, item in enumerate(part):
+            yield from located_refs(item, *path, str(i))

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from kubecdc.cluster.access_rule import AccessRule
+from kubecdc.cluster.keys import Keys
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.bus import Queue
@@ -59,13 +60,15 @@ class Opening:
     """The settings of the process that opens a bus.
 
     ``holder`` names this process in logs. Without ``create``, a bus that does not exist is a UsageError. ``mounts`` is
-    where Secrets are mounted. ``lead`` has the durations for an elector that does not define its own.
+    where Secrets are mounted; `opened` makes of it ``keys``, which reads them. ``lead`` has the durations for an
+    elector that does not define its own.
     """
 
     holder: str
     cluster: ClusterAccess
     create: bool = True
     mounts: Mounts = field(default_factory=Mounts)
+    keys: Keys = field(default_factory=Keys)
     lead: LeadTimes = field(default_factory=LeadTimes)
 
 

@@ -35,7 +35,7 @@ class RedisQueue(QueueType[Redis]):
             retention=settings.retention,
             retention_bytes=settings.retention_bytes,
             max_pending=settings.max_pending,
-            access=spec.access(opening.mounts),
+            access=spec.access(opening.keys),
             lead=opening.lead,
         )
         return await open_bus(given, holder=opening.holder, create=opening.create)

@@ -26,7 +26,7 @@ class RedisStore(StoreType[RedisCheckpoint]):
         given = RedisSettings(
             url=spec.url or "",
             name=bus,
-            access=spec.access(opening.mounts),
+            access=spec.access(opening.keys),
             lead=opening.lead,
         )
         store = ConnectedStore(given, holder=opening.holder)

@@ -8,12 +8,14 @@ reply was lost, which would run a script twice without anybody knowing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -41,6 +43,7 @@ class Client:
             self._url.sentinel_password,
             access.sentinel_password,
         )
+        self._certificates = access.certificates
         self._topology = topology(self._url, self._ask, settings.prefix)
         self._finding = asyncio.Lock()
         self._server: Server | None = None
@@ -128,7 +131,12 @@ class Client:
             options |= {"host": to.host, "port": to.port, "socket_keepalive": True}
             if self._url.tls is not None:
                 kind, options = SSLConnection, {**options, **self._url.tls}
-        return Server(to, partial(kind, **options))
+        return Server(to, partial(self._connection, kind, options))
+
+    @asynccontextmanager
+    async def _connection(self, kind: Any, options: Mapping[str, Any]) -> AsyncIterator[AbstractConnection]:
+        async with self._certificates() as files:
+            yield kind(**options, **(files if kind is SSLConnection else {}))
 
 
 def _readable(url: RedisUrl) -> RedisUrl:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator
 
+from kubecdc.cluster.keys import Keys
+from kubecdc.cluster.pem_file import as_file
 from kubecdc.manifest.fields import invalid
 from kubecdc.manifest.model import Model
-from kubecdc.manifest.mounts import Mounts
 from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.storage.redis_server import url as redis_url
-from kubecdc.storage.redis_server.settings import Access
+from kubecdc.storage.redis_server.settings import Access, Password, no_certificates
 
 
 def _readable(value: str) -> str:
@@ -36,22 +38,27 @@ class Server(Model):
     sentinel_password: KeyRef | None = None
     tls: Tls | None = None
 
-    def access(self, mounts: Mounts) -> Access:
-        """The same with the places where Secrets are mounted."""
+    def access(self, keys: Keys) -> Access:
+        """The same with what reads the Secrets."""
 
-        def secret(ref: KeyRef | None) -> Callable[[], str] | None:
-            return partial(mounts.secret, ref) if ref else None
+        def secret(ref: KeyRef | None) -> Password | None:
+            async def read() -> str:
+                assert ref is not None
+                keys.doubt([ref])
+                return await keys.text(ref)
+
+            return read if ref else None
 
         options: dict[str, str | bool | int] = {}
-        if tls := self.tls:
-            files = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
-            for name, ref in zip(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), files, strict=True):
-                if ref:
-                    options[name] = str(mounts.secret_path(ref))
-            if tls.insecure_skip_verify:
-                options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+        if self.tls and self.tls.insecure_skip_verify:
+            options = {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
         return Access(
-            self.username, secret(self.password), self.sentinel_username, secret(self.sentinel_password), options
+            self.username,
+            secret(self.password),
+            self.sentinel_username,
+            secret(self.sentinel_password),
+            options,
+            partial(_certificates, self.tls, keys) if self.tls else no_certificates,
         )
 
     def check(self, text: str) -> None:
@@ -69,3 +76,17 @@ class Server(Model):
                 raise invalid(f"has a `{name}`, and its `url` names no Sentinels", redis_url.EXAMPLES["sentinel"])
         if self.tls and url.tls is None:
             raise invalid("has `tls`, and its `url` does not ask for TLS", "write rediss instead of redis")
+
+
+@asynccontextmanager
+async def _certificates(tls: Tls, keys: Keys) -> AsyncIterator[Mapping[str, str]]:
+    """redis-py's options for the certificates. Raises Unreadable."""
+    given = {
+        "ssl_ca_certs": tls.ca_cert_secret,
+        "ssl_certfile": tls.client_cert_secret,
+        "ssl_keyfile": tls.client_key_secret,
+    }
+    refs = {option: ref for option, ref in given.items() if ref}
+    keys.doubt(refs.values())
+    with ExitStack() as files:
+        yield {option: files.enter_context(as_file(await keys.content(ref))) for option, ref in refs.items()}

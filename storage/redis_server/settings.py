@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -11,20 +12,30 @@ from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import LeadTimes
 from kubecdc.storage.redis_server.url import BadUrl, RedisUrl, parse
 
+Password = Callable[[], Awaitable[str]]
+
+
+@asynccontextmanager
+async def no_certificates() -> AsyncIterator[Mapping[str, str]]:
+    """Options for a connection that has the certificates of its URL, or none."""
+    yield {}
+
 
 @dataclass(frozen=True)
 class Access:
     """What may be left out of the URL. What is given here takes precedence over it.
 
-    The passwords are read anew for each connection: a mounted Secret is rotated under a running process. They raise
-    KubecdcError. ``tls`` has redis-py's options, for a URL that asks for TLS.
+    Passwords and certificates are read anew for each connection: a Secret is rotated under a running process. They
+    raise KubecdcError. ``tls`` has redis-py's options, for a URL that asks for TLS, and ``certificates`` those that
+    name files, which are there as long as the context is.
     """
 
     username: str = ""
-    password: Callable[[], str] | None = None
+    password: Password | None = None
     sentinel_username: str = ""
-    sentinel_password: Callable[[], str] | None = None
+    sentinel_password: Password | None = None
     tls: Mapping[str, str | bool | int] = field(default_factory=dict)
+    certificates: Callable[[], AbstractAsyncContextManager[Mapping[str, str]]] = no_certificates
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from redis import exceptions
 from redis.crc import key_slot
 
-from kubecdc.errors import Unavailable, UsageError
+from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.storage.redis_server.url import EXAMPLES, Address, RedisUrl
 
 ASK = 2.0  # seconds for one of them to answer: several may be down, and the command has a deadline of its own
@@ -59,6 +59,8 @@ class Sentinels:
                 async with asyncio.timeout(ASK):
                     found = await self._ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.primary)
             except (exceptions.AuthenticationError, exceptions.NoPermissionError) as e:
+                if isinstance(e.__cause__, KubecdcError):  # there is no password to send
+                    raise e.__cause__ from None
                 raise UsageError(
                     f"Sentinel {sentinel} does not let us in: {e}",
                     hint="check `sentinelUsername` and `sentinelPassword` of the EventBus; user and password of "

@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 import hiredis
@@ -167,7 +168,9 @@ def _fail(future: Future, error: Exception) -> None:
 class Server:
     """Up to two connections to a server, opened at first use: one for commands that wait there, one for all others."""
 
-    def __init__(self, address: Address, connection: Callable[[], AbstractConnection]) -> None:
+    def __init__(
+        self, address: Address, connection: Callable[[], AbstractAsyncContextManager[AbstractConnection]]
+    ) -> None:
         self.address = address
         self._connection = connection
         self._wires: dict[bool, Wire] = {}
@@ -216,8 +219,8 @@ class Server:
 
     async def _open(self, deadline: float, waits: bool) -> Wire:
         try:
-            async with asyncio.timeout_at(deadline):
-                wire = self._wires[waits] = await Wire.open(self._connection())
+            async with asyncio.timeout_at(deadline), self._connection() as connection:
+                wire = self._wires[waits] = await Wire.open(connection)
         finally:
             del self._opening[waits]
         if self._closed:

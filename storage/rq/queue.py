@@ -29,7 +29,7 @@ class RqQueue(QueueType[Rq]):
             name=settings.name,
             ack_wait=settings.ack_wait,
             max_pending=settings.max_pending,
-            access=spec.access(opening.mounts),
+            access=spec.access(opening.keys),
             lead=opening.lead,
         )
         return await open_bus(given, holder=opening.holder, create=opening.create)

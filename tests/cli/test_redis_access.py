@@ -103,8 +103,8 @@ async def test_watch_work_and_operator_with_secrets_tls_and_the_rights_in_the_ma
             await waiting.until("waiting for the bus.*CERTIFICATE_VERIFY_FAILED.*caCertSecret|caCertSecret.*waiting")
         bus(desk, f"url: 'rediss://127.0.0.1:{port}', tls: {{{refs}}}")
         without = await desk.call("bus", "show")
-        assert (without.code, without.out) == (2, ""), "the certificates are files of the Secret too"
-        assert "cannot be read: No such file" in without.err
+        assert (without.code, without.out) == (1, ""), "the certificates are files of the Secret too"
+        assert "key `ca.crt` of Secret `certificates` is not mounted: there is no file " in without.err
 
 
 @pytest.fixture

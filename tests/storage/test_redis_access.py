@@ -225,7 +225,11 @@ async def test_a_right_that_is_taken_away_at_work_loses_nothing(guarded: RedisSe
 
 async def test_a_password_is_read_anew_for_each_connection(guarded: RedisServer) -> None:
     words = ["geheim"]
-    access = Access(username="kubecdc", password=lambda: words[-1])
+
+    async def word() -> str:
+        return words[-1]
+
+    access = Access(username="kubecdc", password=word)
     async with opened(f"redis://127.0.0.1:{guarded.port}", access) as bus:
         call(guarded, "ACL", "SETUSER", "kubecdc", "<geheim", ">rotated")
         words.append("rotated")
@@ -236,6 +240,9 @@ async def test_a_password_is_read_anew_for_each_connection(guarded: RedisServer)
 
 
 async def test_users_of_sentinels_are_their_own(guarded: RedisServer, tmp_path: Path) -> None:
+    async def word() -> str:
+        return "secret"
+
     sentinel = Sentinel(tmp_path / "sentinel", Address("127.0.0.1", guarded.port))
     try:
         sentinel.start()
@@ -244,7 +251,7 @@ async def test_users_of_sentinels_are_their_own(guarded: RedisServer, tmp_path: 
         url = f"redis+sentinel://kubecdc:geheim@127.0.0.1:{sentinel.port}/{PRIMARY}"
         async with opened(f"{url}?sentinel_username=finder&sentinel_password=secret") as bus:
             await use(bus)
-        async with opened(url, Access(sentinel_username="finder", sentinel_password=lambda: "secret")):
+        async with opened(url, Access(sentinel_username="finder", sentinel_password=word)):
             pass
         with pytest.raises(UsageError, match=r"Sentinel .* does not let us in") as refused:
             async with opened(url):

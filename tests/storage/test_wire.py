@@ -31,7 +31,12 @@ class Sender:
 
     def __init__(self, port: int, **more: Any) -> None:
         address = Address("127.0.0.1", port)
-        connection = partial(Connection, host=address.host, port=port, protocol=2, socket_timeout=None, **more)
+        make = partial(Connection, host=address.host, port=port, protocol=2, socket_timeout=None, **more)
+
+        @asynccontextmanager
+        async def connection() -> AsyncIterator[Connection]:
+            yield make()
+
         self.server = Server(address, connection)
 
     async def send(self, *command: str | bytes | int, within: float = 10.0, waits: bool = False) -> Any:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kubecdc.cluster.keys import Keys
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.workers.outcome import Outcome
 from kubecdc.workers.route import Route, build
@@ -20,6 +22,11 @@ class Pod:
     """What is mounted into a pod, and triggers that run in it."""
 
     mounts: Mounts
+    cluster: SharedCluster | None = None
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.mounts, self.cluster)
 
     def mount(self, name: str, **keys: str | bytes) -> None:
         """A Secret; underscores in keys stand for dots."""
@@ -37,7 +44,7 @@ class Pod:
     async def route(self, url: str, http: Mapping[str, Any], **more: Any) -> AsyncIterator[Route]:
         made = sensor(http_trigger(url, http, **more))
         manifest = made.spec.triggers[0]
-        trigger = build(manifest, Context("s", 4, mounts=self.mounts))
+        trigger = build(manifest, Context("s", 4, keys=self.keys))
         try:
             yield Route(made, manifest, trigger)
         finally:

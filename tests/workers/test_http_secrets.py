@@ -61,13 +61,15 @@ async def test_a_missing_secret_is_retried_with_its_name_key_file_and_the_fix(po
         outcome = await pod.send(peer.url, TOKEN)
         folder = pod.mounts.secrets / "api"
         assert outcome == Retry(
-            f"key `token` of Secret `api` is not mounted: there is no file {folder}/token; "
+            f"key `token` of Secret `api` is not mounted: there is no file {folder}/token, "
+            "and the cluster cannot be asked: no cluster is configured; "
             f"mount it at {folder}, or give its place with --secrets-dir"
         )
         folder.mkdir(parents=True)
         outcome = await pod.send(peer.url, TOKEN)
         assert outcome == Retry(
-            f"key `token` of Secret `api` is not mounted: there is no file {folder}/token; add the key"
+            f"key `token` of Secret `api` is not mounted: there is no file {folder}/token, "
+            "and the cluster cannot be asked: no cluster is configured; add the key"
         )
     assert peer.received == []
 

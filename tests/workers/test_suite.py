@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ConfigDict
 
+from kubecdc.cluster.keys import Keys
 from kubecdc.manifest.fields import Items
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.mounts import Mounts, Unreadable
@@ -43,7 +44,7 @@ class MemoryTrigger:
     """Puts events into a list, with one mistake or none."""
 
     def __init__(self, harness: MemoryHarness, context: Context) -> None:
-        self._harness, self._mistake, self._mounts = harness, harness.mistake, context.mounts
+        self._harness, self._mistake, self._keys = harness, harness.mistake, context.keys
         self._closed = False
         self._later: asyncio.Task[None] | None = None
 
@@ -55,7 +56,7 @@ class MemoryTrigger:
 
     async def execute(self, request: TriggerRequest[Config]) -> Outcome:
         try:
-            token = self._mounts.secret(request.config.token)
+            token = await self._keys.text(request.config.token)
         except Unreadable as e:
             if self._mistake == "cannot go on without a secret":
                 return Failure(str(e))
@@ -102,7 +103,7 @@ class MemoryTrigger:
         if self._mistake == "shows a secret":
             shown["token"] = SECRET
         if self._mistake == "reads a secret for a preview":
-            shown["token"] = "*" * len(self._mounts.secret(request.config.token))
+            shown["token"] = "*" * len(self._keys.mounts.content(request.config.token) or b"")
         return shown
 
     async def close(self) -> None:
@@ -123,7 +124,7 @@ class MemoryHarness:
         self.events: list[str] = []
         (folder / "api").mkdir()
         (folder / "api" / "token").write_text(SECRET)
-        self.context = Context("sensor", concurrency=4, mounts=Mounts(folder, folder))
+        self.context = Context("sensor", concurrency=4, keys=Keys(Mounts(folder, folder)))
         harness = self
 
         class MemoryType(TriggerType[Config]):
@@ -166,7 +167,7 @@ MISTAKES = {
     "shows a secret": "a_preview_reads_no_secret_and_shows_none",
     "reads a secret for a preview": "a_preview_reads_no_secret_and_shows_none",
     "repeats a secret": "no_outcome_shows_a_secret",
-    "cannot go on without a secret": "a_secret_that_is_not_mounted_is_retried",
+    "cannot go on without a secret": "a_secret_that_cannot_be_read_is_retried",
     "ignores its parameters": "parameters_of_the_type_are_applied",
     "accepts unknown fields": "an_unknown_field_is_refused",
     "has a wrong example": "the_type_describes_itself",

@@ -49,7 +49,7 @@ class HttpHarness:
     def __init__(self, pod: Pod) -> None:
         pod.mount("api", token=SECRET)
         pod.mount("login", user="me-myself", password="pass-word")
-        self.context = Context("sensor", concurrency=4, mounts=pod.mounts)
+        self.context = Context("sensor", concurrency=4, keys=pod.keys)
         self.config: Mapping[str, Any] = {}
         self.peer = Peer()
         self._status = 200

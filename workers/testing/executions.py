@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from kubecdc.cluster.keys import Keys
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import LONGEST_REASON, Failure, Outcome, Retry, Success
@@ -17,7 +18,7 @@ from kubecdc.workers.testing.case import Case, Harness, Running, collect, runnin
 CASES: list[Case] = []
 MARGIN = 2.0  # seconds more than the deadline, for a slow machine
 PROMPTLY = 1.0  # seconds for a cancelled execution to end
-NOWHERE = Path("/nowhere/at/all")
+NO_MOUNTS = Mounts(Path("/nowhere/at/all"), Path("/nowhere/at/all"))
 
 
 async def retried(made: Running, event: Event) -> Retry:
@@ -160,8 +161,8 @@ async def a_preview_does_nothing(harness: Harness) -> None:
 async def a_preview_reads_no_secret_and_shows_none(harness: Harness) -> None:
     texts = []
     original = harness.context
-    for mounts in (original.mounts, Mounts(NOWHERE, NOWHERE)):
-        harness.context = replace(original, mounts=mounts)
+    for keys in (original.keys, Keys(NO_MOUNTS)):
+        harness.context = replace(original, keys=keys)
         async with running(harness) as made:
             texts.append(msgspec.json.encode(made.trigger.preview(made.prepare(harness.event(1)))).decode())
     harness.context = original
@@ -179,7 +180,7 @@ async def no_outcome_shows_a_secret(harness: Harness) -> None:
             await harness.work()
     await harness.fail_for_now()
     original = harness.context
-    harness.context = replace(original, mounts=Mounts(NOWHERE, NOWHERE))
+    harness.context = replace(original, keys=Keys(NO_MOUNTS))
     async with running(harness) as made:
         outcomes.append(await made.execute(harness.event(1)))
     harness.context = original
@@ -188,10 +189,10 @@ async def no_outcome_shows_a_secret(harness: Harness) -> None:
 
 
 @collect(CASES)
-async def a_secret_that_is_not_mounted_is_retried(harness: Harness) -> None:
+async def a_secret_that_cannot_be_read_is_retried(harness: Harness) -> None:
     if not harness.secrets:
         return
-    harness.context = replace(harness.context, mounts=Mounts(NOWHERE, NOWHERE))
+    harness.context = replace(harness.context, keys=Keys(NO_MOUNTS))
     async with running(harness) as made:
         await retried(made, harness.event(1))
     assert list(await harness.arrived()) == []

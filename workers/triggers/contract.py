@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from kubecdc.cluster.access_rule import AccessRule as AccessRule  # a part of the contract
+from kubecdc.cluster.keys import Keys
 from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.finding import Finding, Location
 from kubecdc.manifest.model import Model
-from kubecdc.manifest.mounts import Mounts
 from kubecdc.workers.outcome import Outcome
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameter_manifest import FromEvent
@@ -42,7 +42,7 @@ class Context:
     concurrency: int  # executions at the same time, at most
     logging_fields: Mapping[str, str] = field(default_factory=dict)  # of the Sensor
     render: Render = json_line  # a record as a line for standard output, as --log-format says
-    mounts: Mounts = field(default_factory=Mounts)  # where Secrets and ConfigMaps are mounted
+    keys: Keys = field(default_factory=Keys)  # reads Secrets and ConfigMaps
     namespace: str = "default"  # of the Sensor
     cluster: SharedCluster = field(default_factory=lambda: SharedCluster(no_cluster))  # of all triggers of the process
 

@@ -39,7 +39,8 @@ def rbac(filenames: tuple[str, ...], namespace: str | None, against_cluster: boo
     """Print the service accounts, Roles and bindings that the manifests need, for `kubectl apply -f -`.
 
     The watcher and the workers get an account each. A ClusterRole is written only for what is needed in all namespaces.
-    `kubecdc run` needs both.
+    `kubecdc run` needs both. A Secret or ConfigMap that the manifests refer to may be read by its name: leave that out
+    if the pods have it mounted.
     """
     manifests = load(filenames, stdin=sys.stdin)
     home = namespace or options.cluster_access().namespace
@@ -64,6 +65,7 @@ def _buses(manifests: Manifests, *, watch: bool) -> list[EventBus]:
 
 
 def _watcher(manifests: Manifests, home: str, given: Mapping[str, Any]) -> Iterator[AccessRule]:
+    from kubecdc.cli import key_uses
     from kubecdc.cli.election import from_options
     from kubecdc.storage import access as store_access
     from kubecdc.watcher import access
@@ -74,12 +76,14 @@ def _watcher(manifests: Manifests, home: str, given: Mapping[str, Any]) -> Itera
         yield from access.rules_of(source)
     for bus in _buses(manifests, watch=True):
         yield from store_access.rules_of(bus, home, state=False)
+        yield from (use.rule for use in key_uses.of_buses([bus], home))
         if election.by_lease(bus):
             lease = election.lease_of(bus)
             yield AccessRule(lease_object.resource(lease.namespace), lease_object.VERBS, lease.name)
 
 
 def _workers(manifests: Manifests, home: str) -> Iterator[AccessRule]:
+    from kubecdc.cli import key_uses
     from kubecdc.storage import access as store_access
     from kubecdc.workers import access
 
@@ -90,8 +94,14 @@ def _workers(manifests: Manifests, home: str) -> Iterator[AccessRule]:
                 what = f"Sensor {sensor.name}, trigger {trigger.name}"
                 click.echo(f"notice: {what}: the object depends on the event or is elsewhere: add its rule", err=True)
             yield from rules
+    for use in key_uses.of_sensors(manifests.sensors.values(), home):
+        if use.chosen:
+            click.echo(f"notice: {use.where}: the {use.ref.kind} depends on the event: add its rule", err=True)
+        else:
+            yield use.rule
     for bus in _buses(manifests, watch=False):
         yield from store_access.rules_of(bus, home, state=True)
+        yield from (use.rule for use in key_uses.of_buses([bus], home))
 
 
 async def _corrected(rules: list[AccessRule]) -> list[AccessRule]:

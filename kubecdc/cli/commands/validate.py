@@ -13,6 +13,7 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import buses_named
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.errors import KubecdcError
+from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.types import ClusterAccess
 
 
@@ -22,9 +23,10 @@ from kubecdc.storage.contracts.types import ClusterAccess
     "--cluster",
     "against_cluster",
     is_flag=True,
-    help="Also check that the cluster has each resource, and grants the permissions for watching, leader election, "
-    "checkpoints and triggers.",
+    help="Also check that the cluster has each resource, Secret and ConfigMap, and grants the permissions for "
+    "watching, leader election, checkpoints and triggers.",
 )
+@options.mounts
 @options.cluster
 @options.election
 def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any) -> None:
@@ -32,8 +34,9 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
 
     Exit code 2 if there is a problem. With --cluster, exit code 1 if the cluster cannot be reached, does not have a
     resource, or does not grant a permission: to get, list and watch each resource, to get, create and update the Lease
-    (if a Lease elects the leader), and those that the checkpoint store and the triggers need. Nothing is written to the
-    cluster.
+    (if a Lease elects the leader), and those that the checkpoint store and the triggers need; or if a Secret or
+    ConfigMap that the manifests refer to is neither mounted here nor in the cluster, or has no such key. Nothing is
+    written to the cluster.
     """
     manifests = load(filenames, stdin=sys.stdin, to_run=True)
     for notice in manifests.notices:
@@ -43,10 +46,13 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
         f"bus {', '.join(manifests.buses)}"
     )
     if against_cluster:
-        asyncio.run(_check_cluster(manifests, options.cluster_access(), election))
+        asyncio.run(_check_cluster(manifests, options.cluster_access(), options.mounted(), election))
 
 
-async def _check_cluster(manifests: Manifests, cluster_access: ClusterAccess, options: Mapping[str, Any]) -> None:
+async def _check_cluster(
+    manifests: Manifests, cluster_access: ClusterAccess, mounts: Mounts, options: Mapping[str, Any]
+) -> None:
+    from kubecdc.cli import key_uses
     from kubecdc.cli.election import from_options
     from kubecdc.storage import access as store_access
     from kubecdc.watcher import access
@@ -56,10 +62,16 @@ async def _check_cluster(manifests: Manifests, cluster_access: ClusterAccess, op
     watched = buses_named(manifests, [source.spec.event_bus_name for source in sources])
     worked = buses_named(manifests, [sensor.spec.event_bus_name for sensor in manifests.sensors.values()])
     leases = {bus.name: election.lease_of(bus) for bus in watched if election.by_lease(bus)}
+    home, both = cluster_access.namespace, {bus.name: bus for bus in (*watched, *worked)}
     async with cluster_access.connect() as cluster:
         problems = await access.check(cluster, sources, leases)
-        problems += await store_access.check(cluster, watched, worked, cluster_access.namespace)
-        problems += await trigger_access.check(cluster, manifests.sensors.values(), cluster_access.namespace)
+        problems += await store_access.check(cluster, watched, worked, home)
+        problems += await trigger_access.check(cluster, manifests.sensors.values(), home)
+        uses = [*key_uses.of_sensors(manifests.sensors.values(), home), *key_uses.of_buses(both.values(), home)]
+        missing, notices = await key_uses.check(cluster_access, mounts, uses)
+        problems += missing
+        for notice in notices:
+            click.echo(f"notice: {notice}", err=True)
         if problems:
             count = _count(len(problems), "problem")
             raise KubecdcError("\n".join([f"{count} with the cluster at {cluster.host}", *map(str, problems)]))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from kubecdc.manifest.finding import Finding, Location, without
 from kubecdc.manifest.model import Manifest, Model
-from kubecdc.manifest.secrets import KeyRef
+from kubecdc.manifest.secrets import ConfigMapKeyRef, KeyRef
 
 _ROUNDS = 5
 _NO_FIELD = "is not a field"
@@ -94,7 +94,7 @@ def _finding(model: type[Manifest], content: dict[str, Any], error: Any) -> Find
             return Finding(location, f"must be at most {context['le']:.15g}")
         case "recursion_loop":
             return Finding(location, "refers to itself")
-        case "model_type" if context["class_name"] == KeyRef.__name__:
+        case "model_type" if context["class_name"] in {KeyRef.__name__, ConfigMapKeyRef.__name__}:
             return Finding(location, "must name an object and a key", "write {name: NAME, key: KEY}")
         case kind if kind in _TYPES:
             return Finding(location, *_type(value, kind, private))

@@ -29,7 +29,7 @@ class KafkaHarness:
 
     def __init__(self, cluster: MockCluster, topic: str, pod: Pod) -> None:
         pod.mount("api", token=SECRET)
-        self.context = Context("sensor", concurrency=4, mounts=pod.mounts)
+        self.context = Context("sensor", concurrency=4, keys=pod.keys)
         header = secret_header("token", "api", "token")
         self.config: Mapping[str, Any] = {"url": cluster.url, "topic": topic, "timeout": 3, "secureHeaders": [header]}
         self._cluster = cluster

@@ -11,12 +11,12 @@ import pytest
 from confluent_kafka import KafkaError
 from pydantic import ValidationError
 
-from kubecdc.manifest.mounts import Mounts
+from kubecdc.cluster.keys import Keys
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.testing.case import NAME, event_of, parameter, running
 from kubecdc.workers.triggers.contract import Context
 from kubecdc.workers.triggers.kafka import connection, producer
-from kubecdc.workers.triggers.kafka.connection import settings
+from kubecdc.workers.triggers.kafka.connection import refs, settings
 from kubecdc.workers.triggers.kafka.manifest import Kafka
 from kubecdc.workers.triggers.kafka.type import KafkaType
 from tests.ports import free_port
@@ -33,8 +33,8 @@ class Setting:
     type = TYPE
     secrets = ()
 
-    def __init__(self, url: str, mounts: Mounts | None = None, **config: Any) -> None:
-        self.context = Context("sensor", concurrency=4, mounts=mounts or Mounts())
+    def __init__(self, url: str, keys: Keys | None = None, **config: Any) -> None:
+        self.context = Context("sensor", concurrency=4, keys=keys or Keys())
         self.config: Mapping[str, Any] = {"url": url, "topic": "changes", "timeout": 20, **config}
 
 
@@ -122,7 +122,7 @@ async def test_parameters_of_the_trigger_choose_the_topic(cluster: MockCluster) 
 
 async def test_secret_headers_are_sent_and_not_shown(cluster: MockCluster, topic: str, pod: Pod) -> None:
     pod.mount("api", token="s3cr3t")
-    setting = Setting(cluster.url, pod.mounts, topic=topic, secureHeaders=[secret_header("x-token", "api", "token")])
+    setting = Setting(cluster.url, pod.keys, topic=topic, secureHeaders=[secret_header("x-token", "api", "token")])
     async with running(setting) as made:  # type: ignore[arg-type]
         request = made.prepare(event_of(1))
         assert await made.trigger.execute(request) == Success()
@@ -239,7 +239,7 @@ async def test_triggers_with_one_connection_share_a_producer_and_the_last_one_cl
 async def test_a_rotated_password_makes_a_new_connection(cluster: MockCluster, pod: Pod) -> None:
     pod.mount("kafka", user="me", password="old")
     sasl = {"mechanism": "PLAIN", **LOGIN}
-    async with running(Setting(cluster.url, pod.mounts, sasl=sasl, timeout=1)) as made:  # type: ignore[arg-type]
+    async with running(Setting(cluster.url, pod.keys, sasl=sasl, timeout=1)) as made:  # type: ignore[arg-type]
         outcomes = [await made.execute(event_of(1))]
         pod.mount("kafka", password="new")
         outcomes.append(await made.execute(event_of(1)))
@@ -251,7 +251,7 @@ async def test_a_rotated_password_makes_a_new_connection(cluster: MockCluster, p
 async def test_a_certificate_that_is_none_is_said_and_tried_again(cluster: MockCluster, pod: Pod) -> None:
     pod.mount("ca", ca_crt="no certificate")
     tls = {"caCertSecret": ref("ca", "ca.crt")}
-    async with running(Setting(cluster.url, pod.mounts, tls=tls)) as made:  # type: ignore[arg-type]
+    async with running(Setting(cluster.url, pod.keys, tls=tls)) as made:  # type: ignore[arg-type]
         outcome = await made.execute(event_of(1))
     assert isinstance(outcome, Retry)
     assert "ssl.ca.pem" in outcome.reason
@@ -269,16 +269,16 @@ async def test_closing_takes_little_time_whatever_the_brokers_do(cluster: MockCl
             await made.trigger.close()
 
 
-def of(pod: Pod, **config: Any) -> dict[str, object]:
+def of(**config: Any) -> dict[str, object]:
     valid = Kafka.model_validate({"url": "k1:9093, k2:9093", "topic": "t", **config})
-    return dict(settings(valid, pod.mounts))
+    values = {"user": "me", "password": "pass", "ca": "CA", "cert": "CERT", "key": "KEY"}
+    return dict(settings(valid, {ref: values[ref.key] for ref in refs(valid)}))
 
 
-def test_the_settings_of_a_connection(pod: Pod) -> None:
-    pod.mount("kafka", user="me", password="pass\n", ca="CA", cert="CERT", key="KEY")
-    assert of(pod)["security.protocol"] == "PLAINTEXT"
-    assert of(pod)["bootstrap.servers"] == "k1:9093,k2:9093"
-    assert (of(pod)["enable.idempotence"], of(pod)["message.timeout.ms"], of(pod, timeout=0)["message.timeout.ms"]) == (
+def test_the_settings_of_a_connection() -> None:
+    assert of()["security.protocol"] == "PLAINTEXT"
+    assert of()["bootstrap.servers"] == "k1:9093,k2:9093"
+    assert (of()["enable.idempotence"], of()["message.timeout.ms"], of(timeout=0)["message.timeout.ms"]) == (
         True,
         30_000,
         30_000,
@@ -288,8 +288,8 @@ def test_the_settings_of_a_connection(pod: Pod) -> None:
         "userSecret": ref("kafka", "user"),
         "passwordSecret": ref("kafka", "password"),
     }
-    assert of(pod, sasl=sasl)["security.protocol"] == "SASL_PLAINTEXT"
-    both = of(pod, sasl=sasl, tls={"enabled": True}, compress=True, flushFrequency=500)
+    assert of(sasl=sasl)["security.protocol"] == "SASL_PLAINTEXT"
+    both = of(sasl=sasl, tls={"enabled": True}, compress=True, flushFrequency=500)
     assert both["security.protocol"] == "SASL_SSL"
     assert (both["sasl.mechanism"], both["sasl.username"], both["sasl.password"]) == ("SCRAM-SHA-512", "me", "pass")
     assert (both["compression.type"], both["linger.ms"]) == ("snappy", 500)
@@ -301,9 +301,9 @@ def test_the_settings_of_a_connection(pod: Pod) -> None:
         "clientCertSecret": ref("kafka", "cert"),
         "clientKeySecret": ref("kafka", "key"),
     }
-    with_tls = of(pod, tls=certificates)
+    with_tls = of(tls=certificates)
     assert [with_tls[f"ssl.{name}.pem"] for name in ("ca", "certificate", "key")] == ["CA", "CERT", "KEY"]
-    unverified = of(pod, tls={"insecureSkipVerify": True})
+    unverified = of(tls={"insecureSkipVerify": True})
     assert unverified["enable.ssl.certificate.verification"] is False
 
 

@@ -57,7 +57,7 @@ SECURE: dict[str, Any] = {
 
 
 async def sent(url: str, made: Event | None = None, pod: Pod | None = None, **config: Any) -> Outcome:
-    setting = Setting(url, pod.mounts if pod else None, **config)
+    setting = Setting(url, pod.keys if pod else None, **config)
     async with running(setting) as trigger:  # type: ignore[arg-type]
         return await trigger.execute(made or event_of(1))
 

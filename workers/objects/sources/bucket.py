@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kubecdc.manifest.mounts import Mounts
+from kubecdc.cluster.pem_file import as_file
+from kubecdc.manifest.secrets import KeyRef
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import S3Source
 from kubecdc.workers.objects.sources.read import LARGEST
@@ -17,13 +20,16 @@ from kubecdc.workers.outcome import Retry
 CONNECT_SECONDS = 10.0
 
 
-def read(source: S3Source, mounts: Mounts, seconds: float) -> bytes:
-    """The object, of one that is too large only the start. Raises Undone, Unreadable."""
-    keys = [mounts.secret(ref) for ref in (source.access_key, source.secret_key) if ref]
+def read(source: S3Source, values: Mapping[KeyRef, str], seconds: float) -> bytes:
+    """The object, of one that is too large only the start. ``values`` are those of its keys. Raises Undone."""
+    keys = [values[ref] for ref in (source.access_key, source.secret_key) if ref]
     where = f"s3://{source.bucket.name}/{source.bucket.key} at {source.endpoint}"
     try:
-        answer = _client(source, mounts, keys, seconds).get_object(Bucket=source.bucket.name, Key=source.bucket.key)
-        content: bytes = answer["Body"].read(LARGEST + 1)
+        authority = source.ca_certificate
+        with as_file(values[authority].encode()) if authority else nullcontext() as file:
+            client = _client(source, file, keys, seconds)
+            answer = client.get_object(Bucket=source.bucket.name, Key=source.bucket.key)
+            content: bytes = answer["Body"].read(LARGEST + 1)
     except ClientError as e:
         said = e.response.get("Error", {})
         raise Undone(Retry(_hidden(f"{where}: {said.get('Code')}: {said.get('Message')}", keys))) from None
@@ -32,21 +38,18 @@ def read(source: S3Source, mounts: Mounts, seconds: float) -> bytes:
     return content
 
 
-def _client(source: S3Source, mounts: Mounts, keys: list[str], seconds: float) -> Any:
+def _client(source: S3Source, authority: str | None, keys: list[str], seconds: float) -> Any:
     endpoint = source.endpoint
     if "://" not in endpoint:
         endpoint = f"{'http' if source.insecure else 'https'}://{endpoint}"
     virtual = endpoint.endswith("amazonaws.com")
-    authority = mounts.secret_path(source.ca_certificate) if source.ca_certificate else None
-    if source.ca_certificate:
-        mounts.secret(source.ca_certificate)  # one line if it is not there
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=source.region or "us-east-1",
         aws_access_key_id=keys[0] if keys else None,
         aws_secret_access_key=keys[1] if keys else None,
-        verify=str(authority) if authority else True,
+        verify=authority or True,
         config=Config(
             connect_timeout=min(CONNECT_SECONDS, seconds),
             read_timeout=seconds,

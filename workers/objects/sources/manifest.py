@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kubecdc.manifest.fields import invalid
 from kubecdc.manifest.model import Model
-from kubecdc.manifest.secrets import KeyRef
+from kubecdc.manifest.secrets import ConfigMapKeyRef, KeyRef
 from kubecdc.workers.sensor.parameter_manifest import not_yet
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -79,8 +79,8 @@ class UrlSource(Model):
     verify_cert: bool = True
 
 
-class ConfigMapSource(KeyRef):
-    """A key of a ConfigMap, which must be mounted."""
+class ConfigMapSource(ConfigMapKeyRef):
+    """A key of a ConfigMap."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"optional", "namespace"})
 

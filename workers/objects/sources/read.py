@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from kubecdc.cluster.keys import Keys
 from kubecdc.concurrency import in_thread
-from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.manifest.mounts import Unreadable
+from kubecdc.manifest.secrets import key_refs
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.outcome import Failure, Retry
@@ -15,18 +17,20 @@ LARGEST = 512 * 1024  # bytes, as in Argo Events
 FILE_SECONDS = 10.0
 
 
-async def read(source: Source, mounts: Mounts, seconds: float) -> str:
+async def read(source: Source, keys: Keys, seconds: float) -> str:
     """The text of a source that is not in the manifest. Raises Undone.
 
     Whatever is wrong may be right later, and for events that do not choose the source it is no fault of theirs: it is
     retried. Only a text that no object can be made of is a failure.
     """
     # Each is imported when it is used: its library takes a while.
+    needed = [ref for part in (source.s3, source.git) for ref in key_refs(part)]
     try:
+        values = await keys.texts(needed)
         if source.file:
             content = await _file(Path(source.file.path))
         elif source.configmap:
-            content = mounts.config(source.configmap).encode()
+            content = (await keys.text(source.configmap)).encode()
         elif source.url:
             from kubecdc.workers.objects.sources import web
 
@@ -37,14 +41,17 @@ async def read(source: Source, mounts: Mounts, seconds: float) -> str:
             except ImportError:
                 missing = "s3: boto3 is not installed: pip install 'kubecdc[s3]'"
                 raise Undone(Retry(missing, ours=True)) from None
-            content = await in_thread(partial(bucket.read, source.s3, mounts, seconds), seconds=seconds)
+            content = await in_thread(partial(bucket.read, source.s3, values, seconds), seconds=seconds)
         else:
             assert source.git
             from kubecdc.workers.objects.sources import repository
 
-            content = await repository.read(source.git, mounts)
+            content = await repository.read(source.git, values)
     except Unreadable as e:
-        raise Undone(Retry(str(e))) from None
+        raise Undone(Retry(str(e), ours=e.ours)) from None
+    except Undone:
+        keys.doubt(needed)  # they may be why
+        raise
     if len(content) > LARGEST:
         raise too_large("the source")
     try:

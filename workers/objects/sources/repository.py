@@ -10,10 +10,11 @@ import base64
 import os
 import shlex
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from kubecdc.cluster.proxy import masked
-from kubecdc.manifest.mounts import Mounts
+from kubecdc.manifest.secrets import KeyRef
 from kubecdc.programs import kill, start
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import GitSource, shown
@@ -24,16 +25,16 @@ STDERR_BYTES = 4096
 FILES = frozenset({"100644", "100755"})  # modes of plain files in git; links and folders have others
 
 
-async def read(source: GitSource, mounts: Mounts) -> bytes:
-    """The file. Raises Undone, Unreadable. git is ended when the caller is cancelled."""
+async def read(source: GitSource, values: Mapping[KeyRef, str]) -> bytes:
+    """The file. ``values`` are those of its keys. Raises Undone. git is ended when the caller is cancelled."""
     with tempfile.TemporaryDirectory(prefix="kubecdc-git-") as folder:
-        return await _Git(source, Path(folder), mounts).file()
+        return await _Git(source, Path(folder), values).file()
 
 
 class _Git:
     """One fetch of one commit into a folder, with an environment that has nothing of ours."""
 
-    def __init__(self, source: GitSource, folder: Path, mounts: Mounts) -> None:
+    def __init__(self, source: GitSource, folder: Path, values: Mapping[KeyRef, str]) -> None:
         self._source = source
         self._folder = folder
         self._where = f"{shown(source.url)}, {source.file_path}"
@@ -47,8 +48,8 @@ class _Git:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "LC_ALL": "C",
-            **self._login(mounts),
-            **self._key(mounts),
+            **self._login(values),
+            **self._key(values),
         }
 
     async def file(self) -> bytes:
@@ -95,11 +96,11 @@ class _Git:
             text = text.replace(secret, "***")
         return " ".join(text.split()) or "it failed"
 
-    def _login(self, mounts: Mounts) -> dict[str, str]:
+    def _login(self, values: Mapping[KeyRef, str]) -> dict[str, str]:
         """The credentials for HTTP, for this address alone. They are no arguments, which everybody can see."""
         if (creds := self._source.creds) is None:
             return {}
-        user, password = mounts.secret(creds.username), mounts.secret(creds.password)
+        user, password = values[creds.username], values[creds.password]
         token = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._secrets = [token, password, user]
         return {
@@ -108,7 +109,7 @@ class _Git:
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
         }
 
-    def _key(self, mounts: Mounts) -> dict[str, str]:
+    def _key(self, values: Mapping[KeyRef, str]) -> dict[str, str]:
         """The key for SSH, in a file that nobody else may read: ssh takes no other."""
         options = ["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
         if self._source.insecure_ignore_host_key:
@@ -118,6 +119,6 @@ class _Git:
         if ref := self._source.ssh_key_secret:
             file = self._folder / "key"
             file.touch(0o600)
-            file.write_text(mounts.secret(ref) + "\n")
+            file.write_text(values[ref] + "\n")
             options += ["-i", str(file)]
         return {"GIT_SSH_COMMAND": shlex.join(["ssh", *options])}

@@ -87,7 +87,7 @@ class ArgoWorkflowTrigger:
     async def _read(self, request: WorkflowRequest) -> Document:
         """The object of a source outside the manifest. Raises Undone, ParameterError."""
         config = request.config
-        text = await read(config.source, self._context.mounts, config.timeout)
+        text = await read(config.source, self._context.keys, config.timeout)
         try:
             document = await in_thread(partial(parsed, text), seconds=config.timeout)
         except Unusable as e:

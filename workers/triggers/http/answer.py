@@ -16,6 +16,7 @@ from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 RETRIED = frozenset({404, 408, 409, 425, 429})
 LONGEST_RETRY_AFTER = 3600.0  # seconds; one answer cannot delay the events of an object for longer
 LONGEST_DATE = 100  # characters of a Retry-After that is read
+REFUSED = frozenset({401, 403})  # answers that are, or may be, about who asks
 _SECONDS = re.compile(r"\d{1,10}", re.ASCII)
 
 

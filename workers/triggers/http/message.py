@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.manifest.mounts import Unreadable
+from kubecdc.manifest.secrets import KeyRef
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.triggers.http import cloudevents, hiding
 from kubecdc.workers.triggers.http.address import HIDDEN, Address, BadAddress, parse
-from kubecdc.workers.triggers.http.manifest import Http, SecureHeader, sendable
+from kubecdc.workers.triggers.http.manifest import BasicAuth, Http, SecureHeader, sendable
 from kubecdc.workers.triggers.http.request import HttpRequest
 
 _NO_BODY = frozenset({"GET", "DELETE"})  # unless the manifest has a payload: proxies refuse a GET with a body
@@ -58,8 +59,15 @@ class Message:
         return {"method": self.method, "url": self.address.preview(), "headers": self.headers, "body": body}
 
 
-def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
-    """The message of an event. Without mounts it is a preview: each secret is `HIDDEN`, and no file is read.
+def refs(http: Http) -> list[KeyRef]:
+    """What `compose` needs the values of."""
+    auth = http.basic_auth
+    given = (auth.username, auth.password) if auth else ()
+    return [*(header.value_from.ref for header in http.secure_headers), *(ref for ref in given if ref)]
+
+
+def compose(request: HttpRequest, values: Mapping[KeyRef, str] | None) -> Message:
+    """The message of an event. Without the values of its `refs` it is a preview: each of them is `HIDDEN`.
 
     If headers have the same name, the last of these wins: our own, ``headers``, ``dynamicHeaders``, ``secureHeaders``,
     ``basicAuth``. The headers by which a consumer recognizes a repetition are always our own.
@@ -82,17 +90,17 @@ def compose(request: HttpRequest, mounts: Mounts | None) -> Message:
     if http.host:
         put("Host", http.host)
     for header in http.secure_headers:
-        value = _secure(header, mounts) if mounts else HIDDEN
+        value = HIDDEN if values is None else _secure(header, values)
         secrets.append(value)
         put(header.name, value)
     if http.basic_auth:
-        parts = list(_basic_auth(http, mounts)) if mounts else []
-        value = base64.b64encode(":".join(parts).encode()).decode() if mounts else HIDDEN
+        parts = [] if values is None else _basic_auth(http.basic_auth, values)
+        value = HIDDEN if values is None else base64.b64encode(":".join(parts).encode()).decode()
         secrets += [*parts, ":".join(parts)]
         put("Authorization", f"Basic {value}")
     if "authorization" in fields:
         address = replace(address, user="", password="")  # as in Go: the header has precedence over the address
-    elif mounts and address.credentials is not None:
+    elif values is not None and address.credentials is not None:
         put("Authorization", f"Basic {base64.b64encode(address.credentials).decode()}")
     headers = dict(field for key, field in fields.items() if key not in _OURS | _FRAMING and not key.startswith("ce-"))
     headers |= cloudevents.headers(request.event)
@@ -107,19 +115,16 @@ def _address(text: str) -> Address:
         raise BadUrl(str(e)) from e
 
 
-def _secure(header: SecureHeader, mounts: Mounts) -> str:
-    value = mounts.value(header.value_from)
+def _secure(header: SecureHeader, values: Mapping[KeyRef, str]) -> str:
+    ref = header.value_from.ref
+    value = values[ref]
     if not sendable(value):
-        ref = header.value_from.secret_key_ref or header.value_from.config_map_key_ref
-        assert ref is not None
         raise Unreadable(f"`{ref.key}` of `{ref.name}` has characters that header `{header.name}` cannot carry")
     return value
 
 
-def _basic_auth(http: Http, mounts: Mounts) -> Iterator[str]:
-    assert http.basic_auth is not None
-    for ref in (http.basic_auth.username, http.basic_auth.password):
-        yield mounts.secret(ref) if ref else ""
+def _basic_auth(auth: BasicAuth, values: Mapping[KeyRef, str]) -> list[str]:
+    return [values[ref] if ref else "" for ref in (auth.username, auth.password)]
 
 
 def _body(request: HttpRequest, http: Http) -> bytes | None:

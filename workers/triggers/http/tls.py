@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from contextlib import nullcontext
 
 import aiohttp
 
-from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.cluster.keys import Keys
+from kubecdc.cluster.pem_file import as_file
+from kubecdc.manifest.mounts import Unreadable
 from kubecdc.manifest.secrets import KeyRef, Tls
 
 
@@ -16,29 +20,29 @@ class TlsContext:
     A connection belongs to the context that it was opened with, so the next request uses the new files.
     """
 
-    def __init__(self, manifest: Tls | None, mounts: Mounts) -> None:
+    def __init__(self, manifest: Tls | None, keys: Keys) -> None:
         self._manifest = manifest
-        self._mounts = mounts
-        self._files: list[bytes] = []
+        self._keys = keys
+        self._given: dict[KeyRef, bytes] = {}
         self._context: ssl.SSLContext | None = None
 
-    def get(self) -> ssl.SSLContext | bool:
+    async def get(self) -> ssl.SSLContext | bool:
         """The context to connect with. True is the library's own, with the system's authorities. Raises Unreadable."""
         tls = self._manifest
         if tls is None:
             return True
         authority = None if tls.insecure_skip_verify else tls.ca_cert_secret
         refs = [ref for ref in (authority, tls.client_cert_secret, tls.client_key_secret) if ref]
-        files = [self._mounts.secret_bytes(ref) for ref in refs]
-        if self._context is None or files != self._files:
+        given = {ref: await self._keys.content(ref) for ref in refs}
+        if self._context is None or given != self._given:
             self._context = None  # half rotated files do not load; then they are read again
-            self._context, self._files = self._make(tls, authority), files
+            self._context, self._given = self._make(tls, authority, given), given
         return self._context
 
-    def _make(self, tls: Tls, authority: KeyRef | None) -> ssl.SSLContext:
-        path = self._mounts.secret_path
+    def _make(self, tls: Tls, authority: KeyRef | None, given: Mapping[KeyRef, bytes]) -> ssl.SSLContext:
         try:
-            context = ssl.create_default_context(cafile=path(authority) if authority else None)
+            with as_file(given[authority]) if authority else nullcontext() as path:
+                context = ssl.create_default_context(cafile=path)
         except (ssl.SSLError, OSError) as e:
             raise _unusable(authority, "a certificate in PEM", e) from e
         if authority:
@@ -49,7 +53,8 @@ class TlsContext:
             context.verify_mode = ssl.CERT_NONE
         if tls.client_cert_secret and tls.client_key_secret:
             try:  # without a password, OpenSSL asks for one on the terminal
-                context.load_cert_chain(path(tls.client_cert_secret), path(tls.client_key_secret), lambda: "")
+                with as_file(given[tls.client_cert_secret]) as chain, as_file(given[tls.client_key_secret]) as key:
+                    context.load_cert_chain(chain, key, lambda: "")
             except (ssl.SSLError, OSError, ValueError) as e:
                 fit = f"a certificate in PEM that fits key `{tls.client_key_secret.key}`"
                 raise _unusable(tls.client_cert_secret, fit, e) from e

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
 import aiohttp
 
+from kubecdc.cluster.keys import Keys
 from kubecdc.concurrency import INLINE_BYTES
-from kubecdc.manifest.mounts import Mounts, Unreadable
-from kubecdc.manifest.secrets import Tls
+from kubecdc.manifest.mounts import Unreadable
+from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.names import Names
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.triggers.http.answer import judge, phrase, retry_after, succeeded
+from kubecdc.workers.triggers.http.answer import REFUSED, judge, phrase, retry_after, succeeded
 from kubecdc.workers.triggers.http.connection import open_session
 from kubecdc.workers.triggers.http.manifest import Http
-from kubecdc.workers.triggers.http.message import BadUrl, Message, compose
+from kubecdc.workers.triggers.http.message import BadUrl, Message, compose, refs
 from kubecdc.workers.triggers.http.request import HttpRequest, prepare
 from kubecdc.workers.triggers.http.tls import TlsContext, failure
 
@@ -37,13 +38,13 @@ class HttpTrigger:
         *,
         allow: Collection[int] = (),
         tls: Tls | None = None,
-        mounts: Mounts | None = None,
+        keys: Keys | None = None,
         concurrency: int = 64,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._allow = frozenset(allow)
-        self._mounts = mounts or Mounts()
-        self._tls = TlsContext(tls, self._mounts)
+        self._keys = keys or Keys()
+        self._tls = TlsContext(tls, self._keys)
         self._concurrency = concurrency
         self._now = now
         self._names = Names()
@@ -56,18 +57,29 @@ class HttpTrigger:
     async def execute(self, request: HttpRequest) -> Outcome:
         """Make the request once. Its deadline is the manifest's ``timeout``.
 
-        Secrets are read for each request, and no outcome shows them.
+        Secrets are read for each request, and no outcome shows them. If the peer refuses one that has changed
+        meanwhile, the event is not at fault.
         """
         try:
-            message = compose(request, self._mounts)
-            context = self._tls.get()
+            values = await self._keys.texts(refs(request.config))
+            message = compose(request, values)
+            context = await self._tls.get()
         except BadUrl as e:
             return Failure(str(e))
         except Unreadable as e:
-            return Retry(str(e))
-        return await self._send(message, context, request.config.timeout)
+            return Retry(str(e), ours=e.ours)
+        return await self._send(message, context, request.config.timeout, values)
 
-    async def _send(self, message: Message, context: ssl.SSLContext | bool, seconds: int) -> Outcome:
+    async def _changed(self, values: Mapping[KeyRef, str]) -> bool:
+        self._keys.doubt(values)
+        try:
+            return await self._keys.texts(values) != values
+        except Unreadable:
+            return True
+
+    async def _send(
+        self, message: Message, context: ssl.SSLContext | bool, seconds: int, values: Mapping[KeyRef, str]
+    ) -> Outcome:
         try:
             async with self._open().request(
                 message.method,
@@ -78,7 +90,7 @@ class HttpTrigger:
                 ssl=context,
                 timeout=_total(seconds),
             ) as answer:
-                return await self._judge(answer, message)
+                return await self._judge(answer, message, values)
         except TimeoutError:
             if self._names.waits_for(host := message.address.url.raw_host):
                 return Retry(f"{message.where}: the name {host} could not be looked up within {seconds} s")
@@ -96,7 +108,7 @@ class HttpTrigger:
         except Exception as e:  # a defect: it is reported with its place, but its text may have the secrets
             raise RuntimeError(message.hide(f"{type(e).__name__}: {e}")).with_traceback(e.__traceback__) from None
 
-    async def _judge(self, answer: aiohttp.ClientResponse, message: Message) -> Outcome:
+    async def _judge(self, answer: aiohttp.ClientResponse, message: Message, values: Mapping[KeyRef, str]) -> Outcome:
         start = await _read(answer)
         if succeeded(answer.status, self._allow):
             return Success()
@@ -104,6 +116,8 @@ class HttpTrigger:
         status = f"{answer.status} {message.hide(phrase(answer.reason or ''))[:SHOWN_CHARACTERS]}".rstrip()
         after = retry_after(answer.headers.get("Retry-After"), self._now())
         reason = f"{message.where}: {status}" + (f": {shown}" if shown else "")
+        if answer.status in REFUSED and values and await self._changed(values):
+            return Retry(f"{reason}; the Secrets that were sent have changed meanwhile", after, ours=True)
         return judge(answer.status, after, self._allow, reason)
 
     def preview(self, request: HttpRequest) -> dict[str, object]:

@@ -36,6 +36,6 @@ class HttpType(TriggerType[Http]):
         return HttpTrigger(
             allow=policy.status.allow if policy.status else (),
             tls=config.tls,
-            mounts=context.mounts,
+            keys=context.keys,
             concurrency=context.concurrency,
         )

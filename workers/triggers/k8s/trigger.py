@@ -94,7 +94,7 @@ class K8sTrigger:
         try:
             document = in_manifest(config.source)
             if document is None:
-                text = await read(config.source, self._context.mounts, config.timeout)
+                text = await read(config.source, self._context.keys, config.timeout)
                 document = await in_thread(partial(parsed, text), seconds=config.timeout)
         except Unusable as e:
             raise ParameterError(f"the object cannot be used: {e}") from None

@@ -1,12 +1,13 @@
-"""The settings of librdkafka that a manifest and the mounted Secrets make.
+"""The settings of librdkafka that a manifest and its Secrets make.
 
 https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 """
 
 from __future__ import annotations
 
-from kubecdc.manifest.mounts import Mounts
-from kubecdc.manifest.secrets import Tls
+from collections.abc import Mapping
+
+from kubecdc.manifest.secrets import KeyRef, Tls, key_refs
 from kubecdc.workers.triggers.kafka.manifest import Kafka
 
 Settings = tuple[tuple[str, str | int | bool], ...]  # sorted: triggers with the same settings share a producer
@@ -17,8 +18,14 @@ LONGEST_SOCKET_TIMEOUT = 300_000  # milliseconds; the library takes no more
 UNKNOWN_TOPIC = 10_000  # milliseconds until a topic that no broker knows is taken for missing
 
 
-def settings(config: Kafka, mounts: Mounts) -> Settings:
-    """The settings of the producer. Raises Unreadable."""
+def refs(config: Kafka) -> list[KeyRef]:
+    """What `settings` needs the values of."""
+    skipped = config.tls.ca_cert_secret if config.tls and config.tls.insecure_skip_verify else None
+    return [ref for part in (config.tls, config.sasl) for ref in key_refs(part) if ref is not skipped]
+
+
+def settings(config: Kafka, values: Mapping[KeyRef, str]) -> Settings:
+    """The settings of the producer."""
     made: dict[str, str | int | bool] = {
         "bootstrap.servers": config.url.replace(" ", ""),
         "client.id": "kubecdc",
@@ -36,22 +43,22 @@ def settings(config: Kafka, mounts: Mounts) -> Settings:
     }
     made["security.protocol"] = ("SASL_" if config.sasl else "") + ("SSL" if config.tls else "PLAINTEXT")
     if config.tls:
-        made |= _tls(config.tls, mounts)
+        made |= _tls(config.tls, values)
     if config.sasl:
         made["sasl.mechanism"] = config.sasl.mechanism
-        made["sasl.username"] = mounts.secret(config.sasl.user_secret)
-        made["sasl.password"] = mounts.secret(config.sasl.password_secret)
+        made["sasl.username"] = values[config.sasl.user_secret]
+        made["sasl.password"] = values[config.sasl.password_secret]
     return tuple(sorted(made.items()))
 
 
-def _tls(tls: Tls, mounts: Mounts) -> dict[str, str | int | bool]:
+def _tls(tls: Tls, values: Mapping[KeyRef, str]) -> dict[str, str | int | bool]:
     made: dict[str, str | int | bool] = {}
     if tls.insecure_skip_verify:
         made["enable.ssl.certificate.verification"] = False
         made["ssl.endpoint.identification.algorithm"] = "none"
     elif tls.ca_cert_secret:
-        made["ssl.ca.pem"] = mounts.secret(tls.ca_cert_secret)
+        made["ssl.ca.pem"] = values[tls.ca_cert_secret]
     if tls.client_cert_secret and tls.client_key_secret:
-        made["ssl.certificate.pem"] = mounts.secret(tls.client_cert_secret)
-        made["ssl.key.pem"] = mounts.secret(tls.client_key_secret)
+        made["ssl.certificate.pem"] = values[tls.client_cert_secret]
+        made["ssl.key.pem"] = values[tls.client_key_secret]
     return made

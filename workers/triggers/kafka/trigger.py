@@ -6,10 +6,11 @@ import asyncio
 
 from confluent_kafka import KafkaError, KafkaException
 
-from kubecdc.manifest.mounts import Mounts, Unreadable
+from kubecdc.cluster.keys import Keys
+from kubecdc.manifest.mounts import Unreadable
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.triggers.kafka.connection import Settings, settings
+from kubecdc.workers.triggers.kafka.connection import Settings, refs, settings
 from kubecdc.workers.triggers.kafka.manifest import Kafka
 from kubecdc.workers.triggers.kafka.producer import SharedProducer, Unusable, acquire, release
 from kubecdc.workers.triggers.kafka.request import KafkaRequest, prepare
@@ -28,8 +29,8 @@ _REFUSED = {  # of this message, whenever it is sent
 class KafkaTrigger:
     """Sends the event. It is done once all replicas in sync have it."""
 
-    def __init__(self, mounts: Mounts) -> None:
-        self._mounts = mounts
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         self._producer: SharedProducer | None = None
         self._settings: Settings = ()
         self._closing: set[asyncio.Task[None]] = set()
@@ -44,14 +45,20 @@ class KafkaTrigger:
         Secrets are read for each message; if they have changed, it goes over a new connection.
         """
         config = request.config
-        where = f"{config.topic} at {config.url}"
-        secrets: dict[str, str] = {}
+        needed = refs(config)
         try:
-            given = settings(config, self._mounts)
-            for header in config.secure_headers:
-                secrets[header.name] = self._mounts.value(header.value_from)
+            given = settings(config, await self._keys.texts(needed))
+            secrets = {header.name: await self._keys.text(header.value_from.ref) for header in config.secure_headers}
         except Unreadable as e:
-            return Retry(str(e))
+            return Retry(str(e), ours=e.ours)
+        outcome = await self._send(request, given, secrets)
+        if isinstance(outcome, Retry):
+            self._keys.doubt(needed)  # a broker that refuses them does not say so in so many words
+        return outcome
+
+    async def _send(self, request: KafkaRequest, given: Settings, secrets: dict[str, str]) -> Outcome:
+        config = request.config
+        where = f"{config.topic} at {config.url}"
         headers = [(name, text.encode(errors="replace")) for name, text in {**request.headers, **secrets}.items()]
         producer = self._connected(given)
         error: KafkaError | None

@@ -41,4 +41,4 @@ class KafkaType(TriggerType[Kafka]):
         """The trigger. The client library is imported here."""
         from kubecdc.workers.triggers.kafka.trigger import KafkaTrigger
 
-        return KafkaTrigger(context.mounts)
+        return KafkaTrigger(context.keys)
