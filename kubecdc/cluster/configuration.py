@@ -48,7 +48,7 @@ def load_configuration(file: str | None, context: str | None, impersonation: Imp
     if file and not Path(file).is_file():
         raise UsageError(f"kubeconfig {file}: no such file", hint="name an existing file with --kubeconfig")
     listed = [file] if file else [f for f in os.environ.get("KUBECONFIG", "").split(os.pathsep) if f]
-    files = [Path(f).expanduser() for f in listed or ["~/.kube/config"]]
+    files = [_expanded(f) for f in listed or ["~/.kube/config"]]
     found = kubeconfig.read(files, context)
     if found is not None:
         return _of_kubeconfig(found, impersonation)
@@ -62,6 +62,13 @@ def load_configuration(file: str | None, context: str | None, impersonation: Imp
             hint="give --kubeconfig FILE",
         )
     return _of_pod(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}", impersonation)
+
+
+def _expanded(file: str) -> Path:
+    try:
+        return Path(file).expanduser()
+    except RuntimeError:  # the user has no home: one of a container, who is in no /etc/passwd
+        return Path(file)
 
 
 def _of_pod(host: str, impersonation: Impersonation) -> Configuration:

@@ -1,7 +1,8 @@
-"""The rights in deploy/ are enough, and none of them is missing."""
+"""The rights that `kubecdc rbac` prints, and those in deploy/, are enough."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from kubecdc.storage.contracts import StateChange, Term
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, simulator, workflow
 from tests.cli.rig import SOURCE, Desk
+from tests.deploy.tools import OVERLAYS, Document, built
 
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 PLURALS = {
     "Namespace": "namespaces",
     "ServiceAccount": "serviceaccounts",
@@ -29,21 +30,23 @@ PLURALS = {
 }
 
 
-async def apply(api: ApiServer, file: Path) -> None:
-    """Make everything that is in the file."""
-    for document in yaml.safe_load_all(file.read_text()):
-        group, _, version = document["apiVersion"].rpartition("/")
-        place = document["metadata"].get("namespace", "")
-        await api.create(group, version, PLURALS[document["kind"]], place, document)
+async def apply(api: ApiServer, documents: Iterable[Document]) -> None:
+    """Make the accounts and their rights, and the namespaces of these."""
+    made = [document for document in documents if document["kind"] in PLURALS]
+    await api.make_namespaces(*{document["metadata"].get("namespace", "default") for document in made})
+    for document in made:
+        if document["kind"] != "Namespace":
+            group, _, version = document["apiVersion"].rpartition("/")
+            place = document["metadata"].get("namespace", "")
+            await api.create(group, version, PLURALS[document["kind"]], place, document)
 
 
 async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path) -> None:
     async with simulator(rbac=True) as api:
-        await apply(api, RBAC)
         desk = Desk(tmp_path, api)
         await api.kubeconfig_of(
             desk.kubeconfig,
-            "system:serviceaccount:kubecdc:kubecdc",
+            "system:serviceaccount:kubecdc:kubecdc-watch",
             "system:serviceaccounts",
             "system:serviceaccounts:kubecdc",
         )
@@ -53,6 +56,7 @@ async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod", "labels": {"env": "prod"}}}
         await api.create("", "v1", "namespaces", "", body)
         lease = ("--leader-election", "--lease-namespace", "kubecdc")
+        await apply(api, yaml.safe_load_all((await desk.call("rbac", "--namespace", "kubecdc", *lease)).out))
         asked = await desk.call("validate", "--cluster", *lease)
         assert (asked.code, asked.err) == (0, "")
         async with desk.running("run", *lease) as kubecdc:
@@ -74,10 +78,10 @@ async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path
 
 async def test_watcher_and_workers_may_use_their_own_config_map_only(tmp_path: Path) -> None:
     async with simulator(rbac=True) as api:
-        await apply(api, RBAC)
+        await apply(api, built(OVERLAYS / "sqs"))
         watcher, worker = [
             await opened_as(api, tmp_path / account, f"system:serviceaccount:kubecdc:{account}")
-            for account in ("kubecdc", "kubecdc-work")
+            for account in ("kubecdc-watch", "kubecdc-work")
         ]
         try:
             given = StateChange(value=b"1", ttl=timedelta(hours=1))

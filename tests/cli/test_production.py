@@ -8,19 +8,17 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+import kubecdc
 from kubecdc.storage.testing.actors import until
-from tests.apiserver import LEASES, LocalSimulator, RealApiServer, require_assets
-from tests.cli.rig import Desk, Running
-from tests.cli.test_deploy import RBAC, apply
+from tests.apiserver import LEASES, LocalSimulator
+from tests.cli.rig import REDIS_BUS, Desk, Running
+from tests.cli.test_deploy import apply
+from tests.deploy.tools import OVERLAYS, ROOT, built, built_in, of_kind
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "production.md").read_text()
-DEPLOYMENTS = [yaml.safe_load((ROOT / "deploy" / name).read_text()) for name in ("watcher.yaml", "workers.yaml")]
-(BUS,) = re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)
-URL = re.search(r'url: "([^"]+)"', BUS)
+BUS, KUSTOMIZATION = re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)
 TRACKER = ROOT / "examples" / "workflow-tracker"
 
 
@@ -29,6 +27,11 @@ def arguments(deployment: dict[str, Any]) -> list[str]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["kubecdc"]
     return list(container["args"])
+
+
+def here(argument: str, places: dict[str, str]) -> str:
+    option, _, value = argument.partition("=")
+    return f"{option}={places.get(value, value)}" if value else argument
 
 
 async def test_the_manifests_are_valid(desk: Desk) -> None:
@@ -43,42 +46,39 @@ async def test_the_manifests_are_valid(desk: Desk) -> None:
     assert "bus default" in done.out
 
 
-@pytest.mark.long
-async def test_a_real_server_takes_the_manifests_of_deploy_to_the_letter(tmp_path: Path) -> None:
-    require_assets()
-    real = RealApiServer(tmp_path / "server")
-    await real.start()
-    try:
-        await apply(real, RBAC)
-        for deployment in DEPLOYMENTS:
-            path = "/apis/apps/v1/namespaces/kubecdc/deployments"
-            await real.ask("POST", path, deployment, fieldValidation="Strict")
-    finally:
-        await real.stop()
+def test_the_kustomization_brings_bus_manifests_and_image_and_leaves_the_rights_out(tmp_path: Path) -> None:
+    (tmp_path / "eventbus.yaml").write_text(BUS)
+    for ours, theirs in (("eventsource.yaml", "eventsource.yaml"), ("sensor-log.yaml", "sensor.yaml")):
+        (tmp_path / theirs).write_text((TRACKER / ours).read_text())
+    documents = built_in(tmp_path, yaml.safe_load(KUSTOMIZATION))
+    data: dict[str, str] = {}
+    for config_map in of_kind(documents, "ConfigMap"):
+        data |= config_map["data"]
+    assert sorted(data) == ["eventbus.yaml", "eventsource.yaml", "sensor.yaml"]
+    assert data["eventbus.yaml"] == BUS
+    assert not [document for document in documents if "rbac" in document["apiVersion"]]
+    images = {d["spec"]["template"]["spec"]["containers"][0]["image"] for d in of_kind(documents, "Deployment")}
+    assert images == {f"registry.example.com/kubecdc:{kubecdc.__version__}"}
 
 
 async def test_what_the_containers_run_elects_scales_and_hands_over(
     api: LocalSimulator, tmp_path: Path, redis_url: str
 ) -> None:
     """As often as the Deployments say, as their service account, on a Redis."""
-    await apply(api, RBAC)
     desk = Desk(tmp_path, api)
-    account = ("system:serviceaccount:kubecdc:kubecdc", "system:serviceaccounts", "system:serviceaccounts:kubecdc")
-    await api.kubeconfig_of(desk.kubeconfig, *account)
-    desk.environment["KUBECDC_LEASE_NAMESPACE"] = "kubecdc"  # in a pod, it is the pod's
     (desk.folder / "bus").mkdir()
-    assert URL
-    (desk.folder / "bus" / "eventbus.yaml").write_text(BUS.replace(URL[1], redis_url))
-    places = {
-        "/etc/kubecdc/bus": str(desk.folder / "bus"),
-        "/etc/kubecdc/manifests": str(desk.manifests),
-        ":9464": "0",
-        ":9465": "0",
-    }
+    (desk.folder / "bus" / "eventbus.yaml").write_text(REDIS_BUS.format(url=redis_url))
+    printed_rights = await desk.call("rbac", "-f", str(desk.folder / "bus"), "--namespace", "kubecdc")
+    await apply(api, yaml.safe_load_all(printed_rights.out))
+    account = "system:serviceaccount:kubecdc:kubecdc-watch"
+    await api.kubeconfig_of(desk.kubeconfig, account, "system:serviceaccounts", "system:serviceaccounts:kubecdc")
+    desk.environment["KUBECDC_LEASE_NAMESPACE"] = "kubecdc"  # in a pod, it is the pod's
+    places = {"/etc/kubecdc/bus": str(desk.folder / "bus"), "/etc/kubecdc/manifests": str(desk.manifests)}
+    places |= {":9464": "0", ":9465": "0"}
     async with AsyncExitStack() as stack:
         pods: dict[str, list[Running]] = {}
-        for deployment in DEPLOYMENTS:
-            command, *rest = (places.get(arg, arg) for arg in arguments(deployment))
+        for deployment in of_kind(built(OVERLAYS / "redis"), "Deployment"):
+            command, *rest = (here(argument, places) for argument in arguments(deployment))
             pods[command] = [
                 await stack.enter_async_context(desk.running(command, *rest))
                 for _ in range(deployment["spec"]["replicas"])

@@ -107,3 +107,11 @@ def test_a_user_need_not_be_named(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("user: me", "user: ''"))
     assert load_configuration(str(path), None).user == ""
     assert configured(tmp_path, {}).user == "me"
+
+
+def test_a_user_without_a_home_has_no_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is in no /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(UsageError, match="no Kubernetes cluster is configured"):
+        load_configuration(None, None)

@@ -24,12 +24,12 @@ OBJECTS = int(os.environ.get("KUBECDC_LARGE_OBJECTS", "40"))
 SIZE = 1_400_000  # bytes; etcd takes 1.5 MiB
 ENTRIES = 4
 TRIGGERS = 5  # of each
-DEPLOY = Path(__file__).parents[2] / "deploy"
+PODS = Path(__file__).parents[2] / "deploy" / "kustomize" / "components" / "replicated"
 
 
 def limit(name: str) -> int:
     """The memory limit of a Deployment, in bytes."""
-    found = re.search(r"limits: \{memory: (\d+)Mi\}", (DEPLOY / name).read_text())
+    found = re.search(r"limits: \{memory: (\d+)Mi\}", (PODS / name).read_text())
     assert found
     return int(found[1]) << 20
 

@@ -1,0 +1,128 @@
+"""deploy/kustomize on the full Kubernetes. The pods run as processes, with their rights, arguments, volumes, users."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubecdc.storage.testing.actors import until
+from tests.apiserver import LEASES, RealApiServer
+from tests.deploy.cluster import DEPLOYMENTS, Cluster, printed
+from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, built, built_in, of_kind
+from tests.harness.kubelet import Container, Kubelet
+from tests.storage.redis_server import RedisServer, require
+
+pytestmark = pytest.mark.long
+PASSWORD = "only in the Secret"
+PAUSE = 0.2  # seconds between two changes
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    require()
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis", "--requirepass", PASSWORD)
+    server.start()
+    yield server
+    server.kill()
+
+
+def complaints(pods: list[Container]) -> list[str]:
+    """What the processes said about missing rights."""
+    lines = [line for pod in pods for line in pod.err.splitlines()]
+    return [line for line in lines if "forbidden" in line or "is not checked" in line]
+
+
+async def test_the_server_takes_each_overlay_to_the_letter_and_admits_its_pods(
+    server: RealApiServer, tmp_path: Path
+) -> None:
+    """Without a node: the pods are there, so Pod Security lets them in, and wait for one."""
+    cluster = Cluster(server, Kubelet(server, tmp_path, "kubecdc"), tmp_path)
+    try:
+        for bus in BUSES:
+            await cluster.apply(OVERLAYS / bus)
+            wanted = {
+                d["metadata"]["name"]: d["spec"]["replicas"] for d in of_kind(built(OVERLAYS / bus), "Deployment")
+            }
+
+            async def admitted(wanted: dict[str, int] = wanted) -> bool:
+                pods = (await server.list("", "v1", "pods", "kubecdc"))["items"]
+                return Counter(pod["metadata"]["name"].rsplit("-", 2)[0] for pod in pods) == wanted
+
+            await until(admitted)
+            await cluster.clear("kubecdc")
+    finally:
+        await server.close()
+
+
+async def test_the_default_prints_each_change_once_though_its_pod_is_replaced(cluster: Cluster) -> None:
+    await cluster.apply(DEPLOY / "kustomize")
+    await cluster.rolled_out("kubecdc-run")
+    await cluster.create_deployment("first")
+    await cluster.until(lambda: ("ADD", "first") in printed(cluster.node.of("kubecdc-run")), "kubecdc-run")
+    await cluster.kubectl("rollout", "restart", "deployment/kubecdc-run", "-n", "kubecdc")
+    await cluster.api.delete(*DEPLOYMENTS, "default", "first")
+    await cluster.rolled_out("kubecdc-run")
+    await cluster.until(
+        lambda: ("DELETE", "first") in printed(cluster.node.of("kubecdc-run", past=True)), "kubecdc-run"
+    )
+    pods = cluster.node.of("kubecdc-run", past=True)
+    counted = Counter(line for line in printed(pods) if line[1] == "first")
+    assert (counted["ADD", "first"], counted["DELETE", "first"]) == (1, 1)
+    assert complaints(pods) == []
+    assert [code for _, code in cluster.node.ended] == [0]
+
+
+async def test_watchers_and_workers_are_restarted_and_scaled_and_nothing_is_lost(
+    cluster: Cluster, redis: RedisServer, tmp_path: Path
+) -> None:
+    bus = yaml.safe_load((OVERLAYS / "redis" / "eventbus.yaml").read_text())
+    bus["spec"]["redis"]["url"] = redis.url
+    generator = {"name": "kubecdc-bus", "namespace": "kubecdc", "behavior": "replace", "files": ["eventbus.yaml"]}
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "eventbus.yaml").write_text(yaml.safe_dump(bus))
+    built_in(folder, {"resources": ["../deploy/kustomize/overlays/redis"], "configMapGenerator": [generator]})
+    await cluster.apply(folder)
+    await cluster.kubectl(
+        "create", "secret", "generic", "kubecdc-redis", "-n", "kubecdc", f"--from-literal=password={PASSWORD}"
+    )
+    for name in ("kubecdc-watch", "kubecdc-work"):
+        await cluster.rolled_out(name)
+    made: list[str] = []
+
+    async def load() -> None:
+        while True:
+            await cluster.create_deployment(f"made-{len(made)}")
+            made.append(f"made-{len(made)}")
+            await asyncio.sleep(PAUSE)
+
+    async def workers(replicas: int) -> None:
+        await cluster.kubectl("scale", "deployment/kubecdc-work", "-n", "kubecdc", f"--replicas={replicas}")
+        await cluster.rolled_out("kubecdc-work")
+
+    loading = asyncio.create_task(load())
+    for step in ("watch", 4, 0, "work", 2):
+        before = len(made)
+        if isinstance(step, int):
+            await workers(step)
+        else:
+            await cluster.kubectl("rollout", "restart", f"deployment/kubecdc-{step}", "-n", "kubecdc")
+            await cluster.rolled_out(f"kubecdc-{step}")
+        await cluster.until(lambda before=before: len(made) > before)  # type: ignore[misc]
+    loading.cancel()
+    await asyncio.wait([loading])
+    all_of_them = {("ADD", name) for name in made}
+    owners = ("kubecdc-watch", "kubecdc-work")
+    await cluster.until(lambda: all_of_them <= set(printed(cluster.node.of("kubecdc-work", past=True))), *owners)
+    pods = [pod for owner in owners for pod in cluster.node.of(owner, past=True)]
+    counted = Counter(printed(pods))
+    assert {line: counted[line] for line in all_of_them if counted[line] != 1} == {}
+    assert complaints(pods) == []
+    assert {code for _, code in cluster.node.ended} == {0}
+    assert (await cluster.api.get(*LEASES, "kubecdc", "kubecdc"))["spec"]["leaseDurationSeconds"] == 15
