@@ -8,7 +8,8 @@ from functools import partial
 
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers.conditions.half_met import HalfMet, Hold, Set
+from kubecdc.workers.conditions.half_met import HalfMet, Hold
+from kubecdc.workers.conditions.stored import Set
 from kubecdc.workers.rate import Rate
 from kubecdc.workers.route import Route, all_of
 from kubecdc.workers.sensor.parameters import Values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,7 +26,6 @@ from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.manifest import Action, Dependency, Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
-from kubecdc.workers.sensor.template import TriggerTemplate
 from kubecdc.workers.triggers.contract import Context, Render, Trigger
 
 
@@ -50,8 +50,7 @@ class Route:
         self.dependency = dependency or sensor.needs(manifest)[0]
         self.subscription = sensor.subscription(manifest, self.dependency)
         self.expression = sensor.expression(manifest)
-        self._dependencies = frozenset(known.name for known in sensor.spec.dependencies)
-        self._prints = {needed.name: needed.print for needed in sensor.needs(manifest)}
+        self.half_met_in = partial(half_met_in, sensor, manifest)
         self.half_met: HalfMet | None = None
         self.dlq = dlq
         self.rate: Rate | None = None
@@ -111,35 +110,15 @@ class Route:
             if template.type != self._type:
                 raise ParameterError(f"the parameters turn a trigger of type {self._type} into another")
             config = template.config
-            self._check_names(template)
         return self.trigger.prepare(
             TriggerRequest(
                 self.sensor, self.name, self.dependency.name, event, config, values, attempt, self.subscription
             )
         )
 
-    def _check_names(self, template: TriggerTemplate) -> None:
-        """Raises ParameterError if parameters of the type, as those of the trigger made them, name no dependency."""
-        for _, parameter in template.trigger_type.parameters(template.config):
-            if (name := parameter.src.dependency_name) not in self._dependencies:
-                raise ParameterError(f"the parameters name `{name}`, which is not a dependency of the Sensor")
-
     def values(self, event: Event) -> Values:
         """What filters and parameters read of an event of the dependency."""
         return Values(event, self.dependency.name)
-
-    def half_met_in(self, state: StateStore) -> HalfMet:
-        """The state of the trigger's conditions."""
-        template = self._template
-        return HalfMet(
-            state,
-            f"{self.sensor}/{self.name}",
-            self.expression,
-            self._prints,
-            now=time.time,
-            resets=template.resets,
-            ttl=template.conditions_ttl if template.conditions_key else None,
-        )
 
     def key(self, values: Values) -> str:
         """What an event must have in common with others to meet the conditions with them. Raises ParameterError."""
@@ -150,6 +129,20 @@ class Route:
         if found is jsonpath.MISSING or found is None:
             raise ParameterError(f"the event has nothing at conditionsKey {path!r}")
         return jsonpath.text(found)
+
+
+def half_met_in(sensor: Sensor, manifest: Action, state: StateStore) -> HalfMet:
+    """The state of a trigger's conditions."""
+    template = manifest.template
+    return HalfMet(
+        state,
+        f"{sensor.name}/{manifest.name}",
+        sensor.expression(manifest),
+        {needed.name: needed.print for needed in sensor.needs(manifest)},
+        now=time.time,
+        resets=template.resets,
+        ttl=template.conditions_ttl if template.conditions_key else None,
+    )
 
 
 def build(manifest: Action, context: Context) -> Trigger[Any]:

@@ -87,6 +87,10 @@ class ConfigMapState:
     async def delete(self, scope: str, key: str, *, version: str) -> None:
         await self._submit(lambda draft: draft.delete((scope, key), version))
 
+    async def keys(self, scope: str) -> list[str]:
+        values, now = (await self._reads.latest()).values, self._clock()
+        return [key for (of, key), found in values.items() if of == scope and found.expires > now]
+
     async def close(self) -> None:
         """Wait for the requests that are under way."""
         if self._writer:

@@ -61,3 +61,7 @@ class StateStore(Protocol):
         value. Where that matters, put an empty value instead.
         """
         ...
+
+    async def keys(self, scope: str) -> list[str]:
+        """The keys of the values in a scope, in any order, for commands. Raises Unavailable."""
+        ...

@@ -6,9 +6,14 @@ from kubecdc.storage.contracts import StateChange, StateEntry
 from kubecdc.storage.contracts.errors import StateConflict
 from kubecdc.storage.redis_server.connection import Connection
 
+PAGE = 1000  # keys that one command reads
+
 
 class RedisState:
-    """`storage.contracts.StateStore`. A value is stored as its version, a space, and its bytes."""
+    """`storage.contracts.StateStore`. A value is stored as its version, a space, and its bytes.
+
+    The keys of a scope are in a sorted set, by the time when their values expire.
+    """
 
     frequent = True
 
@@ -32,6 +37,16 @@ class RedisState:
     async def _change(self, scope: str, key: str, *args: str | int | bytes) -> None:
         if not await self._connection.run("deliveries/state", _name(scope, key), *args):
             raise StateConflict.of(scope, key)
+
+    async def keys(self, scope: str) -> list[str]:
+        seconds, _ = await self._connection.command("TIME")
+        found: list[bytes] = []
+        page = [b""] * PAGE
+        while len(page) == PAGE:
+            limits = (int(seconds) * 1000, "+inf", "LIMIT", len(found), PAGE)
+            page = await self._connection.keyed("ZRANGEBYSCORE", f"states:{scope}", *limits)
+            found += page
+        return [key.decode() for key in dict.fromkeys(found)]
 
 
 def _name(scope: str, key: str) -> str:

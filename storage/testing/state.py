@@ -48,6 +48,28 @@ async def scopes_and_keys_are_independent(harness: Harness) -> None:
 
 
 @collect(CASES, "state")
+async def the_keys_of_a_scope_are_told(harness: Harness) -> None:
+    one, other = (await harness.open("one")).state, (await harness.open("other")).state
+    changes = {key: change(b"1") for key in ("a", "b/c", "d e\nf")}
+    for key, given in changes.items():
+        await one.put(SCOPE, key, given)
+        await one.put(SCOPE, key, change(b"2", given.token))
+    await one.put(OTHER, "another", change(b"1"))
+    await one.put(SCOPE, "short", change(b"1", ttl=INSTANT))
+    assert sorted(await other.keys(SCOPE)) in (sorted(changes), sorted([*changes, "short"]))
+
+    async def gone() -> bool:
+        return sorted(await other.keys(SCOPE)) == sorted(changes)
+
+    await until(gone)
+    found = await one.get(SCOPE, "b/c")
+    assert found is not None
+    await one.delete(SCOPE, "b/c", version=found.version)
+    assert sorted(await other.keys(SCOPE)) == sorted({*changes} - {"b/c"})
+    assert await other.keys("print/nothing") == []
+
+
+@collect(CASES, "state")
 async def of_two_changes_of_one_version_one_wins(harness: Harness) -> None:
     one, other = (await harness.open("one")).state, (await harness.open("other")).state
     follows = ""

@@ -164,6 +164,9 @@ class DictState:
         await asyncio.sleep(0.001)
         self.values.pop((scope, key), None)
 
+    async def keys(self, scope: str) -> list[str]:
+        return [key for of, key in self.values if of == scope]
+
 
 @dataclass
 class Receiver:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kubecdc.cli import options
 from kubecdc.cli.buses import no_subscription, on_each, paused_in, require_capability, subscriptions_of
+from kubecdc.cli.conditions import pruned, waiting
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import Output, View, confirm, time
 from kubecdc.cli.showing import show_each
@@ -18,11 +19,15 @@ from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.pauses import pause, paused, resume
 
+if TYPE_CHECKING:
+    from kubecdc.workers.conditions.kept import Kept
+
 VIEW = View(
-    ("subscription", "source", "event", "pending", "oldest", "dead", "named", "paused", "workers"),
+    ("subscription", "source", "event", "pending", "held", "oldest", "dead", "named", "paused", "workers"),
     ("gone", "registered", "bus"),
     "no subscriptions yet",
 )
+WAITING = 100  # of the events that wait for their conditions, which JSON and YAML have
 
 
 @click.group()
@@ -38,8 +43,8 @@ def bus() -> None:
 def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
     """Print each subscription with its backlog and its workers.
 
-    The column NAMED shows whether a manifest (-f) has the subscription, PAUSED whether nothing of it is delivered
-    because of a command or of a manifest.
+    The column HELD shows how many events wait for others that the `conditions` of their trigger need, NAMED whether
+    a manifest (-f) has the subscription, PAUSED whether nothing of it is delivered because of a command or a manifest.
     """
     manifests = load(filenames, stdin=sys.stdin)
 
@@ -51,9 +56,17 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
         except (UsageError, Unavailable) as e:  # of a state that is elsewhere, in a cluster that is not to be had
             otherwise = "unknown"
             click.echo(f"what is paused cannot be read: {e}", err=True)
+        statuses = await bus.subscriptions()
+        held = await waiting(bus, manifests, manifest, [s.spec.name for s in statuses])
         return [
-            _row(s, manifest, named=s.spec.name in named, paused=pauses.get(s.spec.name, otherwise))
-            for s in await bus.subscriptions()
+            _row(
+                s,
+                manifest,
+                held=held.get(s.spec.name),
+                named=s.spec.name in named,
+                paused=pauses.get(s.spec.name, otherwise),
+            )
+            for s in statuses
         ]
 
     show_each(manifests, rows, output, VIEW, watch=watch)
@@ -115,6 +128,7 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
             if await bus.prune(s.spec.name):
                 if s.spec.name in pauses:
                     await resume(bus, s.spec.name)
+                await pruned(bus, s.spec.name)
                 removed.append(s.spec.name)
         return removed
 
@@ -171,12 +185,15 @@ def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], 
         click.echo("its trigger has `paused: true`, so it is still not delivered", err=True)
 
 
-def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool, paused: str) -> dict[str, Any]:
+def _row(
+    status: SubscriptionStatus, manifest: EventBus, *, held: list[Kept] | None, named: bool, paused: str
+) -> dict[str, Any]:
     return {
         "subscription": status.spec.name,
         "source": status.spec.source,
         "event": status.spec.subject,
         "pending": _number(status.pending),
+        "held": None if held is None else len(held),
         "oldest": _time(status.oldest),
         "dead": _number(status.dead_letters),
         "gone": status.gone,
@@ -185,6 +202,7 @@ def _row(status: SubscriptionStatus, manifest: EventBus, *, named: bool, paused:
         "workers": _workers(status.workers),
         "bus": manifest.name,
         "registered": _time(status.registered),
+        "waiting": [{"key": one.key, "event": one.event, "since": time(one.since)} for one in (held or ())[:WAITING]],
     }
 
 

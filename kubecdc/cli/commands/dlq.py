@@ -11,6 +11,7 @@ import msgspec
 
 from kubecdc.cli import options
 from kubecdc.cli.buses import no_subscription, on_one
+from kubecdc.cli.conditions import purged
 from kubecdc.cli.letters import Letters, Selection, letters, require_browsing, undecided
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import Output, Row, View, confirm, show_one, time
@@ -169,12 +170,17 @@ def redrive(superseded: str | None, **selected: Any) -> None:
 def purge(yes: bool, **selected: Any) -> None:
     """Delete dead letters permanently."""
     chosen, done = Selection(**selected), 0
+    known: dict[str, DeadLetter | None] = {}
 
     async def step(opened: Bus, some: Sequence[str]) -> None:
         nonlocal done
-        done += await opened.dead_letters.purge(some)
+        count = await opened.dead_letters.purge(some)
+        done += count
+        if count == len(some):  # else one was redriven meanwhile, and needs what is kept of its conditions
+            await purged(opened, [letter for id_ in some if (letter := known.get(id_))])
 
     async def ask(found: Letters) -> Letters:
+        known.update(found)
         confirm(f"Delete {len(found)} dead letters permanently?", yes=yes)
         return found
 

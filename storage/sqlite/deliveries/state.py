@@ -38,6 +38,11 @@ class SqliteState:
         if not await self._writer.submit(lambda db: delete(db, scope, key, version, now)):
             raise StateConflict.of(scope, key)
 
+    async def keys(self, scope: str) -> list[str]:
+        sql = "SELECT key FROM state WHERE scope = ? AND expires > ?"
+        found = await self._reader.submit(lambda db: rows(db, sql, (scope, self._clock())))
+        return [str(key) for (key,) in found]
+
 
 def put(db: apsw.Connection, scope: str, key: str, change: StateChange, now: float) -> bool:
     """Put the value. False if the current version is not the one that the change follows."""

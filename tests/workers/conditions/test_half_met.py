@@ -64,6 +64,9 @@ class Memory:
 
         await self.around(delete)
 
+    async def keys(self, scope: str) -> list[str]:
+        return await self.around(lambda: [key for of, key in self.values if of == scope])
+
 
 class Faulty(Memory):
     """Every call takes some turns of the loop; some calls are lost, or their replies, or the worker dies."""
