@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-pythons lint format chaos conformance bench redis clean
+.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ chaos: $(READY) redis ## Ten minutes of faults with a printed seed (MINUTES=10 S
 
 conformance: $(READY) redis ## The matrix of the conformance suite by back end, printed and written to docs/conformance.md
 	$(BIN)/python -m tests.conformance
+
+metrics: $(READY) ## The metrics that the code defines, written to docs/metrics.md
+	$(BIN)/python -m tests.metrics_page
 
 bench: $(READY) redis ## Figures beside bare loops of the same work, as a table and in build/bench.json (ONLY=name,name)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

@@ -1,14 +1,18 @@
-"""What the watcher counts. Names and labels are part of the interface: dashboards and alerts use them."""
+"""What the watcher exports. Names and labels are part of the interface: dashboards and alerts use them.
+
+``watch`` is the key of a checkpoint: `<EventSource>/<entry>`, with `/<namespace>` where each namespace has a watch.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections import defaultdict
 
-from prometheus_client import Counter, Gauge
-
-M = TypeVar("M", Counter, Gauge)
+from kubecdc.metrics import LEADER, Cell, Counter, Gauge, Histogram, Series
 
 CHANGES = Counter("kubecdc_changes", "Changes read from watches, by type", ["watch", "type"])
+FILTERED = Counter(
+    "kubecdc_changes_filtered", "Changes that `eventTypes`, `filter` or `initialList` keep from being events", ["watch"]
+)
 EVENTS = Counter("kubecdc_events", "Events committed to the bus", ["watch"])
 SYNTHETIC = Counter("kubecdc_synthetic_events", "Events made by gap repair", ["watch"])
 TRUNCATED = Counter("kubecdc_truncated_events", "Events too large for the bus, sent with metadata only", ["watch"])
@@ -17,28 +21,63 @@ LEFT_OUT = Counter(
     "Objects that cannot be captured, each time one is read from a watch or a list",
     ["watch"],
 )
-GAPS = Counter("kubecdc_gaps", "Gaps repaired, by reason", ["watch", "reason"])
+GAPS = Counter("kubecdc_gaps", "Gaps repaired in which something differed, by reason", ["watch", "reason"])
 ROUTINE_GAPS = Counter(
     "kubecdc_routine_gaps", "Expired history in which nothing was found to have changed, by reason", ["watch", "reason"]
+)
+RELISTS = Counter("kubecdc_relists", "Lists of all objects that were begun, by reason", ["watch", "reason"])
+RESTARTS = Counter(
+    "kubecdc_watch_restarts", "Ends of a watch, after each of which it goes on, by reason", ["watch", "reason"]
 )
 ERRORS = Counter(
     "kubecdc_watch_errors", "Failed lists and watches, by HTTP status (0: not reached)", ["watch", "status"]
 )
-LAST_COMMIT = Gauge("kubecdc_last_commit_timestamp_seconds", "When the watch last committed", ["watch"])
-LEADER = Gauge("kubecdc_leader", "Buses that this process leads: 1 or 0, if it has one")
 AUDITS = Counter("kubecdc_audits", "Audits of the inventory against the cluster, by result", ["watch", "result"])
 DIFFERENCES = Counter("kubecdc_audit_differences", "Objects found different, which no event explains", ["watch"])
+BEHIND = Gauge(
+    "kubecdc_watch_behind_seconds",
+    "0 while a watch is open and all that came is committed; else the seconds since that was so",
+    ["watch"],
+    by=LEADER,
+)
+LAST_CHANGE = Gauge(
+    "kubecdc_watch_last_change_age_seconds",
+    "Seconds since a change was committed last, by this leader; it grows on a quiet resource too",
+    ["watch"],
+    by=LEADER,
+)
+POSITION_AGE = Gauge(
+    "kubecdc_watch_position_age_seconds",
+    "Seconds since the position moved last, by a change or by a bookmark, which comes about once a minute; "
+    "at least as many, if this leader has not moved it yet",
+    ["watch"],
+    by=LEADER,
+)
+EXPIRES = Gauge(
+    "kubecdc_checkpoint_expires_seconds",
+    "Seconds until the API server has probably forgotten the history since the position, if that does not move: "
+    "etcd is compacted each 5 minutes. At 0, the next resume may need a list",
+    ["watch"],
+    by=LEADER,
+)
+COMMIT_SECONDS = Histogram(
+    "kubecdc_commit_duration_seconds", "How long a commit took, until the bus had accepted it", ["bus"]
+)
+IS_LEADER = Gauge("kubecdc_leader", "1 if this process leads the bus, 0 if it stands by: sum is 1", ["bus"])
+TERM = Gauge("kubecdc_leader_term", "The number of the term, which only grows", ["bus"], by=LEADER)
 
-_series: dict[str, set[tuple[Counter | Gauge, tuple[str, ...]]]] = {}  # by watch
+leading: set[str] = set()
+"""The buses that this process leads."""
+
+_series: defaultdict[str, Series] = defaultdict(Series)  # by watch
 
 
-def of(metric: M, watch: str, *labels: str) -> M:
+def of(metric: Counter, watch: str, *labels: str) -> Cell:
     """The series of a watch, until it is forgotten."""
-    _series.setdefault(watch, set()).add((metric, labels))
-    return metric.labels(watch, *labels)
+    return _series[watch].of(metric, watch, *labels)
 
 
 def forget(watch: str) -> None:
     """The watch has ended for good: remove its series."""
-    for metric, labels in _series.pop(watch, ()):
-        metric.remove(watch, *labels)
+    if watch in _series:
+        _series.pop(watch).close()

@@ -9,6 +9,7 @@ from kubecdc.cluster.list_watch import ListWatch, Silence
 from kubecdc.cluster.versions import older
 from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
+from kubecdc.metrics import Series
 from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.watcher import metrics
 from kubecdc.watcher.audit.auditor import Auditor, Differs
@@ -19,6 +20,7 @@ from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter, commits_
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import newest_version
+from kubecdc.watcher.capture.progress import Progress
 from kubecdc.watcher.capture.quiet import QuietPosition
 from kubecdc.watcher.capture.reasons import (
     ASKED,
@@ -58,9 +60,10 @@ class Watch:
         self.announced = Announced()
         self.batcher = Batcher(entry, list_watch)
         self.recovery = Recovery(session, entry.key)
-        self.stream = StreamCommitter(self.batcher, self.recovery, self.memory)
+        self.progress = Progress(session.now)
+        self.stream = StreamCommitter(self.batcher, self.recovery, self.memory, self.progress)
         self.auditor = Auditor(entry, self.memory)
-        self.quiet = QuietPosition(list_watch, self.memory)
+        self.quiet = QuietPosition(list_watch, self.memory, self.progress)
 
     async def once(self) -> None:
         """From the checkpoint to the end of one watch stream."""
@@ -83,6 +86,7 @@ class Watch:
         uid = await identity.cluster_uid(self.session.cluster, self.session.problems)
         writer = await CheckpointWriter.open(self.session, self.entry, cluster=uid)
         await identity.require_same_cluster(writer, uid)
+        writer.progress = self.progress
         return writer
 
     async def relist_reason(self, writer: CheckpointWriter) -> str:
@@ -110,6 +114,7 @@ class Watch:
 
     async def relist(self, writer: CheckpointWriter, reason: str) -> None:
         """List everything, commit what differs from the inventory, and report it."""
+        metrics.of(metrics.RELISTS, self.entry.key, reason).value += 1
         found, routine = await relist(writer, self.list_watch, reason, self.announced, self.memory)
         self.suspicion = ""
         self.auditor.relisted()
@@ -150,34 +155,48 @@ class Watch:
 
     async def run(self) -> None:
         """Capture until cancelled. Raises LeadershipLost, and Refused where only an operator can decide."""
+        exported = Series()
+        self.progress.export(self.entry.key, exported)
         try:
             while True:
                 try:
                     await self.once()
+                    self._restarts("closed")
                 except Expired:
+                    self._restarts("expired")
                     self.suspicion = EXPIRED
                     await self.recovery.after_routine()
                 except NotResumable as e:
+                    self._restarts("refused")
                     self.suspicion = REFUSED
-                    metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).inc()
+                    metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).value += 1
                     await self.recovery.after(e)
                 except RanBackwards:
+                    self._restarts("versions ran backwards")
                     self.suspicion = BACKWARDS
                     await self.recovery.after_routine()
                 except Differs:
+                    self._restarts("audit found differences")
                     self.suspicion = DIFFERS
                 except CommitMismatch as e:
+                    self._restarts("checkpoint moved")
                     log.warning("reloading the checkpoint", watch=self.entry.key, reason=str(e))
                     await self.recovery.after_routine()
                 except Silence:
+                    self._restarts("silent")
                     log.info("silent watch closed, resuming", watch=self.entry.key)
                 except (ApiError, Malformed, Unavailable) as e:
+                    self._restarts("cut" if isinstance(e, Cut) else "failed")
                     if isinstance(e, ApiError):
-                        metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).inc()
+                        metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).value += 1
                         if not isinstance(e, Cut) or self.recovery.failures:
                             # An API server that was away may have come back with an older etcd.
                             self.auditor.schedule()
                     await self.recovery.after(e)
         finally:
+            exported.close()
             self.session.problems.forget(self.entry.key)
             self.session.problems.forget(commits_of(self.entry.key))
+
+    def _restarts(self, reason: str) -> None:
+        metrics.of(metrics.RESTARTS, self.entry.key, reason).value += 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 
 import structlog
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.errors import KubecdcError, most_relevant
-from kubecdc.storage.contracts import Bus, Elector
+from kubecdc.metrics import Series
+from kubecdc.storage.contracts import Bus, Elector, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.memory import BYTES, LEAST_BYTES, Memory
@@ -26,26 +28,47 @@ HAND_OVER_SECONDS = 2.0  # for the last write of the checkpoints; a process that
 
 
 async def run(
-    bus: Bus, sources: Sequence[EventSource], cluster: Cluster, elector: Elector | None = None, *, buses: int = 1
+    bus: Bus,
+    sources: Sequence[EventSource],
+    cluster: Cluster,
+    elector: Elector | None = None,
+    *,
+    buses: int = 1,
+    name: str = "default",
 ) -> None:
     """Watch until cancelled. ``elector`` defaults to the bus's own; ``buses`` are watched by this process.
+
+    ``name`` is that of the bus in the metrics.
 
     Raises Refused (in an ExceptionGroup) where only an operator can decide.
     """
     elector = elector or bus.elector
     timelines: dict[str, int] = {}
-    while True:
-        try:
-            async with elector.lead() as term:
-                metrics.LEADER.inc()
-                try:
-                    await lead(Session(cluster, bus, term, timelines=timelines), sources, BYTES // buses)
-                except* LeadershipLost as lost:
-                    _stand_by(most_relevant(lost))
-                finally:
-                    metrics.LEADER.dec()
-        except LeadershipLost as lost:
-            _stand_by(lost)
+    with closing(Series()) as exported:
+        exported.read(metrics.IS_LEADER, lambda: name in metrics.leading, name)
+        while True:
+            try:
+                async with elector.lead() as term:
+                    session = Session(cluster, bus, term, timelines=timelines, bus_name=name)
+                    try:
+                        with _led(name, term):
+                            await lead(session, sources, BYTES // buses)
+                    except* LeadershipLost as lost:
+                        _stand_by(most_relevant(lost))
+            except LeadershipLost as lost:
+                _stand_by(lost)
+
+
+@contextmanager
+def _led(bus: str, term: Term) -> Iterator[None]:
+    """While this process leads the bus."""
+    metrics.leading.add(bus)
+    ends = metrics.TERM.read(lambda: term.number, bus)
+    try:
+        yield
+    finally:
+        metrics.leading.discard(bus)
+        ends()
 
 
 def _stand_by(reason: BaseException) -> None:

@@ -43,7 +43,10 @@ async def attempt(
     tries = count()
 
     async def run() -> Outcome:
-        if route.rate and (next(tries) or not placed):
+        again = next(tries)
+        if again or claim.attempt > 1:
+            route.metrics.repeated()
+        if route.rate and (again or not placed):
             await route.rate.turn()
         return await _execute(route, request)
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from types import TracebackType
 
 import structlog
-from prometheus_client import Gauge
 
 from kubecdc.backoff import Backoff
 from kubecdc.workers.outcome import Outcome, Retry, Success
@@ -27,20 +26,18 @@ class Breaker:
 
     While it is open, events wait for their `turn` in the order of their arrival: one at a time is a probe. ``backoff``
     has the seconds before the first, second, ... probe. A permanent failure is about its event: it neither opens nor
-    closes. ``now`` is the clock of the event loop, ``is_open`` the gauge, ``names`` the fields of the log lines.
+    closes. ``now`` is the clock of the event loop, ``names`` are the fields of the log lines.
     """
 
     def __init__(
         self,
         backoff: Backoff,
-        is_open: Gauge,
         *,
         names: Mapping[str, str],
         now: Callable[[], float],
         rng: random.Random | None = None,
     ) -> None:
         self._backoff = backoff
-        self._is_open = is_open
         self._names = names
         self._now = now
         self._rng = rng
@@ -53,7 +50,6 @@ class Breaker:
         self._due = 0.0  # when the next probe may begin
         self._probes = 0
         self._waited = 0
-        is_open.set(0)
 
     @property
     def open(self) -> bool:
@@ -86,7 +82,6 @@ class Breaker:
 
     def _open(self, after: float | None) -> None:
         self._closed.clear()
-        self._is_open.set(1)
         self._opened, self._probes, self._waited = self._now(), 0, 0
         self._wait(after)
         text = "the trigger fails for all objects; one event at a time tries it"
@@ -94,7 +89,6 @@ class Breaker:
 
     def _close(self) -> None:
         self._closed.set()
-        self._is_open.set(0)
         numbers = {"seconds": round(self._now() - self._opened, 1), "probes": self._probes, "waited": self._waited}
         log.info("the trigger works again", **self._names, **numbers)
 

@@ -73,7 +73,10 @@ class Claim:
 
 
 class InFlight:
-    """The claims of one consumer. `begin` is synchronous, so every delivery that the bus hands out is tracked."""
+    """The claims of one consumer. `begin` is synchronous, so every delivery that the bus hands out is tracked.
+
+    They are counted in the metrics until `uncount`.
+    """
 
     def __init__(
         self, handle: Callable[[Claim], Coroutine[Any, Any, None]], settings: Settings, metrics: TriggerMetrics
@@ -81,7 +84,7 @@ class InFlight:
         self._handle = handle
         self._settings = settings
         self._claims: set[Claim] = set()
-        metrics.count_in_flight(self)
+        self.uncount = metrics.count_in_flight(self)
 
     def __len__(self) -> int:
         return len(self._claims)

@@ -44,6 +44,10 @@ class Pauses:
             await asyncio.sleep(wait)
         self._set(frozenset())
 
+    def paused(self, name: str) -> bool | None:
+        """Whether a subscription is, as far as is known; None before the bus has told."""
+        return None if self._paused is None else name in self._paused
+
     async def resumed(self, name: str) -> bool:
         """Wait until a subscription is not paused. False if the process is to end."""
         await self._until(name, paused=False)

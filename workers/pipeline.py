@@ -63,6 +63,7 @@ async def consume(
             await asyncio.gather(in_flight.drain(), handed_back)
         finally:
             keeper.cancel()
+            in_flight.uncount()
     if receiver.done() and not receiver.cancelled():
         receiver.result()  # an error of the bus that is not an outage
 
@@ -70,7 +71,9 @@ async def consume(
 def breaker_of(route: Route, settings: Settings) -> Breaker:
     """A new breaker for the trigger of a route. Called within a running event loop."""
     names, now = {"sensor": route.sensor, "trigger": route.name}, asyncio.get_running_loop().time
-    return Breaker(settings.backoff, route.metrics.breaker_open, names=names, now=now)
+    breaker = Breaker(settings.backoff, names=names, now=now)
+    route.metrics.breaker_open = lambda: breaker.open
+    return breaker
 
 
 async def _handle(
@@ -85,14 +88,16 @@ async def _handle(
             route.acks.add(claim.task)
             claim.task.add_done_callback(route.acks.discard)
         await settle(claim.delivery, settlement)
-        if claim.joined and isinstance(settlement, Ack):
-            await claim.joined.acked()
+        route.metrics.settled(settlement)
+        if isinstance(settlement, Ack):
+            route.metrics.acked(claim.delivery.event, settings.wall())
+            if claim.joined:
+                await claim.joined.acked()
     except ClaimLost:
-        route.metrics.claims_lost.inc()
+        route.metrics.lost()
         log.warning("the claim of a delivery was lost; it is delivered again", **_names(claim, route))
         return
     if isinstance(settlement, DeadLetter):
-        route.metrics.dead_letters.inc()
         log.error("dead letter", reason=settlement.reason, **_names(claim, route))
 
 

@@ -181,7 +181,9 @@ class _Made:
 
 
 async def close(routes: Iterable[Route]) -> None:
-    """Close the triggers of the routes, each once."""
+    """Close the triggers of the routes, each once, and end their metrics."""
+    for route in all_of(routes := list(routes)):
+        route.metrics.close()
     await asyncio.gather(
         *(trigger.close() for trigger in {id(each.trigger): each.trigger for each in all_of(routes)}.values())
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.workers.breaker import Breaker
 from kubecdc.workers.joining import share
+from kubecdc.workers.metrics import PAUSED
 from kubecdc.workers.pauses import Pauses
 from kubecdc.workers.pipeline import breaker_of, consume
 from kubecdc.workers.route import Route, close, routes
@@ -55,6 +58,9 @@ async def run(
     share(bus, made)
     breakers = {id(route.trigger): breaker_of(route, settings) for route in made}
     pauses = Pauses(bus, {route.subscription for route in made}, stop)
+    exported = Series()
+    for route in made:
+        exported.read(PAUSED, partial(_paused, route, pauses), route.subscription)
     try:
         async with settings.scripts, asyncio.TaskGroup() as group:
             watching = group.create_task(pauses.watch())
@@ -64,7 +70,13 @@ async def run(
                 await asyncio.wait(consumers)
             watching.cancel()
     finally:
+        exported.close()
         await close(made)
+
+
+def _paused(route: Route, pauses: Pauses) -> bool | None:
+    """Whether nothing of it is delivered, None if that is not known yet."""
+    return True if route.paused else pauses.paused(route.subscription)
 
 
 async def _work(

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Set
-from contextlib import suppress
 
 import structlog
-from prometheus_client import Gauge
 
+from kubecdc import metrics
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Bus, SubscriptionStatus
 
 log = structlog.get_logger()
 
 PERIOD_SECONDS = 30.0
-PENDING = Gauge("kubecdc_pending_events", "Events not yet acked or dead-lettered", ["subscription"])
 
 
 async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = PERIOD_SECONDS) -> None:
-    """Export the backlog of each subscription every ``period`` seconds, and log each new warning once. Never returns.
+    """Look at the backlog of each subscription every ``period`` seconds, and log each new warning once. Never returns.
 
     ``named`` are the names of the subscriptions that the manifests have.
     """
@@ -31,8 +29,6 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
         except Unavailable:
             statuses = []  # the watcher and the workers report it
         for status in statuses:
-            if isinstance(status.pending, int):
-                PENDING.labels(status.spec.name).set(status.pending)
             warning, hint = _warning(status, named, max_pending)
             if warning and warned.get(status.spec.name) != warning:
                 log.warning(
@@ -47,11 +43,10 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
 
 
 def _forget(warned: dict[str, str], there: Set[str]) -> None:
-    """Subscriptions that were pruned have no backlog any more."""
+    """Nothing is counted any more of subscriptions that were pruned."""
     for name in warned.keys() - there:
         del warned[name]
-        with suppress(KeyError):  # its backlog was not known
-            PENDING.remove(name)
+        metrics.forget("subscription", name)
 
 
 def _warning(status: SubscriptionStatus, named: Set[str], max_pending: int) -> tuple[str, str]:

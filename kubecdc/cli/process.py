@@ -9,7 +9,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,11 @@ from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.cli.parts import run_until_all_end, run_until_stop
 from kubecdc.cli.serving.bus_probe import BusProbe
 from kubecdc.cli.serving.health import Health
+from kubecdc.cli.serving.metrics import BUS_UP, Scrapes
+from kubecdc.cli.serving.subscriptions import Subscriptions
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import Unavailable
+from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
@@ -71,11 +74,12 @@ async def run(
     *,
     election: Election | None,
     delivery: Delivery | None,
-    health: Health | None = None,
+    health: Health,
+    scrapes: Scrapes,
 ) -> None:
     """Watch if there is an ``election``, and work if there is a ``delivery``, on every bus that the manifests use.
 
-    ``health`` is told of all.
+    ``health`` and ``scrapes`` are told of all.
 
     Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError. What has not
     ended in time is left behind, and the process with it (`Stop`).
@@ -84,7 +88,6 @@ async def run(
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     stop = Stop()
     stop.listen()
-    health = health or Health()
     health.require("stop", lambda: "the process was told to stop" if stop.event.is_set() else "")
     async with AsyncExitStack() as stack:
         beating = asyncio.create_task(health.turn())
@@ -109,7 +112,7 @@ async def run(
                 found.append(_worker_side(use, bus, opening, delivery, shared, stop.event))
             return found
 
-        parts = [_serve(use, opening, stop, health, sides) for use in uses]
+        parts = [_serve(use, opening, stop, health, scrapes, sides) for use in uses]
         clock = [run_until_stop(system_clock.watch(), stop.event)] if uses else []
         await run_until_all_end([*parts, *clock], stop)
     log.info("stopped")
@@ -120,16 +123,21 @@ async def _serve(
     opening: Opening,
     stop: Stop,
     health: Health,
+    scrapes: Scrapes,
     sides: Callable[[_BusUse, Bus], list[Coroutine[Any, Any, None]]],
 ) -> None:
     """Open one bus, and run its sides until the process stops."""
-    probe = BusProbe()
-    health.require(f"bus {use.manifest.name}", probe.why_not)
+    probe, name = BusProbe(), use.manifest.name
+    health.require(f"bus {name}", probe.why_not)
     async with AsyncExitStack() as stack:
+        exported = stack.enter_context(closing(Series()))
+        exported.read(BUS_UP, lambda: probe.up, name)
         bus = await _open_and_register(stack, use, opening, stop.event)
         if bus is not None:
             collect_less_often()
-            helpers = presence.keep(bus, use.subscriptions), probe.watch(bus, use.subscriptions)
+            numbers = Subscriptions(name, bus, exported)
+            stack.callback(scrapes.before(numbers.refresh))
+            helpers = presence.keep(bus, use.subscriptions), probe.watch(bus, use.subscriptions), numbers.keep()
             await run_until_all_end([*sides(use, bus), *(run_until_stop(each, stop.event) for each in helpers)], stop)
 
 
@@ -199,7 +207,7 @@ def _watcher_side(
     elector = election.elector(bus, use.manifest, cluster)
     named = {spec.name for spec in use.subscriptions}
     return [
-        run_until_stop(watcher.run(bus, use.sources, cluster, elector, buses=watched), stop),
+        run_until_stop(watcher.run(bus, use.sources, cluster, elector, buses=watched, name=use.manifest.name), stop),
         run_until_stop(backlog.watch(bus, named, use.manifest.spec.max_pending), stop),
     ]
 

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from prometheus_client import Counter
+from kubecdc.metrics import Counter
 
 HELD_BYTES = 1 << 20  # of lines that wait for a reader
-DROPPED = Counter("kubecdc_log_lines_dropped", "Log lines that nobody read, or that could not be written")
+DROPPED = Counter("kubecdc_log_lines_dropped", "Log lines that nobody read, or that could not be written").at()
 
 
 class Unread(io.TextIOBase):
@@ -92,4 +92,4 @@ class Unread(io.TextIOBase):
     def _drop(self, data: bytes) -> None:
         lines = data.count(b"\n")
         self._dropped += lines
-        DROPPED.inc(lines)
+        DROPPED.value += lines

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import Counter
+
+from kubecdc.metrics import Counter
 
 log = structlog.get_logger()
 Clock = Callable[[], float]
 SMALLEST = 1.0  # seconds; smaller steps are corrections
-JUMPS = Counter("kubecdc_clock_jumps_total", "Times that the system clock was set by a second or more")
+JUMPS = Counter("kubecdc_clock_jumps", "Times that the system clock was set by a second or more").at()
 
 
 async def watch(wall: Clock = time.time, monotonic: Clock = time.monotonic, *, period: float = 1.0) -> None:
@@ -22,7 +23,7 @@ async def watch(wall: Clock = time.time, monotonic: Clock = time.monotonic, *, p
         await asyncio.sleep(period)
         step, offset = wall() - monotonic() - offset, wall() - monotonic()
         if abs(step) >= SMALLEST:
-            JUMPS.inc()
+            JUMPS.value += 1
             log.warning(
                 f"the system clock was set {'forward' if step > 0 else 'back'}, or the machine has slept",
                 seconds=round(abs(step), 1),

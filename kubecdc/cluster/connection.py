@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import msgspec
 
+from kubecdc.cluster import metrics
 from kubecdc.cluster.configuration import load_configuration
 from kubecdc.cluster.connector import Connector
 from kubecdc.cluster.errors import ApiError
@@ -138,6 +139,7 @@ class Cluster:
                 self.trouble = ""
                 yield response
         except ApiError as e:
+            metrics.failed(e.status)
             self.trouble = str(e) if e.status == 401 or e.status >= 500 else ""
             if e.status != 401:
                 raise
@@ -147,6 +149,7 @@ class Cluster:
             self._rotation.failed(settings, e)
             error = self._rotation.explained(settings, unreachable(settings.configuration.server, e))
             self.trouble = str(error)
+            metrics.failed(error.status)
             raise error from e
 
     def _no_answer(self, error: Exception) -> ApiError:
@@ -157,4 +160,5 @@ class Cluster:
         else:
             found = unreachable(self._rotation.configuration.server, error, self._connector.slow_name)
         self.trouble = str(found)
+        metrics.failed(found.status)
         return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from kubecdc.metrics import WORKERS, Counter
 
 STALE = Counter(
-    "kubecdc_stale_deliveries_total",
+    "kubecdc_stale_deliveries",
     "Deliveries acked without a run, because a newer event of the object was settled before",
     ["subscription"],
+    by=WORKERS,
 )

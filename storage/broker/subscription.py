@@ -67,7 +67,7 @@ class BrokerSubscription:
         self._wake = asyncio.Event()  # something is ready, or may be handed out now
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stale = STALE.labels(name)
+        self._stale = STALE.at(name)
         self._outage = Outage("messages wait for the state of their lanes", settings.rng, subscription=name)
         self._failure: BaseException | None = None  # of a task, and no outage
 
@@ -244,7 +244,7 @@ class BrokerSubscription:
                     self._postpone(entry, BUSY_SECONDS)
                 case "stale":
                     await self._ack(message)
-                    self._stale.inc()
+                    self._stale.value += 1
                     self._offered -= 1
                     self._next(self._lanes.remove(entry))
                     self._changed()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
-from prometheus_client import Counter
+
+from kubecdc.metrics import Counter
 
 log = structlog.get_logger()
-GONE = Counter(
-    "kubecdc_gone_events_total", "Events that were gone from the bus before they were settled", ["subscription"]
-)
+GONE = Counter("kubecdc_gone_events", "Events that were gone from the bus before they were settled", ["subscription"])
 
 
 def report(subscription: str, *, missing: Sequence[bytes] = (), gone: int = 0) -> None:
@@ -23,7 +22,7 @@ def report(subscription: str, *, missing: Sequence[bytes] = (), gone: int = 0) -
             hint="what the streams still have is delivered, perhaps again; find out who deletes keys of the bus",
         )
     if gone:
-        GONE.labels(subscription).inc(gone)
+        GONE.at(subscription).value += gone
         log.warning(
             "gap of a subscription: events are gone that it has not settled",
             subscription=subscription,

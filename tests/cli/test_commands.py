@@ -367,7 +367,8 @@ async def test_metrics_are_served_on_request(desk: Desk) -> None:
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as answer:
             text = await answer.text()
     assert 'kubecdc_events_total{watch="workflows/changed"} 1.0' in text
-    assert "kubecdc_leader 1.0" in text
+    assert 'kubecdc_leader{bus="default"} 1.0' in text
+    assert 'kubecdc_pending_events{bus="default",subscription="print/line"} ' in text
     assert 'kubecdc_trigger_executions_total{result="success",sensor="print",trigger="line"} 1.0' in text
 
 

@@ -80,4 +80,7 @@ async def test_a_process_leads_each_of_its_buses(desk: Desk) -> None:
         await run.until('(?s)"name":"first".*"name":"first"', out=True)
         assert {line["name"] for line in run.lines("bus") if line["event"] == "bus"} == {"default", "other"}
         async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as answer:
-            assert "kubecdc_leader 2.0" in await answer.text()
+            text = await answer.text()
+    for name in ("default", "other"):
+        assert f'kubecdc_leader{{bus="{name}"}} 1.0' in text
+        assert f'kubecdc_bus_up{{bus="{name}"}} 1.0' in text

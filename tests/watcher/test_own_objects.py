@@ -87,12 +87,12 @@ async def test_nor_are_those_of_other_buses_and_of_the_workers(
     await work(1)
     await bench.start(source)
     await bench.watching()
-    clean = metrics.AUDITS.labels(KEY, "clean")._value
-    audited = clean.get()
+    clean = metrics.of(metrics.AUDITS, KEY, "clean")
+    audited = clean.value
 
     async def audited_twice() -> bool:
         await work(int(await other.newest_term()) + 1)
-        return bool(clean.get() >= audited + 2)
+        return bool(clean.value >= audited + 2)
 
     await bench.until(audited_twice)
     await make(bench, "mine")

@@ -21,6 +21,7 @@ from kubecdc.watcher.capture import checkpoint_writer
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Holder, Memory
+from kubecdc.watcher.capture.progress import Progress
 from kubecdc.watcher.capture.stream import Commits, commit_all
 from kubecdc.watcher.session import Session
 from tests.storage.redis_server import RedisServer
@@ -69,7 +70,7 @@ async def capture(bus: Bus, last: int) -> int:
         writer = await opened(bus)
         numbers = range(int(writer.state.position or 0) + 1, last + 1)
         commits: Commits = asyncio.Queue(maxsize=1)
-        makers = [commit_all(writer, commits, Holder(Memory())) for _ in range(writer.under_way)]
+        makers = [commit_all(writer, commits, Holder(Memory()), Progress()) for _ in range(writer.under_way)]
         try:
             await run_until_first(ready(writer, numbers, commits), *makers)
         except CommitMismatch:

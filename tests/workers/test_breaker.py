@@ -28,16 +28,19 @@ from tests.workers.support import FakeTrigger, event, log_trigger, route, settin
 
 NAME = "s/t"
 HOUR = 3600.0
+LABELS = {"sensor": "the breaker's", "trigger": "t"}  # nobody else's
+exported = TriggerMetrics(*LABELS.values())
 DOWN = Retry("503")
 
 
 def breaker(world: World, **backoff: float) -> Breaker:
-    gauge = TriggerMetrics("s", "t").breaker_open
-    return Breaker(Backoff(**{"jitter": 0, **backoff}), gauge, names={"sensor": "s", "trigger": "t"}, now=world.time)
+    made = Breaker(Backoff(**{"jitter": 0, **backoff}), names={"sensor": "s", "trigger": "t"}, now=world.time)
+    exported.breaker_open = lambda: made.open
+    return made
 
 
 def gauge() -> float | None:
-    return REGISTRY.get_sample_value("kubecdc_trigger_breaker_open", {"sensor": "s", "trigger": "t"})
+    return REGISTRY.get_sample_value("kubecdc_trigger_breaker_open", LABELS)
 
 
 def fail(one: Breaker, *keys: object) -> None:

@@ -278,8 +278,12 @@ async def test_runs_dead_letters_and_lost_claims_are_counted() -> None:
 
     def counts() -> list[float]:
         runs = [count("kubecdc_trigger_executions_total", result=r) for r in ("success", "retry", "failure")]
-        names = ("kubecdc_trigger_duration_seconds_count", "kubecdc_dead_letters_total", "kubecdc_claims_lost_total")
-        return runs + [count(name) for name in names]
+        outcomes = [
+            count("kubecdc_deliveries_total", outcome=o)
+            for o in ("acked", "retried", "returned", "dead_letter", "lost")
+        ]
+        names = ("kubecdc_trigger_duration_seconds_count", "kubecdc_change_to_ack_seconds_count")
+        return runs + outcomes + [count(name) for name in names]
 
     before = counts()
     async with consuming(answering(Success(), Retry("503"), Failure("400"), Success())) as c:
@@ -291,7 +295,7 @@ async def test_runs_dead_letters_and_lost_claims_are_counted() -> None:
         c.trigger.behaviour = hang
         await until(lambda: "start" in hanging.calls)
         assert count("kubecdc_deliveries_in_flight") == 1
-        assert [a - b for a, b in zip(counts(), before, strict=True)] == [2, 1, 1, 4, 1, 1]
+        assert [a - b for a, b in zip(counts(), before, strict=True)] == [2, 1, 1, 1, 1, 0, 1, 1, 4, 1]
     assert count("kubecdc_deliveries_in_flight") == 0
 
 

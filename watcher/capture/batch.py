@@ -22,6 +22,7 @@ class Batcher:
     def __init__(self, entry: Entry, list_watch: ListWatch) -> None:
         self._entry = entry
         self._list_watch = list_watch
+        self._filtered = metrics.of(metrics.FILTERED, entry.key)
         self._counts = {kind: metrics.of(metrics.CHANGES, entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
 
     async def prepare(self, writer: CheckpointWriter, changes: Sequence[Change]) -> Batch:
@@ -65,7 +66,10 @@ class Batcher:
                 continue
             at = position if late else ""
             events.append(entry.event(action, told, origin, at=at, deselected=deselected, old=old))
+        filtered = -len(events)
         for kind, count in Counter(change.type for change in changes).items():
-            self._counts[kind].inc(count)
+            self._counts[kind].value += count
+            filtered += count if kind != "BOOKMARK" else 0
+        self._filtered.value += filtered
         last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
         return writer.prepare(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)

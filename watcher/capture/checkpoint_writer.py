@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.storage.contracts.event import Event
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.entry import Entry, Origin
+from kubecdc.watcher.capture.progress import Progress
 from kubecdc.watcher.session import Session
 
 BLOCKED = Backoff(duration=0.1, factor=2.0, cap=5.0, jitter=0.2)
@@ -28,7 +30,10 @@ def commits_of(key: str) -> str:
 
 
 class CheckpointWriter:
-    """Commits of one watch within one term. ``state`` is what the store holds, once it is ``stored``."""
+    """Commits of one watch within one term. ``state`` is what the store holds, once it is ``stored``.
+
+    ``progress`` is told of each commit.
+    """
 
     def __init__(self, session: Session, entry: Entry, checkpoint: Checkpoint, state: State) -> None:
         self.session = session
@@ -44,7 +49,7 @@ class CheckpointWriter:
         self._problem = commits_of(entry.key)
         self._events = metrics.of(metrics.EVENTS, entry.key)
         self._truncated = metrics.of(metrics.TRUNCATED, entry.key)
-        self._last_commit = metrics.of(metrics.LAST_COMMIT, entry.key)
+        self.progress = Progress(session.now)
 
     @classmethod
     async def open(cls, session: Session, entry: Entry, *, cluster: str) -> CheckpointWriter:
@@ -157,6 +162,7 @@ class CheckpointWriter:
         is sent again after the one before it is done. While the bus cannot accept it, this reports the problem and
         waits. Repeating is safe because the batch stays the same.
         """
+        begun = time.perf_counter()
         before, self._last = self._last, asyncio.Event()
         done, failures = self._last, 0
         while True:
@@ -175,13 +181,16 @@ class CheckpointWriter:
         await before.wait()
         done.set()
         self.session.problems.resolve(self._problem)
+        moved = batch.delta.state.position != self.state.position
         self.number, self.state = batch.delta.follows + 1, batch.delta.state
         self.stored = True
         self._moved.set()
-        self._count(batch.events)
+        self._count(batch, moved=moved)
+        self.session.commit_seconds.observe(time.perf_counter() - begun)
 
-    def _count(self, events: Sequence[Event]) -> None:
-        self._events.inc(len(events))
+    def _count(self, batch: Batch, *, moved: bool) -> None:
+        events, delta = batch.events, batch.delta
+        self._events.value += len(events)
         if truncated := sum(event.truncated for event in events):
-            self._truncated.inc(truncated)
-        self._last_commit.set_to_current_time()
+            self._truncated.value += truncated
+        self.progress.stored(moved=moved, changed=bool(events or delta.upserts or delta.removals))

@@ -23,8 +23,8 @@ async def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str =
     It is counted for the watch, or for ``counted_for`` where the metrics of the watch end with it.
     """
     watch = counted_for or entry.key
-    metrics.of(metrics.GAPS, watch, gap.reason).inc()
-    metrics.of(metrics.SYNTHETIC, watch).inc(gap.synthetic)
+    metrics.of(metrics.GAPS, watch, gap.reason).value += 1
+    metrics.of(metrics.SYNTHETIC, watch).value += gap.synthetic
     facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
     log.warning("gap repaired", watch=entry.key, **facts)
     if not entry.resource.has_bookmarks:
@@ -44,7 +44,7 @@ async def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str =
 
 def count_routine(gap: Gap, entry: Entry) -> None:
     """Count a gap in which nothing was found to have changed. Nobody need look at it."""
-    metrics.of(metrics.ROUTINE_GAPS, entry.key, gap.reason).inc()
+    metrics.of(metrics.ROUTINE_GAPS, entry.key, gap.reason).value += 1
 
 
 async def _post(gap: Gap, entry: Entry, session: Session, namespace: str) -> None:

@@ -20,6 +20,7 @@ from kubecdc.cluster.versions import older
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import pages
+from kubecdc.watcher.capture.progress import Progress
 from kubecdc.watcher.capture.stream import StreamCommitter
 
 log = structlog.get_logger()
@@ -32,9 +33,10 @@ LOOK_SECONDS = 5.0
 class QuietPosition:
     """The position of one watch, and since when it has stood still."""
 
-    def __init__(self, list_watch: ListWatch, memory: Memory) -> None:
+    def __init__(self, list_watch: ListWatch, memory: Memory, progress: Progress) -> None:
         self._list_watch = list_watch
         self._memory = memory
+        self._progress = progress
         self._position = ""
         self._since = 0.0
         self._seen_up_to = ""  # a version up to which nothing has changed since the position
@@ -60,6 +62,7 @@ class QuietPosition:
             await asyncio.sleep(SETTLE_SECONDS)
             if version and not stream.lines and self._position == writer.state.position:
                 self._seen_up_to = version
+                self._progress.renewed()
 
     async def _unchanged(self, writer: CheckpointWriter) -> str:
         """The version of a list that shows what is known; "" if it shows anything else, or could not be read."""

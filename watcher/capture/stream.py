@@ -16,6 +16,7 @@ from kubecdc.watcher.capture.batch import Batcher
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.chunks import chunks
 from kubecdc.watcher.capture.memory import Holder, Memory
+from kubecdc.watcher.capture.progress import Progress
 from kubecdc.watcher.recovery import Recovery
 
 BATCH = 100  # changes a commit; more are slower on every back end
@@ -32,12 +33,13 @@ class StreamCommitter:
     open, and ``lines`` how many came from it.
     """
 
-    def __init__(self, batcher: Batcher, recovery: Recovery, memory: Memory) -> None:
+    def __init__(self, batcher: Batcher, recovery: Recovery, memory: Memory, progress: Progress) -> None:
         self.lines = 0
         self.opened = math.inf
         self._batcher = batcher
         self._recovery = recovery
         self._memory = memory
+        self._progress = progress
 
     async def commit_changes(self, writer: CheckpointWriter, changes: Changes, until: str = "") -> bool:
         """Commit everything until the watch ends or has reached the version ``until``.
@@ -47,9 +49,12 @@ class StreamCommitter:
         """
         self.lines, self.opened = 0, math.inf
         commits: Commits = asyncio.Queue(maxsize=1)
-        with self._memory.holder() as holder:
-            committers = (commit_all(writer, commits, holder) for _ in range(writer.under_way))
-            await run_until_first(self._read(writer, changes, commits, holder, until), *committers)
+        try:
+            with self._memory.holder() as holder:
+                committers = (commit_all(writer, commits, holder, self._progress) for _ in range(writer.under_way))
+                await run_until_first(self._read(writer, changes, commits, holder, until), *committers)
+        finally:
+            self._progress.ended()
         return not self.lines and time.monotonic() - self.opened < INSTANT_SECONDS
 
     async def _read(
@@ -59,12 +64,16 @@ class StreamCommitter:
             async with aclosing(changes) as stream:
                 async for chunk in stream:
                     self._came(chunk)
+                    self._progress.came()  # the whole of it, until its last batch is on its way
                     for some in chunks(chunk, BATCH):
                         if writer.entry.keeps_objects:
                             await commits.join()  # the next commit needs the bodies that the last one stores
                         size = sum(len(change.body) for change in some)
                         await holder.take(size)
-                        await commits.put((await self._batcher.prepare(writer, some), size))
+                        batch = await self._batcher.prepare(writer, some)
+                        self._progress.came()
+                        await commits.put((batch, size))
+                    self._progress.committed()
                     if until and chunk and not older(chunk[-1].meta.resource_version, until):
                         break
         except Exception:
@@ -81,10 +90,11 @@ class StreamCommitter:
             self._recovery.resolve()
 
 
-async def commit_all(writer: CheckpointWriter, commits: Commits, holder: Holder) -> None:
+async def commit_all(writer: CheckpointWriter, commits: Commits, holder: Holder, progress: Progress) -> None:
     """Commit what is in the queue, in its order. Never returns; raises CommitMismatch, LeadershipLost."""
     while True:
         batch, size = await commits.get()
         await writer.commit_prepared(batch)
         holder.release(size)
+        progress.committed()
         commits.task_done()

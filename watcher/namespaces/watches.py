@@ -49,7 +49,7 @@ class EntryWatches:
         return Watch(self.session, entry, list_watch, self._memory)
 
     def _left_out(self, key: str, item: LeftOut) -> None:
-        metrics.of(metrics.LEFT_OUT, key).inc()
+        metrics.of(metrics.LEFT_OUT, key).value += 1
         self.session.problems.report_once(
             f"{self.base}: {item} is left out",
             example=item.text,

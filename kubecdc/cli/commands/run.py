@@ -89,17 +89,18 @@ def _run_process(
         log.warning(notice)
     log.info("kubecdc starts", version=__version__, watch=watch, work=work)
     from kubecdc.cli import buses, process
-    from kubecdc.cli.serving import metrics, server
+    from kubecdc.cli.serving import server
     from kubecdc.cli.serving.health import Health
+    from kubecdc.cli.serving.metrics import Scrapes
     from kubecdc.cluster.open_files import raise_limit
 
     raise_limit()
-    health, tls = Health(), _certificate(metrics_cert_file, metrics_key_file)
+    health, scrapes, tls = Health(), Scrapes(), _certificate(metrics_cert_file, metrics_key_file)
     server.serve("health", "health-bind-address", health_bind_address, health.pages)
-    server.serve("metrics", "metrics-bind-address", metrics_bind_address, metrics.pages(), tls)
+    server.serve("metrics", "metrics-bind-address", metrics_bind_address, scrapes.pages, tls)
     opening = buses.opening(lead=election.lead if election else None)
     delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
-    _runner()(process.run(manifests, opening, election=election, delivery=delivery, health=health))
+    _runner()(process.run(manifests, opening, election=election, delivery=delivery, health=health, scrapes=scrapes))
 
 
 def _election(**given: Any) -> Election:

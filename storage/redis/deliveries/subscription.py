@@ -10,6 +10,7 @@ from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.outage import Outage
 from kubecdc.storage.redis.deliveries.delivery import RedisDelivery
 from kubecdc.storage.redis.deliveries.dispatcher import Dispatcher
+from kubecdc.storage.redis.deliveries.metrics import PARTITIONS
 from kubecdc.storage.redis.deliveries.partition_leases import PartitionLeases
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
 from kubecdc.storage.redis_server.connection import Connection
@@ -42,6 +43,7 @@ class RedisSubscription:
         outage = Outage("cannot read the subscription", self._settings.rng, subscription=self.name)
         heartbeats = asyncio.create_task(leases.run())
         self._opened.add(leases)
+        exported = PARTITIONS.read(lambda: len(leases.owned), self.name)
         try:
             with self._notifier.listen(dispatcher.listener), dispatcher.share.opened(), dispatcher.entries.opened():
                 while not self._connection.ending:
@@ -59,6 +61,7 @@ class RedisSubscription:
                         yield delivery
                     await dispatcher.wait()
         finally:
+            exported()
             heartbeats.cancel()
             dispatcher.cancel()
             await leases.leave()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
 
 import msgspec
 import structlog
-from prometheus_client import Gauge
 
 from kubecdc import function
 from kubecdc.function import Context, Event
+from kubecdc.metrics import WORKERS, Gauge
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError, context, rewrite
@@ -31,6 +31,7 @@ _LEFT_BEHIND = Gauge(
     "kubecdc_function_calls_left_behind",
     "Calls of a handler that go on although nobody waits for them any more",
     ("sensor", "trigger"),
+    by=WORKERS,
 )
 
 
@@ -46,6 +47,7 @@ class FunctionTrigger:
         self._left: set[asyncio.Future[Outcome]] = set()
         self._loop: OwnLoop | None = None
         self._judge = Judge()
+        self._exported: Callable[[], None] = lambda: None  # ends the metric
 
     def prepare(self, request: TriggerRequest[Function]) -> FunctionRequest:
         """Apply ``parameters``. Raises ParameterError."""
@@ -110,14 +112,15 @@ class FunctionTrigger:
 
     def _leave(self, call: Call, request: TriggerRequest[Function]) -> None:
         """Count a call that goes on though nobody waits for it."""
-        gauge = _LEFT_BEHIND.labels(request.sensor, request.trigger)
+        if not self._left:
+            self._exported = _LEFT_BEHIND.read(lambda: len(self._left), request.sensor, request.trigger)
 
         def over(ended: asyncio.Future[Outcome]) -> None:
             self._left.discard(ended)
-            gauge.dec()
+            if not self._left:
+                self._exported()
 
         self._left.add(call.ended)
-        gauge.inc()
         call.ended.add_done_callback(over)
 
     def preview(self, request: FunctionRequest) -> dict[str, object]:
