@@ -26,6 +26,7 @@ from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.manifest import Action, Dependency, Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
 from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
+from kubecdc.workers.sensor.template import TriggerTemplate
 from kubecdc.workers.triggers.contract import Context, Render, Trigger
 
 
@@ -50,6 +51,7 @@ class Route:
         self.dependency = dependency or sensor.needs(manifest)[0]
         self.subscription = sensor.subscription(manifest, self.dependency)
         self.expression = sensor.expression(manifest)
+        self._dependencies = frozenset(known.name for known in sensor.spec.dependencies)
         self.half_met_in = partial(half_met_in, sensor, manifest)
         self.half_met: HalfMet | None = None
         self.dlq = dlq
@@ -110,11 +112,18 @@ class Route:
             if template.type != self._type:
                 raise ParameterError(f"the parameters turn a trigger of type {self._type} into another")
             config = template.config
+            self._check_names(template)
         return self.trigger.prepare(
             TriggerRequest(
                 self.sensor, self.name, self.dependency.name, event, config, values, attempt, self.subscription
             )
         )
+
+    def _check_names(self, template: TriggerTemplate) -> None:
+        """Raises ParameterError if parameters of the type, as those of the trigger made them, name no dependency."""
+        for _, parameter in template.trigger_type.parameters(template.config):
+            if (name := parameter.src.dependency_name) not in self._dependencies:
+                raise ParameterError(f"the parameters name `{name}`, which is not a dependency of the Sensor")
 
     def values(self, event: Event) -> Values:
         """What filters and parameters read of an event of the dependency."""

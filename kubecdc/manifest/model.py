@@ -1,7 +1,8 @@
 """The base of every model of a manifest, and of the three kinds.
 
 The models are strict: an unknown field, or a number instead of text, is an error. The command line makes its messages
-with the tables of each model: ``unsupported``, ``renamed``, ``hints``, ``ignored``, ``private``, ``type_fields``.
+with the tables of each model: ``unsupported``, ``renamed``, ``hints``, ``ignored``, ``old_names``,
+``without_effect``, ``astray``, ``private``, ``type_fields``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class Model(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}  # other names of fields, each with the field that is meant
     hints: ClassVar[Mapping[str, str]] = {}  # fields that do not exist, each with what to write instead
     ignored: ClassVar[frozenset[str]] = frozenset()  # fields that are accepted and have no effect
+    old_names: ClassVar[Mapping[str, str]] = {}  # names that fields had in Argo Events, each with the field
+    without_effect: ClassVar[Mapping[str, str]] = {}  # fields that Argo Events ignores, each with what counts
+    astray: ClassVar[Mapping[str, str]] = {}  # such fields anywhere below, because they belong here
     private: ClassVar[bool] = False  # no message repeats a value of its fields, because a secret may stand there
     type_fields: ClassVar[Collection[str]] = ()  # fields that packages add, of which a manifest has exactly one
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kubecdc.cli.manifests.loading import ManifestErrors, load
+from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.route import routes
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.triggers.contract import json_line
 from kubecdc.workers.triggers.http.manifest import Http
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from kubecdc.workers.triggers.log.manifest import Log
+from tests.workers.support import event
 
 DATA = Path(__file__).parents[1] / "data" / "argo"
 SOURCE = str(DATA / "event-source-resource.yaml")
@@ -106,25 +113,87 @@ def test_old_fields_beside_a_source_are_taken_with_a_notice() -> None:
     assert policy is not None
     assert (policy.labels, policy.backoff.steps) == ({"workflows.argoproj.io/phase": "Succeeded"}, 3)
     assert (config.operation, config.parameters[0].dest) == ("create", "spec.arguments.parameters.0.value")
-    assert manifests.notices[-1] == (
-        f"{DATA / 'sensor-k8s.yaml'}, document 1, Sensor/start-workflow: trigger start: "
-        "group, version, resource: accepted, without effect: `apiVersion` and `kind` of the object count"
+    assert manifests.notices[0] == (
+        f"{DATA / 'sensor-k8s.yaml'}, document 1, Sensor/start-workflow: "
+        "spec.triggers[0].template.k8s: group, version, resource: accepted, without effect: "
+        "`apiVersion` and `kind` of the object count"
     )
 
 
-def test_a_misplaced_at_least_once_is_refused_with_path_and_hint() -> None:
-    assert wrong("event-source-resource.yaml", "wrong/at-least-once-in-template.yaml") == [
-        "Sensor/careful: spec.triggers[0].template.atLeastOnce: is not a field here; "
-        "it belongs one level up, beside `template`"
+def test_fields_that_argo_ignores_are_taken_with_a_notice_that_says_what_counts() -> None:
+    file = DATA / "sensor-without-effect.yaml"
+    manifests = load([SOURCE, str(file)], stdin=io.StringIO())
+    sensor = manifests.sensors["lenient"]
+    assert [trigger.policy.given for trigger in sensor.spec.triggers] == [[], [], [], []]
+    assert [trigger.retry_strategy for trigger in sensor.spec.triggers] == [None] * 4
+    place = f"{file}, document 1, Sensor/lenient: "
+    assert [notice.removeprefix(place) for notice in manifests.notices if notice.startswith(place)] == [
+        "spec: volumes, serviceAccountName: accepted, without effect: kubecdc creates no pods",
+        "spec: retryStrategy: accepted, without effect: it belongs beside `template`",
+        "spec.dependencies[0]: namespace: accepted, without effect: an EventSource is known by its name",
+        "spec.dependencies[0]: eventBusName: accepted, without effect: `spec.eventBusName` counts",
+        "spec.dependencies[0]: jsonBody: accepted, without effect: it is a field of EventSources",
+        "spec.triggers[0].template: atLeastOnce: accepted, without effect: every trigger runs at least once",
+        "spec.triggers[0].template: retryStrategy: accepted, without effect: it belongs beside `template`",
+        "spec.triggers[0].template.http: serverURL: accepted, as the old name of `url`",
+        "spec.triggers[0].template.http: timeoutSeconds: accepted, without effect: `timeout` counts",
+        "spec.triggers[0].template.http: rateLimit, retryStrategy: accepted, without effect: "
+        "it belongs beside `template`",
+        "spec.triggers[1].template.http: serverURL: accepted, without effect: `url` counts",
+        "spec.triggers[2].template: policy: accepted, without effect: it belongs beside `template`",
+        "spec.triggers[2].template.k8s: group, version, kind: accepted, without effect: "
+        "`apiVersion` and `kind` of the object count",
+        "spec.triggers[2].template.k8s: metadata: accepted, without effect: `metadata` of the object counts",
+        "spec.triggers[2].template.k8s.source.git: namespace: accepted, without effect: "
+        "Secrets are those of the Sensor's namespace",
+        "spec.triggers[2].template.k8s.source.git: sshKeyPath: accepted, without effect: `sshKeySecret` counts",
     ]
 
 
-def test_a_misplaced_policy_is_refused_with_path_and_hint() -> None:
-    assert wrong("event-source-resource.yaml", "wrong/policy-in-template.yaml") == [
-        "Sensor/judged: spec.triggers[0].template.k8s.source: is required",
-        "Sensor/judged: spec.triggers[0].template.policy: is not a field here; "
-        "it belongs one level up, beside `template`",
-    ]
+def test_the_old_name_of_a_field_counts_unless_the_field_is_given() -> None:
+    manifests = load([SOURCE, str(DATA / "sensor-without-effect.yaml")], stdin=io.StringIO())
+    configs = [trigger.template.config for trigger in manifests.sensors["lenient"].spec.triggers[:2]]
+    assert [config.url for config in configs if isinstance(config, Http)] == ["http://receiver/hook", "http://new/hook"]
+
+
+def test_what_a_parameter_of_the_trigger_writes_need_not_be_there() -> None:
+    manifests = load([SOURCE, str(DATA / "sensor-without-effect.yaml")], stdin=io.StringIO())
+    sensor = manifests.sensors["lenient"]
+    route = list(routes(sensor, concurrency=1, render=json_line, mounts=Mounts()))[3]
+    metadata = {"annotations": {"repository": "https://example.com/flows.git"}, "name": "w"}
+    request = route.request(event(data={"body": {"metadata": metadata}}))
+    assert route.trigger.preview(request)["source"] == {
+        "git": {"filePath": "flows/hello.yaml", "url": "https://example.com/flows.git"}
+    }
+    assert route.trigger.preview(request)["parameters"] == [{"dest": "metadata.labels.of", "value": "w"}]
+    with pytest.raises(ParameterError, match="nothing at dataKey"):
+        route.request(event(data={"body": {"metadata": {"name": "w"}}}))
+
+
+WRITTEN = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {name: written}
+spec:
+  dependencies: [{name: made, eventSourceName: resources, eventName: workflow-made}]
+  triggers:
+  - template:
+      name: tell
+      http:
+        url: http://receiver/hook
+        payload: [{src: {dependencyName: TO_BE_WRITTEN, dataKey: name}, dest: name}]
+    parameters:
+    - {src: {dependencyName: made, dataKey: of}, dest: http.payload.0.src.dependencyName}
+"""
+
+
+def test_a_dependency_that_an_event_names_has_to_be_one() -> None:
+    sensor = load(["-"], stdin=io.StringIO(WRITTEN)).sensors["written"]
+    [route] = routes(sensor, concurrency=1, render=json_line, mounts=Mounts())
+    request = route.request(event(data={"of": "made", "name": "w"}))
+    assert json.loads(msgspec.json.encode(route.trigger.preview(request)))["body"] == {"name": "w"}
+    with pytest.raises(ParameterError, match="the parameters name `nobody`, which is not a dependency of the Sensor"):
+        route.request(event(data={"of": "nobody", "name": "w"}))
 
 
 def test_openwhisk_in_the_wrong_case_is_refused_by_its_name() -> None:
@@ -139,12 +208,6 @@ def test_a_type_in_the_spec_of_a_source_is_refused_with_how_types_are_named() ->
         "EventSource/hooks: spec.type: is not a field; the type of an EventSource is the name of the field that holds "
         "its entries, as in `resource: {…}`",
         "EventSource/hooks: spec.webhook: EventSource type `webhook` is not supported",
-    ]
-
-
-def test_server_url_is_refused_once_with_its_real_name() -> None:
-    assert wrong("event-source-resource.yaml", "wrong/http-server-url.yaml") == [
-        "Sensor/caller: spec.triggers[0].template.http.serverURL: is not a field; did you mean `url`?"
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import lru_cache
 from typing import Any
 
 from kubecdc.concurrency import INLINE_BYTES, in_thread
 from kubecdc.manifest import plain_yaml
+from kubecdc.manifest.finding import Finding
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.objects.marks import Mark
 from kubecdc.workers.objects.sources.manifest import Source
@@ -47,13 +48,24 @@ def in_manifest(source: Source) -> Document | None:
     """The object if the manifest itself has it. Raises Unusable."""
     if source.inline is not None:
         return parsed(source.inline)
+    if source.resource is None and (lacking := source.lacks()):
+        raise Unusable(f"its source has no `{lacking[0]}`")
     return source.resource
 
 
 def written_inside(source: Source, written: Set[str]) -> bool:
-    """Whether parameters of the trigger write the source, or into the object that the manifest has in it."""
+    """Whether parameters of the trigger write the source, have to, or write into the object that the manifest has."""
     field = f"source.{'inline' if source.inline is not None else 'resource'}"
-    return bool(written & {"", "source", field}) or any(path.startswith(f"{field}.") for path in written)
+    inside = any(path.startswith(f"{field}.") for path in written)
+    return inside or bool(source.lacks() or written & {"", "source", field})
+
+
+def lacking(source: Source, written: Set[str]) -> Iterator[Finding]:
+    """The fields that the source needs, if no parameter of the trigger writes them."""
+    for field in source.lacks():
+        path = ("source", *field.split("."))
+        if not any(".".join(path[:depth]) in written for depth in range(len(path) + 1)):
+            yield Finding(path, "is required")
 
 
 def malformed(document: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -12,7 +13,8 @@ from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.sensor.parameter_manifest import PayloadParameter
 
 DEFAULT_TIMEOUT = 60
-_OLD = ("group", "version", "resource")
+_KIND = "`apiVersion` and `kind` of the object count"
+_METADATA = "`metadata` of the object counts"
 
 
 class ObjectParameter(PayloadParameter):
@@ -24,19 +26,16 @@ class ObjectParameter(PayloadParameter):
 class ObjectConfig(Model):
     """The object of the source, with what the ``parameters`` write into it. ``timeout`` is in seconds."""
 
+    without_effect: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("group", "version", "resource", "apiVersion", "kind"), _KIND),
+        **dict.fromkeys(("metadata", "namespace", "labels", "generateName"), _METADATA),
+    }
+
     source: Source
     parameters: Items[ObjectParameter] = ()
     timeout: int = Field(DEFAULT_TIMEOUT, ge=0, le=3600)
-    group: str = ""
-    version: str = ""
-    resource: str = ""
 
     @field_validator("timeout")
     @classmethod
     def _default(cls, value: int) -> int:
         return value or DEFAULT_TIMEOUT
-
-    def old_fields(self) -> Iterator[str]:
-        """The notice for fields of older manifests, if there are some."""
-        if given := [name for name in _OLD if getattr(self, name)]:
-            yield f"{', '.join(given)}: accepted, without effect: `apiVersion` and `kind` of the object count"

@@ -22,9 +22,33 @@ from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 from kubecdc.workers.sensor.template import TriggerTemplate
 from kubecdc.workers.sensor.transform import Transform
 
+_PLACE = "it belongs beside `template`"
+_SETTINGS = {  # of a trigger. What it sends does not depend on them
+    "atLeastOnce": "every trigger runs at least once",
+    **dict.fromkeys(("policy", "retryStrategy", "rateLimit"), _PLACE),
+}
+_POD = (
+    "container",
+    "volumes",
+    "serviceAccountName",
+    "imagePullSecrets",
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "securityContext",
+    "priorityClassName",
+    "priority",
+)
+
 
 class Dependency(Model):
     """The events that a Sensor waits for."""
+
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "namespace": "an EventSource is known by its name",
+        "eventBusName": "`spec.eventBusName` counts",
+        "jsonBody": "it is a field of EventSources",
+    }
 
     name: Printable
     event_source_name: Printable
@@ -42,6 +66,8 @@ class Dependency(Model):
 
 class Action(Model):
     """What a trigger does with an event. The ``dest`` of its ``parameters`` is relative to the template."""
+
+    astray: ClassVar[Mapping[str, str]] = _SETTINGS
 
     template: TriggerTemplate
     parameters: Items[Parameter] = ()
@@ -100,6 +126,7 @@ class SensorSpec(Model):
     ignored: ClassVar[frozenset[str]] = frozenset(
         {"template", "replicas", "revisionHistoryLimit", "errorOnFailedRound"}
     )
+    without_effect: ClassVar[Mapping[str, str]] = {**_SETTINGS, **dict.fromkeys(_POD, "kubecdc creates no pods")}
 
     dependencies: Items[Dependency]
     triggers: Items[Trigger]

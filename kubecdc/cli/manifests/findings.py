@@ -218,13 +218,13 @@ def _models(model: type[Model], location: Location) -> Iterator[tuple[type[Model
 
 def _field(annotation: Any, part: str | int) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, Model):
-        return _bare(annotation.field_types().get(str(part)))
+        return bare(annotation.field_types().get(str(part)))
     arguments = typing.get_args(annotation)
-    return _bare(arguments[-1] if isinstance(part, str) else arguments[0]) if arguments else None
+    return bare(arguments[-1] if isinstance(part, str) else arguments[0]) if arguments else None
 
 
-def _bare(annotation: Any) -> Any:
-    """The annotation without Annotated and None."""
+def bare(annotation: Any) -> Any:
+    """The annotation of a field without Annotated and None."""
     while True:
         origin = typing.get_origin(annotation)
         if origin is typing.Annotated:
@@ -256,9 +256,9 @@ def _inner(model: type[Model], name: str, raw: Any) -> str:
 
 
 def _child(annotation: Any) -> tuple[type[Model] | None, str]:
-    bare = _bare(annotation)
-    origin = typing.get_origin(bare)
+    inside = bare(annotation)
+    origin = typing.get_origin(inside)
     entry = "[]" if origin is tuple else ".<name>" if origin is dict else ""
     if entry:
-        bare = _bare(typing.get_args(bare)[0 if entry == "[]" else -1])
-    return (bare, entry) if isinstance(bare, type) and issubclass(bare, Model) else (None, "")
+        inside = bare(typing.get_args(inside)[0 if entry == "[]" else -1])
+    return (inside, entry) if isinstance(inside, type) and issubclass(inside, Model) else (None, "")

@@ -10,6 +10,7 @@ from kubecdc.cli.manifests import references
 from kubecdc.cli.manifests.documents import Document, read
 from kubecdc.cli.manifests.findings import check, nearest
 from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem, path_text
+from kubecdc.cli.manifests.without_effect import without_them
 from kubecdc.errors import UsageError
 from kubecdc.manifest.finding import Finding
 from kubecdc.manifest.model import API_VERSIONS, Manifest
@@ -110,6 +111,8 @@ def _take(document: Document, loading: _Loading) -> None:
         name = metadata.get("name") if isinstance(metadata, dict) else None
         name = name if isinstance(name, str) else ""
         place = replace(place, manifest=f"{kind}/{name}" if name else kind)
+        content, notices = without_them(KINDS[kind], content)
+        loading.notices.extend(f"{place}: {notice}" for notice in notices)
         model, findings = check(KINDS[kind], content)
         loading.report(place, findings)
         loading.manifests.append(_Read(place, kind, name, content, model))

@@ -63,6 +63,8 @@ def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
             yield from _conditions(sensor, trigger, at, known)
         yield from _type(action, at, to_run=known.to_run)
         for location, parameter in _parameters(action, at):
+            if _is_written(action, (*location, "src", "dependencyName"), at):
+                continue
             yield from _dependency_name(
                 parameter.src.dependency_name, sensor, trigger, (*location, "src", "dependencyName")
             )
@@ -163,6 +165,12 @@ def _parameters(action: Action, at: Location) -> Iterator[tuple[Location, FromEv
     template = action.template
     for location, found in template.trigger_type.parameters(template.config):
         yield (*at, "template", template.type, *location), found
+
+
+def _is_written(action: Action, location: Location, at: Location) -> bool:
+    """Whether a parameter of the trigger writes a field of its type, or what it is in."""
+    path = [str(part) for part in location[len(at) + 2 :]]
+    return bool(path) and any(".".join(path[:depth]) in action.written for depth in range(len(path) + 1))
 
 
 def _type(action: Action, at: Location, *, to_run: bool) -> Iterator[Finding]:

@@ -60,6 +60,13 @@ def shown(address: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+_NEEDED = {  # of a place; a parameter of the trigger may give it
+    "file": ("path",),
+    "url": ("path",),
+    "s3": ("endpoint", "bucket.name", "bucket.key"),
+    "git": ("url", "filePath"),
+}
+
 Text = Annotated[str, AfterValidator(_text)]
 Argument = Annotated[str, AfterValidator(_argument)]
 
@@ -67,7 +74,7 @@ Argument = Annotated[str, AfterValidator(_argument)]
 class FileSource(Model):
     """A file of the pod."""
 
-    path: Text
+    path: Text = ""
 
 
 class UrlSource(Model):
@@ -75,7 +82,7 @@ class UrlSource(Model):
 
     ignored: ClassVar[frozenset[str]] = frozenset({"verifycert"})  # Argo does not mind the case
 
-    path: Annotated[str, AfterValidator(_web_address)]
+    path: Annotated[str, AfterValidator(_web_address)] = ""
     verify_cert: bool = True
 
 
@@ -88,15 +95,15 @@ class ConfigMapSource(ConfigMapKeyRef):
 class Bucket(Model):
     """An object in a bucket."""
 
-    name: Text
-    key: Text
+    name: Text = ""
+    key: Text = ""
 
 
 class S3Source(Model):
     """An object in S3, or a store that speaks its protocol. Without keys, boto3 finds the credentials."""
 
-    endpoint: Text
-    bucket: Bucket
+    endpoint: Text = ""
+    bucket: Bucket = Bucket()
     region: str = ""
     insecure: bool = False
     access_key: KeyRef | None = None
@@ -121,10 +128,14 @@ class GitSource(Model):
     """A file in a repository, at a branch, tag or ref: the last one that is given counts."""
 
     unsupported: ClassVar[Mapping[str, str]] = not_yet("githubApp", "remote")
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "namespace": "Secrets are those of the Sensor's namespace",
+        "sshKeyPath": "`sshKeySecret` counts",
+    }
     ignored: ClassVar[frozenset[str]] = frozenset({"cloneDirectory"})  # it is read into a folder of its own
 
-    url: Annotated[str, AfterValidator(_repository)]
-    file_path: Annotated[str, AfterValidator(_inside)]
+    url: Annotated[str, AfterValidator(_repository)] = ""
+    file_path: Annotated[str, AfterValidator(_inside)] = ""
     branch: Argument = ""
     tag: Argument = ""
     ref: Argument = ""
@@ -153,6 +164,19 @@ class Source(Model):
             has = f"has {len(given)} sources: {', '.join(given)}" if given else "has no source"
             raise invalid(has, "write exactly one, such as `resource: {apiVersion: …, kind: …}`")
         return self
+
+    def lacks(self) -> list[str]:
+        """The fields that the place needs and does not have: their paths."""
+        lacking: list[str] = []
+        for place, fields in _NEEDED.items():
+            if (model := getattr(self, place)) is not None:
+                given = model.model_dump(by_alias=True)
+                for field in fields:
+                    value: Any = given
+                    for part in field.split("."):
+                        value = value[part]
+                    lacking += [] if value else [f"{place}.{field}"]
+        return lacking
 
 
 def described(source: Source) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from kubecdc.manifest.finding import Finding
-from kubecdc.workers.objects.document import Unusable, in_manifest, written_inside
+from kubecdc.workers.objects.document import Unusable, in_manifest, lacking, written_inside
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.argo_workflow import access
 from kubecdc.workers.triggers.argo_workflow.arguments import Options, WrongArgument, parse
@@ -34,6 +34,7 @@ class ArgoWorkflowType(TriggerType[ArgoWorkflow]):
             except WrongArgument as e:
                 yield Finding(("args", e.index), str(e))
                 return
+        yield from lacking(config.source, written)
         if written_inside(config.source, written) or config.parameters:
             return
         try:
@@ -45,8 +46,7 @@ class ArgoWorkflowType(TriggerType[ArgoWorkflow]):
             yield Finding(("source", "inline" if config.source.inline is not None else "resource"), wrong)
 
     def notices(self, config: ArgoWorkflow) -> Iterator[str]:
-        """Old fields, and arguments that only change what Argo's command line prints."""
-        yield from config.old_fields()
+        """Arguments that only change what Argo's command line prints."""
         try:
             without_effect = parse(config.args, config.operation).without_effect
         except WrongArgument:

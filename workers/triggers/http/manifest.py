@@ -66,7 +66,9 @@ class BasicAuth(Model):
 class Http(Model):
     """Makes an HTTP request. Without ``payload`` the body is the event's data. ``timeout`` is in seconds."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"serverURL": "url", "body": "payload"}
+    renamed: ClassVar[Mapping[str, str]] = {"body": "payload"}
+    old_names: ClassVar[Mapping[str, str]] = {"serverURL": "url"}
+    without_effect: ClassVar[Mapping[str, str]] = {"timeoutSeconds": "`timeout` counts"}
 
     url: str = Field(min_length=1)
     method: Method = "POST"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from kubecdc.manifest.finding import Finding
-from kubecdc.workers.objects.document import Unusable, in_manifest, written_inside
+from kubecdc.workers.objects.document import Unusable, in_manifest, lacking, written_inside
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.contract import AccessRule, Context, Trigger, TriggerType
 from kubecdc.workers.triggers.k8s import access
@@ -24,6 +24,7 @@ class K8sType(TriggerType[K8s]):
 
     def problems(self, config: K8s, written: Set[str]) -> Iterator[Finding]:
         """A source without an object that the operation can use, as far as no parameter makes it one."""
+        yield from lacking(config.source, written)
         if written_inside(config.source, written) or "operation" in written or config.parameters:
             return
         try:
@@ -36,8 +37,7 @@ class K8sType(TriggerType[K8s]):
             yield Finding(("source", field), wrong)
 
     def notices(self, config: K8s) -> Iterator[str]:
-        """Old fields, and fields that the operation does not use."""
-        yield from config.old_fields()
+        """What the manifest says and the trigger does not do."""
         if config.source.url and not config.source.url.verify_cert:
             yield "source.url.verifyCert: false is without effect: certificates are always verified"
 
