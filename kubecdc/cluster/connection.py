@@ -6,6 +6,7 @@ It uses aiohttp, because the official client decodes every object twice.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -23,6 +24,7 @@ from kubecdc.cluster.rotation import Rotation
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
+TROUBLE_SECONDS = 120.0  # more than a request without an answer and the longest pause after it
 
 
 class Cluster:
@@ -40,12 +42,27 @@ class Cluster:
         self._rotation = Rotation(lambda name: load_configuration(kubeconfig, name, impersonation), context)
         self._session: aiohttp.ClientSession | None = None
         self.connections = Connections()
-        self.trouble = ""  # why the last request was not answered, or by an API server that cannot work; "" if it was
+        self._trouble = "", 0.0  # of the last request, and when that ended (monotonic)
 
     @property
     def host(self) -> str:
         """The server's URL, without a user and password."""
         return str(self._rotation.configuration.server)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last request was not answered, or by an API server that cannot work; "" if it was.
+
+        Where the next request is far away, as while a watch is open, it does not count for long. For any thread.
+        """
+        why, when = self._trouble
+        return why if time.monotonic() - when < TROUBLE_SECONDS else ""
+
+    def _ended(self, why: str = "", status: int | None = None) -> None:
+        """A request has ended, with that trouble, and that status if it has failed."""
+        self._trouble = why, time.monotonic()
+        if status is not None:
+            metrics.failed(status)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -136,11 +153,10 @@ class Cluster:
         self._connector.socks = settings.configuration.server.socks
         try:
             async with send(self._session, settings, request) as response:
-                self.trouble = ""
+                self._ended()
                 yield response
         except ApiError as e:
-            metrics.failed(e.status)
-            self.trouble = str(e) if e.status == 401 or e.status >= 500 else ""
+            self._ended(str(e) if e.status == 401 or e.status >= 500 else "", e.status)
             if e.status != 401:
                 raise
             self._rotation.failed(settings, e)
@@ -148,8 +164,7 @@ class Cluster:
         except NO_ANSWER as e:
             self._rotation.failed(settings, e)
             error = self._rotation.explained(settings, unreachable(settings.configuration.server, e))
-            self.trouble = str(error)
-            metrics.failed(error.status)
+            self._ended(str(error), error.status)
             raise error from e
 
     def _no_answer(self, error: Exception) -> ApiError:
@@ -159,6 +174,5 @@ class Cluster:
             found = ApiError(f"{awaited} has not answered yet", status=401, hint="it gives the credentials")
         else:
             found = unreachable(self._rotation.configuration.server, error, self._connector.slow_name)
-        self.trouble = str(found)
-        metrics.failed(found.status)
+        self._ended(str(found), found.status)
         return found

@@ -95,7 +95,7 @@ def _run_process(
     from kubecdc.cluster.open_files import raise_limit
 
     raise_limit()
-    health, scrapes, tls = Health(), Scrapes(), _certificate(metrics_cert_file, metrics_key_file)
+    health, scrapes, tls = Health(), Scrapes(), certificate(metrics_cert_file, metrics_key_file)
     server.serve("health", "health-bind-address", health_bind_address, health.pages)
     server.serve("metrics", "metrics-bind-address", metrics_bind_address, scrapes.pages, tls)
     opening = buses.opening(lead=election.lead if election else None)
@@ -109,14 +109,15 @@ def _election(**given: Any) -> Election:
     return from_options(**given)
 
 
-def _certificate(certificate: Path | None, key: Path | None) -> Certificate | None:
-    if (certificate is None) != (key is None):
-        raise UsageError("--metrics-cert-file and --metrics-key-file belong together", hint="give both, or none")
-    if certificate is None or key is None:
+def certificate(chain: Path | None, key: Path | None) -> Certificate | None:
+    """What the metrics are served with by TLS, None if neither file is given. Raises UsageError."""
+    if chain is None and key is None:
         return None
+    if chain is None or key is None:
+        raise UsageError("--metrics-cert-file and --metrics-key-file belong together", hint="give both, or none")
     from kubecdc.cli.serving.tls import Certificate
 
-    return Certificate(certificate, key)
+    return Certificate(chain, key)
 
 
 def _require_manifests(manifests: Manifests, *, watch: bool, work: bool) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of the process, in the format that Prometheus asks for."""
+"""The metrics of the process, for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from email.message import Message
 
-from prometheus_client import REGISTRY
-from prometheus_client.exposition import choose_encoder
-
 from kubecdc import __version__
+from kubecdc.cli.serving.exposition import CONTENT_TYPE, exposition
 from kubecdc.cli.serving.server import Answer, Page
 from kubecdc.metrics import SAME, Gauge
 
@@ -42,10 +40,9 @@ class Scrapes:
         """The paths of the server."""
         return {"/metrics": self._metrics}
 
-    def _metrics(self, headers: Message) -> Answer:
+    def _metrics(self, _: Message) -> Answer:
         self._refresh()
-        encoder, content_type = choose_encoder(headers.get("Accept", ""))
-        return Answer(200, content_type, encoder(REGISTRY))
+        return Answer(200, CONTENT_TYPE, exposition())
 
     def _refresh(self) -> None:
         """A loop or a bus that hangs is waited for once, not by each scrape."""

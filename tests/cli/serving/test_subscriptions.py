@@ -254,3 +254,14 @@ def ask_closed_loop() -> int:
     scrapes._loop.close()
     with serving(scrapes.pages) as port:
         return ask(port, "/metrics")[0]
+
+
+async def test_a_scrape_looks_once_for_all_subscriptions(clock: Clock, leading: None) -> None:
+    service, scrapes = Service(200), Scrapes()
+    service.capabilities = replace(CAPABILITIES, state=False)
+    with exporting(service, clock) as numbers, serving(scrapes.pages) as port:
+        ends = scrapes.before(numbers.refresh)
+        _, text = await asyncio.to_thread(ask, port, "/metrics")
+        ends()
+    assert text.count(f'kubecdc_pending_events{{bus="{BUS}",') == 200
+    assert service.looks == 1
