@@ -32,13 +32,17 @@ class Certified:
     def read(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
 
-    @asynccontextmanager
-    async def serving(self, answer: Answer, clients: Path | None = None) -> AsyncIterator[Peer]:
+    def context(self, clients: Path | None = None) -> ssl.SSLContext:
+        """That of the server."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients)
         context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
         if clients:
             context.verify_mode = ssl.CERT_REQUIRED
-        async with serving(answer, context) as peer:
+        return context
+
+    @asynccontextmanager
+    async def serving(self, answer: Answer, clients: Path | None = None) -> AsyncIterator[Peer]:
+        async with serving(answer, self.context(clients)) as peer:
             yield peer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from fastavro import parse_schema, schemaless_reader
 
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event
@@ -25,6 +27,7 @@ from kubecdc.workers.triggers.kafka import producer
 from tests.workers.kafka import broker
 from tests.workers.kafka.broker import PASSWORD, USER, Kafka
 from tests.workers.kafka.mock import consume
+from tests.workers.kafka.registries import Apicurio
 from tests.workers.kafka.test_kafka import Setting
 from tests.workers.pod import Pod, ref
 from tests.workers.support import event, sensor
@@ -157,3 +160,40 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_keeps_the_or
             ids.append(found)
     print(f"{ROUNDS * KEYS} events, {KILLS} kills: {repeated} repeated")
     assert arrived == written, "the first copy of each, in the order of its key"
+
+
+@pytest.fixture
+def apicurio(tmp_path: Path) -> Iterator[Apicurio]:
+    Apicurio.require()
+    made = Apicurio(tmp_path)
+    made.start()
+    yield made
+    made.kill()
+
+
+async def test_a_consumer_reads_what_a_schema_of_a_real_registry_has_written(kafka: Kafka, apicurio: Apicurio) -> None:
+    kafka.create("avro")
+    inner = {"type": "record", "name": "io.example.Name", "fields": [{"name": "text", "type": "string"}]}
+    fields = [{"name": "name", "type": "io.example.Name"}, {"name": "count", "type": "long", "default": 7}]
+    outer = {"type": "record", "name": "Change", "fields": fields}
+    apicurio.register("name", inner)
+    reference = {"name": "io.example.Name", "subject": "name", "version": 1}
+    number = apicurio.register("avro-value", outer, references=[reference])
+    payload = [{"src": {"dependencyName": "dep", "dataKey": "body.metadata.name"}, "dest": "name.text"}]
+    registry = {"url": apicurio.url, "schemaId": number}
+    config: dict[str, Any] = {"topic": "avro", "timeout": 60, "payload": payload}
+    async with running(Setting(kafka.url, schemaRegistry=registry, **config)) as trigger:  # type: ignore[arg-type]
+        assert await trigger.execute(event_of(1)) == Success()
+        unknown = await sent(kafka.url, **config, schemaRegistry={**registry, "schemaId": 999})
+        assert isinstance(unknown, Retry)
+        assert unknown.reason.startswith(f"schema 999 of {apicurio.url}: 404 Not Found: ")
+        apicurio.kill()
+        assert await trigger.execute(event_of(2)) == Success(), "a schema is read once"
+        assert isinstance(await sent(kafka.url, **config, schemaRegistry=registry), Retry)
+    known: dict[str, Any] = {}
+    parse_schema(inner, known)
+    schema = parse_schema(outer, known)
+    messages = await asyncio.to_thread(consume, kafka.url, "avro")
+    assert [message.value[:5] for message in messages] == [b"\0" + number.to_bytes(4, "big")] * 2
+    read = [schemaless_reader(io.BytesIO(message.value[5:]), schema, None) for message in messages]
+    assert read == [{"name": {"text": "w1"}, "count": 7}] * 2

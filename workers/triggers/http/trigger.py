@@ -18,12 +18,12 @@ from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.names import Names
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.tls import TlsContext, failure
 from kubecdc.workers.triggers.http.answer import REFUSED, judge, phrase, retry_after, succeeded
 from kubecdc.workers.triggers.http.connection import open_session
 from kubecdc.workers.triggers.http.manifest import Http
 from kubecdc.workers.triggers.http.message import BadUrl, Message, compose, refs
 from kubecdc.workers.triggers.http.request import HttpRequest, prepare
-from kubecdc.workers.triggers.http.tls import TlsContext, failure
 
 ANSWER_BYTES = 64 * 1024  # of an answer that are read; the connection of a longer one is closed
 ANSWER_SECONDS = 5.0  # for the body; the status is known, and only the connection could be used again

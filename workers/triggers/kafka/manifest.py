@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from kubecdc.manifest.fields import Items, invalid
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.secrets import KeyRef, Tls, ValueFrom
-from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter, not_yet
+from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter
 
 DEFAULT_TIMEOUT = 30
 _TOPIC = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")  # org.apache.kafka.common.internals.Topic
@@ -50,6 +51,39 @@ class Sasl(Model):
         return value or "PLAIN"
 
 
+def _registry(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise invalid("is not the address of a schema registry", "write it like https://registry:8081")
+    if url.username is not None:
+        raise invalid("has a user", "put user and password into Secrets, and name them in `auth`")
+    return value.rstrip("/")
+
+
+class RegistryAuth(Model):
+    """User and password for HTTP basic authentication."""
+
+    username: KeyRef | None = None
+    password: KeyRef | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise invalid("needs both `username` and `password`")
+        return self
+
+
+class SchemaRegistry(Model):
+    """A schema in a registry with the API of Confluent's: the value is written in Avro."""
+
+    private: ClassVar[bool] = True
+
+    url: Annotated[str, AfterValidator(_registry)]
+    schema_id: int = Field(ge=1, le=2**31 - 1)
+    auth: RegistryAuth = RegistryAuth()
+    tls: Tls | None = None
+
+
 class SecureHeader(Model):
     """A header whose value comes from a Secret or ConfigMap."""
 
@@ -65,7 +99,6 @@ class Kafka(Model):
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"brokers": "url", "bootstrapServers": "url"}
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("schemaRegistry")
 
     url: Annotated[str, AfterValidator(_brokers)]
     topic: Annotated[str, AfterValidator(_topic)]
@@ -78,6 +111,7 @@ class Kafka(Model):
     flush_frequency: int = Field(0, ge=0, le=900_000)
     tls: Tls | None = None
     sasl: Sasl | None = None
+    schema_registry: SchemaRegistry | None = None
     timeout: int = Field(DEFAULT_TIMEOUT, ge=0, le=3600)
     partition: int = 0
     required_acks: Literal[-1, 0, 1] = -1

@@ -11,10 +11,12 @@ from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import context, payload, rewrite
 from kubecdc.workers.triggers.kafka.manifest import Kafka
 
+AVRO = "application/avro"  # as the CloudEvents specification of the format for Avro has it
+
 
 @dataclass(frozen=True)
 class KafkaRequest:
-    """A message, except for what is secret."""
+    """A message, except for what is secret. With a schema registry, ``value`` is the JSON that becomes Avro."""
 
     config: Kafka
     key: bytes
@@ -23,6 +25,7 @@ class KafkaRequest:
 
     def preview(self) -> dict[str, object]:
         """The message as JSON values. A value that is JSON stays JSON."""
+        registry = self.config.schema_registry
         value: object
         try:
             value = msgspec.Raw(msgspec.json.format(self.value, indent=-1))
@@ -34,7 +37,7 @@ class KafkaRequest:
             "key": self.key.decode(),
             "headers": self.headers | dict.fromkeys((header.name for header in self.config.secure_headers), "***"),
             "value": value,
-        }
+        } | ({} if registry is None else {"schemaRegistry": {"url": registry.url, "schemaId": registry.schema_id}})
 
 
 def prepare(request: TriggerRequest[Kafka]) -> KafkaRequest:
@@ -42,11 +45,16 @@ def prepare(request: TriggerRequest[Kafka]) -> KafkaRequest:
     values = request.values
     config = rewrite(request.config, request.config.parameters, values, within="kafka")
     event = request.event
+    content_type = AVRO if config.schema_registry else "application/json"
     return KafkaRequest(
         config=config,
         key=(config.partitioning_key or event.partitionkey).encode(errors="replace"),
         value=payload(config.payload, values) if config.payload else bytes(event.data),
-        headers={"content-type": "application/json", **config.headers, **_own(event, request.idempotency_key)},
+        headers={
+            "content-type": content_type,
+            **config.headers,
+            **_own(event, request.idempotency_key),
+        },
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -14,6 +15,10 @@ from kubecdc.workers.triggers.kafka.connection import Settings, refs, settings
 from kubecdc.workers.triggers.kafka.manifest import Kafka
 from kubecdc.workers.triggers.kafka.producer import SharedProducer, Unusable, acquire, release
 from kubecdc.workers.triggers.kafka.request import KafkaRequest, prepare
+from kubecdc.workers.triggers.kafka.undone import Undone
+
+if TYPE_CHECKING:
+    from kubecdc.workers.triggers.kafka.registry import Registry
 
 _NO_TOPIC = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
@@ -31,6 +36,7 @@ class KafkaTrigger:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        self._registry: Registry | None = None
         self._producer: SharedProducer | None = None
         self._settings: Settings = ()
         self._closing: set[asyncio.Task[None]] = set()
@@ -49,14 +55,29 @@ class KafkaTrigger:
         try:
             given = settings(config, await self._keys.texts(needed))
             secrets = {header.name: await self._keys.text(header.value_from.ref) for header in config.secure_headers}
+            value = await self._value(request)
         except Unreadable as e:
             return Retry(str(e), ours=e.ours)
-        outcome = await self._send(request, given, secrets)
+        except Undone as e:
+            return e.outcome
+        outcome = await self._send(request, value, given, secrets)
         if isinstance(outcome, Retry):
             self._keys.doubt(needed)  # a broker that refuses them does not say so in so many words
         return outcome
 
-    async def _send(self, request: KafkaRequest, given: Settings, secrets: dict[str, str]) -> Outcome:
+    async def _value(self, request: KafkaRequest) -> bytes:
+        """What is sent. Raises Undone, Unreadable."""
+        config = request.config
+        if config.schema_registry is None:
+            return request.value
+        if self._registry is None:
+            from kubecdc.workers.triggers.kafka.registry import Registry
+
+            self._registry = Registry(config.schema_registry, self._keys)
+        schema = await self._registry.schema(config.timeout)
+        return await schema.encoded(request.value, config.timeout)
+
+    async def _send(self, request: KafkaRequest, value: bytes, given: Settings, secrets: dict[str, str]) -> Outcome:
         config = request.config
         where = f"{config.topic} at {config.url}"
         headers = [(name, text.encode(errors="replace")) for name, text in {**request.headers, **secrets}.items()]
@@ -64,7 +85,7 @@ class KafkaTrigger:
         error: KafkaError | None
         try:
             async with asyncio.timeout(config.timeout):
-                error = await producer.send(config.topic, request.key, request.value, headers)
+                error = await producer.send(config.topic, request.key, value, headers)
         except TimeoutError:
             trouble = f": {producer.trouble}" if producer.trouble else ""
             return Retry(_hide(f"{where}: not confirmed within {config.timeout} s{trouble}", given))

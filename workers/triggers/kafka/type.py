@@ -19,14 +19,16 @@ class KafkaType(TriggerType[Kafka]):
 
     model = Kafka
     example = "{url: 'kafka:9092', topic: …}"
-    fixed = dict.fromkeys(("url", "tls", "sasl", "compress", "flushFrequency", "timeout", "secureHeaders"), _EACH)
+    fixed = dict.fromkeys(
+        ("url", "tls", "sasl", "compress", "flushFrequency", "timeout", "secureHeaders", "schemaRegistry"), _EACH
+    )
 
     def missing(self, config: Kafka, written: Set[str]) -> Iterator[Finding]:
-        """The client library."""
-        if find_spec("confluent_kafka") is None:
-            yield Finding(
-                (), "needs the package confluent-kafka, which is not installed", "pip install 'kubecdc[kafka]'"
-            )
+        """The client library, and that of Avro where it is needed."""
+        needed = {"confluent_kafka": True, "fastavro": config.schema_registry is not None}
+        for module in [module for module, used in needed.items() if used and find_spec(module) is None]:
+            name = module.replace("_", "-")
+            yield Finding((), f"needs the package {name}, which is not installed", "pip install 'kubecdc[kafka]'")
 
     def notices(self, config: Kafka) -> Iterator[str]:
         """Fields that are without effect."""

@@ -15,7 +15,7 @@ from kubecdc.manifest.secrets import KeyRef, Tls
 
 
 class TlsContext:
-    """The context of a trigger, which is made again when one of its files has changed.
+    """The context of a trigger, which is made again when one of its certificates has changed.
 
     A connection belongs to the context that it was opened with, so the next request uses the new files.
     """
