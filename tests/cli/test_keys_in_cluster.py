@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import yaml
 from click.testing import CliRunner
 
 from kubecdc.cli.commands.rbac import rbac
+from kubecdc.cli.commands.validate import validate
+from kubecdc.errors import KubecdcError
 from tests.apiserver import LocalSimulator
 from tests.cli.rig import HTTP, REDIS_BUS, Desk
 from tests.cli.test_roles import granted
@@ -62,23 +67,34 @@ async def test_a_bus_and_a_trigger_take_what_is_secret_from_the_cluster(
         call(shared_redis, "ACL", "DELUSER", "keyed")
 
 
+async def validated(desk: Desk, *options: str, kubeconfig: Path | None = None) -> tuple[int, str]:
+    """The exit code of `kubecdc validate`, and what it says is wrong."""
+
+    def run() -> tuple[int, str]:
+        given = ["-f", str(desk.manifests), "--no-leader-election", *options]
+        done = CliRunner().invoke(validate, given, env={"KUBECONFIG": str(kubeconfig)})
+        if isinstance(done.exception, KubecdcError):  # the command line as a whole makes the exit code of it
+            return 1, done.stderr + str(done.exception)
+        return done.exit_code, done.stderr
+
+    return await asyncio.to_thread(run)
+
+
 async def test_validate_names_what_is_missing_and_what_only_the_pods_can_tell(api: LocalSimulator, alice: Desk) -> None:
     sensor = yaml.safe_load(HTTP.format(url="http://receiver"))
     sensor["spec"]["triggers"][0]["template"]["http"] |= TOKEN
     alice.write("sensor.yaml", yaml.safe_dump(sensor))
-    done = await alice.call("validate")
-    assert (done.code, done.err) == (0, ""), "a Secret that is not mounted here is no problem of the manifests"
-    administrator = str(api.kubeconfig(alice.folder / "administrator"))
+    administrator = api.kubeconfig(alice.folder / "administrator")
+    assert await validated(alice) == (0, ""), "a Secret that is not mounted here is no problem of the manifests"
     where = "Sensor post, spec.triggers[0].template.http.secureHeaders.0.valueFrom.secretKeyRef: "
-    done = await alice.call("validate", "--cluster", "--no-leader-election", "--kubeconfig", administrator)
-    assert done.code == 1
-    [line] = done.err.splitlines()[1:]
+    code, said = await validated(alice, "--cluster", kubeconfig=administrator)
+    assert code == 1
+    [line] = said.splitlines()[1:]
     assert line.startswith(f"{where}key `token` of Secret `api` is not mounted: there is no file ")
     assert ", and namespace default has no such Secret; create it, or mount it at " in line
     await put(api, VALUE)
-    done = await alice.call("validate", "--cluster", "--no-leader-election", "--kubeconfig", administrator)
-    assert (done.code, done.err) == (0, "")
-    done = await alice.call("validate", "--cluster", "--no-leader-election")
-    [notice] = [line for line in done.err.splitlines() if line.startswith("notice: ")]
+    assert await validated(alice, "--cluster", kubeconfig=administrator) == (0, "")
+    _, said = await validated(alice, "--cluster", kubeconfig=alice.kubeconfig)
+    [notice] = [line for line in said.splitlines() if line.startswith("notice: ")]
     assert notice.startswith(f"notice: {where}key `token` of Secret `api` is not mounted")
     assert notice.endswith("is forbidden (403): the pods need it mounted, or `get` on it")

@@ -14,7 +14,7 @@ from kubecdc.cluster.contents import DOUBTED, KEPT
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.workers.outcome import Failure, Retry, Success
 from tests.apiserver import CONFIGMAPS, LocalSimulator, simulator
-from tests.cluster.test_keys import SECRETS, Clock, connected, put
+from tests.cluster.test_keys import SECRETS, Clock, clock, connected, put
 from tests.workers.k8s.rig import Bench, config_map
 from tests.workers.peer import saying, serving
 from tests.workers.pod import SECRET, TOKEN, Pod, ref
@@ -22,11 +22,7 @@ from tests.workers.support import event
 from tests.workers.test_http_tls import certified
 
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+__all__ = ["clock"]  # a fixture
 
 
 @pytest.fixture
