@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Plugins(Generic[T]):
 def load(group: str, base: type[T]) -> Plugins[T]:
     """Import every type of an entry-point group. The result is cached for the process and sorted by name."""
     found: dict[str, list[metadata.EntryPoint]] = defaultdict(list)
-    for point in metadata.entry_points(group=group):
+    for point in _provided().select(group=group):
         if point not in found[point.name]:  # an editable installation may be listed twice
             found[point.name].append(point)
     types: dict[str, T] = {}
@@ -46,6 +46,12 @@ def load(group: str, base: type[T]) -> Plugins[T]:
         except (Exception, SystemExit) as e:  # a broken third-party package must not affect the other types
             broken[name] = f"{points[0].value}: {str(e) or type(e).__name__}"
     return Plugins(types, broken)
+
+
+@cache
+def _provided() -> Any:  # Python 3.11 has another type for it, with the same `select`
+    """The entry points of all packages. To find them, every package that is installed is looked into."""
+    return metadata.entry_points()
 
 
 def _instance(point: metadata.EntryPoint, base: type[T]) -> T:

@@ -43,7 +43,7 @@ def point(name: str, value: str) -> metadata.EntryPoint:
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[metadata.EntryPoint]]:
     points: list[metadata.EntryPoint] = []
-    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "_provided", lambda: metadata.EntryPoints(points))
     plugins.load.cache_clear()
     yield points
     plugins.load.cache_clear()

@@ -6,9 +6,11 @@ from kubecdc.cli import early
 
 early.obey_sigterm()  # before what takes a while: until then, PID 1 misses the signal
 
+import gc  # noqa: E402
 import importlib  # noqa: E402
 import keyword  # noqa: E402
 import sys  # noqa: E402
+from types import ModuleType  # noqa: E402
 
 import click  # noqa: E402
 
@@ -43,12 +45,24 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         attribute = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), attribute)
+        command: click.Command = getattr(_imported(COMMANDS[cmd_name][0]), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _imported(name: str) -> ModuleType:
+    """The module. What is imported stays: to look through it for garbage would take a quarter of a short command."""
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
