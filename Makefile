@@ -5,6 +5,8 @@ PYTHONS ?= 3.12 3.13
 # Tests wait more than they compute, so more run at a time than there are cores. The long ones keep a core busy each.
 JOBS ?= 4
 LONG_JOBS ?= 2
+# Tests start the command some hundred times: without bytecode on the disk, each start would compile all of it again.
+export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

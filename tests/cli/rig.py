@@ -1,4 +1,8 @@
-"""The command as users run it: its own process, manifests in a folder, a simulated API server."""
+"""The command as users run it: its own process, manifests in a folder, a simulated API server.
+
+`tests.harness.fork_server` has its modules loaded: hundreds of tests start it. As it is installed, it is run by
+`tests.cli.test_start`, `tests.cli.started`, and everything in `tests.e2e`.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import msgspec
 import yaml
 
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
+from tests.harness.forked import Forked, may_be_forked
 
 KUBECDC = str(Path(sys.executable).with_name("kubecdc"))
 
@@ -74,7 +80,7 @@ class Done:
 class Running:
     """A long-lived command. Everything it writes is kept."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Forked
     out: str = ""
     err: str = ""
 
@@ -110,6 +116,7 @@ class Desk:
     def __init__(self, folder: Path, api: LocalSimulator) -> None:
         self.folder = folder
         self.api = api
+        self.command = KUBECDC
         self.manifests = folder / "manifests"
         self.manifests.mkdir()
         self.kubeconfig = api.kubeconfig(folder / "kubeconfig")
@@ -128,27 +135,32 @@ class Desk:
         source["spec"]["resource"]["changed"].update(fields)
         self.write("source.yaml", yaml.safe_dump(source))
 
-    async def _spawn(
-        self, *args: str, stdin: int | None = None, preexec: Callable[[], None] | None = None
-    ) -> asyncio.subprocess.Process:
+    async def _start(
+        self, *args: str, stdin: str = "", preexec: Callable[[], None] | None = None
+    ) -> asyncio.subprocess.Process | Forked:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("KUBE", "HOME"))} | self.environment
-        return await asyncio.create_subprocess_exec(
-            KUBECDC,
-            *args,
-            cwd=self.folder,
-            env=environment,
-            stdin=stdin if stdin is not None else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=preexec,
-        )
+        with TemporaryFile() as given:
+            given.write(stdin.encode())
+            given.seek(0)
+            if preexec is None and self.command == KUBECDC and may_be_forked(self.environment):
+                return await Forked.start([KUBECDC, *args], self.folder, environment, given.fileno())
+            return await asyncio.create_subprocess_exec(
+                self.command,
+                *args,
+                cwd=self.folder,
+                env=environment,
+                stdin=given,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                preexec_fn=preexec,
+            )
 
     async def call(self, *args: str, stdin: str = "", manifests: bool = True) -> Done:
         """Run a command to its end, with `-f` of the manifests folder."""
         given = [*args, "-f", str(self.manifests)] if manifests else list(args)
-        process = await self._spawn(*given, stdin=asyncio.subprocess.PIPE)
+        process = await self._start(*given, stdin=stdin)
         async with asyncio.timeout(60):
-            out, err = await process.communicate(stdin.encode())
+            out, err = await process.communicate()
         done = Done(process.returncode or 0, out.decode(), err.decode())
         assert "Traceback" not in done.err, done.err
         return done
@@ -168,7 +180,7 @@ class Desk:
         ``preexec`` is called in the new process before the command begins. ``logs``: whether it writes a log.
         """
         log = ("--log-format", "json") if logs else ()
-        process = await self._spawn(*args, "-f", str(self.manifests), *log, preexec=preexec)
+        process = await self._start(*args, "-f", str(self.manifests), *log, preexec=preexec)
         running = Running(process)
         reader = asyncio.create_task(running.read())
         try:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.apiserver import simulator
-from tests.cli import rig
 from tests.cli.rig import Desk
 from tests.packaging.test_wheel import ROOT, run
 
@@ -63,11 +62,11 @@ def test_the_wheel_of_the_source_distribution_has_one_package(wheel: Path) -> No
 async def test_it_runs_where_the_user_has_packages_of_our_names(
     binaries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rig, "KUBECDC", str(binaries / "kubecdc"))
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         monkeypatch.delenv(name)
     async with simulator() as api:
         desk = Desk(tmp_path, api)
+        desk.command = str(binaries / "kubecdc")
         for name in ("workers", "storage"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "__init__.py").write_text("raise SystemExit('not ours')\n")
