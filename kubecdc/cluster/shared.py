@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from kubecdc.cluster.contents import Contents
 from kubecdc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +22,9 @@ class SharedCluster:
     """
 
     def __init__(self, connect: Callable[[], Cluster], namespace: str = "default") -> None:
+        # Imported with the first object, because it logs: commands that open no bus start faster without.
+        from kubecdc.cluster.contents import Contents
+
         self.namespace = namespace
         self.facts: dict[str, str] = {}
         self.contents = Contents(self._opened)

@@ -19,8 +19,10 @@ import msgspec
 # What `run` loads, and the commands. What only some buses and triggers need is loaded where it is needed, as always.
 LOADED = (
     "kubecdc.cli.election",
-    "kubecdc.cli.metrics_server",
     "kubecdc.cli.process",
+    "kubecdc.cli.serving.health",
+    "kubecdc.cli.serving.metrics",
+    "kubecdc.cli.serving.server",
     "kubecdc.cluster.connection",
     "kubecdc.storage.sqlite.bus",
     "kubecdc.watcher.watcher",
