@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 import kubecdc
-from kubecdc.storage.testing.actors import until
 from tests.apiserver import LEASES, LocalSimulator
 from tests.cli.rig import REDIS_BUS, Desk, Running
 from tests.cli.test_deploy import apply
 from tests.deploy.tools import OVERLAYS, ROOT, built, built_in, of_kind
+from tests.harness.processes import until
 
 PAGE = (ROOT / "docs" / "production.md").read_text()
 BUS, KUSTOMIZATION = re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)
@@ -84,22 +84,22 @@ async def test_what_the_containers_run_elects_scales_and_hands_over(
                 for _ in range(deployment["spec"]["replicas"])
             ]
 
-        async def led() -> bool:
+        def led() -> bool:
             return any('"leading"' in pod.err for pod in pods["watch"] if pod.process.returncode is None)
 
-        async def printed(name: str) -> bool:
+        def printed(name: str) -> bool:
             return any(f'"name":"{name}"' in pod.out for pod in pods["work"])
 
-        await until(led)
+        await until(led, 60, "a leader")
         await desk.create("a")
-        await until(lambda: printed("a"))
+        await until(lambda: printed("a"), 60, "the first event")
         (leader,) = [pod for pod in pods["watch"] if '"leading"' in pod.err]
         (other,) = [pod for pod in pods["watch"] if pod is not leader]
         await other.until("standing by")
         leader.process.send_signal(signal.SIGTERM)
         await other.until('"leading"')
         await desk.create("b")
-        await until(lambda: printed("b"))
+        await until(lambda: printed("b"), 60, "the second event")
         spec = (await api.get(*LEASES, "kubecdc", "kubecdc"))["spec"]
         assert (spec["leaseTransitions"], spec["leaseDurationSeconds"]) == (1, 15)
         assert not any("forbidden" in pod.err for pod in pods["watch"] + pods["work"])

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubecdc.storage.testing.actors import until
 from tests.apiserver import LEASES, RealApiServer
-from tests.deploy.cluster import DEPLOYMENTS, Cluster, printed
+from tests.deploy.cluster import DEPLOYMENTS, WAIT, Cluster, printed
 from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, built, built_in, of_kind
-from tests.harness.kubelet import Container, Kubelet
+from tests.harness.kubelet import STEP, Container, Kubelet
 from tests.storage.redis_server import RedisServer, require
 
 pytestmark = pytest.mark.long
@@ -54,7 +53,9 @@ async def test_the_server_takes_each_overlay_to_the_letter_and_admits_its_pods(
                 pods = (await server.list("", "v1", "pods", "kubecdc"))["items"]
                 return Counter(pod["metadata"]["name"].rsplit("-", 2)[0] for pod in pods) == wanted
 
-            await until(admitted)
+            async with asyncio.timeout(WAIT):
+                while not await admitted():  # noqa: ASYNC110 (the server has no event for it)
+                    await asyncio.sleep(STEP)
             await cluster.clear("kubecdc")
     finally:
         await server.close()
