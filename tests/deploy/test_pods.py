@@ -12,7 +12,7 @@ import yaml
 
 from tests.apiserver import LEASES, RealApiServer
 from tests.deploy.cluster import DEPLOYMENTS, WAIT, Cluster, printed
-from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, built, built_in, of_kind
+from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, built, built_in, of_kind, output, tool
 from tests.harness.kubelet import STEP, Container, Kubelet
 from tests.storage.redis_server import RedisServer, require
 
@@ -127,3 +127,26 @@ async def test_watchers_and_workers_are_restarted_and_scaled_and_nothing_is_lost
     assert complaints(pods) == []
     assert {code for _, code in cluster.node.ended} == {0}
     assert (await cluster.api.get(*LEASES, "kubecdc", "kubecdc"))["spec"]["leaseDurationSeconds"] == 15
+
+
+async def test_a_release_of_helm_starts_is_changed_and_removed(cluster: Cluster) -> None:
+    helm = ("--kubeconfig", cluster.kubeconfig, "-n", "kubecdc", "--timeout", f"{WAIT}s")
+
+    async def run(*args: str | Path) -> None:
+        await asyncio.to_thread(output, "helm", *args, *helm)
+
+    chart = DEPLOY / "helm" / "kubecdc"
+    tool("helm")
+    await run("install", "kubecdc", chart, "--create-namespace")
+    await cluster.rolled_out("kubecdc-run")
+    (first,) = cluster.node.of("kubecdc-run")
+    changed = cluster.folder / "changed.yaml"
+    changed.write_text((DEPLOY / "kustomize" / "base" / "manifests.yaml").read_text() + "# changed\n")
+    await run("upgrade", "kubecdc", chart, "--set-file", f"manifests.changed\\.yaml={changed}")
+    await cluster.rolled_out("kubecdc-run")
+    (second,) = cluster.node.of("kubecdc-run")
+    assert first.pod != second.pod
+    await cluster.create_deployment("first")
+    await cluster.until(lambda: ("ADD", "first") in printed(cluster.node.of("kubecdc-run")), "kubecdc-run")
+    assert complaints([first, second]) == []
+    await run("uninstall", "kubecdc")

@@ -1,0 +1,187 @@
+"""The Helm chart: what it makes is what kustomize makes, and wrong values are refused."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.test_kustomize import rights
+from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, Document, built, built_in, named, of_kind, output, tool
+
+CHART = DEPLOY / "helm" / "kubecdc"
+HELM_ALONE = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+
+
+def rendered(*options: str, release: str = "kubecdc", values: dict[str, Any] | None = None) -> tuple[Document, ...]:
+    """The documents of a release in the namespace kubecdc."""
+    command: tuple[str | Path, ...] = (
+        "template",
+        release,
+        CHART,
+        "--namespace",
+        "kubecdc",
+        "--kube-version",
+        "1.34.0",
+        *options,
+    )
+    text = output("helm", *command, "--values", "-", stdin=yaml.safe_dump(values or {}))
+    return tuple(document for document in yaml.safe_load_all(text) if document)
+
+
+def compared(documents: tuple[Document, ...]) -> dict[tuple[str, str, str], Document]:
+    """By kind, namespace and name, without what the tools do differently.
+
+    That is the hash in names of ConfigMaps in place of the annotation with a checksum, the namespace itself, labels of
+    Helm, the order in lists that are sets, and comments in manifests.
+    """
+    found: dict[tuple[str, str, str], Document] = {}
+    for document in documents:
+        if document["kind"] == "Namespace":
+            continue
+        metadata = document["metadata"]
+        if document["kind"] == "ConfigMap":
+            metadata["name"] = unhashed(metadata["name"])
+            document["data"] = {name: [*yaml.safe_load_all(text)] for name, text in document["data"].items()}
+        if document["kind"] == "Deployment":
+            template = document["spec"]["template"]
+            without_helm(template["metadata"])
+            template["metadata"].pop("annotations", None)
+            volumes = template["spec"]["volumes"]
+            for volume in volumes:
+                if "configMap" in volume:
+                    volume["configMap"]["name"] = unhashed(volume["configMap"]["name"])
+        without_helm(metadata)
+        document["rules"] = sorted(document.get("rules", []), key=str)
+        found[document["kind"], metadata.get("namespace", ""), metadata["name"]] = document
+    return found
+
+
+def unhashed(name: str) -> str:
+    """Without the hash that kustomize adds."""
+    return "-".join(name.split("-")[:2])
+
+
+def without_helm(metadata: dict[str, Any]) -> None:
+    metadata["labels"] = {name: value for name, value in metadata["labels"].items() if name not in HELM_ALONE}
+
+
+def copied(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    return tuple(yaml.safe_load(yaml.safe_dump(document)) for document in documents)
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_the_chart_makes_what_kustomize_makes(bus: str) -> None:
+    assert compared(rendered("--set", f"bus.type={bus}")) == compared(copied(built(OVERLAYS / bus)))
+
+
+def test_for_one_namespace_too(tmp_path: Path) -> None:
+    example = DEPLOY / "kustomize" / "components" / "one-namespace"
+    values = {
+        "bus": {"type": "redis"},
+        "rbac": {"namespaces": ["default"]},
+        "manifests": {"manifests.yaml": (example / "manifests.yaml").read_text()},
+    }
+    own = {
+        "resources": ["../deploy/kustomize/overlays/redis"],
+        "components": ["../deploy/kustomize/components/one-namespace"],
+    }
+    assert compared(rendered(values=values)) == compared(built_in(tmp_path, own))
+
+
+def test_rights_of_one_account_in_one_namespace_are_in_one_role() -> None:
+    """Also where it is the namespace of the pods that is watched."""
+    jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}
+    rbac = {"namespaces": ["kubecdc", "kube-system"], "workerRules": [jobs], "optional": {"namespaceSelector": True}}
+    documents = rendered(values={"bus": {"type": "sqs"}, "rbac": rbac})
+    places = [
+        (d["metadata"].get("namespace", ""), d["metadata"]["name"]) for d in documents if d["kind"].endswith("Role")
+    ]
+    assert sorted(places) == [
+        ("", "kubecdc-watch-kubecdc"),
+        ("kube-system", "kubecdc-watch"),
+        ("kubecdc", "kubecdc-watch"),
+        ("kubecdc", "kubecdc-work"),
+    ]
+    granted = {
+        (account.rpartition("/")[2], place, resource, verb)
+        for account, place, _, resource, _, verb in rights(documents)
+    }
+    assert {
+        ("kubecdc-watch", "kubecdc", "deployments", "watch"),
+        ("kubecdc-watch", "kubecdc", "leases", "update"),
+        ("kubecdc-watch", "kubecdc", "configmaps", "update"),
+        ("kubecdc-watch", "kubecdc", "events", "create"),
+        ("kubecdc-watch", "kube-system", "namespaces", "get"),
+        ("kubecdc-watch", "", "namespaces", "watch"),
+        ("kubecdc-work", "kubecdc", "jobs", "create"),
+        ("kubecdc-work", "kubecdc", "configmaps", "update"),
+    } <= granted
+
+
+def test_changed_manifests_and_nothing_else_replace_the_pods() -> None:
+    def checksum(values: dict[str, Any]) -> str:
+        deployment = named(rendered(values={"bus": {"type": "redis"}, **values}), "Deployment", "kubecdc-work")
+        return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
+
+    first = checksum({})
+    assert checksum({"workers": {"replicas": 5}}) == first
+    assert checksum({"manifests": {"a.yaml": "x: 1"}}) != first
+
+
+def test_a_release_of_another_name_shares_no_name_with_it() -> None:
+    def names(release: str) -> set[tuple[str, str]]:
+        return {(document["kind"], document["metadata"]["name"]) for document in rendered(release=release)}
+
+    assert not names("kubecdc") & names("other")
+
+
+def test_secrets_workers_rights_and_the_monitor_arrive_where_they_are_used() -> None:
+    jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}
+    values = {
+        "secrets": ["receiver"],
+        "rbac": {"workerRules": [jobs]},
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "run": {"extraArgs": ["--concurrency=8"], "env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}]},
+    }
+    documents = rendered(values=values)
+    pod = named(documents, "Deployment", "kubecdc-run")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"name": "receiver", "secret": {"secretName": "receiver"}} in pod["volumes"]
+    assert container["volumeMounts"][-1]["mountPath"] == "/argo-events/secrets/receiver"
+    assert container["args"][-1] == "--concurrency=8"
+    assert container["env"] == values["run"]["env"]  # type: ignore[index]
+    assert ("kubecdc/kubecdc-watch", "kubecdc", "batch", "jobs", "", "create") in rights(documents)
+    (monitor,) = of_kind(documents, "PodMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (port,) = [endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]]
+    assert port in {port["name"] for port in container["ports"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ("bus.type=kafka", "/bus/type"),
+        ("watcher.replica=2", "/watcher"),
+        ("workers.replicas=-1", "/workers/replicas"),
+        ("image.repository=", "/image/repository"),
+        ("manifests.a=x", "propertyName 'a'"),
+        ("rbac.rules[0].verbs=x", "/rbac/rules/0"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(wrong: str, place: str) -> None:
+    command = [tool("helm"), "template", str(CHART), "--kube-version", "1.34.0", "--set", wrong]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert place in done.stderr
+
+
+def test_the_chart_is_of_the_version_of_the_package_and_has_its_example() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    labels = built(OVERLAYS / "embedded")[0]["metadata"]["labels"]
+    assert chart["version"] == chart["appVersion"] == labels["app.kubernetes.io/version"]
+    example = (DEPLOY / "kustomize" / "base" / "manifests.yaml").read_text()
+    assert (CHART / "files" / "manifests.yaml").read_text() == example
