@@ -13,6 +13,7 @@ from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
 from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
+from benchmarks.scripts import scripts
 from benchmarks.sensor import filters
 from benchmarks.triggers import costs as costs_of_triggers
 
@@ -74,6 +75,15 @@ async def _crowd(size: Size) -> Pairs:
 def _triggers(name: str, *, redis: bool) -> Measurement:
     definition = Definition(name, "ms/event", Target(2.0, at_least=False, of_ratio=True), "20 triggers")
     return _runs(definition, lambda size: costs_of_triggers(size.seconds, redis=redis))
+
+
+def _script(language: str, bound: float, bare: str) -> Definition:
+    return Definition(f"scripts_{language}", "us/event", Target(bound, at_least=False, of_ratio=True), bare)
+
+
+async def _scripts(size: Size) -> Pairs:
+    runs = [await scripts(size.messages // 10) for _ in range(size.runs)]
+    return {f"scripts_{language}": [run[language] for run in runs] for language in runs[0]}
 
 
 async def _latency(size: Size) -> Pairs:
@@ -145,6 +155,7 @@ MEASUREMENTS = (
         _below("sensor_filters", "us/event", 60, "decode, look, encode"),
         lambda size: filters(size.messages // 5),
     ),
+    Measurement((_script("jq", 1.5, "jq in a child"), _script("lua", 3.0, "one Lua in a child")), _scripts),
     Measurement((CROWD,), _crowd),
     _triggers("triggers_redis", redis=True),
     _triggers("triggers_sqlite", redis=False),

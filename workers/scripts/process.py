@@ -6,15 +6,15 @@ import asyncio
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from kubecdc.workers.scripts import frames
+from kubecdc.workers.scripts.exchange import Ended, Exchange
 
 SECONDS = 1.0  # of CPU that a program may take for an event, and once more for each MiB of the event
 MEMORY = 128 * 1024 * 1024  # bytes that the process may take beyond what it has at its start
 WAIT = 30.0  # seconds for an answer: where CPU is short, a second of it takes longer. Also for the start
-_GONE = 1.0  # seconds for a process that was killed to be gone
+AHEAD = 4  # requests that are sent before they are answered: the process need not wait for the next
 _BEGIN = "import sys; sys.path[:] = sys.argv.pop().split('\\n'); from kubecdc.workers.scripts.child import main; main()"
 
 
@@ -67,104 +67,90 @@ def _last_line(text: bytes) -> str:
 
 
 class Child:
-    """The process. It starts with the first request, and anew after it has ended. One request at a time."""
+    """The process. It starts with the first request, and anew after it has ended."""
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-        self._lock = asyncio.Lock()  # first come, first served
+        self._exchange: Exchange | None = None
+        self._starting = asyncio.Lock()
+        self._room = asyncio.Semaphore(AHEAD)  # first come, first served
 
     @property
     def pid(self) -> int | None:
         """Of the process; None while there is none."""
-        return self._process.pid if self._process else None
+        return self._exchange.pid if self._exchange and not self._exchange.ended.done() else None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests it has not answered."""
+        return self._exchange.waiting if self._exchange else 0
 
     async def ask(self, kind: frames.Kind, program: str, data: bytes) -> tuple[bytes, float]:
         """The result of a program for some data, and the seconds that it took. Raises ScriptError, Interrupted.
 
-        A process that somebody else ends is replaced, and the request repeated, once.
+        If somebody else ends the process, it is replaced, and the request repeated, once. What another request does to
+        it does not count.
         """
         seconds = SECONDS * (1 + len(data) / 2**20)
         request = frames.request(kind, program, data, seconds)
-        async with self._lock:
-            try:
-                return await self._asked(request, data, seconds)
-            except _Died:
-                return await self._asked(request, data, seconds)
+        repeated = False
+        async with self._room:
+            while True:
+                exchange = await self._opened()
+                try:
+                    end, text, took = await exchange.ask(request, data, WAIT)
+                    break
+                except Ended as e:
+                    if not e.at_it:
+                        continue
+                    error = _error(e, seconds)
+                    if repeated or not isinstance(error, _Died):
+                        raise error from None
+                    repeated = True
+        if end != frames.DONE:
+            raise ScriptError(text.decode(errors="replace"), is_limit=end == frames.LIMIT)
+        return text, took
 
     async def close(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await _end(process)
+        if self._exchange is not None:
+            await self._exchange.close()
 
-    async def _asked(self, request: bytes, data: bytes, seconds: float) -> tuple[bytes, float]:
-        now = asyncio.get_running_loop().time
-        try:
-            async with asyncio.timeout(WAIT):
-                process = self._process or await self._start()
-                begun = now()
-                end, answer = await _answer(process, request, data)
-        except TimeoutError:
-            await self.close()
-            raise Interrupted(f"the process of jq and Lua did not answer within {WAIT:g} s") from None
-        except (EOFError, OSError):
-            raise await self._ended(seconds) from None
-        except BaseException:  # the rest of the answer would be taken for that of the next request
-            await self.close()
-            raise
-        if end != frames.DONE:
-            raise ScriptError(answer.decode(errors="replace"), is_limit=end == frames.LIMIT)
-        return answer, now() - begun
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        try:
-            self._process = process = await asyncio.create_subprocess_exec(
-                *command(), stdin=pipe, stdout=pipe, stderr=pipe, env={}, cwd="/"
-            )
-        except OSError as e:
-            raise Interrupted(f"the process of jq and Lua cannot be started: {e}", ours=True) from e
-        assert process.stdout is not None
-        assert process.stderr is not None
-        if not await process.stdout.read(len(frames.READY)):
-            said = _last_line(await process.stderr.read())
-            raise Interrupted(f"the process of jq and Lua cannot be started: {said}", ours=True)
-        return process
-
-    async def _ended(self, seconds: float) -> Exception:
-        """Why the process has ended, or has closed its pipes."""
-        process = self._process
-        code = await _end(process) if process else None  # not killed before: that would hide its code
-        await self.close()
-        if code is not None and (fault := _own_fault(code, seconds)):
-            return ScriptError(fault, has_ended=True)
-        return _Died(f"the process of jq and Lua was ended by somebody else ({_status(code)})")
+    async def _opened(self) -> Exchange:
+        """A process that can be asked. Raises Interrupted."""
+        if self._exchange is None or not self._exchange.open:
+            async with self._starting:
+                if self._exchange is None or not self._exchange.open:
+                    self._exchange = await _start()
+        return self._exchange
 
 
-async def _end(process: asyncio.subprocess.Process) -> int | None:
-    """The exit code of a process that is about to end, if it does in time."""
-    assert process.stdout is not None
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_GONE):
-            await process.stdout.read()  # asyncio ends its wait only after that
-            return await process.wait()
-    return None
+async def _start() -> Exchange:
+    try:
+        _, exchange = await asyncio.get_running_loop().subprocess_exec(Exchange, *command(), env={}, cwd="/")
+    except OSError as e:
+        raise Interrupted(f"the process of jq and Lua cannot be started: {e}", ours=True) from e
+    try:
+        async with asyncio.timeout(WAIT):
+            if await asyncio.shield(exchange.ready):
+                return exchange
+    except TimeoutError:
+        await exchange.close()
+        raise Interrupted(f"the process of jq and Lua did not start within {WAIT:g} s") from None
+    except asyncio.CancelledError:
+        await exchange.close()
+        raise
+    raise Interrupted(f"the process of jq and Lua cannot be started: {_last_line(exchange.said)}", ours=True)
 
 
-async def _answer(process: asyncio.subprocess.Process, request: bytes, data: bytes) -> tuple[int, bytes]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    if process.stdin.is_closing():  # it has ended in the meantime; uvloop would raise a RuntimeError
-        raise EOFError
-    process.stdin.write(request)
-    process.stdin.write(data)
-    await process.stdin.drain()
-    end, length = frames.ANSWER.unpack(await process.stdout.readexactly(frames.ANSWER.size))
-    if length > len(data) + frames.LARGER:
-        raise ScriptError("its process answers with more than it may", has_ended=True)
-    return end, await process.stdout.readexactly(length)
+def _error(ended: Ended, seconds: float) -> ScriptError | Interrupted:
+    """Why the process has ended while it was at a request."""
+    if ended.late:
+        return Interrupted(f"the process of jq and Lua did not answer within {WAIT:g} s")
+    if ended.overlong:
+        return ScriptError("its process answers with more than it may", has_ended=True)
+    if ended.code is not None and (fault := _own_fault(ended.code, seconds)):
+        return ScriptError(fault, has_ended=True)
+    return _Died(f"the process of jq and Lua was ended by somebody else ({_status(ended.code)})")
 
 
 def _own_fault(code: int, seconds: float) -> str:

@@ -84,7 +84,7 @@ async def test_killed_in_the_middle_it_is_replaced_and_the_event_done(child: Chi
     assert first
     os.kill(first, signal.SIGSTOP)  # it does not answer before it is killed
     asked = asyncio.create_task(child.ask("jq", ".a", b'{"a":{"b":1}}'))
-    await until(child._lock.locked, 60, "the request")
+    await until(lambda: child.waiting, 60, "the request")
     os.kill(first, signal.SIGKILL)
     assert (await asked)[0] == b'{"b":1}'
     assert child.pid != first
@@ -119,6 +119,45 @@ async def test_it_is_ended_with_what_is_cancelled_and_the_next_gets_its_own_answ
         await asked
     assert is_gone(first)
     assert (await child.ask("jq", ".", b'{"b":1}'))[0] == b'{"b":1}'
+
+
+async def test_several_are_asked_at_once_and_each_gets_its_own_answer(child: Child) -> None:
+    async def ask(number: int) -> None:
+        data = b'{"n":%d,"x":"%s"}' % (number, b"y" * (number % 7 * 20_000))
+        if number % 5:
+            assert (await child.ask("jq", "{n}", data))[0] == b'{"n":%d}' % number
+        else:
+            with pytest.raises(ScriptError, match=f"number {number}$"):
+                await child.ask("jq", 'error("number \\(.n)")', data)
+
+    await asyncio.gather(*(ask(number) for number in range(200)))
+
+
+@pytest.mark.parametrize("program", [ENDLESS, '[limit(1e9; repeat("xxxxxxxxxxxxxxxx"))] | length'])
+async def test_those_behind_one_that_ends_the_process_are_done_by_the_next(
+    child: Child, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await child.ask("jq", ".", b"{}")
+    first = child.pid
+    monkeypatch.setattr(process, "SECONDS", 1.0)
+    bad = asyncio.create_task(child.ask("jq", program, b"{}"))
+    await until(lambda: child.waiting, 60, "the program")
+    behind = [child.ask("jq", ".", b'{"n":%d}' % number) for number in range(10)]
+    assert [answer for answer, _ in await asyncio.gather(*behind)] == [b'{"n":%d}' % n for n in range(10)]
+    with pytest.raises(ScriptError, match=r"it takes more than 1 s of CPU|it needs more than 128 MiB") as e:
+        await bad
+    assert e.value.has_ended
+    assert child.pid != first
+
+
+async def test_those_beside_one_that_is_cancelled_are_done_by_the_next(child: Child) -> None:
+    asked = asyncio.create_task(child.ask("jq", ENDLESS, b"{}"))
+    first = await is_computing(child)
+    others = [asyncio.create_task(child.ask("jq", ".", b'{"n":%d}' % number)) for number in range(10)]
+    await until(lambda: child.waiting == process.AHEAD, 60, "the others")
+    asked.cancel()
+    assert [answer for answer, _ in await asyncio.gather(*others)] == [b'{"n":%d}' % n for n in range(10)]
+    assert is_gone(first)
 
 
 async def test_one_that_is_frozen_is_replaced_and_it_is_no_fault_of_the_event(
