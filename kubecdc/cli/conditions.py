@@ -18,7 +18,8 @@ async def waiting(
 ) -> dict[str, list[Kept]]:
     """The events of each subscription that wait for the rest of the conditions, the oldest first.
 
-    Only of triggers that need several dependencies, and of what is left of such in the bus. Raises Unavailable.
+    Only of triggers that need several dependencies, and of what is left of such in the bus. Raises Unavailable,
+    Refused.
     """
     from kubecdc.workers.conditions import kept
     from kubecdc.workers.route import half_met_in

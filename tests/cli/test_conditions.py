@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 
 from kubecdc.cli.commands.bus import bus as bus_command
 from kubecdc.cli.commands.dlq import dlq
-from kubecdc.storage.contracts import Bus, StateEntry
+from kubecdc.storage.contracts import Bus, StateChange, StateEntry
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import Leader
@@ -48,6 +49,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.said = ""  # by the last command, on standard error
         self.sensor = Sensor.model_validate(SENSOR)
 
     def write(self, sensor: dict[str, Any]) -> None:
@@ -73,6 +75,7 @@ class Desk:
     def run(self, command: Any, *args: str) -> str:
         done = CliRunner().invoke(command, [*args, "-f", str(self._folder / "all.yaml")], catch_exceptions=False)
         assert done.exit_code == 0, done.output
+        self.said = done.stderr
         return done.stdout
 
     def shown(self) -> dict[str, tuple[int | None, list[tuple[str, str]]]]:
@@ -118,6 +121,16 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def test_bus_show_tells_which_events_wait_for_others(desk: Desk) -> None:
     assert desk.shown() == {"s/t/a": (1, [("x", "a.uid.1.ADD")]), "s/t/b": (1, [("y", "b.uid.2.ADD")])}
     assert "HELD" in desk.run(bus_command, "show").splitlines()[0]
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_shown(desk: Desk) -> None:
+    async def damage() -> None:
+        async with desk.bus() as bus:
+            await bus.state.put("s/t", "met/damaged", StateChange(value=b"no JSON", ttl=timedelta(hours=1)))
+
+    asyncio.run(damage())
+    assert [held for held, _ in desk.shown().values()] == [None, None]
+    assert "what waits for others cannot be read: what is half met of 's/t' is damaged: JSON is malformed" in desk.said
 
 
 def test_a_dead_letter_that_is_purged_takes_its_set_along(desk: Desk) -> None:

@@ -126,7 +126,7 @@ class HalfMet:
         return Owed.read(entry).events if entry else None
 
     async def kept(self) -> list[Kept]:
-        """The events that wait for others, the oldest first. Raises Unavailable."""
+        """The events that wait for others, the oldest first. Raises Unavailable, Refused."""
         return await kept(self._state, self._scope, self._read)
 
     def _read(self, entry: StateEntry | None) -> Record:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
+
+from kubecdc.errors import Refused
 from kubecdc.storage.contracts import StateEntry, StateStore
 from kubecdc.storage.contracts.errors import StateConflict
 from kubecdc.workers.conditions.stored import CONFLICTS, MET, SET, Owed, Record, name_of_key
@@ -33,11 +36,15 @@ def place_of(subscription: str) -> tuple[str, str]:
 
 
 async def kept(state: StateStore, scope: str, read: Callable[[StateEntry], Record] = Record.read) -> list[Kept]:
-    """The events that wait, the oldest first. Raises Unavailable."""
+    """The events that wait, the oldest first. Raises Unavailable, Refused."""
     found = []
     for name in await state.keys(scope):
         entry = await state.get(scope, name) if name.startswith(MET) else None
-        for dependency, held in (read(entry).held if entry else {}).items():
+        try:
+            known = read(entry) if entry else Record()
+        except msgspec.DecodeError as e:
+            raise Refused(f"what is half met of {scope!r} is damaged: {e}") from e
+        for dependency, held in known.held.items():
             found.append(Kept(dependency, name.removeprefix(MET), held.event.id, held.at))
     return sorted(found, key=lambda one: one.since)
 
@@ -51,7 +58,8 @@ async def purge(state: StateStore, subscription: str, events: Collection[str]) -
             entry = await state.get(scope, name)
             await _drop(state, scope, name, entry)
             if entry:
-                await settled(state, scope, Owed.read(entry).key, name)
+                with suppress(msgspec.DecodeError):  # damaged
+                    await settled(state, scope, Owed.read(entry).key, name)
 
 
 async def prune(state: StateStore, scope: str) -> None:

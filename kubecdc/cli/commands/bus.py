@@ -14,7 +14,7 @@ from kubecdc.cli.conditions import pruned, waiting
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import Output, View, confirm, time
 from kubecdc.cli.showing import show_each
-from kubecdc.errors import Unavailable, UsageError
+from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.pauses import pause, paused, resume
@@ -57,7 +57,11 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
             otherwise = "unknown"
             click.echo(f"what is paused cannot be read: {e}", err=True)
         statuses = await bus.subscriptions()
-        held = await waiting(bus, manifests, manifest, [s.spec.name for s in statuses])
+        held: dict[str, list[Kept]] = {}
+        try:
+            held = await waiting(bus, manifests, manifest, [s.spec.name for s in statuses])
+        except (Refused, Unavailable) as e:
+            click.echo(f"what waits for others cannot be read: {e}", err=True)
         return [
             _row(
                 s,
