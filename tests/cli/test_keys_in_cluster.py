@@ -15,7 +15,7 @@ from tests.apiserver import LocalSimulator
 from tests.cli.rig import HTTP, REDIS_BUS, Desk
 from tests.cli.test_roles import granted
 from tests.cluster.test_keys import VALUE, put
-from tests.examples.test_workflow_to_job import apply
+from tests.examples.stage import apply
 from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import call
 from tests.workers.peer import saying, serving

@@ -30,7 +30,7 @@ from tests.apiserver import (
     write_kubeconfig,
 )
 from tests.cli.test_roles import sensor
-from tests.examples.test_workflow_to_job import apply
+from tests.examples.stage import apply
 from tests.workers.pod import TOKEN, Pod
 
 SECRETS = ("", "v1", "secrets")

@@ -24,6 +24,17 @@ WATCHER, WORKERS = "kubecdc-watch", "kubecdc-work"
 Body = dict[str, Any]
 
 
+async def apply(api: ApiServer, documents: list[Body], account: str) -> list[tuple[Resource, str]]:
+    """Create what `kubecdc rbac` printed for an account. The kind and name of each."""
+    made = []
+    for document in documents:
+        if document["metadata"]["name"].startswith(account):
+            kind = guess(document["apiVersion"], document["kind"], document["metadata"].get("namespace", ""))
+            await api.create(kind.group, kind.version, kind.resource, kind.namespace, document)
+            made.append((kind, document["metadata"]["name"]))
+    return made
+
+
 class Stage:
     """The manifests of an example in a folder, and a kubeconfig for the watcher and one for the workers.
 
@@ -54,11 +65,8 @@ class Stage:
 
     async def grant(self, *accounts: str) -> None:
         """Apply what belongs to these accounts."""
-        for document in self.documents:
-            if document["metadata"]["name"].startswith(accounts):
-                kind = guess(document["apiVersion"], document["kind"], document["metadata"].get("namespace", ""))
-                await self.server.create(kind.group, kind.version, kind.resource, kind.namespace, document)
-                self._granted.append((kind, document["metadata"]["name"]))
+        for account in accounts:
+            self._granted += await apply(self.server, self.documents, account)
 
     async def revoke(self) -> None:
         """Delete what was applied."""
