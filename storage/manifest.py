@@ -20,7 +20,8 @@ from kubecdc.storage.contracts.types import QueueType, StoreType
 from kubecdc.storage.installed import queue_types, store_types
 
 MISSING = dict.fromkeys(  # well-known types, refused unless an installed package provides them
-    ("nats", "jetstream", "jetstreamExotic", "kafka"), "is not supported"
+    ("nats", "jetstream", "jetstreamExotic", "kafka"),
+    "is not supported: write `sqlite: {path: kubecdc.db}` for one machine, or `redis`, `rq`, `sqs` or `pubsub`",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict
 from pydantic_core import PydanticCustomError
@@ -31,6 +31,37 @@ _DNS_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 def invalid(message: str, hint: str = "") -> PydanticCustomError:
     """The error that a validator raises: what is wrong, and a hint."""
     return PydanticCustomError("invalid", "{message}", {"message": message, "hint": hint})
+
+
+OF_PODS = dict.fromkeys(  # fields that belong inside `template`
+    (
+        "container",
+        "volumes",
+        "serviceAccountName",
+        "imagePullSecrets",
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "securityContext",
+        "priorityClassName",
+        "priority",
+    ),
+    "kubecdc creates no pods",
+)
+
+
+def no_kubeconfig(spec: Any) -> Any:
+    """A validator of a spec as it was read: it must not expect pods of its own with another cluster."""
+    value: Any = spec
+    for name in ("template", "container", "env"):
+        value = value.get(name) if isinstance(value, dict) else None
+    variables = value if isinstance(value, list) else []
+    if any(isinstance(variable, dict) and variable.get("name") == "KUBECONFIG" for variable in variables):
+        raise invalid(
+            "`template.container.env` sets KUBECONFIG, which is without effect here: another cluster would be used",
+            "remove it, and start kubecdc with --kubeconfig or --context",
+        )
+    return spec
 
 
 def _duration(value: object) -> object:

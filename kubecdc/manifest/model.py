@@ -22,6 +22,7 @@ ApiVersion = Literal["argoproj.io/v1alpha1", "kubecdc.io/v1alpha1"]
 
 
 NOT_YET = "is not supported yet"
+_EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
 class Model(BaseModel):
@@ -48,7 +49,14 @@ class Model(BaseModel):
         if not isinstance(raw, dict):
             return raw
         known = cls.field_types()
-        return {k: v for k, v in raw.items() if k not in cls.ignored and not (v is None and k in known)}
+
+        def counts(name: str, value: Any) -> bool:
+            """An empty value asks for nothing that is not there yet."""
+            may_be_absent = name in known or name in cls.unsupported
+            empty = _EMPTY if name in cls.unsupported and not cls.type_fields else (None,)
+            return name not in cls.ignored and not (may_be_absent and value in empty)
+
+        return {name: value for name, value in raw.items() if counts(name, value)}
 
     @classmethod
     def field_types(cls) -> dict[str, Any]:
@@ -64,6 +72,9 @@ class Metadata(Model):
         "finalizers", "deletionTimestamp", "deletionGracePeriodSeconds",
     })  # fmt: skip
     renamed: ClassVar[Mapping[str, str]] = {"generateName": "name"}
+    hints: ClassVar[Mapping[str, str]] = {
+        "generateName": "write `name`: subscriptions and checkpoints are called by it, and must be found again"
+    }
 
     name: DnsSubdomain
     namespace: str = ""

@@ -119,3 +119,14 @@ def reason(error: yaml.YAMLError) -> str:
     mark = error.problem_mark
     where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
     return f"{error.problem}{where}"
+
+
+def likely_cause(error: yaml.YAMLError, text: str) -> str:
+    """What to do about a text that cannot be read, "" if nothing is likely."""
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "{{" in line:
+        return "it is a template: render it first, for example with `helm template`"
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "it is indented with a tab: YAML takes spaces only"
+    return ""

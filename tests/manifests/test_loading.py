@@ -59,13 +59,37 @@ def test_other_kinds_are_skipped_in_a_directory_with_a_notice(tmp_path: Path) ->
     ]
 
 
-def test_other_kinds_are_refused_in_a_file(tmp_path: Path) -> None:
+def test_a_file_of_other_kinds_only_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text(DEPLOYMENT + "---\n- 1\n---\n" + SOURCE)
+    file.write_text(DEPLOYMENT + "---\n- 1\n")
     assert wrong(file) == [
         f"{file}, document 1: Deployment (apps/v1) is not an EventSource, EventBus or Sensor",
         f"{file}, document 2: a document without `kind` is not an EventSource, EventBus or Sensor",
     ]
+
+
+def test_other_kinds_beside_ours_are_skipped_with_a_notice(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{DEPLOYMENT}---\n{SOURCE}")
+    assert load([str(file)], stdin=io.StringIO()).notices == [
+        f"{file}, document 1: skipped: Deployment (apps/v1) is not an EventSource, EventBus or Sensor"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("kind: {{ .Values.kind }}\n", "it is a template: render it first, for example with `helm template`"),
+        ("{{- if .Values.on }}\nkind: a\n{{- end }}\n", "it is a template: render it first"),
+        ("kind: a\nspec:\n\tb: c\n", "it is indented with a tab: YAML takes spaces only"),
+        ("kind: [\n", ""),
+    ],
+)
+def test_the_likely_cause_of_what_is_no_yaml_is_said(tmp_path: Path, text: str, hint: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    (problem,) = wrong(file)
+    assert hint in problem if hint else ";" not in problem
 
 
 def test_what_cannot_be_read_is_told_for_each_path(tmp_path: Path) -> None:

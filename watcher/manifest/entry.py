@@ -48,6 +48,8 @@ class Entry(Model):
 
     hints: ClassVar[Mapping[str, str]] = {
         "kind": "write `resource`, the plural in lower case, such as `workflows`",
+        "fieldSelector": "write `filter: {fields: [{key: status.phase, value: Running}]}`",
+        "labelSelector": "write `filter: {labels: [{key: app, value: web}]}`",
         "cluster": "an entry watches the cluster of the kubeconfig: --kubeconfig, --context",
     }
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Printable, invalid
+from kubecdc.manifest.fields import DEFAULT_BUS, OF_PODS, BusName, Printable, invalid, no_kubeconfig
 from kubecdc.manifest.model import Manifest, Model
 from kubecdc.watcher.manifest.entry import Entry
 
@@ -35,15 +35,18 @@ class EventSourceSpec(Model):
     """The entries by event name."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"template", "replicas", "service"})
+    without_effect: ClassVar[Mapping[str, str]] = OF_PODS
     unsupported: ClassVar[Mapping[str, str]] = {
         name: f"EventSource type `{name}` is not supported" for name in OTHER_TYPES
     }
     hints: ClassVar[Mapping[str, str]] = {
-        "type": "the type of an EventSource is the name of the field that holds its entries, as in `resource: {…}`"
+        "type": "the type of an EventSource is the name of the field that holds its entries, as in `resource: {…}`",
     }
 
     resource: dict[EventName, Entry] = Field(default_factory=dict)
     event_bus_name: BusName = DEFAULT_BUS
+
+    _no_kubeconfig = model_validator(mode="before")(no_kubeconfig)
 
     @model_validator(mode="after")
     def _some(self) -> Self:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from kubecdc.manifest.fields import DEFAULT_BUS, BusName, Items, Printable, invalid
+from kubecdc.manifest.fields import DEFAULT_BUS, OF_PODS, BusName, Items, Printable, invalid, no_kubeconfig
 from kubecdc.manifest.finding import Location
 from kubecdc.manifest.model import Manifest, Model
 from kubecdc.workers.conditions.expression import Expression
@@ -27,18 +27,7 @@ _SETTINGS = {  # of a trigger. What it sends does not depend on them
     "atLeastOnce": "every trigger runs at least once",
     **dict.fromkeys(("policy", "retryStrategy", "rateLimit"), _PLACE),
 }
-_POD = (
-    "container",
-    "volumes",
-    "serviceAccountName",
-    "imagePullSecrets",
-    "nodeSelector",
-    "tolerations",
-    "affinity",
-    "securityContext",
-    "priorityClassName",
-    "priority",
-)
+OLD = "it is of Argo Events before 1.0, which had gateways: write an EventSource, and name it as `eventSourceName`"
 
 
 class Dependency(Model):
@@ -49,6 +38,7 @@ class Dependency(Model):
         "eventBusName": "`spec.eventBusName` counts",
         "jsonBody": "it is a field of EventSources",
     }
+    hints: ClassVar[Mapping[str, str]] = {"gatewayName": OLD}
 
     name: Printable
     event_source_name: Printable
@@ -126,7 +116,14 @@ class SensorSpec(Model):
     ignored: ClassVar[frozenset[str]] = frozenset(
         {"template", "replicas", "revisionHistoryLimit", "errorOnFailedRound"}
     )
-    without_effect: ClassVar[Mapping[str, str]] = {**_SETTINGS, **dict.fromkeys(_POD, "kubecdc creates no pods")}
+    without_effect: ClassVar[Mapping[str, str]] = {**_SETTINGS, **OF_PODS}
+    hints: ClassVar[Mapping[str, str]] = {
+        "subscription": OLD,
+        "circuit": "write `conditions` on each trigger",
+        "dependencyGroups": "write `conditions` on each trigger",
+    }
+
+    _no_kubeconfig = model_validator(mode="before")(no_kubeconfig)
 
     dependencies: Items[Dependency]
     triggers: Items[Trigger]

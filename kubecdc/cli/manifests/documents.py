@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import yaml
 
 from kubecdc.cli.manifests.problem import Place, Problem
-from kubecdc.manifest.plain_yaml import LARGEST, Loader, reason
+from kubecdc.manifest.plain_yaml import LARGEST, Loader, likely_cause, reason
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
@@ -19,7 +19,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed document. ``strict``: the user named its file, so it must be one of the three kinds."""
+    """A parsed document. ``strict``: the user named its file, so it should be one of the three kinds."""
 
     place: Place
     content: Any
@@ -131,14 +131,14 @@ def _yaml(file: str, text: str, *, strict: bool) -> tuple[list[Document], list[P
                     break
                 documents.append(Document(place, loader.get_data(), strict))
             except yaml.constructor.ConstructorError as e:
-                problems.append(Problem(place, "", f"is not plain YAML: {reason(e)}"))
+                problems.append(Problem(place, "", f"is not plain YAML: {reason(e)}", likely_cause(e, text)))
             for key, mark in loader.repeated:
                 where = f"line {mark.line + 1}, column {mark.column + 1}"
                 problems.append(Problem(place, "", f"the key `{key}` occurs twice in one mapping ({where})"))
             loader.repeated.clear()
             number += 1
     except yaml.YAMLError as e:
-        problems.append(Problem(Place(file, number + 1), "", f"is not YAML: {reason(e)}"))
+        problems.append(Problem(Place(file, number + 1), "", f"is not YAML: {reason(e)}", likely_cause(e, text)))
     except RecursionError:
         problems.append(Problem(Place(file, number + 1), "", "is nested too deep"))
     finally:

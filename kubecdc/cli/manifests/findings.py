@@ -179,7 +179,7 @@ def _unknown(model: type[Manifest], content: dict[str, Any], location: Location)
     if name in here.unsupported:
         return here.unsupported[name], "", ""
     if name in here.hints:
-        return _NO_FIELD, here.hints[name], ""
+        return _NO_FIELD, here.hints[name], here.renamed.get(name, "")
     for owner, depth in reversed(chain[:-1]):
         if name in _names(owner):
             levels = sum(isinstance(part, str) for part in location[depth:-1])

@@ -70,8 +70,9 @@ def load(paths: Sequence[str], *, stdin: TextIO, to_run: bool = False) -> Manife
         documents, problems = read(path, stdin)
         loading.problems.extend(problems)
         before = len(loading.manifests), len(loading.problems)
+        ours = any(_is_ours(document.content) for document in documents)
         for document in documents:
-            _take(document, loading)
+            _take(replace(document, strict=document.strict and not ours), loading)
         if not problems and before == (len(loading.manifests), len(loading.problems)):
             loading.problems.append(Problem(Place(path), "", "has no EventSource, EventBus or Sensor"))
     _check_names(loading)
@@ -89,6 +90,10 @@ def load(paths: Sequence[str], *, stdin: TextIO, to_run: bool = False) -> Manife
         sensors={m.name: m for m in models if isinstance(m, Sensor)},
         notices=loading.notices,
     )
+
+
+def _is_ours(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("kind") in KINDS and content.get("apiVersion") in API_VERSIONS
 
 
 def _take(document: Document, loading: _Loading) -> None:
