@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,8 @@ from prometheus_client import REGISTRY
 
 from kubecdc.watcher.capture.progress import HISTORY_SECONDS, Progress
 from kubecdc.watcher.session import Session
-from tests.watcher.rig import KEY, Rig, event_source
+from tests.apiserver import LocalSimulator
+from tests.watcher.rig import KEY, Rig, event_source, rig
 
 
 class Clock:
@@ -122,6 +124,29 @@ async def test_a_watch_says_how_far_behind_it_is_while_the_api_server_is_away(
 
     await bench.kill()
     assert gauge("watch_behind_seconds") is None, "a process that does not lead says nothing of it"
+
+
+async def test_a_bus_that_is_full_is_time_behind_though_the_watch_is_open(
+    api: LocalSimulator, tmp_path: Path, clock: Clock, quick: None
+) -> None:
+    async with rig(api, tmp_path, max_pending=1) as bench:
+        await bench.start()
+        await bench.watching()
+        await bench.create("a")
+        await bench.until(lambda: told(gauge("watch_last_change_age_seconds") == 0))
+        begun = clock.time
+        await bench.create("b")
+
+        async def waits() -> bool:
+            clock.time += 0.5
+            return bool(gauge("watch_behind_seconds"))
+
+        await bench.until(waits)
+        assert gauge("watch_behind_seconds") <= clock.time - begun  # type: ignore[operator]
+        before, clock.time = cast(float, gauge("watch_behind_seconds")), clock.time + 70
+        assert gauge("watch_behind_seconds") == before + 70
+        assert len(await bench.events()) == 2
+        await bench.until(lambda: told(gauge("watch_behind_seconds") == 0))
 
 
 async def told(found: bool) -> bool:
