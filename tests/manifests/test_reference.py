@@ -16,6 +16,7 @@ from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter
 from kubecdc.workers.objects.sources.manifest import (
     Bucket,
     ConfigMapSource,
+    GithubApp,
     GitSource,
     S3Source,
     Source,
@@ -50,7 +51,20 @@ MODELS: list[type[Model]] = [
     *(Dependency, Transform, Filters, DataFilter, ExprFilter, ExprField, ContextFilter, TimeFilter),
     *(Trigger, DlqTrigger, RetryStrategy, Function, Log, ParameterSource, PayloadParameter),
     *(Http, DynamicHeader, SecureHeader, ValueFrom, KeyRef, BasicAuth, Tls),
-    *(ArgoWorkflow, K8s, Source, K8sPolicy, UrlSource, ConfigMapSource, S3Source, Bucket, GitSource, Kafka, Sasl),
+    *(
+        ArgoWorkflow,
+        K8s,
+        Source,
+        K8sPolicy,
+        UrlSource,
+        ConfigMapSource,
+        S3Source,
+        Bucket,
+        GitSource,
+        GithubApp,
+        Kafka,
+        Sasl,
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from kubecdc.workers.sensor.parameter_manifest import not_yet
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _URL = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
+_GITHUB = re.compile(r"https://github\.com/", re.IGNORECASE)
 _SSH = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:.*")  # git@github.com:argoproj/argo.git
 
 
@@ -124,10 +125,18 @@ class GitCredentials(Model):
     password: KeyRef
 
 
+class GithubApp(Model):
+    """The app of GitHub as which a repository is read, and its installation that may read it."""
+
+    private_key: KeyRef
+    app_id: int = Field(alias="appID", ge=1)
+    installation_id: int = Field(alias="installationID", ge=1)
+
+
 class GitSource(Model):
     """A file in a repository, at a branch, tag or ref: the last one that is given counts."""
 
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("githubApp", "remote")
+    unsupported: ClassVar[Mapping[str, str]] = not_yet("remote")
     without_effect: ClassVar[Mapping[str, str]] = {
         "namespace": "Secrets are those of the Sensor's namespace",
         "sshKeyPath": "`sshKeySecret` counts",
@@ -140,8 +149,19 @@ class GitSource(Model):
     tag: Argument = ""
     ref: Argument = ""
     creds: GitCredentials | None = None
+    github_app: GithubApp | None = None
     ssh_key_secret: KeyRef | None = None
     insecure_ignore_host_key: bool = False
+
+    @model_validator(mode="after")
+    def _of_github(self) -> Self:
+        if self.github_app and self.creds:
+            raise invalid("has both `creds` and `githubApp`", "leave one of them out")
+        if self.github_app and self.url and not _GITHUB.match(self.url):
+            raise invalid(
+                "has `githubApp`, whose token is for https://github.com alone", "correct `url`, or use `creds`"
+            )
+        return self
 
 
 class Source(Model):

@@ -27,14 +27,31 @@ FILES = frozenset({"100644", "100755"})  # modes of plain files in git; links an
 
 async def read(source: GitSource, values: Mapping[KeyRef, str]) -> bytes:
     """The file. ``values`` are those of its keys. Raises Undone. git is ended when the caller is cancelled."""
+    login = await _login(source, values)
     with tempfile.TemporaryDirectory(prefix="kubecdc-git-") as folder:
-        return await _Git(source, Path(folder), values).file()
+        return await _Git(source, Path(folder), values, login).file()
+
+
+async def _login(source: GitSource, values: Mapping[KeyRef, str]) -> tuple[str, str] | None:
+    """User and password for HTTP. Raises Undone."""
+    if source.creds:
+        return values[source.creds.username], values[source.creds.password]
+    if source.github_app:
+        try:
+            from kubecdc.workers.objects.sources import github
+        except ImportError:
+            missing = "githubApp: cryptography is not installed: pip install 'kubecdc[github]'"
+            raise Undone(Retry(missing, ours=True)) from None
+        return github.USER, await github.token(source.github_app, values[source.github_app.private_key])
+    return None
 
 
 class _Git:
     """One fetch of one commit into a folder, with an environment that has nothing of ours."""
 
-    def __init__(self, source: GitSource, folder: Path, values: Mapping[KeyRef, str]) -> None:
+    def __init__(
+        self, source: GitSource, folder: Path, values: Mapping[KeyRef, str], login: tuple[str, str] | None
+    ) -> None:
         self._source = source
         self._folder = folder
         self._where = f"{shown(source.url)}, {source.file_path}"
@@ -48,7 +65,7 @@ class _Git:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "LC_ALL": "C",
-            **self._login(values),
+            **self._header(login),
             **self._key(values),
         }
 
@@ -96,11 +113,11 @@ class _Git:
             text = text.replace(secret, "***")
         return " ".join(text.split()) or "it failed"
 
-    def _login(self, values: Mapping[KeyRef, str]) -> dict[str, str]:
+    def _header(self, login: tuple[str, str] | None) -> dict[str, str]:
         """The credentials for HTTP, for this address alone. They are no arguments, which everybody can see."""
-        if (creds := self._source.creds) is None:
+        if login is None:
             return {}
-        user, password = values[creds.username], values[creds.password]
+        user, password = login
         token = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._secrets = [token, password, user]
         return {
