@@ -110,11 +110,11 @@ class Contents:
         what = {"kind": key[0], "namespace": key[1], "name": key[2]}
         if error is None:
             if kept.error and kept.data is not None:
-                log.info("the object of keys can be read again", **what)
+                log.info("a Secret or ConfigMap can be read again", **what)
             kept.data = data
         elif kept.data is not None and getattr(error, "status", 0) not in DEFINITE:
             if kept.error is None:
-                text = "an object of keys cannot be read anew; the values that were read before are used"
+                text = "a Secret or ConfigMap cannot be read anew; the values that were read before are used"
                 log.warning(text, **what, error=str(error))
         else:
             kept.data = None

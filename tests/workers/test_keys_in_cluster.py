@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,11 +14,14 @@ from aiohttp import web
 from kubecdc.cluster.contents import DOUBTED, KEPT
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.workers.outcome import Failure, Retry, Success
+from kubecdc.workers.testing.case import event_of, running
 from tests.apiserver import CONFIGMAPS, LocalSimulator, simulator
 from tests.cluster.test_keys import SECRETS, Clock, clock, connected, put
 from tests.workers.k8s.rig import Bench, config_map
+from tests.workers.kafka.mock import consume, mock_cluster
+from tests.workers.kafka.test_kafka import Setting
 from tests.workers.peer import saying, serving
-from tests.workers.pod import SECRET, TOKEN, Pod, ref
+from tests.workers.pod import SECRET, TOKEN, Pod, ref, secret_header
 from tests.workers.support import event
 from tests.workers.test_http_tls import certified
 
@@ -88,6 +92,17 @@ async def test_certificates_come_from_the_cluster_too(api: LocalSimulator, pod: 
     tls = {"caCertSecret": "ca.crt", "clientCertSecret": "tls.crt", "clientKeySecret": "tls.key"}
     async with pki.serving(saying(200), clients=pki.folder / "ca.crt") as peer:
         assert await pod.send(peer.url, {"tls": {name: ref("pki", key) for name, key in tls.items()}}) == Success()
+
+
+async def test_headers_of_kafka_come_from_the_cluster_too(api: LocalSimulator, pod: Pod) -> None:
+    await put(api, SECRET)
+    with mock_cluster() as kafka:
+        kafka.create("changes")
+        header = secret_header("x-token", "api", "token")
+        async with running(Setting(kafka.url, pod.keys, secureHeaders=[header])) as made:  # type: ignore[arg-type]
+            assert await made.execute(event_of(1)) == Success()
+        (message,) = await asyncio.to_thread(consume, kafka.url, "changes")
+    assert message.headers["x-token"] == SECRET
 
 
 async def test_a_source_in_a_config_map_needs_no_mount(
