@@ -1,7 +1,8 @@
-"""YAML as Kubernetes reads it: every key is text and occurs once; a time and ``1:30`` are text."""
+"""YAML as Kubernetes reads it: every key is text and occurs once; a time, ``1:30`` and ``=`` are text."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, Never
@@ -20,7 +21,7 @@ MOST_VALUES = 200_000  # of one document, with those of aliases: a few lines of 
 
 
 class Loader(yaml.CSafeLoader):
-    """Reads YAML as Kubernetes does: every key is text and occurs once; a time and ``1:30`` are text."""
+    """Reads YAML as Kubernetes does. Each of its values is one of JSON, too."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -33,6 +34,8 @@ class Loader(yaml.CSafeLoader):
             raise _unreadable(f"this is not a value of type `{node.tag.rpartition(':')[2]}`", node) from None
         if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
             raise _unreadable("this number is too large", node)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _unreadable("JSON has no such number", node)
         if isinstance(value, str) and "\0" in value:
             raise _unreadable("this text has a NUL character", node)
         return value
@@ -64,7 +67,7 @@ def _unreadable(what: str, node: yaml.Node) -> yaml.constructor.ConstructorError
 
 
 def _resolvers() -> dict[str, list[tuple[str, Any]]]:
-    replaced = {*_NUMBERS, "tag:yaml.org,2002:timestamp"}
+    replaced = {*_NUMBERS, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
     resolvers = {
         first: [(tag, pattern) for tag, pattern in entries if tag not in replaced]
         for first, entries in yaml.CSafeLoader.yaml_implicit_resolvers.items()

@@ -268,3 +268,9 @@ def test_at_least_once_is_taken_and_only_false_is_without_effect() -> None:
 def test_conditions_may_name_the_one_dependency() -> None:
     for conditions in ("pod", "(pod)", " ( (pod) ) ", ""):
         loaded(SOURCE, sensor(f"log: {{}}, conditions: '{conditions}'"))
+
+
+def test_an_equals_sign_is_text_without_quotes() -> None:
+    equal = source("filter: {labels: [{key: team, operation: =, value: ml}]}")
+    [label] = loaded(equal).sources["pods"].spec.resource["changed"].filter.labels
+    assert label.operation == "="

@@ -20,6 +20,9 @@ FORMS = [
     ("9" * 5000, "this is not a value of type `int`"),
     ("9" * 400, "this number is too large"),
     ("-" + "9" * 30, "this number is too large"),
+    (".nan", "JSON has no such number"),
+    ("-.inf", "JSON has no such number"),
+    ("1e999", "JSON has no such number"),
     ("!!map [a]", "this is not a mapping"),
     ('"a\\0b"', "this text has a NUL character"),
 ]
