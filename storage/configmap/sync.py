@@ -186,7 +186,8 @@ class ConfigMapSync:
             else:
                 self.records[key] = theirs
             return True
-        if found is not None and found.epoch > mine.stamp.term:  # a newer leader, which may not have acquired it yet
+        # Another process has changed it, or a newer leader may not have acquired it yet: what memory has is not ours.
+        if found is not None and (mine.lost or found.epoch > mine.stamp.term):
             if theirs is None:
                 del self.records[key]
             else:

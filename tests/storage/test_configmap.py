@@ -303,6 +303,30 @@ async def test_a_leader_that_slept_finds_out_before_it_publishes(
         assert await other.inventory(KEY) == {}
 
 
+async def test_a_leader_that_leads_again_goes_on_from_what_another_made_of_a_checkpoint(
+    store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
+) -> None:
+    """The other one removed it, as of a namespace that is left, and began it anew: its number is lower than before."""
+    old = await started(store)
+    for _ in range(3):
+        await old.save()
+    await store.flush()
+    async with another(server, clock) as other:
+        new = await Keeper.take(other, term=2)
+        await clock.move(5.0)
+        found = await store.checkpoint(KEY)  # it has read what the other one has
+        assert found is not None
+        assert (found.term, found.number) == (2, old.number)
+        await other.remove(KEY, entry="entry", term=Term(2, "other"))
+        new = await Keeper.take(other, term=2)
+        await new.save(upserts={"uid-a": KNOWN})
+    with structlog.testing.capture_logs() as logs:
+        again = await Keeper.take(store, term=3)
+    assert (again.number, await store.inventory(KEY)) == (new.number, {"uid-a": KNOWN})
+    assert logs == []
+    await again.save()
+
+
 async def test_what_an_operator_moves_is_not_written_over(
     store: ConfigMapCheckpoints, server: FakeConfigMaps, clock: FakeClock
 ) -> None:
