@@ -16,6 +16,7 @@ from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Crash, Fault, FaultyBus, Script, crash_after, crash_before
 from tests.storage.split import SplitBus
 from tests.storage.stores import ConfigMapStores
+from tests.watcher.namespaces import PROD, namespace, relabel
 from tests.watcher.rig import KEY, Rig, told
 
 
@@ -71,6 +72,35 @@ async def test_what_was_published_but_not_saved_is_published_again_under_the_sam
     events = await bench.events()
     assert told(events) == ["ADD kept", "ADD gone", "ADD gone", "UPDATE gone"]
     assert events[1].id == events[2].id
+
+
+@pytest.mark.parametrize("published", [False, True])
+async def test_objects_of_a_namespace_that_returns_are_told_again_if_their_ends_were_told_and_not_saved(
+    published: bool, bench: Rig, store: CheckpointStore
+) -> None:
+    await namespace(bench, "one", "prod")
+    await bench.create("a", namespace="one")
+    bench.wrap = lambda bus: SplitBus(bus, store)
+    await bench.start(PROD)
+    await bench.until(lambda: watched(store, f"{KEY}/one"))
+    assert told(await bench.events(namespace="one")) == ["ADD a"]
+    await bench.kill()
+    await relabel(bench, "one", None)
+    script = Script([crash_after if published else crash_before])
+    bench.wrap = lambda bus: SplitBus(FaultyBus(bus, commits=script), store)
+    await bench.start(PROD)
+    assert isinstance(await bench.ended(), Crash)
+    await bench.kill()
+    await relabel(bench, "one", "prod")
+    bench.wrap = lambda bus: SplitBus(bus, store)
+    await bench.start(PROD)
+    assert told(await bench.events(namespace="one")) == [*["~DELETE a"][:published], "~ADD a"]
+    await bench.kill()
+
+
+async def watched(store: CheckpointStore, key: str) -> bool:
+    found = [checkpoint for checkpoint in await store.checkpoints() if checkpoint.key == key]
+    return bool(found and found[0].state and not found[0].state.listing)
 
 
 async def test_a_successor_that_was_about_to_be_told_is_no_restore(bench: Rig, store: CheckpointStore) -> None:

@@ -23,7 +23,7 @@ from kubecdc.watcher.capture.diff import Diff
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.namesakes import uids_by_name
 from kubecdc.watcher.capture.pages import pages
-from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, LEFT, STARTS_TIMELINE
+from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, LEFT, RETURNED, STARTS_TIMELINE
 
 log = structlog.get_logger()
 
@@ -48,6 +48,9 @@ async def relist(
     if len(uids_by_name(told)) < len(told):
         # Two objects of one name: a restore that nobody noticed undid the first, and its successor was made since.
         reason = BACKWARDS
+    if reason == RETURNED and not writer.session.bus.capabilities.atomic_commit:
+        # The ends of some may have been announced, and not saved: consumers have to hear again that they are there.
+        inventory = {uid: known._replace(intended=True) for uid, known in inventory.items()}
     resumed = writer.stored and writer.state.listing == reason
     if not resumed and reason in STARTS_TIMELINE:
         await writer.commit(listing=reason, timeline=await writer.next_timeline())
