@@ -2,7 +2,7 @@
 
 All processes would export the same numbers, and sums over replicas would count them several times. So one that is
 scraped claims them in the state that the processes share, and keeps them while it is scraped. Where there is no such
-state, or one that takes rare changes only, the leader has them.
+state, or one that takes rare changes only, or where a service estimates the numbers, the leader has them.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ class Subscriptions:
 
     @property
     def _shares_state(self) -> bool:
-        return self._bus.capabilities.state and self._bus.state.frequent
+        """Where a bus only estimates, to read the numbers may take rights that workers do not have."""
+        can = self._bus.capabilities
+        return can.counts and can.state and self._bus.state.frequent
 
     @property
     def _is_mine(self) -> bool:

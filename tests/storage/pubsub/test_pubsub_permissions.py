@@ -44,6 +44,7 @@ SPEC, OTHER = SubscriptionSpec(NAME, SOURCE, SUBJECT), SubscriptionSpec("mail/ot
 async def watch(queue: PubSubBus) -> None:
     await queue.register([SPEC])
     await queue.publisher.publish(Publication([event(3)]))
+    assert await queue.subscription(NAME, prefetch=1).registered() == (SPEC,)  # for its readiness
 
 
 async def work(queue: PubSubBus) -> None:

@@ -31,6 +31,7 @@ async def test_the_watcher(fifo: SqsHarness, calls: Calls) -> None:
     await queue.register([SUB])
     await queue.publisher.publish(Publication([event(1)]))
     await queue.subscriptions()
+    assert await queue.subscription(NAME, prefetch=1).registered() == (SUB,)  # for its readiness
     compare("The watcher", calls, fifo)
 
 
