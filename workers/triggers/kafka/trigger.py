@@ -32,11 +32,11 @@ _REFUSED = {  # of this message, whenever it is sent
 
 
 class KafkaTrigger:
-    """Sends the event. It is done once all replicas in sync have it."""
+    """Sends the event. It is done once all replicas in sync have it. With a registry, its value is in Avro."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, registry: Registry | None = None) -> None:
         self._keys = keys
-        self._registry: Registry | None = None
+        self._registry = registry
         self._producer: SharedProducer | None = None
         self._settings: Settings = ()
         self._closing: set[asyncio.Task[None]] = set()
@@ -46,7 +46,7 @@ class KafkaTrigger:
         return prepare(request)
 
     async def execute(self, request: KafkaRequest) -> Outcome:
-        """Send the message once. Its deadline is the manifest's ``timeout``.
+        """Send the message once. Its deadline is the manifest's ``timeout``; reading the schema has the same again.
 
         Secrets are read for each message; if they have changed, it goes over a new connection.
         """
@@ -67,15 +67,11 @@ class KafkaTrigger:
 
     async def _value(self, request: KafkaRequest) -> bytes:
         """What is sent. Raises Undone, Unreadable."""
-        config = request.config
-        if config.schema_registry is None:
-            return request.value
         if self._registry is None:
-            from kubecdc.workers.triggers.kafka.registry import Registry
-
-            self._registry = Registry(config.schema_registry, self._keys)
-        schema = await self._registry.schema(config.timeout)
-        return await schema.encoded(request.value, config.timeout)
+            return request.value
+        seconds = request.config.timeout
+        schema = await self._registry.schema(seconds)
+        return await schema.encoded(request.value, seconds)
 
     async def _send(self, request: KafkaRequest, value: bytes, given: Settings, secrets: dict[str, str]) -> Outcome:
         config = request.config

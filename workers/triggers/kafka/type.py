@@ -40,7 +40,11 @@ class KafkaType(TriggerType[Kafka]):
             yield "version is without effect: the client asks the brokers"
 
     def build(self, config: Kafka, policy: Policy, context: Context) -> Trigger[KafkaRequest]:
-        """The trigger. The client library is imported here."""
+        """The trigger. The client library is imported here, and that of Avro where it is needed."""
         from kubecdc.workers.triggers.kafka.trigger import KafkaTrigger
 
-        return KafkaTrigger(context.keys)
+        if config.schema_registry is None:
+            return KafkaTrigger(context.keys)
+        from kubecdc.workers.triggers.kafka.registry import Registry
+
+        return KafkaTrigger(context.keys, Registry(config.schema_registry, context.keys))
