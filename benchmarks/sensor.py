@@ -56,9 +56,9 @@ def sensor(dependency: dict[str, Any], trigger: dict[str, Any]) -> Sensor:
     return Sensor.model_validate(manifest)
 
 
-def route(made: Sensor) -> Route:
+def route(made: Sensor, **given: Any) -> Route:
     """That of the only trigger."""
-    (found,) = routes(made, concurrency=Settings.concurrency, render=json_line, mounts=Mounts())
+    (found,) = routes(made, concurrency=Settings.concurrency, render=json_line, mounts=Mounts(), **given)
     return found
 
 
@@ -93,24 +93,17 @@ class Handed:
 
 @dataclass
 class FromMemory:
-    """A subscription with these events. It ends when all are acked."""
+    """A subscription with these events, which hands out as many at a time as a worker asks for."""
 
     events: Sequence[Event]
 
     async def deliveries(self) -> AsyncIterator[Handed]:
-        left, done = len(self.events), asyncio.Event()
-
-        def acked() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                done.set()
-
-        for number, each in enumerate(self.events):
-            yield Handed(each, acked)
-            if number % Settings.concurrency == 0:
-                await asyncio.sleep(0)  # those that were handed out have their turn
-        await done.wait()
+        room = asyncio.Semaphore(Settings.concurrency)
+        for each in self.events:
+            await room.acquire()
+            yield Handed(each, room.release)
+        for _ in range(Settings.concurrency):  # all are acked
+            await room.acquire()
 
     async def successes(self) -> int:
         return 0

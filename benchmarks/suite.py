@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.brokers import BROKERS, Broker, Missing
 from benchmarks.capture import watch_commit
+from benchmarks.creation import costs as costs_of_creation
+from benchmarks.creation import rates as rates_of_creation
 from benchmarks.crowd import costs
 from benchmarks.delivery import worker_http, worker_log
 from benchmarks.figure import Definition, Figure, Target
@@ -154,6 +156,16 @@ MEASUREMENTS = (
     _runs(
         _below("sensor_filters", "us/event", 60, "decode, look, encode"),
         lambda size: filters(size.messages // 5),
+    ),
+    _runs(
+        _faster("k8s_create", 0.8, "aiohttp, the same bodies", unit="objects/s"),
+        lambda size: rates_of_creation(size.messages // 40),
+    ),
+    _runs(
+        Definition(
+            "k8s_create_cpu", "us/object", Target(3.0, at_least=False, of_ratio=True), "aiohttp, the same bodies"
+        ),
+        lambda size: costs_of_creation(size.messages // 40),
     ),
     Measurement((_script("jq", 1.5, "jq in a child"), _script("lua", 3.0, "one Lua in a child")), _scripts),
     Measurement((CROWD,), _crowd),

@@ -62,21 +62,23 @@ class Discovery:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._known: dict[str, list[Served]] = {}
+        self._kinds: dict[tuple[str, str], Kind] = {}  # those that were found in them
         self._fetches: defaultdict[str, int] = defaultdict(int)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def find(self, api_version: str, kind: str) -> Kind:
         """The kind, read anew if it is not known yet. Raises NotServed, ApiError, Malformed."""
-        if found := _among(self._known.get(api_version, ()), kind):
-            return _kind(api_version, found)
+        if known := self._kinds.get((api_version, kind)):
+            return known
+        if found := self._found(api_version, kind):
+            return found
         try:
-            served = await self._read(api_version)
+            await self._read(api_version)
         except ApiError as e:
             if e.status != 404:
                 raise
-            served = []
-        if found := _among(served, kind):
-            return _kind(api_version, found)
+        if found := self._found(api_version, kind):
+            return found
         raise NotServed(
             f"the API server does not serve {kind} of {api_version}{await self._instead(api_version)}",
             status=404,
@@ -100,6 +102,15 @@ class Discovery:
     def forget(self, api_version: str) -> None:
         """Read it anew before it is used again: the server has answered otherwise than it says."""
         self._known.pop(api_version, None)
+        self._kinds = {key: kind for key, kind in self._kinds.items() if key[0] != api_version}
+
+    def _found(self, api_version: str, kind: str) -> Kind | None:
+        """The kind, if the document has it that was read last."""
+        for served in self._known.get(api_version, ()):
+            if served.kind == kind and "/" not in served.name:
+                found = self._kinds[api_version, kind] = _kind(api_version, served)
+                return found
+        return None
 
     async def _read(self, api_version: str) -> list[Served]:
         """Read the document. Who asks while it is being read gets the same."""
@@ -108,7 +119,7 @@ class Discovery:
             if self._fetches[api_version] > begun and api_version in self._known:
                 return self._known[api_version]  # it was asked for after we came
             self._fetches[api_version] += 1
-            self._known.pop(api_version, None)
+            self.forget(api_version)
             path = _path(api_version)
             text = await self._cluster.get(path)
             try:
@@ -128,10 +139,6 @@ class Discovery:
         except (ApiError, *UNREADABLE):
             return ""
         return f", it prefers {preferred}" if preferred and preferred != api_version else ""
-
-
-def _among(served: list[Served] | tuple[()], kind: str) -> Served | None:
-    return next((one for one in served if one.kind == kind and "/" not in one.name), None)
 
 
 def _kind(api_version: str, found: Served) -> Kind:

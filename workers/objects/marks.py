@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kubecdc.storage.contracts.event import Event
@@ -65,6 +66,7 @@ class Mark:
         return found == (self.sensor, self.trigger, self.event_source, self.event_id)
 
 
+@lru_cache(maxsize=1024)
 def label(text: str) -> str:
     """A text as the value of a label. One that none can have is shortened, with a hash that tells it from others."""
     if _LABEL.fullmatch(text):
