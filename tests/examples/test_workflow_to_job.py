@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.apiserver import WORKFLOWS, ApiServer, workflow
-from tests.examples.stage import WATCHER, WORKERS, Stage
+from tests.cli.rig import Desk
+from tests.examples.stage import EXAMPLES, WATCHER, WORKERS, Stage
 from tests.workers.k8s.rig import jobs
 
 
@@ -26,3 +28,12 @@ async def test_each_workflow_that_succeeds_gets_one_job_which_it_owns(server: Ap
     [owner] = job["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("Workflow", "one", made["metadata"]["uid"])
     assert job["spec"]["template"]["spec"]["containers"][0]["command"] == ["echo", "report on", "one"]
+
+
+async def test_try_shows_the_job(desk: Desk) -> None:
+    example = EXAMPLES / "workflow-to-job"
+    event = example / "events" / "succeeded.json"
+    done = await desk.call("try", "-f", str(example), "--event", str(event), manifests=False)
+    assert (done.code, done.err) == (0, "")
+    request = json.loads(done.out)["request"]
+    assert (request["operation"], request["object"]["metadata"]["name"]) == ("patch", "report-build-7")
