@@ -10,6 +10,9 @@ export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALLED := $(VENV)/.installed
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-pythons lint format chaos conformance metrics bench redis clean
@@ -17,7 +20,7 @@ READY := $(VENV)/.ready
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
+demo: $(INSTALLED) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
 
 test: $(READY) redis ## Run all tests but the long ones (JOBS=4)
@@ -58,9 +61,17 @@ clean: ## Remove what was built
 	rm -rf $(VENV) .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml
+# What users have. pip says what it collects: the first installation takes a while.
+$(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kubecdc needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -yq python3-venv; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "installing kubecdc into $(VENV):"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable . | sed -un 's/^Collecting \([^ ]*\).*/  \1/p'
+	@touch $@
+
+# And what its tests need.
+$(READY): $(INSTALLED)
+	@echo "installing what the tests need:"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev]' | sed -un 's/^Collecting \([^ ]*\).*/  \1/p'
 	@touch $@

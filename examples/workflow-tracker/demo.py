@@ -2,7 +2,8 @@
 
 `kubecdc watch`, two `kubecdc work` and an HTTP receiver run as separate processes, with the manifests of this folder.
 Only the cluster is simulated, by the API server of the tests. At the end, the changes that the API server committed are
-compared with the events that arrived. Exits with 1 if an event was lost or out of order.
+compared with the events that arrived. Exits with 1 if an event was lost or out of order. Logs, queue and manifests stay
+in build/demo.
 """
 
 from __future__ import annotations
@@ -10,26 +11,24 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-import tempfile
+import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
-
 from tests.harness.api import WORKFLOWS, Api
-from tests.harness.buses import SqliteFile
-from tests.harness.ledger import Change, Report, audit
+from tests.harness.ledger import Change, Receipt, Report, audit
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import open_server
+from tests.harness.sqlite_file import SqliteFile
 from tests.harness.stack import Stack
 from tests.harness.writer import Writer
 
 HERE = Path(__file__).parent
+DIRECTORY = HERE.parents[1] / "build" / "demo"
 SHIPPED_URL = "http://127.0.0.1:8080/workflows"
 NAMESPACES = ("team-a", "team-b", "team-c")
 COUNT = 60
@@ -74,14 +73,13 @@ class Demo:
 
     stack: Stack
     writer: Writer
-    console: Console
     rng: random.Random
     ended: list[Workflow] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
         """Print a line with the elapsed time."""
-        self.console.print(f"{time.monotonic() - self.began:5.1f} s  {text}", highlight=False)
+        print(f"{time.monotonic() - self.began:5.1f} s  {text}", flush=True)
 
     async def run(self) -> None:
         """Run the workflows and the faults, until all events have arrived."""
@@ -108,36 +106,39 @@ class Demo:
             await self.stack.kill(victim)
             self.say(f"kill -9 {victim}")
             await asyncio.sleep(0.5)
-            self.stack.processes.restart(victim)
+            await self._restart(victim, '"leading"' if victim == "watcher" else '"bus"')
         await self._wait_for_changes(0.6)
+        await until(lambda: len(self._announced()) >= DELETED, 120, "some workflows whose end was announced")
         await self.stack.kill("watcher")
         self.say("kill -9 watcher, without a restart")
-        for workflow in self.ended[:DELETED]:
+        for workflow in self._announced()[:DELETED]:
             await self.writer.delete(workflow.namespace, workflow.name)
         self.say("meanwhile five workflows are deleted ...")
         await self._wait_for_changes(0.7)
         await self.stack.server.expire_history()
         self.say("... and the API server's history expires")
-        self.stack.processes.restart("watcher")
         self.say("the watcher is restarted")
+        await self._restart("watcher", '"gap repaired"')
+
+    async def _restart(self, name: str, until: str) -> None:
+        """Start a process again, and wait until it has got so far: a busy machine may take its time."""
+        self.stack.processes.restart(name)
+        await self.stack.processes[name].wait_for(until)
+
+    def _announced(self) -> list[Workflow]:
+        """Those whose end has been printed."""
+        printed = {receipt.partitionkey.rpartition("/")[2] for receipt in self.stack.printed("announce/print")}
+        return [workflow for workflow in self.ended if workflow.name in printed]
 
     async def _wait_for_changes(self, share: float) -> None:
         count = int(share * COUNT * CHANGES_EACH)
         await until(lambda: len(self.writer.changes) >= count, 60, f"{count} changes")
 
     async def show(self) -> None:
-        """Show the progress until cancelled: bars on a terminal, otherwise a line every few seconds."""
-        if not self.console.is_terminal:
-            while True:
-                await asyncio.sleep(3.0)
-                self.say(", ".join(f"{what} {done} of {total}" for what, done, total in self._progress()))
-        columns = TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn()
-        with Progress(*columns, console=self.console, transient=True) as bars:
-            tasks = [bars.add_task(what, total=total) for what, _, total in self._progress()]
-            while True:
-                for task, (_, done, _) in zip(tasks, self._progress(), strict=True):
-                    bars.update(task, completed=done)
-                await asyncio.sleep(0.15)
+        """Print the progress every few seconds until cancelled."""
+        while True:
+            await asyncio.sleep(3.0)
+            self.say(", ".join(f"{what} {done} of {total}" for what, done, total in self._progress()))
 
     def _progress(self) -> list[tuple[str, int, int]]:
         changes = COUNT * CHANGES_EACH + DELETED
@@ -160,13 +161,39 @@ class Demo:
             ),
         }
 
+    def unusual(self) -> list[str]:
+        """What did not happen to most objects, by the events that came by HTTP; a line for each such object."""
+        return [
+            f"{workflow}: {'; '.join(texts)}"
+            for workflow, texts in sorted(_unusual(self.writer.changes, self.stack.receipts("track/post")).items())
+        ]
+
+
+def _unusual(changes: Sequence[Change], receipts: Sequence[Receipt]) -> dict[str, list[str]]:
+    told = {(receipt.uid, receipt.version) for receipt in receipts}
+    made = Counter(change.partitionkey for change in changes)
+    missed = Counter(c.partitionkey for c in changes if c.action != "DELETE" and (c.uid, c.version) not in told)
+    keys = Counter((receipt.partitionkey, receipt.key) for receipt in receipts)
+    repeats: Counter[str] = Counter()
+    for (workflow, _), times in keys.items():
+        repeats[workflow] += times - 1
+    found: dict[str, list[str]] = {workflow: [] for workflow in made}
+    for workflow, texts in found.items():
+        if count := missed[workflow]:
+            texts.append(f"{count} of {made[workflow]} changes collapsed, the newest state arrived")
+        if any(r.partitionkey == workflow and r.action == "DELETE" and r.synthetic for r in receipts):
+            texts.append("its deletion was found by comparing a list with the inventory")
+        if repeats[workflow]:
+            texts.append(f"{repeats[workflow]} delivered twice, for its worker was killed meanwhile")
+    return {workflow: texts for workflow, texts in found.items() if texts}
+
 
 def has_ended(change: Change) -> bool:
     """Whether the entry `completed` of the EventSource selects the change."""
     return change.action != "DELETE" and change.body.get("status", {}).get("phase") in ENDED
 
 
-async def demo(directory: Path, console: Console) -> bool:
+async def demo(directory: Path) -> bool:
     """Run the demo. True if no event was lost and all arrived in order."""
     manifests = directory / "manifests"
     shutil.copytree(HERE, manifests, ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
@@ -182,37 +209,50 @@ async def demo(directory: Path, console: Console) -> bool:
             await stack.ready()
             await stack.behave(Behaviour(delay=0.1, seconds=600))  # so that a killed worker has events in progress
             async with Api(stack.kubeconfig) as api:
-                demo = Demo(stack, Writer(api, WORKFLOWS), console, random.Random(60))
+                demo = Demo(stack, Writer(api, WORKFLOWS), random.Random(60))
                 progress = asyncio.create_task(demo.show())
                 try:
                     await demo.run()
                 finally:
                     progress.cancel()
                 reports = await demo.judge()
-    console.print(table(reports))
-    for report in reports.values():
-        if not report.ok:
-            console.print(str(report), highlight=False)
+                unusual = demo.unusual()
+    print(told(reports, unusual))
     return all(report.ok and report.deletions_seen == report.deletions_made for report in reports.values())
 
 
-def table(reports: Mapping[str, Report]) -> Table:
-    """The reports as one table, with a column for each."""
-    table = Table("", *reports)
+def told(reports: Mapping[str, Report], unusual: Sequence[str]) -> str:
+    """The reports as a table, and what its words mean for which objects."""
     columns = [dict(report.rows()) for report in reports.values()]
+    widths = [len(name) for name in reports]
+    lines = [" " * 20 + "   ".join(reports)]
     for row in columns[0]:
-        table.add_row(row, *(str(column[row]) for column in columns))
-    return table
+        numbers = (f"{column[row]:>{width}}" for column, width in zip(columns, widths, strict=True))
+        lines.append(f"{row:<20}" + "   ".join(numbers))
+    return "\n".join(
+        [
+            "",
+            *lines,
+            "",
+            "collapsed: the API server had forgotten these versions before the watcher was back. The newest state of",
+            "  each object, or its deletion, arrived all the same, marked `synthetic`. Nobody can read them any more.",
+            "duplicates: a worker was killed after the receiver had answered, and before it could say so. The repeat",
+            "  has the same idempotency key.",
+            "",
+            *(unusual or ["To every object happened what happens without faults."]),
+            *(str(report) for report in reports.values() if not report.ok),
+            "",
+        ]
+    )
 
 
 def main() -> None:
-    console = Console()
-    directory = Path(tempfile.mkdtemp(prefix="kubecdc-demo-"))
-    console.print(f"logs, queue and manifests: {directory}", highlight=False, soft_wrap=True)
-    if not asyncio.run(demo(directory, console)):
-        raise SystemExit(f"FAILED: an event was lost or out of order; the logs are in {directory}")
-    shutil.rmtree(directory)
-    console.print("No event was lost or out of order.")
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    DIRECTORY.mkdir(parents=True)
+    print(f"60 workflows run while kubecdc is killed five times. Logs, queue and manifests: {DIRECTORY}", flush=True)
+    if not asyncio.run(demo(DIRECTORY)):
+        sys.exit(f"FAILED: an event was lost or out of order; the logs are in {DIRECTORY}")
+    print(f"No event was lost or out of order. Logs, queue and manifests stay in {DIRECTORY}")
 
 
 if __name__ == "__main__":

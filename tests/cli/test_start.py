@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from kubecdc.cli.main import cli
 
 KUBECDC = Path(sys.executable).with_name("kubecdc")
-HEAVY = {"kubernetes", "aiohttp", "pydantic", "apsw", "msgspec", "structlog", "rich", "yaml", "prometheus_client"}
+HEAVY = {"kubernetes", "aiohttp", "pydantic", "apsw", "msgspec", "structlog", "yaml", "prometheus_client"}
 
 TYPED = {"--yes", "--all", "--repair", "--execute", "--dry-run", "--watch", "--timestamps"}
 
@@ -48,7 +48,7 @@ def test_manifests_are_checked_without_the_libraries_of_back_ends_and_triggers()
     manifests = Path(__file__).parents[2] / "examples" / "workflow-tracker"
     command = [sys.executable, "-c", code, str(manifests)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    libraries = {"apsw", "redis", "hiredis", "aiohttp", "kubernetes", "structlog", "rich", "prometheus_client"}
+    libraries = {"apsw", "redis", "hiredis", "aiohttp", "kubernetes", "structlog", "prometheus_client"}
     assert libraries.isdisjoint(done.stdout.split())
 
 

@@ -15,8 +15,8 @@ import yaml
 
 from tests.apiserver import WORKFLOWS, LocalSimulator, path_of, simulator, workflow
 from tests.apiserver.objects import Writer
-from tests.harness.buses import SqliteFile
 from tests.harness.processes import Processes
+from tests.harness.sqlite_file import SqliteFile
 from tests.harness.stack import Stack
 from tests.harness.trial import manifests
 

@@ -15,11 +15,11 @@ from tests.harness.api import WORKFLOWS, Api
 from tests.harness.back_end import QUICK
 from tests.harness.ledger import DEATH, TAIL, Absence, Receipt, Report
 from tests.harness.load import Load
-from tests.harness.own_redis import Committed, RedisStreams
+from tests.harness.own_redis import RedisStreams
 from tests.harness.processes import Processes, until
 from tests.harness.servers import Server
 from tests.harness.stack import Stack
-from tests.harness.terms import leader, quarrels, terms, watcher_logs
+from tests.harness.terms import Committed, leader, quarrels, terms, watcher_logs
 from tests.harness.trial import SUBSCRIPTION, raise_stack, verdict
 from tests.harness.writer import Writer
 from tests.storage import redis_server

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from redis.asyncio import Redis
 
@@ -23,6 +23,7 @@ from tests.harness.back_end import QUICK, Election, Observed, observed
 from tests.harness.kinds import OF_A_BUS, Kind
 from tests.harness.processes import Process, Processes, until
 from tests.harness.proxy import Proxy
+from tests.harness.terms import Committed
 from tests.storage.redis_server import START, RedisServer
 
 PARTITIONS = 8
@@ -135,16 +136,6 @@ class OwnRedis(ABC):
         except TimeoutError as e:
             raise AssertionError(f"{e}\n{self.process.tail()}") from e
         assert self.process.running, f"redis-server ended\n{self.process.tail()}"
-
-
-class Committed(NamedTuple):
-    """An event as it stands in its stream. ``seq`` is its place in the order of all commits."""
-
-    seq: int
-    partition: int
-    id: str
-    key: str
-    epoch: int
 
 
 class RedisStreams(OwnRedis):

@@ -9,10 +9,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from tests.harness.own_redis import Committed
 from tests.harness.processes import Processes
 
 EVENTS = frozenset({"lease taken", "epoch raised"})
+
+
+class Committed(NamedTuple):
+    """An event as it stands in its stream. ``seq`` is its place in the order of all commits."""
+
+    seq: int
+    partition: int
+    id: str
+    key: str
+    epoch: int
 
 
 class Taken(NamedTuple):

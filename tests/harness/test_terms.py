@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.harness.own_redis import Committed
-from tests.harness.terms import Taken, quarrels, terms
+from tests.harness.terms import Committed, Taken, quarrels, terms
 
 ONE, OTHER = "host/11/aa", "host/22/bb"
 TAKEN = [Taken("10", 1, ONE), Taken("20", 2, OTHER), Taken("30", 4, ONE)]

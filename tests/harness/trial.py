@@ -13,13 +13,13 @@ import yaml
 
 from tests.harness.api import WORKFLOWS
 from tests.harness.back_end import BackEnd
-from tests.harness.buses import SqliteFile
 from tests.harness.faults import Unleashed, plan
 from tests.harness.kinds import Kind
 from tests.harness.ledger import Report, audit
 from tests.harness.load import Load, touch
 from tests.harness.processes import Processes
 from tests.harness.servers import Server
+from tests.harness.sqlite_file import SqliteFile
 from tests.harness.stack import Stack
 from tests.harness.writer import Writer
 
