@@ -19,10 +19,7 @@ from kubecdc.plugins import Plugins
 from kubecdc.storage.contracts.types import QueueType, StoreType
 from kubecdc.storage.installed import queue_types, store_types
 
-MISSING = dict.fromkeys(  # well-known types, refused unless an installed package provides them
-    ("nats", "jetstream", "jetstreamExotic", "kafka"),
-    "is not supported: write `sqlite: {path: kubecdc.db}` for one machine, or `redis`, `rq`, `sqs` or `pubsub`",
-)
+MISSING = ("nats", "jetstream", "jetstreamExotic", "kafka")  # well-known, refused unless a package provides them
 
 
 class RedeliveryBackoff(Model):
@@ -258,10 +255,14 @@ def _models() -> tuple[type[_CheckpointPlace], type[_EventBusSpec]]:
     place = create_model("CheckpointPlace", __base__=_CheckpointPlace, **_fields(stores.types))
     _EventBusSpec.queues = queues.types
     _EventBusSpec.type_fields = tuple(queues.types)
-    missing = {name: f"EventBus type `{name}` {why}" for name, why in MISSING.items() if name not in queues.types}
+    (first, queue_type), *others = queues.types.items()
+    example = f"`{first}: {queue_type.example}`"
+    instead = f"write {example}, or {', '.join(f'`{other}`' for other, _ in others)} with its fields"
+    missing = {
+        name: f"EventBus type `{name}` is not supported: {instead}" for name in MISSING if name not in queues.types
+    }
     _EventBusSpec.unsupported = missing | _refused(queues, "EventBus type")
-    name, queue_type = next(iter(queues.types.items()))
-    _EventBusSpec.hints = {"type": f"the type of a bus is the name of its field, as in `{name}: {queue_type.example}`"}
+    _EventBusSpec.hints = {"type": f"the type of a bus is the name of its field, as in {example}"}
     # These come last: their validators need the type of the bus, and pydantic validates in the order of fields.
     last: dict[str, Any] = {"redelivery": (Redelivery, Redelivery()), "checkpoint": (place | None, None)}
     fields = {**_fields(queues.types), **last}
