@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from kubecdc.cli.commands.rbac import rbac
 from tests.apiserver import LEASES, RealApiServer
 from tests.apiserver.client import CRDS, path_of
 from tests.deploy.cluster import DEPLOYMENTS, WAIT, Cluster, printed
-from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, built, built_in, of_kind, output, tool
+from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, ROOT, built, built_in, of_kind, output, tool
 from tests.harness.kubelet import STEP, Container, Kubelet
 from tests.storage.redis_server import RedisServer, require
 
@@ -126,20 +129,34 @@ async def test_the_default_prints_each_change_once_though_its_pod_is_replaced(cl
     assert [code for _, code in cluster.node.ended] == [0]
 
 
+def installation(folder: Path, redis: str) -> str:
+    """The files of docs/production.md, with the manifests here and another Redis; and what `kubecdc rbac` prints."""
+    source, sensor = (DEPLOY / "kustomize" / "base" / "manifests.yaml").read_text().split("---\n")
+    bus, kustomization = re.findall(r"```yaml\n(.+?)```", (ROOT / "docs" / "production.md").read_text(), re.DOTALL)
+    files = {
+        "eventbus.yaml": bus.replace("redis://redis.kubecdc.svc:6379/0", redis),
+        "eventsource.yaml": source,
+        "sensor.yaml": sensor,
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    built_in(folder, yaml.safe_load(kustomization))
+    given = [argument for name in files for argument in ("-f", str(folder / name))]
+    return CliRunner().invoke(rbac, [*given, "--namespace", "kubecdc"], catch_exceptions=False).stdout
+
+
 async def test_watchers_and_workers_are_restarted_and_scaled_and_nothing_is_lost(
     cluster: Cluster, redis: RedisServer, tmp_path: Path
 ) -> None:
-    bus = yaml.safe_load((OVERLAYS / "redis" / "eventbus.yaml").read_text())
-    bus["spec"]["redis"]["url"] = redis.url
-    generator = {"name": "kubecdc-bus", "namespace": "kubecdc", "behavior": "replace", "files": ["eventbus.yaml"]}
     folder = tmp_path / "own"
     folder.mkdir()
-    (folder / "eventbus.yaml").write_text(yaml.safe_dump(bus))
-    built_in(folder, {"resources": ["../deploy/kustomize/overlays/redis"], "configMapGenerator": [generator]})
-    await cluster.apply(folder)
+    rights = installation(folder, redis.url)
+    await cluster.kubectl("create", "namespace", "kubecdc")
     await cluster.kubectl(
         "create", "secret", "generic", "kubecdc-redis", "-n", "kubecdc", f"--from-literal=password={PASSWORD}"
     )
+    await cluster.kubectl("apply", "--validate=strict", "-f", "-", stdin=rights)
+    await cluster.apply(folder)
     for name in ("kubecdc-watch", "kubecdc-work"):
         await cluster.rolled_out(name)
     made: list[str] = []

@@ -28,10 +28,10 @@ def tool(name: str) -> str:
     return found
 
 
-def output(name: str, *args: str | Path, stdin: str = "") -> str:
+def output(name: str, *args: str | Path, stdin: str = "", cwd: Path | None = None) -> str:
     """What it prints. AssertionError with its complaints if it fails."""
     command = [tool(name), *map(str, args)]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == 0, f"{name} {' '.join(map(str, args))}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
