@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import sys
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -61,27 +62,31 @@ def fork_for_each_call(calls: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 selector.close()
-                os.close(report)
-                calls.close()
+                calls.detach()
                 _become(msgspec.json.decode(message, type=Call), streams)
                 return
             for stream in streams:
                 os.close(stream)
-            os.write(report, b"%d\n" % pid)
+            _tell(report, pid)
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, report))
 
 
 def _report_end(ended: int, pid: int, report: int) -> None:
     _, status = os.waitpid(pid, 0)
-    os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
+    _tell(report, os.waitstatus_to_exitcode(status))
     os.close(report)
     os.close(ended)
+
+
+def _tell(report: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # the test has failed, and waits no more
+        os.write(report, b"%d\n" % number)
 
 
 def _become(call: Call, streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-        os.close(stream)
+    os.closerange(STREAMS, os.sysconf("SC_OPEN_MAX"))  # also what belongs to other calls
     os.chdir(call.folder)
     os.environ.clear()
     os.environ.update(call.environment)

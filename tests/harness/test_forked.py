@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,15 +48,18 @@ async def test_its_environment_is_that_of_its_call_alone(tmp_path: Path) -> None
     assert (code, b"Missing option" in err) == (2, True)
 
 
-async def test_a_signal_that_ends_it_is_told(tmp_path: Path) -> None:
-    read, write = os.pipe()  # it waits for its manifests
-    process = await Forked.start([KUBECDC, "validate", "-f", "-"], tmp_path, os.environ, read)
+async def test_a_signal_that_ends_it_is_told_also_while_others_run(tmp_path: Path) -> None:
+    read, write = os.pipe()  # they wait for their manifests
+    command = [KUBECDC, "validate", "-f", "-"]
+    process = await Forked.start(command, tmp_path, os.environ, read)
+    other = await Forked.start(command, tmp_path, os.environ, read)
     await until(lambda: Path(f"/proc/{process.pid}/cwd").resolve() == tmp_path, 60, "the folder of the call")
-    assert process.returncode is None
-    process.kill()
-    await process.communicate()
-    assert process.returncode == -9
-    process.kill()
+    for one, number in ((process, signal.SIGKILL), (other, signal.SIGTERM)):
+        assert one.returncode is None
+        one.send_signal(number)
+        await one.communicate()
+        assert await one.wait() == -number
+        one.send_signal(number)
     os.close(read)
     os.close(write)
 
