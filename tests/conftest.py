@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.apiserver import RealApiServer, require_assets
+from tests.apiserver.real import started
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 
@@ -69,12 +69,5 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApiServer]:
     """A real API server, for tests that leave it alone. Who asks it closes it: its connections are of an event loop."""
     require_assets()
-    server = RealApiServer(tmp_path_factory.mktemp("real"))
-
-    async def start() -> None:
-        await server.start()
-        await server.close()
-
-    asyncio.run(start())
-    yield server
-    asyncio.run(server.stop())
+    with started(tmp_path_factory.mktemp("real")) as server:
+        yield server

@@ -8,7 +8,8 @@ import shutil
 import signal
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -326,3 +327,19 @@ class RealApiServer(Client):
 
     def _tail(self) -> str:
         return "\n".join(self._file("kube-apiserver.log").read_text(errors="replace").splitlines()[-20:])
+
+
+@contextmanager
+def started(directory: Path, *namespaces: str) -> Iterator[RealApiServer]:
+    """A real API server for several tests. Who asks it closes it: its connections are of an event loop."""
+    server = RealApiServer(directory)
+
+    async def start() -> None:
+        await server.start()
+        if namespaces:
+            await server.make_namespaces(*namespaces)
+        await server.close()
+
+    asyncio.run(start())
+    yield server
+    asyncio.run(server.stop())

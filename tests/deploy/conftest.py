@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.apiserver import RealApiServer, require_assets
+from tests.apiserver.real import started
 from tests.deploy.cluster import Cluster
 from tests.harness.kubelet import kubelet, require_own_mounts
 
@@ -18,15 +18,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApiServer]:
     """A real API server of these tests, with controllers and Pod Security, and without a node."""
     if not (require_assets() / "kube-controller-manager").is_file():
         pytest.skip("KUBEBUILDER_ASSETS does not hold kube-controller-manager")
-    server = RealApiServer(tmp_path_factory.mktemp("server"))
-
-    async def start() -> None:
-        await server.start()
-        await server.close()
-
-    asyncio.run(start())
-    yield server
-    asyncio.run(server.stop())
+    with started(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.apiserver import ApiServer, RealApiServer, require_assets, simulator
+from tests.apiserver.real import started
 from tests.cli.conftest import alice, api, desk, redis_url
 from tests.examples.stage import HOME
 
@@ -16,16 +16,8 @@ __all__ = ["alice", "api", "desk", "redis_url"]
 def full_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApiServer]:
     """One with its controllers, for the tests of a file."""
     require_assets()
-    server = RealApiServer(tmp_path_factory.mktemp("real"))
-
-    async def start() -> None:
-        await server.start()
-        await server.make_namespaces(HOME)
-        await server.close()
-
-    asyncio.run(start())
-    yield server
-    asyncio.run(server.stop())
+    with started(tmp_path_factory.mktemp("real"), HOME) as server:
+        yield server
 
 
 @pytest.fixture(params=["simulator", "real"])
