@@ -369,7 +369,7 @@ async def test_metrics_are_served_on_request(desk: Desk) -> None:
     assert 'kubecdc_events_total{watch="workflows/changed"} 1.0' in text
     assert 'kubecdc_leader{bus="default"} 1.0' in text
     assert 'kubecdc_pending_events{bus="default",subscription="print/line"} ' in text
-    assert 'kubecdc_trigger_executions_total{result="success",sensor="print",trigger="line"} 1.0' in text
+    assert 'kubecdc_trigger_executions_total{sensor="print",trigger="line",result="success"} 1.0' in text
 
 
 async def test_what_the_subscriptions_need_is_created_before_anything_runs(desk: Desk) -> None:
