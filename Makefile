@@ -67,11 +67,11 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -yq python3-venv; }
 	@echo "installing kubecdc into $(VENV):"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable . | sed -un 's/^Collecting \([^ ]*\).*/  \1/p'
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable . | sed -un 's/^Collecting \([A-Za-z0-9._-]*\).*/  \1/p'
 	@touch $@
 
 # And what its tests need.
 $(READY): $(INSTALLED)
 	@echo "installing what the tests need:"
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev]' | sed -un 's/^Collecting \([^ ]*\).*/  \1/p'
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev]' | sed -un 's/^Collecting \([A-Za-z0-9._-]*\).*/  \1/p'
 	@touch $@
