@@ -339,13 +339,18 @@ async def test_subscriptions_are_shown_and_the_renamed_one_is_pruned(desk: Desk)
 async def test_rows_are_printed_again_as_they_change_until_ctrl_c(desk: Desk) -> None:
     async with desk.running("run") as kubecdc:
         await kubecdc.until('"listed"')
-    async with desk.running("bus", "show", "--watch", logs=False) as shown:
+    # What is started in the background of a shell ignores SIGINT, and so would all that it starts.
+    async with desk.running("bus", "show", "--watch", logs=False, preexec=_heed_sigint) as shown:
         await shown.until("print/line +workflows +changed +0 +- .* no +-", out=True)
         assert (await desk.call("bus", "pause", "print/line")).code == 0
         await shown.until("print/line +workflows +changed +0 +- .* command +-", out=True)
         shown.process.send_signal(signal.SIGINT)
         assert await shown.process.wait() == 130
     assert (shown.err.strip(), shown.out.count("SUBSCRIPTION")) == ("", 1)
+
+
+def _heed_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def test_what_is_named_and_not_there_is_an_error(desk: Desk) -> None:
