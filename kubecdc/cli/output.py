@@ -42,9 +42,9 @@ class Output:
     def show(self, rows: Sequence[Row], view: View) -> None:
         """Print rows. JSON and YAML have all their fields."""
         if self.form == "json":
-            click.echo(_json(_plain(list(rows))))
+            click.echo(_json([_plain(row) for row in rows]))
         elif self.form == "yaml":
-            click.echo(_yaml(_plain(list(rows))), nl=False)
+            click.echo(_yaml([_plain(row) for row in rows]), nl=False)
         elif rows:
             self._lines(rows, view)
         elif self.form != "name":
@@ -100,13 +100,9 @@ def show_one(fields: Mapping[str, Any], output: Output) -> None:
                 click.echo(f"{name + ':':<{width}} {'' if value is None else printable(str(value))}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(row: Mapping[str, Any]) -> Row:
     """With times as text."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return moment(value) if isinstance(value, datetime) else value
+    return {name: moment(value) if isinstance(value, datetime) else value for name, value in row.items()}
 
 
 def _json(value: object) -> str:

@@ -18,7 +18,7 @@ from kubecdc.cli.printable import printable
 WHEN = datetime(2026, 1, 31, 8, 0, 0, 900_000, tzinfo=UTC)
 VIEW = View(("name", "pending", "oldest", "reason"), ("bus",), "nothing yet")
 ROWS: list[dict[str, Any]] = [
-    {"name": "a", "pending": 5, "oldest": WHEN, "reason": "long " * 100, "bus": "default", "more": [WHEN]},
+    {"name": "a", "pending": 5, "oldest": WHEN, "reason": "long " * 100, "bus": "default", "more": [1]},
     {"name": "a-long-name", "pending": None, "oldest": None, "reason": "\x1b[2Jgone\nline", "bus": "other", "more": []},
 ]
 
@@ -50,10 +50,7 @@ def test_times_are_ages_or_with_timestamps_times(printed: Any) -> None:
 
 
 def test_json_and_yaml_have_all_fields_with_times_as_times(printed: Any) -> None:
-    expected = [
-        {**row, "oldest": row["oldest"] and "2026-01-31T08:00:00+00:00", "more": ["2026-01-31T08:00:00+00:00"] * one}
-        for row, one in zip(ROWS, (1, 0), strict=True)
-    ]
+    expected = [{**row, "oldest": row["oldest"] and "2026-01-31T08:00:00+00:00"} for row in ROWS]
     assert msgspec.json.decode(printed("json")) == expected
     assert yaml.load(printed("yaml"), yaml.BaseLoader) == yaml.load(yaml.safe_dump(expected), yaml.BaseLoader)
 

@@ -68,8 +68,11 @@ class Cluster:
         if self.node.broken:
             await self.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
         await self.kubectl("delete", "namespace", namespace, "--ignore-not-found", f"--timeout={WAIT}s")
-        selected = ("-A", "-l", "app.kubernetes.io/name=kubecdc")
-        await self.kubectl("delete", "clusterroles,clusterrolebindings,roles,rolebindings", *selected)
+        form = "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.namespace}{'\\n'}{end}"
+        found = await self.kubectl("get", "clusterroles,clusterrolebindings,roles,rolebindings", "-A", "-o", form)
+        for kind, name, *namespaces in map(str.split, found.splitlines()):
+            if name.startswith("kubecdc-"):  # by their names: those that `kubecdc rbac` prints have no labels
+                await self.kubectl("delete", kind, name, *(f"--namespace={n}" for n in namespaces))
         await self.api.ask("DELETE", path_of(*DEPLOYMENTS, "default"))
 
 
