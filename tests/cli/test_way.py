@@ -48,7 +48,7 @@ async def test_a_proxy_that_refuses_is_one_line_that_keeps_its_password(
             change_cluster(desk, server="https://api.example.invalid")
             desk.environment[variable] = url
         async with desk.running("run", "--log-level", "debug") as kubecdc:
-            await kubecdc.until("407")
+            await kubecdc.until('"event":"[^"]*407')
         checked = await desk.call("validate", "--cluster")
     assert checked.code == 1
     for text in (kubecdc.err, checked.err, checked.out):
