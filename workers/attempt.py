@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any
@@ -31,14 +31,13 @@ async def attempt(
     route: Route,
     settings: Settings,
     claim: Claim,
-    names: Mapping[str, object],
     *,
     once: bool = False,
     placed: bool = False,
 ) -> Outcome:
     """Run the trigger for the event. An error that is nobody's outcome is a failed attempt.
 
-    ``once``: without its retryStrategy. ``placed``: its rate has let it begin. ``names`` are for log lines.
+    ``once``: without its retryStrategy. ``placed``: its rate has let it begin.
     """
     tries = count()
 
@@ -59,11 +58,16 @@ async def attempt(
     except (asyncio.CancelledError, Exception) as e:
         if claim.task.cancelling():
             raise
-        log.exception("the trigger failed unexpectedly", **names)
+        log.exception("the trigger failed unexpectedly", **log_fields(claim, route))
         outcome = Retry(f"{type(e).__name__}: {e}")
     if isinstance(outcome, Retry) and open_files.exhausted():
         return Retry(f"this process has no file descriptor left: {outcome.reason}", outcome.after, ours=True)
     return outcome
+
+
+def log_fields(claim: Claim, route: Route) -> dict[str, object]:
+    """The fields of every log line about a delivery."""
+    return {"sensor": route.sensor, "trigger": route.name, **claim.facts}
 
 
 async def prepared(prepare: Callable[[], Any], values: Values, route: Route, settings: Settings) -> Any:

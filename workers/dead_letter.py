@@ -10,7 +10,7 @@ from __future__ import annotations
 import structlog
 
 from kubecdc.storage.contracts.errors import Undecodable
-from kubecdc.workers.attempt import attempt
+from kubecdc.workers.attempt import attempt, log_fields
 from kubecdc.workers.claim import Claim
 from kubecdc.workers.outcome import Success
 from kubecdc.workers.route import Route
@@ -23,7 +23,6 @@ MORE = 3  # attempts beyond maxDeliveries in which the dlqTrigger of an event th
 
 async def announced(letter: DeadLetter, claim: Claim, dlq: Route, settings: Settings) -> DeadLetter:
     """The dead letter, after its dlqTrigger has run as its retryStrategy says. Raises ClaimLost."""
-    names = {"sensor": dlq.sensor, "trigger": dlq.name, **claim.facts}
     try:
         values = claim.values or dlq.values(claim.delivery.event)
     except Undecodable:
@@ -36,8 +35,8 @@ async def announced(letter: DeadLetter, claim: Claim, dlq: Route, settings: Sett
         await persist(claim.delivery.start)  # what ends the process now is counted
         claim.phase = "started"
     values.annotate({"error": letter.reason, "attempts": attempts})
-    outcome = await attempt(values.event, values, dlq, settings, claim, names)
+    outcome = await attempt(values.event, values, dlq, settings, claim)
     if isinstance(outcome, Success):
         return letter
-    log.error("the dlqTrigger failed too", reason=outcome.reason, **names)
+    log.error("the dlqTrigger failed too", reason=outcome.reason, **log_fields(claim, dlq))
     return DeadLetter(f"{letter.reason}; its dlqTrigger failed too: {outcome.reason}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,6 +12,8 @@ import structlog
 from kubecdc.concurrency import INLINE_BYTES
 from kubecdc.storage.contracts import Delivery
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.attempt import log_fields
+from kubecdc.workers.claim import Claim
 from kubecdc.workers.computing import compute
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.process import ScriptError
@@ -25,12 +27,11 @@ FILTERING = 30.0  # seconds for the filters of a large event
 
 
 async def left_out(
-    delivery: Delivery,
+    claim: Claim,
     event: Event,
     values: Values,
     route: Route,
     settings: Settings,
-    names: Mapping[str, object],
 ) -> Settlement | None:
     """The settlement of an event that does not pass; None if it does. ``values`` are of the event.
 
@@ -39,7 +40,7 @@ async def left_out(
     Raises ClaimLost, Interrupted.
     """
     try:
-        async with counted(delivery, event):
+        async with counted(claim.delivery, event):
             verdict = await judge(event, values, route, settings)
     except TimeoutError:
         return DeadLetter(f"the filters of the dependency take more than {FILTERING:g} s")
@@ -49,7 +50,9 @@ async def left_out(
         return DeadLetter(unjudged(verdict))
     route.metrics.filtered(error=verdict.has_errors)
     if log.is_enabled_for(logging.DEBUG):
-        log.debug("the filters of the dependency leave the event out", reason=verdict.reason, **names)
+        log.debug(
+            "the filters of the dependency leave the event out", reason=verdict.reason, **log_fields(claim, route)
+        )
     return Ack()
 
 

@@ -8,7 +8,6 @@ receive -> match dependency -> transform -> filter -> join -> turn -> parameters
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -18,7 +17,7 @@ from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import dead_letter, filtering
-from kubecdc.workers.attempt import attempt, prepared
+from kubecdc.workers.attempt import attempt, log_fields, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.joining import join
@@ -95,10 +94,10 @@ async def _handle(
                 await claim.joined.acked()
     except ClaimLost:
         route.metrics.lost()
-        log.warning("the claim of a delivery was lost; it is delivered again", **_names(claim, route))
+        log.warning("the claim of a delivery was lost; it is delivered again", **log_fields(claim, route))
         return
     if isinstance(settlement, DeadLetter):
-        log.error("dead letter", reason=settlement.reason, **_names(claim, route))
+        log.error("dead letter", reason=settlement.reason, **log_fields(claim, route))
 
 
 async def _process_safely(
@@ -138,7 +137,7 @@ async def _process(
         event = await route.transformed(event, settings.scripts)
         values = claim.values = route.values(event)
         if route.filters.given:
-            left_out = await filtering.left_out(claim.delivery, event, values, route, settings, _names(claim, route))
+            left_out = await filtering.left_out(claim, event, values, route, settings)
             if left_out:
                 return left_out
         if route.half_met:
@@ -155,7 +154,7 @@ async def _process(
     except Exception as e:
         if claim.task.cancelling():
             raise
-        outcome: Outcome = _interrupted(e, _names(claim, route))
+        outcome: Outcome = _interrupted(e, claim, route)
         await persist(claim.delivery.start)  # it counts as an attempt: the event may be what this is due to
         claim.phase = "started"
         return await _decided(outcome, claim, event, subscription, route, settings)
@@ -169,21 +168,20 @@ async def _process(
                 return Nack(0.0)
             await persist(claim.delivery.start)
             claim.phase = "started"
-            outcome = await attempt(
-                event, values, route, settings, claim, _names(claim, route), once=is_probe, placed=True
-            )
+            outcome = await attempt(event, values, route, settings, claim, once=is_probe, placed=True)
             breaker.ended(event.partitionkey, outcome, probe=is_probe)
     except Overdue:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
     if isinstance(outcome, Retry):
         known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
-        (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **_names(claim, route))
+        (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **log_fields(claim, route))
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     return await _decided(outcome, claim, event, subscription, route, settings)
 
 
-def _interrupted(error: Exception, names: Mapping[str, object]) -> Retry:
+def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:
     """What an error before the attempt comes to."""
+    names = log_fields(claim, route)
     if isinstance(error, Interrupted):
         log.warning("a script was not run to its end", reason=str(error), **names)
         return Retry(str(error), ours=error.ours)
@@ -228,7 +226,7 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
             source=event.source,
             subject=event.subject,
             hint="give all processes the same manifests; what is left of the older dependency becomes dead letters",
-            **_names(claim, route),
+            **log_fields(claim, route),
         )
         route.outdated = True
         return Nack(OUTDATED_SECONDS)
@@ -237,8 +235,3 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
         f"the Sensor waits for {wanted} now, and this is an event of {event.source}/{event.subject}, "
         "owed before its dependency was changed"
     )
-
-
-def _names(claim: Claim, route: Route) -> dict[str, object]:
-    """The fields of every log line about a delivery."""
-    return {"sensor": route.sensor, "trigger": route.name, **claim.facts}

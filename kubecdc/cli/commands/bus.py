@@ -12,7 +12,7 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import no_subscription, on_each, paused_in, require_capability, subscriptions_of
 from kubecdc.cli.conditions import pruned, waiting
 from kubecdc.cli.manifests.loading import load
-from kubecdc.cli.output import Output, View, confirm, time
+from kubecdc.cli.output import Output, View, confirm, moment, time
 from kubecdc.cli.showing import show_each
 from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
@@ -206,8 +206,14 @@ def _row(
         "workers": _workers(status.workers),
         "bus": manifest.name,
         "registered": _time(status.registered),
-        "waiting": [{"key": one.key, "event": one.event, "since": time(one.since)} for one in (held or ())[:WAITING]],
+        "waiting": [
+            {"key": one.key, "event": one.event, "since": moment(time(one.since))} for one in (held or ())[:WAITING]
+        ],
     }
+
+
+def _waiting(one: Kept) -> dict[str, str]:
+    return {"key": one.key, "event": one.event, "since": moment(time(one.since))}
 
 
 def _number(value: int | Unknown) -> int | str:
