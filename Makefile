@@ -15,7 +15,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics bench redis clean
+.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics alerts bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ conformance: $(READY) redis ## The matrix of the conformance suite by back end, 
 
 metrics: $(READY) ## The metrics that the code defines, written to docs/metrics.md
 	$(BIN)/python -m tests.metrics_page
+
+alerts: $(READY) ## The objects in deploy/ that are made of its alerts and dashboard
+	$(BIN)/python -m tests.deploy.rules
 
 bench: $(READY) redis ## Figures beside bare loops of the same work, as a table and in build/bench.json (ONLY=name,name)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

@@ -24,7 +24,7 @@ from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.cli.parts import run_until_all_end, run_until_stop
 from kubecdc.cli.serving.bus_probe import BusProbe
 from kubecdc.cli.serving.health import Health
-from kubecdc.cli.serving.metrics import BUS_UP, Scrapes
+from kubecdc.cli.serving.metrics import BUS_UP, LIMIT, Scrapes
 from kubecdc.cli.serving.subscriptions import Subscriptions
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import Unavailable
@@ -135,6 +135,8 @@ async def _serve(
         bus = await _open_and_register(stack, use, opening, stop.event)
         if bus is not None:
             collect_less_often()
+            if bus.capabilities.limits_backlog:
+                exported.read(LIMIT, lambda: use.manifest.spec.max_pending, name)
             numbers = Subscriptions(name, bus, exported)
             stack.callback(scrapes.before(numbers.refresh))
             helpers = presence.keep(bus, use.subscriptions), probe.watch(bus, use.subscriptions), numbers.keep()

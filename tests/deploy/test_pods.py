@@ -69,6 +69,7 @@ OTHERS = (
     ("ScaledObject", "keda.sh", "v1alpha1"),
     ("TriggerAuthentication", "keda.sh", "v1alpha1"),
     ("PodMonitor", "monitoring.coreos.com", "v1"),
+    ("PrometheusRule", "monitoring.coreos.com", "v1"),
 )
 
 

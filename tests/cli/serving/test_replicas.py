@@ -70,7 +70,7 @@ async def test_nothing_doubles_in_sums_and_another_takes_over_from_one_that_is_k
         for name, command in COMMANDS.items():
             replicas.append(Replica(desk, name, command))
             stack.callback(replicas[-1].started.kill)
-        await until_sums(replicas, leader=1, bus_up=len(replicas))
+        await until_sums(replicas, leader=1, bus_up=len(replicas), pending_events_limit=len(replicas) * 1_000_000)
         for number in range(OBJECTS):
             await desk.create(f"w-{number}")
         sums = {"leader": 1.0, "events_total": OBJECTS, "pending_events": OBJECTS}
