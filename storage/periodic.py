@@ -25,7 +25,7 @@ async def run_periodically(enforce: Callable[[], Awaitable[None]], *, requested:
         try:
             await enforce()
         except KubecdcError as e:
-            log.warning("cannot delete old events", error=str(e), hint=e.hint)
+            log.warning("cannot delete old events", code="housekeeping-failing", error=str(e), hint=e.hint)
         with suppress(TimeoutError):
             async with asyncio.timeout(PAUSE):
                 await requested.wait()

@@ -25,7 +25,7 @@ class OngoingProblems:
         self._ending: dict[str, asyncio.TimerHandle] = {}
         self._reported_once: set[str] = set()
 
-    def report(self, who: str, error: KubecdcError) -> None:
+    def report(self, who: str, error: KubecdcError, *, code: str) -> None:
         """Log the error, unless the same one is already active.
 
         An error that several watches share, such as a cluster that cannot be reached, is logged once.
@@ -34,7 +34,7 @@ class OngoingProblems:
             ending.cancel()
         text = str(error)
         if text not in self._active.values():
-            log.warning(text, watch=who, hint=error.hint)
+            log.warning(text, code=code, watch=who, hint=error.hint)
         self._active[who] = text
 
     def resolve(self, who: str) -> None:
@@ -52,12 +52,12 @@ class OngoingProblems:
         del self._ending[who]
         text = self._active.pop(who)
         if text not in self._active.values():
-            log.info("recovered", watch=who, was=text)
+            log.info("recovered", code="recovered", watch=who, was=text)
 
-    def report_once(self, text: str, **facts: object) -> None:
+    def report_once(self, text: str, *, code: str, **facts: object) -> None:
         """Log a warning, the first time only. After a thousand different ones, all count as new."""
         if text not in self._reported_once:
             if len(self._reported_once) == REMEMBERED:
                 self._reported_once.clear()
             self._reported_once.add(text)
-            log.warning(text, **facts)
+            log.warning(text, code=code, **facts)

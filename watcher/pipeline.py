@@ -180,11 +180,13 @@ class Watch:
                     self.suspicion = DIFFERS
                 except CommitMismatch as e:
                     self._restarts("checkpoint moved")
-                    log.warning("reloading the checkpoint", watch=self.entry.key, reason=str(e))
+                    log.warning(
+                        "reloading the checkpoint", code="checkpoint-moved", watch=self.entry.key, reason=str(e)
+                    )
                     await self.recovery.after_routine()
                 except Silence:
                     self._restarts("silent")
-                    log.info("silent watch closed, resuming", watch=self.entry.key)
+                    log.info("silent watch closed, resuming", code="watch-silent", watch=self.entry.key)
                 except (ApiError, Malformed, Unavailable) as e:
                     self._restarts("cut" if isinstance(e, Cut) else "failed")
                     if isinstance(e, ApiError):

@@ -29,7 +29,7 @@ class Recovery:
         """Report the error and wait: longer with each failure, and at least as long as the API server asks for."""
         self.failures += 1
         if report:
-            self._session.problems.report(self._name, error)
+            self._session.problems.report(self._name, error, code="capture-failing")
         delay = BACKOFF.delay(self.failures)
         if isinstance(error, ApiError):
             delay = max(delay, error.retry_after)

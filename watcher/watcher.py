@@ -72,7 +72,7 @@ def _led(bus: str, term: Term) -> Iterator[None]:
 
 
 def _stand_by(reason: BaseException) -> None:
-    log.warning("no longer the leader, standing by", reason=str(reason))
+    log.warning("no longer the leader, standing by", code="lead-lost", reason=str(reason))
 
 
 async def lead(session: Session, sources: Sequence[EventSource], memory: int) -> None:
@@ -102,6 +102,7 @@ async def _report_removed(session: Session, entries: set[str]) -> None:
         if checkpoint.state and entries.isdisjoint({checkpoint.key, checkpoint.key.rpartition("/")[0]}):
             log.warning(
                 REMOVED,
+                code="entry-removed",
                 watch=checkpoint.key,
                 position=checkpoint.state.position,
                 hint="they are captured once an entry has that name again; "
@@ -115,4 +116,9 @@ async def _hand_over(bus: Bus) -> None:
         async with asyncio.timeout(HAND_OVER_SECONDS):
             await bus.checkpoints.flush()
     except (KubecdcError, TimeoutError) as e:
-        log.warning("the checkpoint could not be written at the hand-over", error=str(e), hint=getattr(e, "hint", ""))
+        log.warning(
+            "the checkpoint could not be written at the hand-over",
+            code="checkpoint-unwritten",
+            error=str(e),
+            hint=getattr(e, "hint", ""),
+        )

@@ -45,6 +45,10 @@ async def attempt(
         again = next(tries)
         if again or claim.attempt > 1:
             route.metrics.repeated()
+        if again and settings.debug:
+            log.debug(
+                "retryStrategy runs the trigger again", code="trigger-rerun", tries=again, **log_fields(claim, route)
+            )
         if route.rate and (again or not placed):
             await route.rate.turn()
         return await _execute(route, request)
@@ -58,7 +62,7 @@ async def attempt(
     except (asyncio.CancelledError, Exception) as e:
         if claim.task.cancelling():
             raise
-        log.exception("the trigger failed unexpectedly", **log_fields(claim, route))
+        log.exception("the trigger failed unexpectedly", code="trigger-raised", **log_fields(claim, route))
         outcome = Retry(f"{type(e).__name__}: {e}")
     if isinstance(outcome, Retry) and open_files.exhausted():
         return Retry(f"this process has no file descriptor left: {outcome.reason}", outcome.after, ours=True)

@@ -85,12 +85,12 @@ class Breaker:
         self._opened, self._probes, self._waited = self._now(), 0, 0
         self._wait(after)
         text = "the trigger fails for all objects; one event at a time tries it"
-        log.warning(text, reason=self.reason, **self._names)
+        log.warning(text, code="breaker-opened", reason=self.reason, **self._names)
 
     def _close(self) -> None:
         self._closed.set()
         numbers = {"seconds": round(self._now() - self._opened, 1), "probes": self._probes, "waited": self._waited}
-        log.info("the trigger works again", **self._names, **numbers)
+        log.info("the trigger works again", code="breaker-closed", **self._names, **numbers)
 
     def _wait(self, after: float | None) -> None:
         """Put off the next probe. What the peer asks for counts, up to the cap of the backoff."""

@@ -100,7 +100,12 @@ class InFlight:
         self._claims.discard(claim)
         if not claim.task.cancelled() and (error := claim.task.exception()) is not None:
             known = {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}
-            log.error("a delivery could not be settled; it is delivered again when its claim lapses", **known)
+            log.error(
+                "a delivery could not be settled; it is delivered again when its claim lapses",
+                code="delivery-unsettled",
+                **claim.facts,
+                **known,
+            )
 
     async def keep(self) -> None:
         """Extend every claim each third of ackWait, forever; each twelfth while the bus is unavailable."""
@@ -122,7 +127,7 @@ class InFlight:
         except (Unavailable, Refused, TimeoutError):  # Refused also ends the subscription
             return False
         except Exception:  # extending must go on
-            log.exception("a claim could not be extended")
+            log.exception("a claim could not be extended", code="claim-unextended", **claim.facts)
             return False
         return True
 
@@ -140,7 +145,9 @@ class InFlight:
             await self._idle(self._settings.settle)
             if self._claims:
                 log.warning(
-                    "stopped before the bus answered; these deliveries are delivered again", count=len(self._claims)
+                    "stopped before the bus answered; these deliveries are delivered again",
+                    code="deliveries-unsettled",
+                    count=len(self._claims),
                 )
         finally:  # also when the drain itself is cancelled
             for claim in self._claims:

@@ -38,5 +38,5 @@ async def announced(letter: DeadLetter, claim: Claim, dlq: Route, settings: Sett
     outcome = await attempt(values.event, values, dlq, settings, claim)
     if isinstance(outcome, Success):
         return letter
-    log.error("the dlqTrigger failed too", reason=outcome.reason, **log_fields(claim, dlq))
+    log.error("the dlqTrigger failed too", code="dlq-trigger-failed", reason=outcome.reason, **log_fields(claim, dlq))
     return DeadLetter(f"{letter.reason}; its dlqTrigger failed too: {outcome.reason}")

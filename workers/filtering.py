@@ -51,7 +51,10 @@ async def left_out(
     route.metrics.filtered(error=verdict.has_errors)
     if log.is_enabled_for(logging.DEBUG):
         log.debug(
-            "the filters of the dependency leave the event out", reason=verdict.reason, **log_fields(claim, route)
+            "the filters of the dependency leave the event out",
+            code="delivery-filtered",
+            reason=verdict.reason,
+            **log_fields(claim, route),
         )
     return Ack()
 

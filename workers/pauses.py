@@ -32,7 +32,7 @@ class Pauses:
 
     async def watch(self) -> None:
         """Look at the bus again and again. Never returns, unless the bus cannot pause."""
-        outage = Outage("cannot see which subscriptions are paused", random.Random())
+        outage = Outage("cannot see which subscriptions are paused", random.Random(), code="pauses-unreadable")
         while self._bus.capabilities.pauses:
             wait = CHECK_SECONDS
             try:
@@ -75,8 +75,8 @@ class Pauses:
             return
         known, self._paused = self._paused or frozenset(), found
         for name in sorted(found - known):
-            log.info("paused", subscription=name, hint=f"`kubecdc bus resume {name}` delivers again")
+            log.info("paused", code="paused", subscription=name, hint=f"`kubecdc bus resume {name}` delivers again")
         for name in sorted(known - found):
-            log.info("resumed", subscription=name)
+            log.info("resumed", code="resumed", subscription=name)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -16,7 +16,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import dead_letter, filtering
+from kubecdc.workers import dead_letter, explanation, filtering
 from kubecdc.workers.attempt import attempt, log_fields, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
@@ -88,16 +88,20 @@ async def _handle(
             claim.task.add_done_callback(route.acks.discard)
         await settle(claim.delivery, settlement)
         route.metrics.settled(settlement)
+        if settings.debug:
+            explanation.settled(claim, route, settlement)
         if isinstance(settlement, Ack):
             route.metrics.acked(claim.delivery.event, settings.wall())
             if claim.joined:
                 await claim.joined.acked()
     except ClaimLost:
         route.metrics.lost()
-        log.warning("the claim of a delivery was lost; it is delivered again", **log_fields(claim, route))
+        log.warning(
+            "the claim of a delivery was lost; it is delivered again", code="claim-lost", **log_fields(claim, route)
+        )
         return
     if isinstance(settlement, DeadLetter):
-        log.error("dead letter", reason=settlement.reason, **log_fields(claim, route))
+        log.error("dead letter", code="dead-letter", reason=settlement.reason, **log_fields(claim, route))
 
 
 async def _process_safely(
@@ -146,6 +150,8 @@ async def _process(
                 hold = partial(claim.hold, settings.ack_wait)
                 claim.joined = await join(event, values, key, route.half_met, hold)
             if claim.joined.found is None:
+                if settings.debug:
+                    explanation.kept(claim, route)
                 return Ack()
     except (ScriptError, ParameterError) as e:
         return DeadLetter(str(e))
@@ -158,6 +164,8 @@ async def _process(
         await persist(claim.delivery.start)  # it counts as an attempt: the event may be what this is due to
         claim.phase = "started"
         return await _decided(outcome, claim, event, subscription, route, settings)
+    if settings.debug:
+        explanation.matched(claim, route, breaker)
     claim.phase = "waiting"
     try:
         async with breaker.turn(settings.left(event)) as is_probe:
@@ -174,7 +182,9 @@ async def _process(
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
     if isinstance(outcome, Retry):
         known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
-        (log.debug if known else log.warning)("the trigger failed", reason=outcome.reason, **log_fields(claim, route))
+        (log.debug if known else log.warning)(
+            "the trigger failed", code="trigger-failed", reason=outcome.reason, **log_fields(claim, route)
+        )
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
     return await _decided(outcome, claim, event, subscription, route, settings)
 
@@ -183,9 +193,9 @@ def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:
     """What an error before the attempt comes to."""
     names = log_fields(claim, route)
     if isinstance(error, Interrupted):
-        log.warning("a script was not run to its end", reason=str(error), **names)
+        log.warning("a script was not run to its end", code="script-interrupted", reason=str(error), **names)
         return Retry(str(error), ours=error.ours)
-    log.error("the event failed unexpectedly before its trigger", exc_info=error, **names)
+    log.error("the event failed unexpectedly before its trigger", code="event-failed", exc_info=error, **names)
     return Retry(f"{type(error).__name__}: {error}")
 
 
@@ -223,6 +233,7 @@ async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscript
         report = log.debug if route.outdated else log.warning
         report(
             "another process has another dependency for this trigger: its events wait for a worker that has it",
+            code="dependency-differs",
             source=event.source,
             subject=event.subject,
             hint="give all processes the same manifests; what is left of the older dependency becomes dead letters",

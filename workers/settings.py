@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.workers.scripts.runner import Scripts
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Settings:
     settle: float = 0.8  # seconds to settle their deliveries
     wall: Callable[[], float] = time.time  # seconds since 1970, by which events have their age
     scripts: Scripts = field(default_factory=Scripts)  # whoever has made the settings closes them
+    debug: bool = field(default_factory=lambda: log.is_enabled_for(logging.DEBUG))  # whether to explain each delivery
     large: Limit = field(default_factory=lambda: Limit(2))  # of events that are prepared in threads: they share a core
 
     @classmethod

@@ -117,13 +117,14 @@ class _Outage:
             self._waiting -= 1
             if self._told and not self._waiting:
                 self._told = False
-                log.info("the bus accepts settlements again")
+                log.info("the bus accepts settlements again", code="settlements-resumed")
 
     def _report(self, error: KubecdcError, failures: int) -> None:
         if failures + 1 == _REPORTED_FAILURE and not self._told:
             self._told = True
             log.warning(
                 "the bus does not accept settlements; they are retried",
+                code="settlements-blocked",
                 deliveries=self._waiting,
                 error=str(error),
                 hint=error.hint,

@@ -83,7 +83,7 @@ async def _work(
     bus: Bus, route: Route, settings: Settings, pauses: Pauses, stop: asyncio.Event, breaker: Breaker
 ) -> None:
     if route.paused:
-        log.info("paused", subscription=route.subscription, hint="its trigger has `paused: true`")
+        log.info("paused", code="paused", subscription=route.subscription, hint="its trigger has `paused: true`")
         await stop.wait()
     while await pauses.resumed(route.subscription):
         halt = asyncio.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Set
+from typing import NamedTuple
 
 import structlog
 
@@ -14,6 +15,12 @@ from kubecdc.storage.contracts import Bus, SubscriptionStatus
 log = structlog.get_logger()
 
 PERIOD_SECONDS = 30.0
+
+
+class _Warning(NamedTuple):
+    code: str
+    text: str
+    hint: str
 
 
 async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = PERIOD_SECONDS) -> None:
@@ -29,16 +36,17 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
         except Unavailable:
             statuses = []  # the watcher and the workers report it
         for status in statuses:
-            warning, hint = _warning(status, named, max_pending)
-            if warning and warned.get(status.spec.name) != warning:
+            warning = _warning(status, named, max_pending)
+            if warning and warned.get(status.spec.name) != warning.code:
                 log.warning(
-                    warning,
+                    warning.text,
+                    code=warning.code,
                     subscription=status.spec.name,
                     pending=status.pending,
                     max_pending=max_pending,
-                    hint=hint,
+                    hint=warning.hint,
                 )
-            warned[status.spec.name] = warning
+            warned[status.spec.name] = warning.code if warning else ""
         await asyncio.sleep(period)
 
 
@@ -49,16 +57,18 @@ def _forget(warned: dict[str, str], there: Set[str]) -> None:
         metrics.forget("subscription", name)
 
 
-def _warning(status: SubscriptionStatus, named: Set[str], max_pending: int) -> tuple[str, str]:
-    """The warning about a subscription and its hint; empty if there is nothing to report."""
+def _warning(status: SubscriptionStatus, named: Set[str], max_pending: int) -> _Warning | None:
+    """The warning about a subscription; None if there is nothing to report."""
     if status.spec.name not in named:
-        return (
-            "no manifest names this subscription: its backlog is kept and will fill the bus",
-            "name it in a manifest, or remove it with `kubecdc bus prune`",
+        return _Warning(
+            code="subscription-unnamed",
+            text="no manifest names this subscription: its backlog is kept and will fill the bus",
+            hint="name it in a manifest, or remove it with `kubecdc bus prune`",
         )
     if isinstance(status.pending, int) and status.pending * 2 >= max_pending:
-        return (
-            "the backlog is above half of maxPending: a full bus blocks the watcher",
-            "add workers, or find out why the trigger fails",
+        return _Warning(
+            code="backlog-high",
+            text="the backlog is above half of maxPending: a full bus blocks the watcher",
+            hint="add workers, or find out why the trigger fails",
         )
-    return "", ""
+    return None

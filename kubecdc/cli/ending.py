@@ -62,16 +62,20 @@ class Stop:
             hint = {"hint": "Ctrl-C again ends it at once; what is in flight is then done again"}
             log.info(
                 "stopping once what is in flight is settled or returned",
+                code="stopping",
                 seconds=SECONDS,
                 **(hint if self._interrupted else {}),
             )
         time.sleep(SECONDS)
-        log.warning("not everything has ended in time: what hangs is left behind, and what was in work is done again")
+        log.warning(
+            "not everything has ended in time: what hangs is left behind, and what was in work is done again",
+            code="stop-overdue",
+        )
         code = 0
         if isinstance(self.failure, KubecdcError):
             code = told(self.failure)
         elif self.failure is not None:
             code = 1
-            log.error("failed unexpectedly", exc_info=self.failure)
+            log.error("failed unexpectedly", code="failed", exc_info=self.failure)
         logs.drain()
         os._exit(code)

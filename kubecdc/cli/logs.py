@@ -96,12 +96,13 @@ def _parsed(raw: msgspec.Raw) -> object:
 
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name)
+        structlog.get_logger().log(record.levelno, record.getMessage(), code="library", logger=record.name)
 
 
 def _line(processors: list[Any], dropped: int) -> str:
     """The line that tells of lines that were dropped."""
-    line: Any = {"event": "log lines were dropped: nobody read them, or they could not be written", "lines": dropped}
+    text = "log lines were dropped: nobody read them, or they could not be written"
+    line: Any = {"event": text, "code": "lines-dropped", "lines": dropped}
     for process in processors:
         line = process(None, "warning", line)
     return f"{line}\n"

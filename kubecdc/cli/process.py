@@ -101,7 +101,7 @@ async def run(
         if any(sensor.uses_cluster for use in uses for sensor in use.sensors):
             await shared.objects()
             if cluster is None:
-                log.info("cluster", **shared.facts)
+                log.info("cluster", code="cluster", **shared.facts)
         watched = sum(bool(use.sources) for use in uses)
 
         def sides(use: _BusUse, bus: Bus) -> list[Coroutine[Any, Any, None]]:
@@ -115,7 +115,7 @@ async def run(
         parts = [_serve(use, opening, stop, health, scrapes, sides) for use in uses]
         clock = [run_until_stop(system_clock.watch(), stop.event)] if uses else []
         await run_until_all_end([*parts, *clock], stop)
-    log.info("stopped")
+    log.info("stopped", code="stopped")
 
 
 async def _serve(
@@ -145,7 +145,7 @@ async def _serve(
 
 async def _open_cluster(stack: AsyncExitStack, opening: Opening) -> Cluster:
     cluster = await stack.enter_async_context(opening.cluster.connect())
-    log.info("cluster", **cluster.facts)
+    log.info("cluster", code="cluster", **cluster.facts)
     return cluster
 
 
@@ -189,13 +189,13 @@ async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Openi
         except Unavailable as e:
             failures += 1
             if failures == 1:
-                log.warning("waiting for the bus", name=manifest.name, error=str(e), hint=e.hint)
+                log.warning("waiting for the bus", code="bus-waiting", name=manifest.name, error=str(e), hint=e.hint)
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY.delay(failures)):
                     await stop.wait()
         else:
             if bus is not None:
-                log.info("bus", name=manifest.name, at=manifest.spec.queue_type.place(manifest.spec.queue))
+                log.info("bus", code="bus", name=manifest.name, at=manifest.spec.queue_type.place(manifest.spec.queue))
             return bus
     return None
 

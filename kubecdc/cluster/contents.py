@@ -110,12 +110,12 @@ class Contents:
         what = {"kind": key[0], "namespace": key[1], "name": key[2]}
         if error is None:
             if kept.error and kept.data is not None:
-                log.info("a Secret or ConfigMap can be read again", **what)
+                log.info("a Secret or ConfigMap can be read again", code="key-readable", **what)
             kept.data = data
         elif kept.data is not None and getattr(error, "status", 0) not in DEFINITE:
             if kept.error is None:
                 text = "a Secret or ConfigMap cannot be read anew; the values that were read before are used"
-                log.warning(text, **what, error=str(error))
+                log.warning(text, code="key-unreadable", **what, error=str(error))
         else:
             kept.data = None
         kept.error = error

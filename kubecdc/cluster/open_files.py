@@ -72,7 +72,13 @@ class Connections:
         needed, most = sum(self._needed.values()) + RESERVED, limit()
         if needed > most and needed > 2 * self._said:
             self._said = needed
-            log.warning("not all watches fit into the limit of open files", needed=needed, limit=most, hint=HINT)
+            log.warning(
+                "not all watches fit into the limit of open files",
+                code="open-files-low",
+                needed=needed,
+                limit=most,
+                hint=HINT,
+            )
 
     @contextmanager
     def watch(self, *, essential: bool) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -51,8 +52,12 @@ def run(subscription: str, event: str) -> None:
     if job is None or not job.worker_name:
         raise UsageError("kubecdc.rq.handle was called outside a job", hint="it is for RQ's workers: docs/rq.md")
     if not structlog.is_configured():
-        processors = lines("console", sys.stderr)
-        structlog.configure(processors=processors, logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+        verbose = logging.getLogger("rq.worker").isEnabledFor(logging.DEBUG)
+        structlog.configure(
+            processors=lines("console", sys.stderr),
+            wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+            logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        )
     nesting.allow()
     job.retries_left = RETRIES  # of dead workers and of GivenBack; attempts are counted by us
     try:
@@ -61,10 +66,12 @@ def run(subscription: str, event: str) -> None:
         _leave(job, e)
         return
     except NoSubscription as e:  # it was pruned, and so this job is to be deleted
-        log.warning("the event is owed to nobody any more", error=str(e))
+        log.warning("the event is owed to nobody any more", code="job-unwanted", error=str(e))
         return
     except KubecdcError as e:
-        log.error("the event cannot be worked on here; it is handed back", error=str(e), hint=e.hint)
+        log.error(
+            "the event cannot be worked on here; it is handed back", code="job-returned", error=str(e), hint=e.hint
+        )
         time.sleep(PAUSE)
         raise GivenBack(f"{e} ({e.hint})" if e.hint else str(e)) from e
     if last.reason:
@@ -125,7 +132,7 @@ def _leave(job: Job, error: ClaimLost) -> None:
     The process that RQ forked for the job ends without a word to RQ. A SimpleWorker has no such process: it puts the
     job into the queue once more, and the event may be delivered twice.
     """
-    log.warning("the job was lost to another worker; the event is delivered again", job=job.id)
+    log.warning("the job was lost to another worker; the event is delivered again", code="job-lost", job=job.id)
     if os.environ.get("RQ_JOB_ID") == job.id:
         sys.stderr.flush()
         sys.stdout.flush()

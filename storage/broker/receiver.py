@@ -46,7 +46,9 @@ class Receiver:
 
     async def run(self) -> None:
         """Never returns. Errors that are not an outage are raised."""
-        outage = Outage("cannot receive events", self._settings.rng, subscription=self._settings.name)
+        outage = Outage(
+            "cannot receive events", self._settings.rng, code="receiving-failed", subscription=self._settings.name
+        )
         calls: set[asyncio.Task[bool]] = set()
         most = 1
         try:

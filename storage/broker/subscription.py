@@ -68,7 +68,9 @@ class BrokerSubscription:
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale = STALE.at(name)
-        self._outage = Outage("messages wait for the state of their lanes", settings.rng, subscription=name)
+        self._outage = Outage(
+            "messages wait for the state of their lanes", settings.rng, code="lanes-unreadable", subscription=name
+        )
         self._failure: BaseException | None = None  # of a task, and no outage
 
     async def deliveries(self) -> AsyncIterator[Delivery]:

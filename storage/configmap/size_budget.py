@@ -71,6 +71,7 @@ class SizeBudget:
             self._warned = True
             log.warning(
                 "the checkpoints will soon not fit into their ConfigMap",
+                code="configmap-nearly-full",
                 configmap=self._place,
                 objects=packed.objects,
                 kib=packed.size >> 10,

@@ -188,6 +188,7 @@ class ConfigMapState:
         if nearly and not self._warned:
             log.warning(
                 "the state of triggers will soon not fit into its ConfigMap",
+                code="configmap-nearly-full",
                 configmap=self._api.place,
                 values=len(draft.values),
                 kib=draft.size >> 10,

@@ -138,7 +138,9 @@ class ConfigMapSync:
         try:
             await self.flush()
         except KubecdcError as e:
-            log.warning("the checkpoint could not be written at the end", error=str(e), hint=e.hint)
+            log.warning(
+                "the checkpoint could not be written at the end", code="checkpoint-unwritten", error=str(e), hint=e.hint
+            )
 
     async def _flush_later(self) -> None:
         """Write what is pending after the window, unless another call has done it."""
@@ -154,7 +156,9 @@ class ConfigMapSync:
             except Unavailable as e:
                 failures += 1
                 if failures == 1:
-                    log.warning("the checkpoint cannot be written", error=str(e), hint=e.hint)
+                    log.warning(
+                        "the checkpoint cannot be written", code="checkpoint-failing", error=str(e), hint=e.hint
+                    )
                 await self._sleep(RETRY.delay(failures))
             except KubecdcError as e:
                 self._failure = e
@@ -173,7 +177,8 @@ class ConfigMapSync:
         self._remote.accept(found)
         if kept:
             what = "is gone" if found is None else "is older than it was"
-            log.warning(f"the ConfigMap {what}: this leader writes again what it has in memory", configmap=self._place)
+            text = f"the ConfigMap {what}: this leader writes again what it has in memory"
+            log.warning(text, code="checkpoint-restored", configmap=self._place)
             self.mark_changed()
 
     def _reconcile(self, key: str, found: Found | None) -> bool:

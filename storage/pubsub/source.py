@@ -143,7 +143,12 @@ class PubSubSource:
             if messages:
                 await self.release(messages, 0.0)
         except KubecdcError as e:
-            log.debug("messages that came too late are not handed back", subscription=self._name, error=str(e))
+            log.debug(
+                "messages that came too late are not handed back",
+                code="messages-kept",
+                subscription=self._name,
+                error=str(e),
+            )
 
     async def _settle(
         self, messages: Sequence[Received], call: Callable[[str, Sequence[str]], Awaitable[None]]

@@ -59,7 +59,7 @@ class RedisElector:
         except asyncio.CancelledError:
             await self._release(token)  # the lead may be ours, and only the reply is missing
             raise
-        log.info("leading", term=term.number, holder=self._holder)
+        log.info("leading", code="leading", term=term.number, holder=self._holder)
         task = asyncio.current_task()
         assert task is not None
         lost: list[str] = []
@@ -87,7 +87,7 @@ class RedisElector:
         return self._sent + self._trust - self._now()
 
     async def _take(self, token: str) -> Term:
-        report = until_closed("cannot begin a term", lambda: self._connection.ending)
+        report = until_closed("cannot begin a term", lambda: self._connection.ending, code="term-unbegun")
         standing_by = False
 
         async def attempt() -> tuple[int, bytes, float]:
@@ -103,7 +103,7 @@ class RedisElector:
                 return Term(epoch, self._holder, self._left, self._trust - self._period)
             if not standing_by:
                 standing_by = True
-                log.info("standing by", leader=leader.decode(errors="replace"), holder=self._holder)
+                log.info("standing by", code="standing-by", leader=leader.decode(errors="replace"), holder=self._holder)
             await asyncio.sleep(POLL)
 
     async def _release(self, token: str) -> None:

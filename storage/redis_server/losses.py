@@ -17,6 +17,7 @@ def report(subscription: str, *, missing: Sequence[bytes] = (), gone: int = 0) -
     if missing:
         log.warning(
             "consumer groups were missing in Redis and are made again",
+            code="groups-missing",
             subscription=subscription,
             streams=[name.decode() for name in missing],
             hint="what the streams still have is delivered, perhaps again; find out who deletes keys of the bus",
@@ -25,6 +26,7 @@ def report(subscription: str, *, missing: Sequence[bytes] = (), gone: int = 0) -
         GONE.at(subscription).value += gone
         log.warning(
             "gap of a subscription: events are gone that it has not settled",
+            code="events-gone",
             subscription=subscription,
             events=gone,
             hint="find out who deletes events of the bus, or acks them in another way than docs/consumers.md says",

@@ -12,6 +12,8 @@ import pytest
 import structlog
 
 from kubecdc.cli import logs
+from tests import log_codes
+from tests.cli.rig import Desk
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -48,3 +50,17 @@ def test_lines_for_people_have_no_control_characters_of_peers(no_color: str, mon
         line = process(None, "warning", line)
     assert [part in line for part in (r"failed\x1b[2J", r"a\x9bb\nc", "Traceback\n  more" + r"\x1b")] == [True] * 3
     assert ("\x1b" in line) is not bool(no_color)
+
+
+async def test_every_line_of_a_process_has_a_code_of_the_page_at_its_level(desk: Desk) -> None:
+    desk.entry(eventTypes=["ADD", "DELETE"])
+    async with desk.running("run", "--log-level", "debug") as kubecdc:
+        await kubecdc.until('"code":"listed"')
+        await desk.create("one")
+        await kubecdc.until('"code":"delivery-done"')
+    known = {code: levels for code, (levels, _, _) in log_codes.documented().items()}
+    said = {(line["code"], line["level"]) for line in kubecdc.lines("")}
+    assert all(level in known[str(code)] for code, level in said)
+    assert {code for code, _ in said} >= {"starting", "cluster", "bus", "leading", "change-matched", "delivery-matched"}
+    (cluster,) = kubecdc.lines("cluster")
+    assert (cluster["server"], cluster["context"]) == (desk.api.url, "test")

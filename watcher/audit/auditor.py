@@ -58,16 +58,16 @@ class Auditor:
             try:
                 found = await audit(list_watch, self._memory, writer.inventory, writer.wait_for_position)
             except (ApiError, Malformed) as e:
-                self._log.info("the audit was not finished", reason=str(e))
+                self._log.info("the audit was not finished", code="audit-unfinished", reason=str(e))
                 self._next = time.monotonic() + min(self._interval, RETRY_SECONDS)
                 continue
             metrics.of(metrics.AUDITS, self._key, "differs" if found else "clean").value += 1
             if found:
                 self._report(found)
                 raise Differs
-            self._log.debug("audited")
+            self._log.debug("audited", code="audit-clean")
 
     def _report(self, found: list[Difference]) -> None:
         metrics.of(metrics.DIFFERENCES, self._key).value += len(found)
         examples = [f"{d.kind}: {d.namespace}/{d.name} ({d.inventory or '-'} -> {d.cluster or '-'})" for d in found]
-        self._log.error(DIFFERS, count=len(found), examples=examples[:EXAMPLES])
+        self._log.error(DIFFERS, code="audit-differs", count=len(found), examples=examples[:EXAMPLES])

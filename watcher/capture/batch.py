@@ -11,6 +11,7 @@ from kubecdc.cluster.versions import older
 from kubecdc.storage.contracts import Batch, Inventoried
 from kubecdc.storage.contracts.event import Event
 from kubecdc.watcher import metrics
+from kubecdc.watcher.capture import explanation
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import ACTIONS, Entry
 from kubecdc.watcher.capture.existing import existing_uids
@@ -38,7 +39,7 @@ class Batcher:
         deleted = [change.meta for change in changes if change.type == "DELETED"] if entry.labels else []
         existing = await existing_uids(self._list_watch, deleted, writer.session.problems)
         bodies = await writer.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
-        position = writer.prepared_position
+        position, explained = writer.prepared_position, explanation.of(entry)
         for change in changes:
             late = older(change.meta.resource_version, position)
             if not late:
@@ -61,11 +62,18 @@ class Batcher:
                 if entry.filter.passes(before):  # then it ends, as an object whose labels do not match any more
                     action, told, passed, deselected = "DELETE", before, True, True
             if not entry.wants(action, passed=passed):
+                if explained:
+                    explained.unwanted(action, change, passed=passed)
                 continue
             if action == "ADD" and entry.existed_before(change, writer.state.started):
+                if explained:
+                    explained.left_out(action, change, "filter.afterStart")
                 continue
             at = position if late else ""
             events.append(entry.event(action, told, origin, at=at, deselected=deselected, old=old))
+        if explained:
+            for event in events:
+                explained.captured(event)
         filtered = -len(events)
         for kind, count in Counter(change.type for change in changes).items():
             self._counts[kind].value += count

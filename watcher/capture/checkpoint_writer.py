@@ -175,7 +175,7 @@ class CheckpointWriter:
                     raise
             except Unavailable as e:
                 failures += 1
-                self.session.problems.report(self._problem, e)
+                self.session.problems.report(self._problem, e, code="commit-blocked")
                 await asyncio.sleep(BLOCKED.delay(failures))
             await before.wait()
         await before.wait()

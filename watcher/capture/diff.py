@@ -15,6 +15,7 @@ from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.versions import before, older
 from kubecdc.storage.contracts import Gap, Inventoried, Selection
 from kubecdc.storage.contracts.event import Action, Event
+from kubecdc.watcher.capture import explanation
 from kubecdc.watcher.capture.announced import Announced
 from kubecdc.watcher.capture.checkpoint_writer import FIRST_LIST, CheckpointWriter
 from kubecdc.watcher.capture.chunks import COMMIT_BYTES, chunks
@@ -55,6 +56,7 @@ class Diff:
         self.version = ""
         self.kind = ""
         self.synthetic = 0
+        self.explained = explanation.of(self.entry)
         self.since = writer.state.position
         # An object that a selector leaves out may still exist: ask the API server about those that are missing.
         self.selects = bool(self.entry.labels) or reason == SELECTION
@@ -118,6 +120,9 @@ class Diff:
         self.differs = True
         if self.writer.state.listing != self.reason:
             await self.writer.commit(listing=self.reason)
+        if self.explained:
+            for event in events:
+                self.explained.captured(event)
         await self.writer.commit(events, **what)
 
     def _known_before(self, changes: Sequence[Change]) -> list[str]:
@@ -139,7 +144,7 @@ class Diff:
             gap = Gap(self.reason, self.since, self.version, now, self.synthetic)
         await self.writer.commit(position=self.version, listing="", gap=gap)
         self.announced.clear()
-        log.info("listed", watch=self.entry.key, version=self.version, synthetic=self.synthetic)
+        log.info("listed", code="listed", watch=self.entry.key, version=self.version, synthetic=self.synthetic)
         return gap
 
     def _difference(self, change: Change, known: Inventoried | None, *, passed: bool, old: bytes | None) -> list[Event]:
@@ -150,7 +155,7 @@ class Diff:
         # An intended object may have been announced or not: announce it again.
         if known is None or (known.intended and not left):
             if self.first and self.entry.skips(change, self.writer.state.started):
-                return []
+                return self._left_out(change, "initialList")
             seen = known is None and (version == self.since or older(version, self.since))
             if seen and not (self.first or self.entry.keeps_inventory or backwards):
                 return []  # without an inventory only the version shows what is new
@@ -159,7 +164,7 @@ class Diff:
             if seen and self.entry.keeps_inventory and self.reason in EXPIRIES:
                 raise RanBackwards  # it existed before our position and we did not know it: only a restore does that
             if self.entry.existed_before(change, self.writer.state.started):
-                return []
+                return self._left_out(change, "filter.afterStart")
             return self._event("ADD", change, passed=passed, synthetic=not self.first)
         if older(version, known.resource_version) and not backwards:
             raise RanBackwards
@@ -173,10 +178,17 @@ class Diff:
         self, action: Action, change: Change, *, passed: bool, synthetic: bool, old: bytes | None = None
     ) -> list[Event]:
         if not self.entry.wants(action, passed=passed):
+            if self.explained:
+                self.explained.unwanted(action, change, passed=passed)
             return []
         self.synthetic += synthetic
         origin, deselected = self.writer.origin(synthetic=synthetic), action == "DELETE"  # it is in the list
         return [self.entry.event(action, change, origin, deselected=deselected, old=old)]
+
+    def _left_out(self, change: Change, reason: str) -> list[Event]:
+        if self.explained:
+            self.explained.left_out("ADD", change, reason)
+        return []
 
     def _deletion(self, removal: Removal, at: str) -> list[Event]:
         if not self.entry.wants("DELETE", passed=removal.known.passed):

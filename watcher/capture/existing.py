@@ -29,7 +29,10 @@ async def existing_uids(list_watch: ListWatch, objects: Sequence[Meta], problems
         if e.status != 403:
             raise
         problems.report_once(
-            "deselected objects cannot be told from deleted ones", reason=str(e), hint="grant get on them"
+            "deselected objects cannot be told from deleted ones",
+            code="deselected-unknown",
+            reason=str(e),
+            hint="grant get on them",
         )
         return frozenset()
     return frozenset(meta.uid for meta, is_there in zip(objects, found, strict=True) if is_there)

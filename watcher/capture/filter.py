@@ -71,6 +71,14 @@ class Filter:
         except UNREADABLE:
             return False  # such as a number that no computer can hold
 
+    def denial(self, change: Change) -> str:
+        """Which field of the manifest keeps out an object that does not pass."""
+        if self._prefix and not change.meta.name.startswith(self._prefix):
+            return "filter.prefix"
+        if self._created_by and created(change) > self._created_by:
+            return "filter.createdBy"
+        return "filter.fields"
+
     @staticmethod
     def _matches(document: Any, path: jsonpath.Path, pattern: Any, wanted: bool) -> bool:
         value = path.get(document)

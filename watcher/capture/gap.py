@@ -26,7 +26,7 @@ async def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str =
     metrics.of(metrics.GAPS, watch, gap.reason).value += 1
     metrics.of(metrics.SYNTHETIC, watch).value += gap.synthetic
     facts = {"reason": gap.reason, "since": gap.since, "until": gap.until, "synthetic": gap.synthetic}
-    log.warning("gap repaired", watch=entry.key, **facts)
+    log.warning("gap repaired", code="gap-repaired", watch=entry.key, **facts)
     if not entry.resource.has_bookmarks:
         return  # it captures `events`: a gap that makes an Event, which is a change, might never end
     try:
@@ -38,7 +38,10 @@ async def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str =
             await _post(gap, entry, session, "default")  # the namespace itself was deleted
     except ApiError as e:
         session.problems.report_once(
-            "gaps are not written as Kubernetes Events", reason=str(e), hint="grant create on events"
+            "gaps are not written as Kubernetes Events",
+            code="kubernetes-events-refused",
+            reason=str(e),
+            hint="grant create on events",
         )
 
 

@@ -24,7 +24,10 @@ async def cluster_uid(cluster: Cluster, problems: OngoingProblems) -> str:
         if e.status not in {403, 404}:
             raise
         problems.report_once(
-            "the cluster's identity is not checked", reason=str(e), hint="grant get on the namespace kube-system"
+            "the cluster's identity is not checked",
+            code="cluster-unidentified",
+            reason=str(e),
+            hint="grant get on the namespace kube-system",
         )
         return ""
     return decode_object(text).uid

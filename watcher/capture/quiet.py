@@ -80,6 +80,6 @@ class QuietPosition:
                         elif older(self._position, meta.resource_version):
                             return ""
         except (ApiError, Malformed) as e:
-            log.debug("the objects could not be listed", watch=writer.entry.key, reason=str(e))
+            log.debug("the objects could not be listed", code="position-unmoved", watch=writer.entry.key, reason=str(e))
             return ""
         return "" if known else version

@@ -56,7 +56,7 @@ async def relist(
         await writer.commit(listing=reason, timeline=await writer.next_timeline())
     elif not resumed and (writer.state.listing or reason not in EXPIRIES):
         await writer.commit(listing=reason)
-    log.info("listing", watch=writer.entry.key, reason=reason, path=list_watch.resource.path)
+    log.info("listing", code="listing", watch=writer.entry.key, reason=reason, path=list_watch.resource.path)
     diff = Diff(writer, list_watch, inventory, reason, announced, resumed=resumed)
     await diff.leave_old_resource()
     again = resumed and reason == BACKWARDS

@@ -103,7 +103,7 @@ class LeaseElector:
                 if taken:
                     return
             except (Unavailable, Malformed) as e:
-                self._problems.report(self._problem, e)
+                self._problems.report(self._problem, e, code="lease-failing")
             wait, bar = self._pause(), self._lease.observation.bar
             await self._clock.sleep(min(wait, bar) if bar > 0 else wait)
 
@@ -115,7 +115,7 @@ class LeaseElector:
             self._compare(lease.bus)
         if observation.bar > 0:
             if leader := observation.new_leader(lease):
-                log.info("standing by", leader=leader, **self._facts)
+                log.info("standing by", code="standing-by", leader=leader, **self._facts)
             return False
         epoch = 1 + max(observation.epoch, await self._highest_term())
         if not await self._lease.claim(lease, epoch):
@@ -125,7 +125,7 @@ class LeaseElector:
             return False
         if not self._lease.confirm():
             return False
-        log.info("lease taken", term=epoch, **self._facts)
+        log.info("lease taken", code="lease-taken", term=epoch, **self._facts)
         return True
 
     def _compare(self, bus: str) -> None:
@@ -134,6 +134,7 @@ class LeaseElector:
             self._foreign.add(bus)
             log.warning(
                 "the lease elects for another bus too",
+                code="lease-shared",
                 bus=self._settings.bus,
                 other=bus,
                 hint="if both are in use, give one of the two installations another --lease-name",
@@ -187,18 +188,18 @@ class LeaseElector:
                 await self._lease.renew()
                 self._problems.resolve(self._problem)
             except (ApiError, Malformed) as e:
-                self._problems.report(self._problem, e)
+                self._problems.report(self._problem, e, code="lease-failing")
 
     async def _raise_epoch(self, number: int) -> None:
         """Write an epoch into the Lease that is not below the number. Raises LeadershipLost."""
         if number > self._lease.observation.epoch:
             self._lease.observation.epoch = number
-            log.info("epoch raised", term=number, **self._facts)
+            log.info("epoch raised", code="epoch-raised", term=number, **self._facts)
         while self._lease.epoch_written < self._lease.observation.epoch:
             try:
                 await self._lease.renew()
             except (ApiError, Malformed) as e:
-                self._problems.report(self._problem, e)
+                self._problems.report(self._problem, e, code="lease-failing")
                 await self._clock.sleep(self._pause())
 
     def _pause(self) -> float:

@@ -112,7 +112,9 @@ class OwnLease:
                     if found and found.holder == self.identity:
                         await self._release_over(found)
         except (ApiError, Malformed, TimeoutError) as e:
-            log.warning("the lease could not be released, it will expire", lease=name, error=str(e))
+            log.warning(
+                "the lease could not be released, it will expire", code="lease-unreleased", lease=name, error=str(e)
+            )
 
     def drop(self) -> None:
         """Trust the holding no longer."""
@@ -150,7 +152,7 @@ class OwnLease:
             if e.status not in LOST_RACE:
                 raise
             return False
-        log.info("lease released", lease=self._settings.place, holder=self.identity)
+        log.info("lease released", code="lease-released", lease=self._settings.place, holder=self.identity)
         return True
 
     def _holding(self, acquired: str, transitions: int, epoch: int) -> Holding:

@@ -52,6 +52,7 @@ class EntryWatches:
         metrics.of(metrics.LEFT_OUT, key).value += 1
         self.session.problems.report_once(
             f"{self.base}: {item} is left out",
+            code="object-left-out",
             example=item.text,
             hint="mend the API server that serves it; all other objects are captured",
         )
@@ -93,7 +94,7 @@ class EntryWatches:
         if writer.stored:
             await ending.end(watch, writer)
             await writer.next_timeline()  # for what is watched there again
-            log.info("no longer watched", watch=key)
+            log.info("no longer watched", code="watch-ended", watch=key)
         await self._forget(key)
 
     async def _forget(self, key: str) -> None:

@@ -86,8 +86,8 @@ def _run_process(
     _require_manifests(manifests, watch=watch, work=work)
     log = structlog.get_logger()
     for notice in manifests.notices:
-        log.warning(notice)
-    log.info("kubecdc starts", version=__version__, watch=watch, work=work)
+        log.warning(notice, code="manifest-notice")
+    log.info("kubecdc starts", code="starting", version=__version__, watch=watch, work=work)
     from kubecdc.cli import buses, process
     from kubecdc.cli.serving import server
     from kubecdc.cli.serving.health import Health

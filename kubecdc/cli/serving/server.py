@@ -100,7 +100,7 @@ class Server(ThreadingMixIn, HTTPServer):
             super().finish_request(secure, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a request was not answered", client=str(client_address), exc_info=True)
+        log.debug("a request was not answered", code="request-unanswered", client=str(client_address), exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,7 +131,10 @@ def serve(what: str, option: str, address: Address | None, pages: Mapping[str, P
         text = f"{what} cannot be served on {address}: {e.strerror or e}"
         if not address.optional:
             raise UsageError(text, hint=f"give another --{option}, or 0 for none") from e
-        log.info(text, hint=f"another process has the port: give another --{option}, or 0 for none")
+        hint = f"another process has the port: give another --{option}, or 0 for none"
+        log.info(text, code="not-serving", hint=hint)
         return
     server.start()
-    log.info(f"serving {what}", at=f"{'https' if tls else 'http'}://{Address(address.host, server.port)}")
+    log.info(
+        f"serving {what}", code="serving", at=f"{'https' if tls else 'http'}://{Address(address.host, server.port)}"
+    )

@@ -114,7 +114,12 @@ class Subscriptions:
                 exact = self._bus.capabilities.counts
                 self._due = now + (min((now - begun) * SHARE, PAUSE_SECONDS) if exact else PAUSE_SECONDS)
         except KubecdcError as e:  # those who need the bus tell of it
-            log.debug("the subscriptions cannot be read for the metrics", bus=self._name, reason=str(e))
+            log.debug(
+                "the subscriptions cannot be read for the metrics",
+                code="subscriptions-unread",
+                bus=self._name,
+                reason=str(e),
+            )
         finally:
             self._reading = None
 

@@ -42,7 +42,11 @@ class Certificate:
             self._state = state
             self._context = self._load()
         except (OSError, ValueError) as e:
-            log.warning("the certificate of the metrics cannot be read again; the last one is used", error=str(e))
+            log.warning(
+                "the certificate of the metrics cannot be read again; the last one is used",
+                code="metrics-certificate-unreadable",
+                error=str(e),
+            )
 
     def _now(self) -> State:
         found = [file.stat() for file in self._files]

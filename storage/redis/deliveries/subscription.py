@@ -40,7 +40,9 @@ class RedisSubscription:
         """Ends when the bus is closed."""
         dispatcher = Dispatcher(self._settings, self._connection, self._registrations)
         leases = dispatcher.leases
-        outage = Outage("cannot read the subscription", self._settings.rng, subscription=self.name)
+        outage = Outage(
+            "cannot read the subscription", self._settings.rng, code="subscription-unreadable", subscription=self.name
+        )
         heartbeats = asyncio.create_task(leases.run())
         self._opened.add(leases)
         exported = PARTITIONS.read(lambda: len(leases.owned), self.name)

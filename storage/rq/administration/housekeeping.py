@@ -38,7 +38,7 @@ class Housekeeping:
                 failing = False
             except KubecdcError as e:
                 if not failing:
-                    log.warning("cannot tidy the bus", error=str(e), hint=e.hint)
+                    log.warning("cannot tidy the bus", code="housekeeping-failing", error=str(e), hint=e.hint)
                 failing = True
             await asyncio.sleep(self._period)
 

@@ -51,7 +51,9 @@ class RqSubscription:
     async def deliveries(self) -> AsyncIterator[RqDelivery]:
         """Ends when the bus is closed."""
         claims = _Claims(self._settings, self._connection, self._registrations)
-        outage = Outage("cannot read the subscription", self._settings.rng, subscription=self.name)
+        outage = Outage(
+            "cannot read the subscription", self._settings.rng, code="subscription-unreadable", subscription=self.name
+        )
         ended = asyncio.Event()
         self._opened.add(ended)
         helper = asyncio.create_task(claims.worker.run(lambda: claims.id))

@@ -44,7 +44,7 @@ class SqliteElector:
             term = Term(await self._until_done(lambda: self._writer.submit(next_epoch)), self._holder)
             os.ftruncate(file, 0)
             os.pwrite(file, self._holder.encode(), 0)
-            log.info("leading", term=term.number, holder=self._holder)
+            log.info("leading", code="leading", term=term.number, holder=self._holder)
             retention = asyncio.create_task(self._retention.run())
             try:
                 yield term
@@ -60,7 +60,12 @@ class SqliteElector:
         while not _try_lock(file):
             if not standing_by:
                 standing_by = True
-                log.info("standing by", leader=os.pread(file, 1000, 0).decode(errors="replace"), holder=self._holder)
+                log.info(
+                    "standing by",
+                    code="standing-by",
+                    leader=os.pread(file, 1000, 0).decode(errors="replace"),
+                    holder=self._holder,
+                )
             await asyncio.sleep(POLL)
 
     async def _open(self) -> int:
@@ -70,7 +75,7 @@ class SqliteElector:
             raise Unavailable(f"cannot open {self._path}: {e.strerror}", hint=HINT if exhausted() else "") from e
 
     async def _until_done(self, call: Callable[[], Awaitable[int]]) -> int:
-        report = until_closed("cannot begin a term", lambda: self._writer.closed)
+        report = until_closed("cannot begin a term", lambda: self._writer.closed, code="term-unbegun")
         return await until_done(call, RETRY, report=report)
 
 

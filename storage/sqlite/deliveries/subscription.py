@@ -53,7 +53,9 @@ class SqliteSubscription:
     async def deliveries(self) -> AsyncIterator[SqliteDelivery]:
         """Ends when the bus is closed."""
         claimed: deque[SqliteDelivery] = deque()
-        outage = Outage("cannot read the subscription", self._settings.rng, subscription=self.name)
+        outage = Outage(
+            "cannot read the subscription", self._settings.rng, code="subscription-unreadable", subscription=self.name
+        )
         self._reader.watch()
         with self._notifier.listen(self.name, self._wake), self._presence.at(self.name), self._share.opened():
             try:

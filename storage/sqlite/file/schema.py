@@ -258,7 +258,13 @@ def prepare(db: apsw.Connection, path: Path) -> None:
             db.execute("ROLLBACK")
         raise
     if 0 < version < VERSION:
-        log.info("the file of the bus was migrated to a newer format", path=str(path), was=version, format=VERSION)
+        log.info(
+            "the file of the bus was migrated to a newer format",
+            code="bus-migrated",
+            path=str(path),
+            was=version,
+            format=VERSION,
+        )
 
 
 def _version(db: apsw.Connection, path: Path) -> int:

@@ -38,7 +38,9 @@ class Judge:
         place = calls[-1] if calls else ""
         if (kind, place) not in self._told:
             self._told.add((kind, place))
-            context.logger.warning("the handler raised an error", error=f"{kind}: {text}", calls=calls[-CALLS:])
+            context.logger.warning(
+                "the handler raised an error", code="handler-raised", error=f"{kind}: {text}", calls=calls[-CALLS:]
+            )
         return Retry(f"{name}: {kind}: {text}" + (f" ({place})" if place else ""))
 
 
