@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 
 from kubecdc.storage.contracts.deliveries import Failures
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
@@ -25,6 +24,7 @@ class ClaimedDelivery(ABC):
 
     def __init__(self, body: bytes, *, name: object, received: int, attempts: int, failures: Failures) -> None:
         self._body = body
+        self._event: Event | None = None
         self._name = name
         self._received = received
         self._attempts = attempts
@@ -32,9 +32,11 @@ class ClaimedDelivery(ABC):
         self._started = False
         self._settled = ""  # by which method
 
-    @cached_property
+    @property
     def event(self) -> Event:
-        return Event.decode(self._body)
+        if self._event is None:  # no cached_property: that of Python 3.11 takes a lock
+            self._event = Event.decode(self._body)
+        return self._event
 
     @property
     def readable(self) -> Event | None:

@@ -18,7 +18,8 @@ from kubecdc.workers.claim import Claim
 from kubecdc.workers.computing import compute
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.route import Route
-from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
@@ -39,24 +40,23 @@ async def attempt(
 
     ``once``: without its retryStrategy. ``placed``: its rate has let it begin.
     """
-    tries = count()
-
-    async def run() -> Outcome:
-        again = next(tries)
-        if again or claim.attempt > 1:
-            route.metrics.repeated()
-        if again and settings.debug:
-            log.debug(
-                "retryStrategy runs the trigger again", code="trigger-rerun", tries=again, **log_fields(claim, route)
-            )
-        if route.rate and (again or not placed):
-            await route.rate.turn()
-        return await _execute(route, request)
-
     try:
         prepare = partial(route.request, event, values, attempt=claim.attempt)
         request = await prepared(prepare, values, route, settings)
-        outcome = await retry.execute(run, None if once else route.retry_strategy)
+        strategy = None if once else route.retry_strategy
+        if strategy is None:
+            outcome = await _execute(route, request, again=claim.attempt > 1, placed=placed)
+        else:
+            tries = count()
+
+            async def run() -> Outcome:
+                again = next(tries)
+                if again and settings.debug:
+                    text = "retryStrategy runs the trigger again"
+                    log.debug(text, code="trigger-rerun", tries=again, **log_fields(claim, route))
+                return await _execute(route, request, again=again > 0 or claim.attempt > 1, placed=placed and not again)
+
+            outcome = await retry.execute(run, strategy)
     except ParameterError as e:
         return Failure(str(e))
     except (asyncio.CancelledError, Exception) as e:
@@ -82,8 +82,12 @@ async def prepared(prepare: Callable[[], Any], values: Values, route: Route, set
         raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
 
 
-async def _execute(route: Route, request: Any) -> Outcome:
-    """Run the trigger once, and count and measure that."""
+async def _execute(route: Route, request: Any, *, again: bool, placed: bool) -> Outcome:
+    """Run the trigger once, ``again`` if it ran for the event before, and count and measure that."""
+    if again:
+        route.metrics.repeated()
+    if route.rate and not placed:
+        await route.rate.turn()
     begun = time.perf_counter()
     outcome: Outcome | None = None
     try:

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import TracebackType
 
 import structlog
 
@@ -56,18 +55,23 @@ class Breaker:
         """The trigger fails for all objects."""
         return not self._closed.is_set()
 
-    def turn(self, most: float | None = None) -> Turn:
-        """To be entered before an attempt, and left after it: ``async with breaker.turn() as is_probe``.
+    async def turn(self, most: float | None = None) -> bool:
+        """Wait for a turn before an attempt, while it is `open`. Raises Overdue after ``most`` seconds.
 
-        To enter it raises Overdue after ``most`` seconds.
+        True: the attempt is a probe, and `leave` must be called after it.
         """
-        return Turn(self, most)
+        try:
+            async with asyncio.timeout(most):
+                return await self._turn()
+        except TimeoutError:
+            raise Overdue from None
 
     def ended(self, key: str, outcome: Outcome, *, probe: bool) -> None:
         """An attempt for an event of that partitionkey has ended."""
         match outcome:
             case Success():
-                self._failing.clear()
+                if self._failing:
+                    self._failing.clear()
                 if self.open:
                     self._close()
             case Retry(reason, after):
@@ -97,8 +101,7 @@ class Breaker:
         delay = self._backoff.delay(self._probes + 1, self._rng)
         self._due = self._now() + max(delay, min(after or 0.0, self._backoff.cap))
 
-    async def enter(self) -> bool:
-        """Wait for a turn. True: it is a probe, and `leave` has to be called after it."""
+    async def _turn(self) -> bool:
         self._waited += 1
         await self._probe.acquire()
         try:
@@ -121,29 +124,3 @@ class Breaker:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._closed.wait()
-
-
-class Turn:
-    """The turn of one event. It costs next to nothing while the breaker is closed."""
-
-    __slots__ = ("_breaker", "_is_probe", "_most")
-
-    def __init__(self, breaker: Breaker, most: float | None) -> None:
-        self._breaker = breaker
-        self._most = most
-        self._is_probe = False
-
-    async def __aenter__(self) -> bool:
-        if self._breaker.open:
-            try:
-                async with asyncio.timeout(self._most):
-                    self._is_probe = await self._breaker.enter()
-            except TimeoutError:
-                raise Overdue from None
-        return self._is_probe
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._is_probe:
-            self._breaker.leave()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -15,7 +16,7 @@ from kubecdc.storage.contracts import Delivery
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.workers.joining import Joined
 from kubecdc.workers.metrics import TriggerMetrics
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 _CANCELLED = 0.1  # seconds for cancelled tasks to end
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Claim:
     """One delivery in flight. Before ``settling`` its task may be cancelled: it is ``lost`` or ``returning``.
 
@@ -31,12 +32,12 @@ class Claim:
     """
 
     delivery: Delivery
+    kept: float  # when the bus gave or extended it, by the clock of the event loop
     phase: Literal["received", "waiting", "started", "settling"] = "received"
     lost: bool = False  # another worker has the delivery, or will have it
     returning: bool = False  # this process is stopping
     joined: Joined | None = None  # what it means for the conditions of its trigger
     values: Values | None = None  # of its event, transformed, once they are known
-    kept: float = field(default_factory=lambda: asyncio.get_running_loop().time())  # when the bus gave or extended it
     attempt: int = field(init=False)
     task: asyncio.Task[None] = field(init=False, repr=False)
 
@@ -84,6 +85,7 @@ class InFlight:
         self._handle = handle
         self._settings = settings
         self._claims: set[Claim] = set()
+        self._loop = asyncio.get_running_loop()
         self.uncount = metrics.count_in_flight(self)
 
     def __len__(self) -> int:
@@ -91,14 +93,14 @@ class InFlight:
 
     def begin(self, delivery: Delivery) -> None:
         """Start to work on a delivery."""
-        claim = Claim(delivery)
-        claim.task = asyncio.create_task(self._handle(claim))
-        claim.task.add_done_callback(lambda _: self._end(claim))
+        claim = Claim(delivery, kept=self._loop.time())
+        claim.task = self._loop.create_task(self._handle(claim))
+        claim.task.add_done_callback(partial(self._end, claim))
         self._claims.add(claim)
 
-    def _end(self, claim: Claim) -> None:
+    def _end(self, claim: Claim, task: asyncio.Task[None]) -> None:
         self._claims.discard(claim)
-        if not claim.task.cancelled() and (error := claim.task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             known = {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}
             log.error(
                 "a delivery could not be settled; it is delivered again when its claim lapses",

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from kubecdc.concurrency import INLINE_BYTES, in_thread
 from kubecdc.workers.route import Route
-from kubecdc.workers.sensor.parameters import Values
 from kubecdc.workers.sensor.templates import INLINE, Meter, NeedsThread
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settings import Settings
 
 T = TypeVar("T")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -18,7 +16,7 @@ from kubecdc.workers.computing import compute
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.process import ScriptError
 from kubecdc.workers.sensor.filters.logic import FilterError, Unjudged, Verdict
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Settlement, persist
 
@@ -40,7 +38,7 @@ async def left_out(
     Raises ClaimLost, Interrupted.
     """
     try:
-        async with counted(claim.delivery, event):
+        async with Counted(claim.delivery, event):
             verdict = await judge(event, values, route, settings)
     except TimeoutError:
         return DeadLetter(f"the filters of the dependency take more than {FILTERING:g} s")
@@ -59,20 +57,24 @@ async def left_out(
     return Ack()
 
 
-@asynccontextmanager
-async def counted(delivery: Delivery, event: Event) -> AsyncIterator[None]:
+class Counted:
     """A step before the attempt. If the process ends with a large event in it, that counts as an attempt.
 
-    Such an event may take more memory than the process has. Raises ClaimLost.
+    Such an event may take more memory than the process has. To enter it raises ClaimLost.
     """
-    is_large = len(event.data) > INLINE_BYTES
-    if is_large:
-        await persist(delivery.start)
-    try:
-        yield
-    finally:
-        if is_large:
-            delivery.withdraw()
+
+    __slots__ = ("_large",)
+
+    def __init__(self, delivery: Delivery, event: Event) -> None:
+        self._large = delivery if len(event.data) > INLINE_BYTES else None
+
+    async def __aenter__(self) -> None:
+        if self._large:
+            await persist(self._large.start)
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._large:
+            self._large.withdraw()
 
 
 def unjudged(verdict: Verdict) -> str:

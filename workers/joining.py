@@ -12,7 +12,7 @@ from kubecdc.workers.conditions.half_met import HalfMet, Hold
 from kubecdc.workers.conditions.stored import Set
 from kubecdc.workers.rate import Rate
 from kubecdc.workers.route import Route, all_of
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settlement import persist
 
 

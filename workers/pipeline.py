@@ -85,7 +85,6 @@ async def _handle(
         claim.phase = "settling"
         if isinstance(settlement, Ack):
             route.acks.add(claim.task)
-            claim.task.add_done_callback(route.acks.discard)
         await settle(claim.delivery, settlement)
         route.metrics.settled(settlement)
         if settings.debug:
@@ -100,6 +99,8 @@ async def _handle(
             "the claim of a delivery was lost; it is delivered again", code="claim-lost", **log_fields(claim, route)
         )
         return
+    finally:
+        route.acks.discard(claim.task)
     if isinstance(settlement, DeadLetter):
         log.error("dead letter", code="dead-letter", reason=settlement.reason, **log_fields(claim, route))
 
@@ -138,14 +139,15 @@ async def _process(
     if 0 < settings.max_deliveries < claim.counted:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     try:
-        event = await route.transformed(event, settings.scripts)
+        if route.transforms:
+            event = await route.transformed(event, settings.scripts)
         values = claim.values = route.values(event)
         if route.filters.given:
             left_out = await filtering.left_out(claim, event, values, route, settings)
             if left_out:
                 return left_out
         if route.half_met:
-            async with filtering.counted(claim.delivery, event):
+            async with filtering.Counted(claim.delivery, event):
                 key = await prepared(partial(route.key, values), values, route, settings)
                 hold = partial(claim.hold, settings.ack_wait)
                 claim.joined = await join(event, values, key, route.half_met, hold)
@@ -168,18 +170,22 @@ async def _process(
         explanation.matched(claim, route, breaker)
     claim.phase = "waiting"
     try:
-        async with breaker.turn(settings.left(event)) as is_probe:
-            if route.rate:
-                await route.rate.turn()
-            claim.phase = "received"
-            if claim.returning:
-                return Nack(0.0)
-            await persist(claim.delivery.start)
-            claim.phase = "started"
-            outcome = await attempt(event, values, route, settings, claim, once=is_probe, placed=True)
-            breaker.ended(event.partitionkey, outcome, probe=is_probe)
+        is_probe = breaker.open and await breaker.turn(settings.left(event))
     except Overdue:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
+    try:
+        if route.rate:
+            await route.rate.turn()
+        claim.phase = "received"
+        if claim.returning:
+            return Nack(0.0)
+        await persist(claim.delivery.start)
+        claim.phase = "started"
+        outcome = await attempt(event, values, route, settings, claim, once=is_probe, placed=True)
+        breaker.ended(event.partitionkey, outcome, probe=is_probe)
+    finally:
+        if is_probe:
+            breaker.leave()
     if isinstance(outcome, Retry):
         known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
         (log.debug if known else log.warning)(
@@ -202,9 +208,11 @@ def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:
 async def _decided(
     outcome: Outcome, claim: Claim, event: Event, subscription: Subscription, route: Route, settings: Settings
 ) -> Settlement:
+    if isinstance(outcome, Success):
+        if claim.joined:
+            await claim.joined.fired()
+        return Ack()
     successes = await _successes(subscription, route) if isinstance(outcome, Retry) else 0
-    if claim.joined and isinstance(outcome, Success):
-        await claim.joined.fired()
     return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings, settings.left(event))
 
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 
 Config = TypeVar("Config", bound=Model)
 

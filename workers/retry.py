@@ -32,7 +32,7 @@ def pause(strategy: RetryStrategy, tries: int, rng: random.Random) -> float:
 
 async def execute(
     run: Callable[[], Awaitable[Outcome]],
-    strategy: RetryStrategy | None,
+    strategy: RetryStrategy,
     *,
     rng: random.Random | None = None,
     sleep: Sleep = asyncio.sleep,
@@ -41,7 +41,7 @@ async def execute(
 
     Returns the last outcome. An exception of ``run`` is raised at once.
     """
-    if strategy is None or strategy.steps == 1:
+    if strategy.steps == 1:
         return await run()
     chance = rng or random.Random()  # jitter, not a secret
 

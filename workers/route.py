@@ -25,8 +25,9 @@ from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.manifest import Action, Dependency, Sensor
 from kubecdc.workers.sensor.manifest import Trigger as TriggerManifest
-from kubecdc.workers.sensor.parameters import ParameterError, Values, rewrite
+from kubecdc.workers.sensor.parameters import ParameterError, rewrite
 from kubecdc.workers.sensor.template import TriggerTemplate
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.contract import Context, Render, Trigger
 
 
@@ -66,18 +67,27 @@ class Route:
         self.acks: set[asyncio.Task[None]] = set()  # the bus is being told of these successes
         self.outdated = False  # whether it was logged that another process has another dependency for it
         self.in_thread: set[str] = set()  # steps whose last templates computed for too long on the event loop
+        self.transforms = self.dependency.transform.program is not None
         self._type, self._config = manifest.template.type, manifest.template.config
         self._template = manifest.template
         self._parameters = [p for p in manifest.parameters if p.dest != "name"]  # the name of the manifest stays
+        self._partial = self._expected()
+
+    def _expected(self) -> jsonpath.Partial | None:
+        """The paths that filters, parameters and ``conditionsKey`` read of the data. None if one needs all of it."""
+        read = [path for path in (*self.filters.paths, self._template.key_path(self.dependency.name)) if path]
+        typed = (each for _, each in self._template.trigger_type.parameters(self._config))
+        for source in (each.src for each in (*self._parameters, *typed)):
+            if source.dependency_name == self.dependency.name:
+                if source.data_template:
+                    return None
+                if source.data_key:
+                    read.append(source.data_key)
+        return jsonpath.Partial(read) if read else None
 
     def matches(self, event: Event) -> bool:
         """It is an event of the dependency."""
         return event.source == self.dependency.event_source_name and event.subject == self.dependency.event_name
-
-    @property
-    def transforms(self) -> bool:
-        """Whether the dependency has a ``transform``."""
-        return self.dependency.transform.program is not None
 
     async def transformed(self, event: Event, scripts: Scripts) -> Event:
         """The event with what the ``transform`` of the dependency makes of its data.
@@ -127,14 +137,14 @@ class Route:
 
     def values(self, event: Event) -> Values:
         """What filters and parameters read of an event of the dependency."""
-        return Values(event, self.dependency.name)
+        return Values(event, self.dependency.name, self._partial)
 
     def key(self, values: Values) -> str:
         """What an event must have in common with others to meet the conditions with them. Raises ParameterError."""
         path = self._template.key_path(self.dependency.name)
         if not path:
             return ""
-        found = jsonpath.compile(path).get(values.data)
+        found = values.find(jsonpath.compile(path))
         if found is jsonpath.MISSING or found is None:
             raise ParameterError(f"the event has nothing at conditionsKey {path!r}")
         return jsonpath.text(found)

@@ -5,7 +5,8 @@ supported is refused when the path is compiled: ``@pretty``, JSON lines (``..``)
 """
 
 from kubecdc.jsonpath.parse import compile  # noqa: A004 - the word everybody knows, as in `re.compile`
+from kubecdc.jsonpath.partial import Partial
 from kubecdc.jsonpath.read import MISSING, Path, text
 from kubecdc.jsonpath.write import Target, compile_target, set_path
 
-__all__ = ["MISSING", "Path", "Target", "compile", "compile_target", "set_path", "text"]
+__all__ = ["MISSING", "Partial", "Path", "Target", "compile", "compile_target", "set_path", "text"]

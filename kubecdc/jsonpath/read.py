@@ -49,9 +49,9 @@ def follow(value: Json, steps: tuple[Step, ...]) -> Json:
     for at, step in enumerate(steps, 1):
         if not isinstance(step, Key):
             return step.find(value, steps[at:])
-        if isinstance(value, dict):
+        if type(value) is dict:
             value = value.get(step.name, MISSING)
-        elif isinstance(value, list) and step.index is not None and step.index < len(value):
+        elif step.index is not None and isinstance(value, list) and step.index < len(value):
             value = value[step.index]
         else:
             return MISSING

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,3 +152,32 @@ def test_any_destination_is_set_or_refused(document: Any, path: str) -> None:
         set_path(document, path, 1)
     except ValueError as e:
         assert str(e)
+
+
+NAMES = st.sampled_from(["a", "b", "ab", "0", "1", "x.y", "é", "-1"])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+DOCUMENTS = st.recursive(SCALARS, lambda some: st.lists(some) | st.dictionaries(NAMES, some), max_leaves=30)
+PATHS = st.lists(NAMES | st.sampled_from(["#", "*", "#(a=1)", "a?"]), min_size=1, max_size=4).map(
+    lambda names: ".".join(name.replace("x.y", r"x\.y") for name in names)
+)
+
+
+@given(document=DOCUMENTS, paths=st.lists(PATHS, min_size=1, max_size=5))
+def test_paths_find_in_the_part_that_is_decoded_for_them_what_they_find_in_all_of_it(
+    document: Any, paths: list[str]
+) -> None:
+    encoded = json.dumps(document).encode()
+    part = jsonpath.Partial(paths).decode(encoded)
+    for path in paths:
+        compiled = jsonpath.compile(path)
+        assert compiled.get(part) == compiled.get(msgspec.json.decode(encoded)), path
+
+
+def test_no_more_is_decoded_than_the_paths_read() -> None:
+    document = {"a": {"b": 1, "c": {"d": [2]}, "e": 3}, "f": 4}
+    encoded = json.dumps(document).encode()
+    assert jsonpath.Partial(["a.b", "a.c.d.#"]).decode(encoded) == {"a": {"b": 1, "c": {"d": [2]}}}
+    assert jsonpath.Partial(["a", "a.b"]).decode(encoded) == {"a": document["a"]}
+    assert jsonpath.Partial(["a.b", "@keys"]).decode(encoded) == document, "a path that begins with no name needs all"
+    deep = "/".join("n" * 40)
+    assert jsonpath.Partial([deep.replace("/", ".")]).decode(b'{"n":{"n":1,"m":2},"m":3}') == {"n": {"n": 1}}

@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter
-from kubecdc.workers.sensor.parameters import Values, apply, payload, resolve
+from kubecdc.workers.sensor.parameters import apply, payload, resolve
+from kubecdc.workers.sensor.values import Values
 from tests.workers.support import event
 
 DATA = {

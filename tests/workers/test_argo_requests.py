@@ -19,7 +19,8 @@ from kubecdc.cli.manifests.loading import ManifestErrors, load
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.route import routes
-from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.contract import json_line
 
 Body = dict[str, Any]

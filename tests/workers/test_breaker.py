@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,6 +32,17 @@ HOUR = 3600.0
 LABELS = {"sensor": "the breaker's", "trigger": "t"}  # nobody else's
 exported = TriggerMetrics(*LABELS.values())
 DOWN = Retry("503")
+
+
+@asynccontextmanager
+async def turn(one: Breaker) -> AsyncIterator[bool]:
+    """A turn, as the pipeline takes it."""
+    is_probe = one.open and await one.turn()
+    try:
+        yield is_probe
+    finally:
+        if is_probe:
+            one.leave()
 
 
 def breaker(world: World, **backoff: float) -> Breaker:
@@ -84,7 +96,7 @@ def test_probes_go_one_at_a_time_in_turn_with_a_growing_pause_up_to_the_cap() ->
 
         async def attempt(number: int) -> None:
             nonlocal running
-            async with one.turn() as is_probe:
+            async with turn(one) as is_probe:
                 running += 1
                 assert not is_probe or running == 1
                 at.append((number, world.time()))
@@ -113,7 +125,7 @@ def test_what_the_peer_asks_for_counts_up_to_the_cap(after: float | None, pause:
         begin = world.time()
         for key in range(FAILURES):
             one.ended(str(key), Retry("503", after), probe=False)
-        async with one.turn():
+        async with turn(one):
             assert world.time() - begin == pytest.approx(pause)
 
     simulated(scenario)
@@ -126,7 +138,7 @@ def test_a_probe_that_is_cancelled_or_tells_nothing_gives_its_turn_to_the_next_a
         begin = world.time()
 
         async def attempt(outcome: Outcome | None) -> float:
-            async with one.turn() as is_probe:
+            async with turn(one) as is_probe:
                 assert is_probe
                 if outcome is None:
                     await asyncio.sleep(HOUR)

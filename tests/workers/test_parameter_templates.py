@@ -12,7 +12,8 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.parameter_manifest import PayloadParameter
-from kubecdc.workers.sensor.parameters import ParameterError, Values, resolve
+from kubecdc.workers.sensor.parameters import ParameterError, resolve
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.http.request import HttpRequest
 from kubecdc.workers.triggers.http.trigger import HttpTrigger
 from tests.harness.heartbeat import heartbeat

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter
-from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, payload, resolve
+from kubecdc.workers.sensor.parameters import ParameterError, apply, payload, resolve
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.http.request import HttpRequest
 from kubecdc.workers.triggers.http.trigger import HttpTrigger
 from tests.workers.support import DATA, FakeTrigger, event, http_trigger, log_trigger, route
@@ -176,11 +177,11 @@ def test_data_is_parsed_once_and_only_if_asked(monkeypatch: pytest.MonkeyPatch) 
         decoded.append(data)
         return json.loads(bytes(data))
 
-    monkeypatch.setattr("kubecdc.workers.sensor.parameters.msgspec.json.decode", decode)
+    monkeypatch.setattr("kubecdc.workers.sensor.values.msgspec.json.decode", decode)
     ready = route(HttpTrigger(), http_trigger("http://x", {"payload": [parameter("a", contextKey="id")]}))
     ready.request(event())
     assert decoded == []
-    entries = [parameter("a", dataKey="type"), parameter("b", dataKey="body.n")]
+    entries = [parameter("a", dataKey="type"), parameter("b", dataTemplate="{{ .Input.body.n }}")]
     ready = route(
         HttpTrigger(),
         http_trigger("http://x", {"payload": entries, "parameters": [parameter("url", value="http://y")]}),

@@ -13,9 +13,7 @@ from kubecdc.workers.retry import execute, pause
 from kubecdc.workers.sensor.retry_strategy import RetryStrategy
 
 
-async def tried(
-    strategy: Mapping[str, Any] | None, *outcomes: Outcome | Exception
-) -> tuple[Outcome | str, int, list[float]]:
+async def tried(strategy: Mapping[str, Any], *outcomes: Outcome | Exception) -> tuple[Outcome | str, int, list[float]]:
     left, slept = list(outcomes), []
 
     async def run() -> Outcome:
@@ -27,7 +25,7 @@ async def tried(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    made = None if strategy is None else RetryStrategy.model_validate(strategy)
+    made = RetryStrategy.model_validate(strategy)
     result: Outcome | str
     try:
         result = await execute(run, made, rng=random.Random(1), sleep=sleep)
@@ -43,7 +41,6 @@ STEADY = {"steps": 4, "duration": "2s", "factor": 3, "jitter": 0}
 @pytest.mark.parametrize(
     ("strategy", "outcomes", "expected", "tries", "slept"),
     [
-        (None, [AGAIN], AGAIN, 1, []),
         ({"steps": 1}, [AGAIN], AGAIN, 1, []),
         (STEADY, [Success()], Success(), 1, []),
         (STEADY, [AGAIN, AGAIN, Success()], Success(), 3, [2, 6]),
@@ -56,7 +53,7 @@ STEADY = {"steps": 4, "duration": "2s", "factor": 3, "jitter": 0}
     ],
 )
 async def test_tries(
-    strategy: Mapping[str, Any] | None,
+    strategy: Mapping[str, Any],
     outcomes: list[Outcome | Exception],
     expected: Outcome | str,
     tries: int,

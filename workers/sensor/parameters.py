@@ -6,9 +6,7 @@ with gjson paths to read and sjson paths to write.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -17,10 +15,10 @@ from pydantic import ValidationError
 from kubecdc import jsonpath
 from kubecdc.manifest.finding import without
 from kubecdc.manifest.model import Model
-from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.outcome import one_line
 from kubecdc.workers.sensor import templates
 from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
+from kubecdc.workers.sensor.values import Values
 
 M = TypeVar("M", bound=Model)
 SHOWN_PROBLEMS = 3  # of a template that is not valid
@@ -32,113 +30,6 @@ class ParameterError(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason))
-
-
-class Values:
-    """What filters and parameters read of one event. It is parsed at most once, and only if one of them reads it.
-
-    ``meter``: what all templates together may compute for the event. ``dependency`` is its own, "" if there is only
-    one. ``others`` are of the events that met the conditions with it.
-    """
-
-    def __init__(self, event: Event, dependency: str = "") -> None:
-        self.event = event
-        self._more: Mapping[str, object] = {}  # attributes
-        self.meter = templates.Meter()
-        self._inputs: dict[str, Any] = {}  # of templates
-        self._texts: dict[int, tuple[ParameterSource, str | templates.TemplateError]] = {}  # by the id of the source
-        self.dependency = dependency
-        self.others: Mapping[str, Values] = {}
-        self.unreadable = ""  # why the data could not be read
-
-    @property
-    def size(self) -> int:
-        """The bytes of data of all events of the firing."""
-        size = len(self.event.data)
-        for other in self.others.values():
-            size += len(other.event.data)
-        return size
-
-    def limit(self, meter: templates.Meter) -> None:
-        """From now on, that is what the templates may compute, for all events of the firing together."""
-        self.meter = meter
-        for other in self.others.values():
-            other.meter = meter
-
-    def of(self, dependency: str) -> Values | None:
-        """What there is of a dependency: this, or another event of the same firing. None if there is no event of it."""
-        return self if self.dependency in ("", dependency) else self.others.get(dependency)
-
-    def has(self, source: ParameterSource) -> bool:
-        """Whether a parameter has a value. If not, its dependency is one that the conditions did not need."""
-        return source.value is not None or self.of(source.dependency_name) is not None
-
-    @cached_property
-    def data(self) -> object:
-        """The event's data. If it cannot be read, there is nothing at any path."""
-        try:
-            return msgspec.json.decode(self.event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            self.unreadable = "it is nested too deep" if isinstance(e, RecursionError) else str(e)
-            return jsonpath.MISSING
-
-    def annotate(self, attributes: Mapping[str, object]) -> None:
-        """Give the event and the ``others`` more attributes. The templates of parameters are rendered anew."""
-        self._more = attributes
-        self.__dict__.pop("context", None)
-        self._inputs.pop("context", None)
-        self._texts.clear()
-        for other in self.others.values():
-            other.annotate(attributes)
-
-    def forget(self) -> None:
-        """Let go of the parsed data; it is parsed once more if it is asked for."""
-        self.__dict__.pop("data", None)
-        self._inputs.clear()
-
-    def rendered(self, source: ParameterSource, template: str, of: Literal["data", "context"]) -> str:
-        """The text that a template of a parameter gives: once for the event, however often it is asked for.
-
-        Raises TemplateError and NeedsThread.
-        """
-        if (known := self._texts.get(id(source))) is None:
-            try:
-                text: str | templates.TemplateError = self._render(template, of)
-            except templates.TemplateError as e:
-                text = e
-            known = self._texts[id(source)] = source, text
-        if isinstance(known[1], templates.TemplateError):
-            raise known[1]
-        return known[1]
-
-    def _render(self, text: str, of: Literal["data", "context"]) -> str:
-        template = templates.compile(text)
-        given = self._inputs.get(of)
-        if given is None or template.changes:
-            if (value := self.data if of == "data" else self.context) is jsonpath.MISSING:
-                raise templates.TemplateError(f"the event's data cannot be read: {self.unreadable}")
-            given = templates.given(value, self.meter)
-            if not template.changes:
-                self._inputs[of] = given
-        return template.render(given, self.meter)
-
-    @cached_property
-    def context(self) -> dict[str, object]:
-        """The event's attributes: those of Argo's context, and those of kubecdc."""
-        return {**context(self.event), **self._more}
-
-    @property
-    def whole(self) -> str:
-        """The event as Argo marshals it: ``data`` is a byte string there, so its JSON is base64."""
-        data = base64.b64encode(self.event.data).decode()
-        return _encoder.encode({"context": self.context, "data": data}).decode()
-
-
-def context(event: Event) -> dict[str, object]:
-    """The attributes of an event, without those that are empty."""
-    fields = msgspec.structs.asdict(event)
-    del fields["data"]
-    return {name: value for name, value in fields.items() if value or name == "epoch"}
 
 
 def resolve(source: ParameterSource, values: Values) -> object:
@@ -168,7 +59,8 @@ def resolve(source: ParameterSource, values: Values) -> object:
         except templates.TemplateError as e:
             why = f"{of}Template gives nothing for the event: {e}"
     if key:
-        found = jsonpath.compile(key).get(values.data if of == "data" else values.context)
+        path = jsonpath.compile(key)
+        found = values.find(path) if of == "data" else path.get(values.context)
         if found is not jsonpath.MISSING:
             return found if source.use_raw_data else _text(found)
         why = f"{why}, and it has nothing at {of}Key {key!r}" if why else f"the event has nothing at {of}Key {key!r}"

@@ -14,8 +14,9 @@ from kubecdc.storage.contracts.event import SPEC_VERSION, Event
 from kubecdc.workers.outcome import Outcome
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameter_manifest import Parameter
-from kubecdc.workers.sensor.parameters import Values, rewrite
+from kubecdc.workers.sensor.parameters import rewrite
 from kubecdc.workers.sensor.policy import Policy
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.contract import Context, Trigger, TriggerType
 
 NAME = "w1"  # of the object in the events of `event_of`

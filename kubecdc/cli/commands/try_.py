@@ -27,7 +27,8 @@ from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route, close, routes
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
 from kubecdc.workers.sensor.manifest import Sensor
-from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settings import Settings
 
 STDIN = "-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Protocol
 
@@ -85,13 +86,12 @@ class RedisDelivery(ClaimedDelivery):
     def _closed(self, delay: float | None) -> None:
         self._owner.closed(self, delay)
 
-    async def _send_ack(self) -> None:
+    def _send_ack(self) -> Awaitable[None]:
         if not self._started:
-            await self._send("skip")
-        elif self.readable:
-            await self._send("ack", self.entry.key, self.readable.passes)
-        else:
-            await self._send("ack")
+            return self._send("skip")
+        if event := self.readable:
+            return self._send("ack", self.entry.key, event.passes)
+        return self._send("ack")
 
-    async def _send(self, what: str, first: Argument = 0, second: Argument = "") -> None:
-        await self._settler.settle(self._subscription, self.entry, what, first, second)
+    def _send(self, what: str, first: Argument = 0, second: Argument = "") -> Awaitable[None]:
+        return self._settler.settle(self._subscription, self.entry, what, first, second)

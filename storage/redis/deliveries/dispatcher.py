@@ -122,7 +122,8 @@ class Dispatcher:
         return self._in_flight.of(number)
 
     def closed(self, delivery: RedisDelivery, delay: float | None) -> None:
-        entry, full = delivery.entry, self._in_flight.full or self.share.full
+        entry, wake = delivery.entry, self.listener.wake
+        full = not wake.is_set() and (self._in_flight.full or self.share.full)
         self._in_flight.remove(delivery)
         self._reader.settled(entry, returns=delay is not None)
         if delay is None:
@@ -131,7 +132,7 @@ class Dispatcher:
             entry.received += 1
             self._lanes.back(entry, self._now() + delay)
         if full or self._lanes or self._reader.unread:
-            self.listener.wake.set()
+            wake.set()
 
     def _check(self) -> None:
         """There was no notification for a while."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from kubecdc.storage.contracts import Failures
+from kubecdc.storage.contracts import NO_FAILURES, Failures
 from kubecdc.storage.memory import Share
 from kubecdc.storage.redis.deliveries.in_flight import InFlight
 from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
@@ -232,4 +232,4 @@ def _tries(text: bytes, time: int, now: float) -> tuple[int, float]:
 
 def _failures(text: bytes) -> Failures:
     """What a nack kept, as the scripts store it."""
-    return Failures(*map(int, text.split()))
+    return Failures(*map(int, text.split())) if text else NO_FAILURES

@@ -91,7 +91,7 @@ async def test_a_large_event_that_ends_the_process_in_the_step_is_counted(steps:
 async def test_a_claim_that_was_not_extended_for_a_while_is_asked_for() -> None:
     subscription, wait = MemorySubscription(), timedelta(seconds=30)
     delivery = subscription.give(event(1), faults={"extend": [ClaimLost("another worker has it")]})
-    claim = Claim(delivery)
+    claim = Claim(delivery, asyncio.get_running_loop().time())
     await claim.hold(wait)
     claim.kept -= 16
     with pytest.raises(ClaimLost):

@@ -9,7 +9,7 @@ import msgspec
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.filters.logic import Verdict
 from kubecdc.workers.sensor.filters.manifest import Filters, Operator
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 from tests.workers.support import DATA, event
 
 

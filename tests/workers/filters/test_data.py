@@ -8,11 +8,14 @@ import msgspec
 import pytest
 import re2
 
+from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.route import routes
 from kubecdc.workers.sensor.filters.regex import Pattern
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
+from kubecdc.workers.triggers.contract import json_line
 from tests.workers.filters.support import compiled, verdict
-from tests.workers.support import event
+from tests.workers.support import event, http_trigger, sensor
 
 DATA = {
     "type": "UPDATE",
@@ -240,6 +243,34 @@ def test_nothing_is_decoded_twice_for_filters_and_parameters(monkeypatch: pytest
     assert compiled(data=[entry, entry]).verdict(values).passes
     assert values.data == DATA
     assert decoded == 1
+
+
+@pytest.mark.parametrize(
+    ("src", "whole"),
+    [({"dataKey": "text"}, False), ({"contextKey": "id"}, False), ({"dataTemplate": "{{ .Input.text }}"}, True)],
+)
+def test_the_whole_event_is_decoded_only_if_the_manifest_reads_all_of_it(
+    src: dict[str, str], whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[object] = []
+    decode = msgspec.json.decode
+
+    def noted(data: Any) -> Any:
+        decoded.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(msgspec.json, "decode", noted)
+    payload = [{"src": {"dependencyName": "dep", **src}, "dest": "found"}]
+    dependency = {"name": "dep", "eventSourceName": "workflows", "eventName": "changed"}
+    filters = {"data": [{"path": "n", "type": "number", "value": ["3"]}]}
+    trigger = http_trigger("http://127.0.0.1:9", {"payload": payload})
+    manifest = sensor(trigger, dependencies=[dependency | {"filters": filters}])
+    (made,) = routes(manifest, concurrency=1, render=json_line, mounts=Mounts())
+    about = event(data=DATA)
+    values = made.values(about)
+    assert made.filters.verdict(values).passes
+    assert b"found" in made.request(about, values).payload
+    assert bool(decoded) is whole
 
 
 @pytest.mark.parametrize("filters", [{}, {"data": []}, {"dataLogicalOperator": "or"}])

@@ -10,7 +10,7 @@ import pytest
 
 from kubecdc.workers.sensor.filters.logic import All, AnyOf, Check, FilterError, Unjudged
 from kubecdc.workers.sensor.filters.manifest import Operator
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 from tests.workers.filters.support import compiled, verdict
 from tests.workers.support import event
 

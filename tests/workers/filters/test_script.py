@@ -14,7 +14,7 @@ from kubecdc.workers.route import Route
 from kubecdc.workers.scripts import process
 from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.filters.logic import Verdict
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 from tests.workers.scripts.support import consuming
 from tests.workers.support import FakeTrigger, event, log_trigger, sensor, settings
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from kubecdc.workers.pipeline import consume
-from kubecdc.workers.route import build
+from kubecdc.workers.route import Route, build
 from kubecdc.workers.scripts import process
 from kubecdc.workers.scripts.runner import Scripts
 from kubecdc.workers.sensor.transform import Transform
@@ -17,7 +17,6 @@ from kubecdc.workers.triggers.contract import Context
 from tests.workers.peer import saying, serving
 from tests.workers.scripts.support import consuming
 from tests.workers.support import MemorySubscription, event, http_trigger, sensor, settings, until
-from tests.workers.support import route as route_of
 
 JQ = {"jq": ".body.n += 1 | {kind: .type, n: .body.n, odd: [null, 1.50]}"}
 
@@ -49,8 +48,8 @@ async def test_parameters_and_the_body_of_a_request_are_of_the_new_data() -> Non
             manifest = http_trigger(peer.url, http)
             dependency = {"name": "dep", "eventSourceName": "workflows", "eventName": "changed", "transform": JQ}
             made = sensor(manifest, dependencies=[dependency])
-            route = route_of(build(made.spec.triggers[0], Context("s", 4)), manifest)
-            route.dependency = made.spec.dependencies[0]
+            (trigger,) = made.spec.triggers
+            route = Route(made, trigger, build(trigger, Context("s", 4)))
             subscription, stop = MemorySubscription(), asyncio.Event()
             task = asyncio.create_task(consume(subscription, route, settings(scripts=scripts), stop=stop))
             async with asyncio.timeout(60):

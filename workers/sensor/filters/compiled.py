@@ -30,14 +30,14 @@ from kubecdc.workers.sensor.filters.manifest import (
 )
 from kubecdc.workers.sensor.filters.regex import Pattern
 from kubecdc.workers.sensor.filters.time_of_day import within
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 
 
 class CompiledFilters:
     """Decides which events pass. The kinds are evaluated in Argo's order: exprs, data, context, time, script.
 
-    ``given``: there are any. ``is_slow``: also a small event may take long. The ``script`` is run by the caller, and
-    only if it decides.
+    ``given``: there are any. ``paths``: what they read of the data. ``is_slow``: also a small event may take long. The
+    ``script`` is run by the caller, and only if it decides.
     """
 
     def __init__(self, filters: Filters, operator: Operator = "") -> None:
@@ -48,6 +48,8 @@ class CompiledFilters:
         self._condition = _joined(operator, kinds)
         self.script = Program("filter", filters.script) if filters.script else None
         self._is_or = operator == "or"
+        self.paths = [field.path for expr in filters.exprs for field in expr.fields]
+        self.paths += [given.path for given in filters.data]
         self.given = self._condition is not None or self.script is not None
         self.is_slow = any(check.is_slow for check in (*exprs, *data, *others))
 
@@ -125,10 +127,10 @@ def _time(given: TimeFilter | None) -> Iterator[Check]:
 
 def at(path: str) -> Callable[[Values], object]:
     """What finds the value at a path in the event's data. It raises FilterError if there is none."""
-    get = jsonpath.compile(path).get
+    compiled = jsonpath.compile(path)
 
     def find(values: Values) -> object:
-        found = get(values.data)
+        found = values.find(compiled)
         if found is jsonpath.MISSING:
             if values.unreadable:
                 raise Unjudged(f"the event's data cannot be read: {values.unreadable}")

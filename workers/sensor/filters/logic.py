@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kubecdc.workers.outcome import one_line
-from kubecdc.workers.sensor.parameters import Values
+from kubecdc.workers.sensor.values import Values
 
 
 class FilterError(Exception):

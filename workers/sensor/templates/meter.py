@@ -24,6 +24,8 @@ class Meter:
     ``inline``: they are rendered on the event loop.
     """
 
+    __slots__ = ("_given", "inline", "left", "turn")
+
     def __init__(self, left: float = IN_THREAD, *, inline: bool = False) -> None:
         self._given = self.left = left
         self.inline = inline

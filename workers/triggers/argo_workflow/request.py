@@ -11,7 +11,8 @@ from kubecdc.workers.objects.document import Document, Unusable, computed, in_ma
 from kubecdc.workers.objects.marks import Mark
 from kubecdc.workers.objects.sources.manifest import described
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, resolve
+from kubecdc.workers.sensor.parameters import ParameterError, apply, resolve
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.argo_workflow.arguments import Options, WrongArgument, parse
 from kubecdc.workers.triggers.argo_workflow.changes import MAKE
 from kubecdc.workers.triggers.argo_workflow.document import checked

@@ -17,7 +17,8 @@ from kubecdc.function import Context, Event
 from kubecdc.metrics import WORKERS, Gauge
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import ParameterError, context, rewrite
+from kubecdc.workers.sensor.parameters import ParameterError, rewrite
+from kubecdc.workers.sensor.values import context
 from kubecdc.workers.triggers.function.calls import Call, OwnLoop, in_own_thread
 from kubecdc.workers.triggers.function.handler import Found
 from kubecdc.workers.triggers.function.judgement import Judge

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import ParameterError, Values, payload, rewrite, text_of
+from kubecdc.workers.sensor.parameters import ParameterError, payload, rewrite, text_of
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.http.manifest import DynamicHeader, Http, sendable
 
 MOST_HEADERS = 1000

@@ -10,7 +10,8 @@ from kubecdc import jsonpath
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.objects.document import Document, malformed, named
 from kubecdc.workers.objects.marks import Mark
-from kubecdc.workers.sensor.parameters import ParameterError, Values
+from kubecdc.workers.sensor.parameters import ParameterError
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.k8s.manifest import JSON_PATCH, K8s
 
 OPERATIONS = "patch"  # the field that has the operations of a JSON patch; no object of Kubernetes has it

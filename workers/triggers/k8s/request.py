@@ -11,7 +11,8 @@ from kubecdc.workers.objects.kinds import guess
 from kubecdc.workers.objects.marks import Mark
 from kubecdc.workers.objects.sources.manifest import described
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import ParameterError, Values, apply, resolve
+from kubecdc.workers.sensor.parameters import ParameterError, apply, resolve
+from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.k8s.document import Owner, checked, completed, owner_of
 from kubecdc.workers.triggers.k8s.manifest import APPLY_PATCH, K8s
 

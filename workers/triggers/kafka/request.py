@@ -8,7 +8,8 @@ import msgspec
 
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.request import TriggerRequest
-from kubecdc.workers.sensor.parameters import context, payload, rewrite
+from kubecdc.workers.sensor.parameters import payload, rewrite
+from kubecdc.workers.sensor.values import context
 from kubecdc.workers.triggers.kafka.manifest import Kafka
 
 AVRO = "application/avro"  # as the CloudEvents specification of the format for Avro has it

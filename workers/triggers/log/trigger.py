@@ -64,7 +64,10 @@ class LogTrigger:
             record["suppressed"] = self._suppressed
         before, self._last, self._suppressed = (self._last, self._suppressed), now, 0
         try:
-            line = await self._rendered(record, len(request.event.data))
+            if len(request.event.data) <= INLINE_BYTES:
+                line = self._render(record)
+            else:
+                line = await self._large.call(in_thread, partial(self._render, record), seconds=lines.DEADLINE)
             await lines.STDOUT.write(line)
         except BaseException as e:
             self._last, self._suppressed = before[0], self._suppressed + before[1]
@@ -75,17 +78,13 @@ class LogTrigger:
             raise
         return Success()
 
-    async def _rendered(self, record: Mapping[str, object], size: int) -> bytes:
-        if size <= INLINE_BYTES:
-            return self._render(record)
-        return await self._large.call(in_thread, partial(self._render, record), seconds=lines.DEADLINE)
-
     def preview(self, request: LogRequest) -> dict[str, object]:
         """The line without its timestamp, as JSON values, with the data unchanged. Raises ParameterError if not UTF-8.
 
         The fields ``timestamp``, ``level`` and ``event`` are those of kubecdc's own log lines; the event is the object.
         """
-        return dict[str, object](self._fields) | {
+        return {
+            **self._fields,
             "level": "info",
             "event": request.event.partitionkey,
             "sensor": request.sensor,
