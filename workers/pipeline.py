@@ -16,7 +16,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import dead_letter, explanation, filtering
+from kubecdc.workers import dead_letter, explanation, filtering, outdated
 from kubecdc.workers.attempt import attempt, log_fields, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
@@ -29,7 +29,6 @@ from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement, age, decide, persist, settle
 
 log = structlog.get_logger()
-OUTDATED_SECONDS = 2.0  # until an event that waits for a worker with another manifest is delivered again
 
 
 async def consume(
@@ -135,7 +134,7 @@ async def _process(
     except Undecodable as e:
         return DeadLetter(str(e))
     if not route.matches(event):
-        return await _not_of_dependency(claim, event, subscription, route)
+        return await outdated.not_of_dependency(claim, event, subscription, route)
     if 0 < settings.max_deliveries < claim.counted:
         return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
     try:
@@ -228,29 +227,3 @@ def _why_none_is_left(claim: Claim, settings: Settings) -> str:
     if claim.counted - 1 > settings.max_deliveries:
         return f"maxDeliveries was lowered to {settings.max_deliveries} since"
     return "the last did not end, its worker died or was stopped; or maxDeliveries was lowered since"
-
-
-async def _not_of_dependency(claim: Claim, event: Event, subscription: Subscription, route: Route) -> Settlement:
-    """Settle an event that is not of the dependency, because that was changed. Such an event is never acked.
-
-    If the bus owes such events now, processes with different manifests are at work: the event waits for a worker that
-    has that dependency. Else it was owed under an older dependency, and becomes a dead letter.
-    """
-    wants = await persist(subscription.registered)
-    if not wants or (event.source, event.subject) in {(spec.source, spec.subject) for spec in wants}:
-        report = log.debug if route.outdated else log.warning
-        report(
-            "another process has another dependency for this trigger: its events wait for a worker that has it",
-            code="dependency-differs",
-            source=event.source,
-            subject=event.subject,
-            hint="give all processes the same manifests; what is left of the older dependency becomes dead letters",
-            **log_fields(claim, route),
-        )
-        route.outdated = True
-        return Nack(OUTDATED_SECONDS)
-    wanted = f"{route.dependency.event_source_name}/{route.dependency.event_name}"
-    return DeadLetter(
-        f"the Sensor waits for {wanted} now, and this is an event of {event.source}/{event.subject}, "
-        "owed before its dependency was changed"
-    )

@@ -20,7 +20,7 @@ from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import known
-from kubecdc.workers import pipeline, worker
+from kubecdc.workers import outdated, worker
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.storage.redis_server import RedisServer
 from tests.workers.support import event, into, log_trigger, sensor
@@ -96,7 +96,7 @@ async def until(bus: Bus, expected: tuple[int, int]) -> None:
 async def test_a_worker_with_the_older_manifest_leaves_new_events_to_one_with_the_newer(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "OUTDATED_SECONDS", 0.05)
+    monkeypatch.setattr(outdated, "SECONDS", 0.05)
     async with processes.bus("old") as old, processes.bus("new") as new:
         await old.register(worker.subscriptions([OLD]))
         async with processes.working("old", old, OLD):
@@ -155,7 +155,7 @@ async def test_a_rolling_update_under_load_in_which_the_old_version_starts_again
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both versions are at work, and the older one registers last. It would take the events of the newer one away."""
-    monkeypatch.setattr(pipeline, "OUTDATED_SECONDS", 0.05)
+    monkeypatch.setattr(outdated, "SECONDS", 0.05)
     published: dict[str, list[str]] = {"changed": [], "modified": []}
     numbers = itertools.count()
 

@@ -17,7 +17,7 @@ from kubecdc.backoff import Backoff
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Failures, SubscriptionSpec
 from kubecdc.storage.contracts.errors import ClaimLost
-from kubecdc.workers import pipeline, settlement
+from kubecdc.workers import outdated, settlement
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.request import TriggerRequest
@@ -228,7 +228,7 @@ async def test_an_event_of_a_dependency_that_a_newer_process_registered_waits_fo
             c.subscription.spec = spec
             deliveries = [c.subscription.give(event(number, source="others")) for number in (1, 2)]
             await c.settle(*deliveries)
-    assert [(d.calls, d.delay) for d in deliveries] == [(["nack"], pipeline.OUTDATED_SECONDS)] * 2
+    assert [(d.calls, d.delay) for d in deliveries] == [(["nack"], outdated.SECONDS)] * 2
     assert c.trigger.requests == []
     assert len([line for line in logs if line["log_level"] == "warning"]) == 1
 
