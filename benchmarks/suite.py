@@ -15,6 +15,7 @@ from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
 from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
+from benchmarks.scrape import scrapes
 from benchmarks.scripts import scripts
 from benchmarks.sensor import filters
 from benchmarks.triggers import costs as costs_of_triggers
@@ -134,6 +135,11 @@ def _commits(broker: Broker) -> Measurement:
     return Measurement((trips, _below(f"commit_50ms_{broker.name}", "ms", 200, "the messages alone")), measure)
 
 
+def _scrape(name: str, *, redis: bool) -> Measurement:
+    definition = _below(name, "ms", 100, "prometheus-client, the same series")
+    return _runs(definition, lambda size: scrapes(max(1, int(size.seconds / 3)), redis=redis))
+
+
 BARE_CLIENTS = {
     "sqs": ("boto3, 10 calls of 10", "boto3, 4 polls, 4 deletes"),
     "pubsub": ("PublisherAsyncClient, 100 at a time", "pull 64, acknowledge"),
@@ -171,6 +177,8 @@ MEASUREMENTS = (
     Measurement((CROWD,), _crowd),
     _triggers("triggers_redis", redis=True),
     _triggers("triggers_sqlite", redis=False),
+    _scrape("scrape_redis", redis=True),
+    _scrape("scrape_sqlite", redis=False),
     Measurement((_below("latency_p50", "ms", 5, LOOP), _below("latency_p99", "ms", 25, LOOP)), _latency),
     Measurement(
         (

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubecdc.cli.streams import HELD_BYTES, Unread
+from kubecdc.cli.streams import DROPPED, HELD_BYTES, Unread
 from tests.apiserver import WORKFLOWS, LocalSimulator, simulator, workflow
 from tests.cli.rig import HTTP, SOURCE
 from tests.cli.started import Started
@@ -67,10 +67,11 @@ def test_what_nobody_reads_is_dropped_and_told_once_somebody_reads(pipe: Pipe) -
 
 def test_without_a_reader_every_line_is_dropped_and_none_fails(pipe: Pipe) -> None:
     pipe.read.close()
-    stream = Unread(pipe.write.fileno(), notice)
+    stream, counted = Unread(pipe.write.fileno(), notice), DROPPED.value
     for _ in range(3):
         stream.write(LINE)
         stream.drain(5)
+    assert DROPPED.value == counted + 3
     again = Pipe()  # a reader comes back
     os.dup2(again.write.fileno(), pipe.write.fileno())
     stream.write("again\n")

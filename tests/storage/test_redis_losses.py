@@ -14,6 +14,7 @@ from kubecdc.storage.contracts import Delivery, SubscriptionSpec
 from kubecdc.storage.contracts.errors import NoSubscription
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis.bus import RedisBus
+from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import Argument, Connection
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, until
 from tests.storage.conftest import RedisHarness
@@ -54,7 +55,7 @@ async def gone(bus: RedisBus) -> int:
 async def test_a_worker_that_starts_goes_on_with_what_is_there_and_the_rest_is_a_gap(
     fault: Fault, lost: int, bus: RedisBus
 ) -> None:
-    leader = await Leader.take(bus)
+    leader, counted = await Leader.take(bus), losses.GONE.at(NAME).value
     await leader.commit(event(1), event(2))
     async with Receiver.of(bus, NAME) as receiver:
         await receiver.acked(2)
@@ -70,6 +71,7 @@ async def test_a_worker_that_starts_goes_on_with_what_is_there_and_the_rest_is_a
             await leader.commit(event(7))
             assert await receiver.acked(1) == [event(7).id]
     assert (await pending(bus, NAME), await gone(bus)) == (0, lost)
+    assert losses.GONE.at(NAME).value == counted + lost
     said = [(line["event"], line.get("streams"), line.get("events")) for line in logs if "hint" in line]
     assert said == [(MISSING, ["1:0"], None)] * (fault is not trimmed) + [(GAP, None, lost)] * (lost > 0)
 
