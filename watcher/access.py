@@ -52,14 +52,12 @@ async def check(
 
 
 def rules_of(source: EventSource) -> Iterator[AccessRule]:
-    """What a watcher needs for an EventSource, and what it only uses if it may: the Events of gaps, and kube-system."""
+    """What a watcher needs for an EventSource, and what it only uses if it may: the namespace kube-system."""
     yield AccessRule(Resource("", "v1", "namespaces", KUBE_SYSTEM), ("get",), KUBE_SYSTEM)
     for entry in source.spec.resource.values():
         places = ("",) if entry.namespace_selector else entry.namespaces or (entry.namespace,)
         for place in places:
             yield AccessRule(Resource(entry.group, entry.version, entry.resource, place), VERBS)
-            told = place or ("" if entry.namespace_selector else "default")
-            yield AccessRule(Resource("", "v1", "events", told), ("create",))
         if entry.namespace_selector:
             yield AccessRule(NAMESPACES, ("list", "watch"))
 

@@ -121,7 +121,7 @@ class Watch:
         if found is not None and routine:
             gap.count_routine(found, self.entry)
         elif found is not None:
-            await gap.report(found, self.entry, self.session)
+            gap.report(found, self.entry, self.session)
 
     async def follow(self, writer: CheckpointWriter) -> None:
         """Watch from the position and commit what comes, until the stream ends."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.recorder import Recorder
 from kubecdc.metrics import Distribution
 from kubecdc.storage.contracts import Bus, Term
 from kubecdc.watcher import metrics
@@ -20,7 +21,8 @@ class Session:
     """One term as the leader: it captures from the cluster into the bus.
 
     ``timelines`` has the latest timeline of each watch that this process has seen, in this term or an earlier one. The
-    watches update it. ``bus_name`` is for the metrics, as is ``now``, a monotonic clock.
+    watches update it. ``recorder`` writes Kubernetes Events. ``bus_name`` is for the metrics, as is ``now``, a
+    monotonic clock.
     """
 
     cluster: Cluster
@@ -28,6 +30,7 @@ class Session:
     term: Term
     problems: OngoingProblems = field(default_factory=OngoingProblems)
     timelines: dict[str, int] = field(default_factory=dict)
+    recorder: Recorder | None = None
     bus_name: str = "default"
     now: Callable[[], float] = time.monotonic
     _histories: dict[str, EntryHistory] = field(default_factory=dict)

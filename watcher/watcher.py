@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.recorder import Recorder
 from kubecdc.errors import KubecdcError, most_relevant
 from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus, Elector, Term
@@ -35,28 +36,30 @@ async def run(
     *,
     buses: int = 1,
     name: str = "default",
+    recorder: Recorder | None = None,
 ) -> None:
     """Watch until cancelled. ``elector`` defaults to the bus's own; ``buses`` are watched by this process.
 
-    ``name`` is that of the bus in the metrics.
+    ``name`` is that of the bus in the metrics; ``recorder`` writes Kubernetes Events.
 
     Raises Refused (in an ExceptionGroup) where only an operator can decide.
     """
     elector = elector or bus.elector
     timelines: dict[str, int] = {}
+    stand_by = partial(_stand_by, name, sources[0].name, recorder)
     with closing(Series()) as exported:
         exported.read(metrics.IS_LEADER, lambda: name in metrics.leading, name)
         while True:
             try:
                 async with elector.lead() as term:
-                    session = Session(cluster, bus, term, timelines=timelines, bus_name=name)
+                    session = Session(cluster, bus, term, timelines=timelines, recorder=recorder, bus_name=name)
                     try:
                         with _led(name, term):
                             await lead(session, sources, BYTES // buses)
                     except* LeadershipLost as lost:
-                        _stand_by(most_relevant(lost))
+                        stand_by(most_relevant(lost))
             except LeadershipLost as lost:
-                _stand_by(lost)
+                stand_by(lost)
 
 
 @contextmanager
@@ -71,8 +74,10 @@ def _led(bus: str, term: Term) -> Iterator[None]:
         ends()
 
 
-def _stand_by(reason: BaseException) -> None:
+def _stand_by(bus: str, source: str, recorder: Recorder | None, reason: BaseException) -> None:
     log.warning("no longer the leader, standing by", code="lead-lost", reason=str(reason))
+    if recorder:
+        recorder.record("LeadLost", f"bus {bus}: {reason}", kind="EventSource", name=source)
 
 
 async def lead(session: Session, sources: Sequence[EventSource], memory: int) -> None:

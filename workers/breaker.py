@@ -24,8 +24,9 @@ class Breaker:
     """Opens after `FAILURES` in a row over different objects, and closes with the first success.
 
     While it is open, events wait for their `turn` in the order of their arrival: one at a time is a probe. ``backoff``
-    has the seconds before the first, second, ... probe. A permanent failure is about its event: it neither opens nor
-    closes. ``now`` is the clock of the event loop, ``names`` are the fields of the log lines.
+    has the seconds before the first, second, ... probe. ``opened`` is told why it opens. A permanent failure is about
+    its event: it neither opens nor closes. ``now`` is the clock of the event loop, ``names`` are the fields of the log
+    lines.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Breaker:
         backoff: Backoff,
         *,
         names: Mapping[str, str],
+        opened: Callable[[str], None] | None = None,
         now: Callable[[], float],
         rng: random.Random | None = None,
     ) -> None:
         self._backoff = backoff
         self._names = names
+        self._tell_opened = opened
         self._now = now
         self._rng = rng
         self._failing: set[str] = set()  # objects, since the last success
@@ -90,6 +93,8 @@ class Breaker:
         self._wait(after)
         text = "the trigger fails for all objects; one event at a time tries it"
         log.warning(text, code="breaker-opened", reason=self.reason, **self._names)
+        if self._tell_opened:
+            self._tell_opened(self.reason)
 
     def _close(self) -> None:
         self._closed.set()

@@ -8,6 +8,7 @@ receive -> match dependency -> transform -> filter -> join -> turn -> parameters
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -66,10 +67,10 @@ async def consume(
         receiver.result()  # an error of the bus that is not an outage
 
 
-def breaker_of(route: Route, settings: Settings) -> Breaker:
+def breaker_of(route: Route, settings: Settings, opened: Callable[[str], None] | None = None) -> Breaker:
     """A new breaker for the trigger of a route. Called within a running event loop."""
     names, now = {"sensor": route.sensor, "trigger": route.name}, asyncio.get_running_loop().time
-    breaker = Breaker(settings.backoff, names=names, now=now)
+    breaker = Breaker(settings.backoff, names=names, now=now, opened=opened)
     route.metrics.breaker_open = lambda: breaker.open
     return breaker
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,6 +23,9 @@ from kubecdc.workers.route import Route, close, routes
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.triggers.contract import Render, json_line
+
+if TYPE_CHECKING:
+    from kubecdc.cluster.recorder import Recorder
 
 log = structlog.get_logger()
 
@@ -45,18 +49,19 @@ async def run(
     render: Render = json_line,
     mounts: Mounts | None = None,
     cluster: SharedCluster | None = None,
+    recorder: Recorder | None = None,
 ) -> None:
     """Deliver to every trigger until ``stop`` is set, then drain: all deliveries in flight are settled or returned.
 
     What is paused, in the manifest or in the bus, is not delivered. The subscriptions must be registered. ``render``
-    makes lines for standard output. The caller closes the ``cluster``. An error of one consumer that is neither an
-    outage nor a failed trigger drains the others and is raised.
+    makes lines for standard output, ``recorder`` Kubernetes Events. The caller closes the ``cluster``. An error of one
+    consumer that is neither an outage nor a failed trigger drains the others and is raised.
     """
     settings = Settings.of(redelivery, ack_wait=bus.ack_wait, concurrency=concurrency)
     given = {"concurrency": concurrency, "render": render, "mounts": mounts or Mounts(), "cluster": cluster}
     made = [route for sensor in sensors for route in routes(sensor, **given)]
     share(bus, made)
-    breakers = {id(route.trigger): breaker_of(route, settings) for route in made}
+    breakers = {id(route.trigger): breaker_of(route, settings, partial(_record, recorder, route)) for route in made}
     pauses = Pauses(bus, {route.subscription for route in made}, stop)
     exported = Series()
     for route in made:
@@ -72,6 +77,13 @@ async def run(
     finally:
         exported.close()
         await close(made)
+
+
+def _record(recorder: Recorder | None, route: Route, reason: str) -> None:
+    """Tell that the breaker of the trigger has opened."""
+    if recorder:
+        text = f"the trigger {route.sensor}/{route.name} fails for all objects, its events wait: {reason}"
+        recorder.record("BreakerOpened", text, kind="Sensor", name=route.sensor)
 
 
 def _paused(route: Route, pauses: Pauses) -> bool | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.cli import backlog, presence, system_clock
+from kubecdc.cli import backlog, presence, recording, system_clock
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
@@ -40,6 +40,7 @@ from kubecdc.workers.triggers.contract import Render
 if TYPE_CHECKING:
     from kubecdc.cli.election import Election
     from kubecdc.cluster.connection import Cluster
+    from kubecdc.cluster.recorder import Recorder
 
 log = structlog.get_logger()
 RETRY = Backoff(duration=0.5, cap=10.0)
@@ -98,7 +99,9 @@ async def run(
         uses = _bus_uses(manifests, watch=election is not None, work=delivery is not None)
         shared = SharedCluster(opening.cluster.connect, opening.cluster.namespace)
         stack.push_async_callback(shared.aclose)
-        if any(sensor.uses_cluster for use in uses for sensor in use.sensors):
+        uses_cluster = any(sensor.uses_cluster for use in uses for sensor in use.sensors)
+        recorder = recording.begin(stack, cluster, shared, uses_cluster=uses_cluster)
+        if uses_cluster:
             await shared.objects()
             if cluster is None:
                 log.info("cluster", code="cluster", **shared.facts)
@@ -107,9 +110,9 @@ async def run(
         def sides(use: _BusUse, bus: Bus) -> list[Coroutine[Any, Any, None]]:
             found: list[Coroutine[Any, Any, None]] = []
             if election and cluster and use.sources:
-                found += _watcher_side(use, bus, cluster, election, stop.event, watched)
+                found += _watcher_side(use, bus, cluster, election, stop.event, watched, recorder)
             if delivery and use.sensors:
-                found.append(_worker_side(use, bus, opening, delivery, shared, stop.event))
+                found.append(_worker_side(use, bus, opening, delivery, shared, stop.event, recorder))
             return found
 
         parts = [_serve(use, opening, stop, health, scrapes, sides) for use in uses]
@@ -201,21 +204,34 @@ async def _open_and_register(stack: AsyncExitStack, use: _BusUse, opening: Openi
 
 
 def _watcher_side(
-    use: _BusUse, bus: Bus, cluster: Cluster, election: Election, stop: asyncio.Event, watched: int
+    use: _BusUse,
+    bus: Bus,
+    cluster: Cluster,
+    election: Election,
+    stop: asyncio.Event,
+    watched: int,
+    recorder: Recorder | None,
 ) -> list[Coroutine[Any, Any, None]]:
     """``watched``: how many buses share the memory of this process."""
     from kubecdc.watcher import watcher
 
     elector = election.elector(bus, use.manifest, cluster)
     named = {spec.name for spec in use.subscriptions}
+    watching = watcher.run(bus, use.sources, cluster, elector, buses=watched, name=use.manifest.name, recorder=recorder)
     return [
-        run_until_stop(watcher.run(bus, use.sources, cluster, elector, buses=watched, name=use.manifest.name), stop),
+        run_until_stop(watching, stop),
         run_until_stop(backlog.watch(bus, named, use.manifest.spec.max_pending), stop),
     ]
 
 
 def _worker_side(
-    use: _BusUse, bus: Bus, opening: Opening, delivery: Delivery, cluster: SharedCluster, stop: asyncio.Event
+    use: _BusUse,
+    bus: Bus,
+    opening: Opening,
+    delivery: Delivery,
+    cluster: SharedCluster,
+    stop: asyncio.Event,
+    recorder: Recorder | None,
 ) -> Coroutine[Any, Any, None]:
     from kubecdc.workers import worker
 
@@ -228,4 +244,5 @@ def _worker_side(
         render=delivery.render,
         mounts=opening.mounts,
         cluster=cluster,
+        recorder=recorder,
     )

@@ -14,12 +14,20 @@ _ORDER = ("get", "list", "watch", "create", "update", "patch", "delete")
 _Key = tuple[str, str, str]  # group, resource, name
 
 
-def of_account(account: str, namespace: str, rules: Iterable[AccessRule]) -> Iterator[Document]:
+def of_account(
+    account: str, namespace: str, rules: Iterable[AccessRule], optional: Iterable[AccessRule] = ()
+) -> Iterator[Document]:
     """A service account in the namespace, and what grants it the rules.
 
     That is a Role for each namespace in which something is needed, and a ClusterRole only for what is needed in all.
+    What is ``optional`` has Roles of its own, `<account>-optional`, which can be left out.
     """
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}}
+    yield from _granted(account, account, namespace, rules)
+    yield from _granted(account, f"{account}-optional", namespace, optional)
+
+
+def _granted(account: str, role: str, namespace: str, rules: Iterable[AccessRule]) -> Iterator[Document]:
     needed: defaultdict[str, defaultdict[_Key, set[str]]] = defaultdict(lambda: defaultdict(set))
     for rule in rules:
         resource = rule.resource
@@ -30,7 +38,7 @@ def of_account(account: str, namespace: str, rules: Iterable[AccessRule]) -> Ite
     for place in sorted(needed):
         wanted = {key: verbs - (everywhere[key] if place else set()) for key, verbs in needed[place].items()}
         if granted := list(_rules({key: verbs for key, verbs in wanted.items() if verbs})):
-            yield from _bound(account, namespace, place, granted)
+            yield from _bound(account, role, namespace, place, granted)
 
 
 def _rules(needed: dict[_Key, set[str]]) -> Iterator[Document]:
@@ -44,11 +52,11 @@ def _rules(needed: dict[_Key, set[str]]) -> Iterator[Document]:
         yield {**rule, "verbs": list(verbs)}
 
 
-def _bound(account: str, home: str, place: str, rules: list[Document]) -> Iterator[Document]:
+def _bound(account: str, role: str, home: str, place: str, rules: list[Document]) -> Iterator[Document]:
     """A role in a namespace, or for all if it is "", and its binding to the account."""
     kind = "Role" if place else "ClusterRole"
     # Roles of the whole cluster carry the namespace of the account: another installation has its own.
-    metadata = {"name": account, "namespace": place} if place else {"name": f"{account}-{home}"}
+    metadata = {"name": role, "namespace": place} if place else {"name": f"{role}-{home}"}
     version = {"apiVersion": f"{_GROUP}/v1"}
     yield {**version, "kind": kind, "metadata": metadata, "rules": rules}
     yield {

@@ -1,4 +1,4 @@
-"""The objects that kubecdc writes for itself: its Leases, and the ConfigMaps of checkpoints and state.
+"""The objects that kubecdc writes for itself: its Leases, Events, and the ConfigMaps of checkpoints and state.
 
 An entry that captured them would never come to rest: each commit may write one, and that is a change, which would be
 committed. Two watchers would keep each other awake in the same way, so the objects are recognised by an annotation and
@@ -18,7 +18,7 @@ from kubecdc.cluster.objects import UNREADABLE
 from kubecdc.cluster.resource import Resource
 
 ANNOTATION = "kubecdc.io/internal"
-KINDS = {("", "configmaps"), ("coordination.k8s.io", "leases")}
+KINDS = {("", "configmaps"), ("", "events"), ("coordination.k8s.io", "leases"), ("events.k8s.io", "events")}
 _NAME = ANNOTATION.encode()
 
 

@@ -44,6 +44,10 @@ class SharedCluster:
             self._objects = self._objects or Objects(cluster)
         return self._objects
 
+    async def connection(self) -> Cluster:
+        """The connection itself. Raises UsageError if no cluster is configured."""
+        return await self._opened()
+
     async def _opened(self) -> Cluster:
         async with self._lock:
             if self._cluster is None:

@@ -91,6 +91,7 @@ BUILT_IN: tuple[Kind, ...] = (
     Kind("batch", "v1", "jobs", "Job", True, True),
     Kind("batch", "v1", "cronjobs", "CronJob", True, True, ("cj",)),
     Kind("apps", "v1", "deployments", "Deployment", True, True, ("deploy",)),
+    Kind("apps", "v1", "replicasets", "ReplicaSet", True, True, ("rs",)),
     Kind("networking.k8s.io", "v1", "ingresses", "Ingress", True, True, ("ing",)),
     Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short_names=("netpol",)),
     Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", True, True, ("pdb",)),

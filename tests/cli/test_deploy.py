@@ -44,6 +44,7 @@ async def apply(api: ApiServer, documents: Iterable[Document]) -> None:
 async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path) -> None:
     async with simulator(rbac=True) as api:
         desk = Desk(tmp_path, api)
+        desk.environment["POD_NAMESPACE"] = "kubecdc"
         await api.kubeconfig_of(
             desk.kubeconfig,
             "system:serviceaccount:kubecdc:kubecdc-watch",
@@ -72,7 +73,7 @@ async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path
         for log in (kubecdc.err, again.err):
             assert "forbidden" not in log
             assert "is not checked" not in log
-        events = await api.list("", "v1", "events", "prod")
+        events = await api.list("", "v1", "events", "kubecdc")
         assert [event["reason"] for event in events["items"]] == ["GapRepaired"]
 
 

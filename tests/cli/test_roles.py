@@ -56,7 +56,7 @@ def granted(documents: list[dict[str, Any]], account: str) -> dict[str, list[str
     """What an account may do in a namespace, "" for all: ``<verbs> <resource>.<group>/<name>``."""
     found: dict[str, list[str]] = {}
     for document in documents:
-        if "rules" in document and document["metadata"]["name"].startswith(account):
+        if "rules" in document and document["metadata"]["name"] in {account, f"{account}-home"}:
             for rule in document["rules"]:
                 for resource in rule["resources"]:
                     name = "/".join(["", *rule.get("resourceNames", [])])
@@ -71,15 +71,15 @@ KUBE_SYSTEM = {"kube-system": ["get namespaces./kube-system"]}
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ("namespace: one", {"one": ["create events.", "get,list,watch workflows.argoproj.io"]}),
+        ("namespace: one", {"one": ["get,list,watch workflows.argoproj.io"]}),
         (
             "namespaces: [one, two]",
-            {place: ["create events.", "get,list,watch workflows.argoproj.io"] for place in ("one", "two")},
+            {place: ["get,list,watch workflows.argoproj.io"] for place in ("one", "two")},
         ),
-        ("", {"": ["get,list,watch workflows.argoproj.io"], "default": ["create events."]}),
+        ("", {"": ["get,list,watch workflows.argoproj.io"]}),
         (
             "namespaceSelector: {matchLabels: {a: b}}",
-            {"": ["create events.", "list,watch namespaces.", "get,list,watch workflows.argoproj.io"]},
+            {"": ["list,watch namespaces.", "get,list,watch workflows.argoproj.io"]},
         ),
     ],
 )
@@ -93,6 +93,14 @@ def test_a_watcher_gets_a_role_for_each_namespace_and_a_cluster_role_only_for_al
         "kind": "ServiceAccount",
         "metadata": {"name": "kubecdc-watch", "namespace": "home"},
     }
+
+
+def test_what_kubernetes_events_need_is_in_a_role_of_its_own_for_accounts_that_have_others() -> None:
+    events = {"home": ["create events.", "get pods.", "get replicasets.apps"]}
+    documents, _ = printed(SOURCE % "", sensor(makes(JOB)))
+    assert granted(documents, "kubecdc-watch-optional") == granted(documents, "kubecdc-work-optional") == events
+    documents, _ = printed(SOURCE % "", sensor({"log": {}}))
+    assert granted(documents, "kubecdc-work-optional") == {}
 
 
 def test_the_lease_and_the_checkpoint_are_in_the_namespace_of_the_pods() -> None:
@@ -138,7 +146,8 @@ def test_workers_get_what_the_operation_needs_where_it_works(given: str, expecte
     assert granted(documents, "kubecdc-work") == expected
     assert "add its rule" not in told
     role = "ClusterRole" if "" in expected else "Role"
-    assert {document["kind"] for document in documents} == {"ServiceAccount", role, f"{role}Binding"}
+    kinds = {d["kind"] for d in documents if not d["metadata"]["name"].endswith("-optional")}
+    assert kinds == {"ServiceAccount", role, f"{role}Binding"}
 
 
 @pytest.mark.parametrize("more", [{"parameters": written("k8s.source.resource.kind")}, {}])

@@ -106,7 +106,9 @@ def test_rights_of_one_account_in_one_namespace_are_in_one_role() -> None:
         ("", "kubecdc-watch-kubecdc"),
         ("kube-system", "kubecdc-watch"),
         ("kubecdc", "kubecdc-watch"),
+        ("kubecdc", "kubecdc-watch-optional"),
         ("kubecdc", "kubecdc-work"),
+        ("kubecdc", "kubecdc-work-optional"),
     ]
     granted = {
         (account.rpartition("/")[2], place, resource, verb)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.recorder import Recorder
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
@@ -75,7 +76,16 @@ class Rig:
     async def _run(self, source: EventSource) -> None:
         assert self.bus is not None
         async with Cluster(str(self.kubeconfig)) as cluster:
-            await watcher.run(self.wrap(self.bus), [source], cluster)
+
+            async def connect() -> Cluster:
+                return cluster
+
+            recorder = Recorder(connect, "default")
+            writing = asyncio.create_task(recorder.run())
+            try:
+                await watcher.run(self.wrap(self.bus), [source], cluster, recorder=recorder)
+            finally:
+                writing.cancel()
 
     async def ended(self) -> BaseException:
         """Wait for the watcher to end by an error, and return it (the first of a group)."""
@@ -101,6 +111,17 @@ class Rig:
 
     async def create(self, name: str, namespace: str = "default", **more: Any) -> dict[str, Any]:
         return await self.api.create(*WORKFLOWS, namespace, workflow(name, **more))
+
+    async def reported(self, namespace: str = "default") -> list[dict[str, Any]]:
+        """The Kubernetes Events of kubecdc, once there are some."""
+        found: list[dict[str, Any]] = []
+
+        async def some() -> bool:
+            found[:] = (await self.api.list("", "v1", "events", namespace))["items"]
+            return bool(found)
+
+        await self.until(some)
+        return found
 
     async def update(self, name: str, patch: dict[str, Any], namespace: str = "default") -> dict[str, Any]:
         return await self.api.patch(*WORKFLOWS, namespace, name, patch)

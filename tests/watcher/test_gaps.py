@@ -329,6 +329,6 @@ async def test_a_gap_is_written_as_a_kubernetes_event(bench: Rig) -> None:
     await bench.api.expire_history()
     await bench.start()
     await bench.events()
-    (event,) = (await bench.api.list("", "v1", "events", "default"))["items"]
+    (event,) = await bench.reported()
     assert (event["reason"], event["involvedObject"]["name"]) == ("GapRepaired", "workflows")
     assert "history expired" in event["message"]

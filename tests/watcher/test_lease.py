@@ -457,6 +457,9 @@ async def test_who_stands_by_says_why(bench: Rig) -> None:
         await until(lost, 15)
     (line,) = [line for line in logs if line["event"] == "no longer the leader, standing by"]
     assert "99" in line["reason"]
+    (event,) = await bench.reported()
+    assert (event["reason"], event["involvedObject"]["name"]) == ("LeadLost", "workflows")
+    assert event["message"].endswith(line["reason"])
     assert "TaskGroup" not in str(logs)
 
 

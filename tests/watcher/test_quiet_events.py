@@ -14,6 +14,7 @@ from kubecdc.watcher.capture import quiet
 from kubecdc.watcher.namespaces import ending
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator
 from tests.apiserver.watch import WatchRules
+from tests.cluster.test_recorder import recording, written
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -124,3 +125,21 @@ async def test_a_namespace_that_is_left_is_read_to_its_end_without_a_gap(
     api.silence(False)
     assert sorted(await captured(bench, 3)) == ["ADD b", "~DELETE a", "~DELETE b"]
     assert [o["reason"] for o in (await api.list(*EVENTS))["items"] if "reason" in o] == []
+
+
+async def test_what_kubecdc_writes_as_kubernetes_events_is_not_captured(bench: Rig) -> None:
+    """Else the Event of a trigger that fails would be an event for it, and so on."""
+    await bench.start(source(namespace="default"))
+    await bench.watching()
+    async with recording(bench.kubeconfig) as recorder:
+        recorder.record("BreakerOpened", "503", kind="Sensor", name="post")
+        await written(bench.api)
+        await note(bench, "foreign")
+        assert await captured(bench, 1) == ["ADD foreign"]
+        await bench.kill()
+        recorder.record("LeadLost", "503", kind="EventSource", name="workflows")
+        await written(bench.api, 2)
+        await bench.api.expire_history()
+        await note(bench, "later")
+        await bench.start(source(namespace="default"))
+        assert await captured(bench, 1) == ["~ADD later"]

@@ -41,7 +41,7 @@ async def end(watch: Watch, writer: CheckpointWriter) -> None:
         # Marked before the end: if the namespace is selected again meanwhile, it is listed and compared.
         await writer.commit(listing=LEFT, gap=found, position=position)
         if found is not None:
-            await gap.report(found, watch.entry, watch.session, counted_for=watch.entry.whole)
+            gap.report(found, watch.entry, watch.session, counted_for=watch.entry.whole)
     await leave(writer, watch.list_watch)
 
 

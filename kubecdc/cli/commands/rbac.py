@@ -40,7 +40,8 @@ def rbac(filenames: tuple[str, ...], namespace: str | None, against_cluster: boo
 
     The watcher and the workers get an account each. A ClusterRole is written only for what is needed in all namespaces.
     `kubecdc run` needs both. A Secret or ConfigMap that the manifests refer to may be read by its name: leave that out
-    if the pods have it mounted.
+    if the pods have it mounted. Roles that end in `-optional` are for Kubernetes Events on the Deployments of the pods
+    (gaps, lost leads, triggers that fail for all objects): without them, the log and the metrics tell the same.
     """
     manifests = load(filenames, stdin=sys.stdin)
     home = namespace or options.cluster_access().namespace
@@ -48,15 +49,21 @@ def rbac(filenames: tuple[str, ...], namespace: str | None, against_cluster: boo
     if against_cluster:
         worked = asyncio.run(_corrected(worked))
     from kubecdc.cli.roles import of_account
+    from kubecdc.cluster import recorder
 
     documents = [
-        *(of_account(WATCHER, home, watched) if watched else ()),
-        *(of_account(WORKERS, home, worked) if worked else ()),
+        *(of_account(WATCHER, home, watched, recorder.rules(home)) if watched else ()),
+        *(of_account(WORKERS, home, worked, recorder.rules(home) if _needs_token(worked) else ()) if worked else ()),
     ]
     if not documents:
         click.echo("notice: the manifests need no permission in the cluster", err=True)
         return
     click.echo(yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None), nl=False)
+
+
+def _needs_token(rules: list[AccessRule]) -> bool:
+    """Whether the pods use the cluster at all. Secrets and ConfigMaps that are only read may be mounted."""
+    return any(rule.verbs != ("get",) or rule.resource.resource not in {"secrets", "configmaps"} for rule in rules)
 
 
 def _buses(manifests: Manifests, *, watch: bool) -> list[EventBus]:
