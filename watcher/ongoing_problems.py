@@ -7,10 +7,13 @@ then: that is one problem, not many.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from kubecdc.errors import KubecdcError
+from kubecdc.facts import Trouble
 
 log = structlog.get_logger()
 REMEMBERED = 1000  # warnings that were logged once
@@ -18,10 +21,14 @@ CALM = 1.0  # seconds without the problem until it is resolved
 
 
 class OngoingProblems:
-    """The problems of one process, by the watch (or other activity) that has them. Not thread-safe."""
+    """The problems of one process, by the watch (or other activity) that has them. Not thread-safe.
 
-    def __init__(self) -> None:
-        self._active: dict[str, str] = {}
+    ``wall`` has the seconds since 1970.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._active: dict[str, Trouble] = {}
         self._ending: dict[str, asyncio.TimerHandle] = {}
         self._reported_once: set[str] = set()
 
@@ -32,10 +39,11 @@ class OngoingProblems:
         """
         if ending := self._ending.pop(who, None):
             ending.cancel()
-        text = str(error)
-        if text not in self._active.values():
-            log.warning(text, code=code, watch=who, hint=error.hint)
-        self._active[who] = text
+        found, known = Trouble.of(error, self._wall()), self._active.get(who)
+        if not self._has(found.reason):
+            log.warning(str(error), code=code, watch=who, hint=error.hint)
+        if known is None or known.reason != found.reason:
+            self._active[who] = found
 
     def resolve(self, who: str) -> None:
         """Log a recovery if the problem does not come back within `CALM` seconds. No problem, no log line."""
@@ -48,11 +56,18 @@ class OngoingProblems:
         if ending := self._ending.pop(who, None):
             ending.cancel()
 
+    def active(self) -> Mapping[str, Trouble]:
+        """Those that last, since when each has the reason that it has."""
+        return self._active
+
+    def _has(self, reason: str) -> bool:
+        return any(trouble.reason == reason for trouble in self._active.values())
+
     def _end(self, who: str) -> None:
         del self._ending[who]
-        text = self._active.pop(who)
-        if text not in self._active.values():
-            log.info("recovered", code="recovered", watch=who, was=text)
+        reason = self._active.pop(who).reason
+        if not self._has(reason):
+            log.info("recovered", code="recovered", watch=who, was=reason)
 
     def report_once(self, text: str, *, code: str, **facts: object) -> None:
         """Log a warning, the first time only. After a thousand different ones, all count as new."""

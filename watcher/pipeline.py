@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from kubecdc import facts
 from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, NotResumable
 from kubecdc.cluster.list_watch import ListWatch, Silence
 from kubecdc.cluster.versions import older
@@ -157,6 +158,7 @@ class Watch:
         """Capture until cancelled. Raises LeadershipLost, and Refused where only an operator can decide."""
         exported = Series()
         self.progress.export(self.entry.key, exported)
+        untold = facts.watches.read(self.entry.key, self.facts)
         try:
             while True:
                 try:
@@ -197,8 +199,14 @@ class Watch:
                     await self.recovery.after(e)
         finally:
             exported.close()
+            untold()
             self.session.problems.forget(self.entry.key)
             self.session.problems.forget(commits_of(self.entry.key))
+
+    def facts(self) -> facts.Watch:
+        """What `kubecdc status` shows of it."""
+        events = metrics.of(metrics.EVENTS, self.entry.key).value
+        return facts.Watch(self.progress.behind(), events, self.auditor.last)
 
     def _restarts(self, reason: str) -> None:
         metrics.of(metrics.RESTARTS, self.entry.key, reason).value += 1

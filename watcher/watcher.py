@@ -9,11 +9,12 @@ from functools import partial
 
 import structlog
 
+from kubecdc import facts
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.recorder import Recorder
 from kubecdc.errors import KubecdcError, most_relevant
 from kubecdc.metrics import Series
-from kubecdc.storage.contracts import Bus, Elector, Term
+from kubecdc.storage.contracts import Bus, Elector
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.memory import BYTES, LEAST_BYTES, Memory
@@ -54,7 +55,7 @@ async def run(
                 async with elector.lead() as term:
                     session = Session(cluster, bus, term, timelines=timelines, recorder=recorder, bus_name=name)
                     try:
-                        with _led(name, term):
+                        with _led(name, session):
                             await lead(session, sources, BYTES // buses)
                     except* LeadershipLost as lost:
                         stand_by(most_relevant(lost))
@@ -63,15 +64,16 @@ async def run(
 
 
 @contextmanager
-def _led(bus: str, term: Term) -> Iterator[None]:
+def _led(bus: str, session: Session) -> Iterator[None]:
     """While this process leads the bus."""
     metrics.leading.add(bus)
-    ends = metrics.TERM.read(lambda: term.number, bus)
+    ends = metrics.TERM.read(lambda: session.term.number, bus), facts.troubles.read_all(session.problems.active)
     try:
         yield
     finally:
         metrics.leading.discard(bus)
-        ends()
+        for end in ends:
+            end()
 
 
 def _stand_by(bus: str, source: str, recorder: Recorder | None, reason: BaseException) -> None:

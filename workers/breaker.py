@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.workers.outcome import Outcome, Retry, Success
+from kubecdc.facts import Trouble, shortened
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 
 log = structlog.get_logger()
 FAILURES = 5  # in a row, of different objects: fewer may be those of a few poisonous events
@@ -48,6 +50,8 @@ class Breaker:
         self._closed = asyncio.Event()
         self._closed.set()
         self.reason = ""  # of the last failure
+        self._failed_since: float | None = None  # Unix time of the first failure since the last success
+        self._last_failure = ""
         self._opened = 0.0
         self._due = 0.0  # when the next probe may begin
         self._probes = 0
@@ -57,6 +61,19 @@ class Breaker:
     def open(self) -> bool:
         """The trigger fails for all objects."""
         return not self._closed.is_set()
+
+    @property
+    def failed(self) -> Trouble | None:
+        """Why the last attempt has failed, since the first that has; None if it has succeeded."""
+        since = self._failed_since
+        return None if since is None else Trouble(shortened(self._last_failure), since)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why it is open, and since when."""
+        if not self.open:
+            return None
+        return Trouble(shortened(self.reason), time.time() - (self._now() - self._opened))
 
     async def turn(self, most: float | None = None) -> bool:
         """Wait for a turn before an attempt, while it is `open`. Raises Overdue after ``most`` seconds.
@@ -73,11 +90,15 @@ class Breaker:
         """An attempt for an event of that partitionkey has ended."""
         match outcome:
             case Success():
-                if self._failing:
+                if self._failed_since is not None:
                     self._failing.clear()
+                    self._failed_since = None
                 if self.open:
                     self._close()
+            case Failure(reason):
+                self._fails(reason)
             case Retry(reason, after):
+                self._fails(reason)
                 self.reason = reason
                 if not self.open:
                     self._failing.add(key)
@@ -86,6 +107,11 @@ class Breaker:
                 elif probe:  # others were under way when it opened
                     self._probes += 1
                     self._wait(after)
+
+    def _fails(self, reason: str) -> None:
+        self._last_failure = reason
+        if self._failed_since is None:
+            self._failed_since = time.time()
 
     def _open(self, after: float | None) -> None:
         self._closed.clear()

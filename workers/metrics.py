@@ -90,6 +90,11 @@ class TriggerMetrics:
         series.read(_IN_FLIGHT, int, *names)
         series.read(_BREAKER_OPEN, self._breaker_is_open, *names)
 
+    @property
+    def done(self) -> float:
+        """How many deliveries were acked, or given up on. It only grows."""
+        return self._outcomes["acked"].value + self._outcomes["dead_letter"].value
+
     def close(self) -> None:
         """The trigger has ended: export it no more."""
         self._series.close()

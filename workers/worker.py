@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from kubecdc import facts
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.metrics import Series
@@ -63,9 +65,10 @@ async def run(
     share(bus, made)
     breakers = {id(route.trigger): breaker_of(route, settings, partial(_record, recorder, route)) for route in made}
     pauses = Pauses(bus, {route.subscription for route in made}, stop)
-    exported = Series()
+    exported, told = Series(), ExitStack()
     for route in made:
         exported.read(PAUSED, partial(_paused, route, pauses), route.subscription)
+        told.callback(facts.triggers.read(route.subscription, partial(_facts, route, breakers[id(route.trigger)])))
     try:
         async with settings.scripts, asyncio.TaskGroup() as group:
             watching = group.create_task(pauses.watch())
@@ -76,6 +79,7 @@ async def run(
             watching.cancel()
     finally:
         exported.close()
+        told.close()
         await close(made)
 
 
@@ -89,6 +93,10 @@ def _record(recorder: Recorder | None, route: Route, reason: str) -> None:
 def _paused(route: Route, pauses: Pauses) -> bool | None:
     """Whether nothing of it is delivered, None if that is not known yet."""
     return True if route.paused else pauses.paused(route.subscription)
+
+
+def _facts(route: Route, breaker: Breaker) -> facts.Trigger:
+    return facts.Trigger(route.metrics.done, breaker.failed, breaker.trouble, paused=route.paused)
 
 
 async def _work(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ import yaml
 
 from kubecdc.cli.printable import printable
 
-Row = dict[str, Any]  # plain values and `datetime`s; the first value is the name
+Row = dict[str, Any]  # plain values, `datetime`s and `timedelta`s; the first value is the name
 BLANKS = 10  # times as long as the compact text
 GAP = "   "  # between two columns
 
@@ -80,6 +80,8 @@ class Output:
             return "-"
         if isinstance(value, datetime):
             return moment(value) if self.timestamps else age((datetime.now(UTC) - value).total_seconds())
+        if isinstance(value, timedelta):
+            return age(value.total_seconds())
         return printable("yes" if value is True else "no" if value is False else str(value))
 
 
@@ -101,8 +103,14 @@ def show_one(fields: Mapping[str, Any], output: Output) -> None:
 
 
 def _plain(row: Mapping[str, Any]) -> Row:
-    """With times as text."""
-    return {name: moment(value) if isinstance(value, datetime) else value for name, value in row.items()}
+    """With times as text, and durations in seconds."""
+    return {name: _plain_value(value) for name, value in row.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return moment(value) if isinstance(value, datetime) else value
 
 
 def _json(value: object) -> str:

@@ -18,7 +18,7 @@ import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.cli import backlog, presence, recording, system_clock
-from kubecdc.cli.buses import subscriptions_of
+from kubecdc.cli.buses import entries_of, holder, subscriptions_of
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.cli.parts import run_until_all_end, run_until_stop
@@ -26,6 +26,7 @@ from kubecdc.cli.serving.bus_probe import BusProbe
 from kubecdc.cli.serving.health import Health
 from kubecdc.cli.serving.metrics import BUS_UP, LIMIT, Scrapes
 from kubecdc.cli.serving.subscriptions import Subscriptions
+from kubecdc.cli.status.reporter import Reporter
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import Unavailable
 from kubecdc.metrics import Series
@@ -142,8 +143,16 @@ async def _serve(
                 exported.read(LIMIT, lambda: use.manifest.spec.max_pending, name)
             numbers = Subscriptions(name, bus, exported)
             stack.callback(scrapes.before(numbers.refresh))
-            helpers = presence.keep(bus, use.subscriptions), probe.watch(bus, use.subscriptions), numbers.keep()
-            await run_until_all_end([*sides(use, bus), *(run_until_stop(each, stop.event) for each in helpers)], stop)
+            worked = [subscription for sensor in use.sensors for subscription, _, _ in sensor.subscriptions()]
+            reporter = Reporter(name, bus, holder(), entries=entries_of(use.sources), subscriptions=worked)
+            all_ = use.subscriptions
+            helpers = presence.keep(bus, all_), probe.watch(bus, all_), numbers.keep(), reporter.keep()
+            parts = [*sides(use, bus), *(run_until_stop(each, stop.event) for each in helpers)]
+            try:
+                await run_until_all_end(parts, stop)
+            except Exception as e:
+                await reporter.last_words(e)
+                raise
 
 
 async def _open_cluster(stack: AsyncExitStack, opening: Opening) -> Cluster:

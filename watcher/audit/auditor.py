@@ -8,6 +8,7 @@ import time
 
 import structlog
 
+from kubecdc import facts
 from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.watcher import metrics
@@ -37,6 +38,7 @@ class Auditor:
         self._key = entry.key
         self._log = log.bind(watch=entry.key)
         self._next = 0.0
+        self.last: facts.Audit | None = None
         self.schedule()
 
     def schedule(self) -> None:
@@ -61,7 +63,8 @@ class Auditor:
                 self._log.info("the audit was not finished", code="audit-unfinished", reason=str(e))
                 self._next = time.monotonic() + min(self._interval, RETRY_SECONDS)
                 continue
-            metrics.of(metrics.AUDITS, self._key, "differs" if found else "clean").value += 1
+            self.last = facts.Audit("differs" if found else "clean", time.time())
+            metrics.of(metrics.AUDITS, self._key, self.last.result).value += 1
             if found:
                 self._report(found)
                 raise Differs

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
+from kubecdc import facts
 from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
@@ -72,6 +73,15 @@ class LeaseElector:
 
         If trust ends before, the block is cancelled and LeadershipLost is raised.
         """
+        ends = facts.troubles.read_all(self._problems.active)
+        try:
+            async with self._led() as term:
+                yield term
+        finally:
+            ends()
+
+    @asynccontextmanager
+    async def _led(self) -> AsyncIterator[Term]:
         self._lease.doubtful = self._lost is not None
         self._lost = None
         try:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each
+from kubecdc.cli.buses import entries_of, on_each
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.output import Output, Row, View, confirm
 from kubecdc.cli.showing import show_each
@@ -144,8 +144,7 @@ async def _move(bus: Bus, key: str, resource_version: str) -> bool:
 
 
 def _entries(manifests: Manifests, bus: EventBus) -> set[str]:
-    sources = [source for source in manifests.sources.values() if source.spec.event_bus_name == bus.name]
-    return {f"{source.name}/{name}" for source in sources for name in source.spec.resource}
+    return set(entries_of(s for s in manifests.sources.values() if s.spec.event_bus_name == bus.name))
 
 
 async def _gone(bus: Bus, entry: str) -> Checkpoint | None:

@@ -1,0 +1,86 @@
+"""All rows of a look: buses, processes that have a trouble, sources and subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubecdc.cli.buses import subscriptions_of
+from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cli.output import Row
+from kubecdc.cli.status.look import Found
+from kubecdc.cli.status.record import LIVES, Process
+from kubecdc.cli.status.sources import source_row
+from kubecdc.cli.status.subscriptions import subscription_row
+from kubecdc.cli.status.verdict import Finding, Verdict, row, seconds
+from kubecdc.errors import KubecdcError
+from kubecdc.storage.manifest import EventBus
+
+CLOCK_SECONDS = LIVES.total_seconds() + 5.0  # a report may be as old as it lives
+
+
+def rows(found: Found) -> Iterator[Row]:
+    """The rows of a bus that has answered."""
+    yield _bus_row(found)
+    for process in found.processes or ():
+        if findings := list(_troubles(found, process)):
+            yield row(
+                f"process/{process.holder}",
+                findings,
+                Verdict.OK,
+                kind="process",
+                bus=found.manifest.name,
+                by=process.version,
+            )
+    for entry in found.entries:
+        yield source_row(found, entry)
+    for status in found.statuses:
+        yield subscription_row(found, status)
+    for name in sorted(found.named - {status.spec.name for status in found.statuses}):
+        finding = Finding(Verdict.BLOCKED, "it is not registered yet: no event is kept for it", "kubecdc run")
+        yield row(f"subscription/{name}", [finding], Verdict.OK, kind="subscription", bus=found.manifest.name)
+
+
+def rows_without_answer(bus: EventBus, manifests: Manifests, error: KubecdcError) -> Iterator[Row]:
+    """The rows of a bus that cannot be reached from here, or refuses."""
+    hint = f" ({error.hint})" if error.hint else ""
+    away = Finding(Verdict.BLOCKED, f"{error}{hint}", "kubecdc status -w")
+    unknown = [Finding(Verdict.UNKNOWN, "the bus does not tell")]
+    yield row(f"bus/{bus.name}", [away], Verdict.OK, kind="bus", bus=bus.name, up=False)
+    nothing = Found(bus, manifests, 0.0)
+    for entry in nothing.entries:
+        yield row(f"source/{entry}", unknown, Verdict.OK, kind="source", bus=bus.name)
+    for spec in subscriptions_of(manifests, bus):
+        yield row(f"subscription/{spec.name}", unknown, Verdict.OK, kind="subscription", bus=bus.name)
+
+
+def _bus_row(found: Found) -> Row:
+    findings = [
+        Finding(Verdict.UNKNOWN, f"{what} cannot be read: {why}")
+        for what, why in found.unknown.items()
+        if what != "checkpoints"  # the sources say it
+    ]
+    ages = [found.at - s.oldest for s in found.statuses if isinstance(s.oldest, float)]
+    pending = [s.pending for s in found.statuses if isinstance(s.pending, int)]
+    dead = [s.dead_letters for s in found.statuses if isinstance(s.dead_letters, int)]
+    processes = found.processes
+    watch, work = (sum(getattr(p, side) for p in processes or ()) for side in ("watches", "works"))
+    return row(
+        f"bus/{found.manifest.name}",
+        findings,
+        Verdict.OK if sum(pending) else Verdict.IDLE,
+        kind="bus",
+        bus=found.manifest.name,
+        up=True,
+        by=None if processes is None else f"{watch} watch, {work} work",
+        behind=seconds(max(ages, default=None)),
+        pending=int(sum(pending)) if len(pending) == len(found.statuses) else None,
+        dead=int(sum(dead)) if len(dead) == len(found.statuses) else None,
+        partitions=getattr(found.manifest.spec.queue, "partitions", None),
+    )
+
+
+def _troubles(found: Found, process: Process) -> Iterator[Finding]:
+    for name, trouble in process.troubles.items():
+        yield Finding(Verdict.FAILING, f"{name}: {trouble.reason}", "kubecdc validate --cluster")
+    if not -CLOCK_SECONDS < found.at - process.at < CLOCK_SECONDS:
+        yield Finding(Verdict.FAILING, "its clock and the one here differ by more than half a minute", "date -u")
