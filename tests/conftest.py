@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import once
 from tests.apiserver import RealApiServer, require_assets
 from tests.apiserver.real import started
 from tests.storage import redis_server
@@ -19,14 +20,18 @@ settings.register_profile("kubecdc", deadline=None, print_blob=True)
 settings.load_profile("kubecdc")
 
 END_TO_END = "tests/e2e/"
+ELASTIC_MQ = "tests/storage/sqs/"
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # the library has no types
-    """In parallel file by file. What fills a machine by itself goes one after another, and first: it takes longest."""
+    """In parallel file by file. What fills a machine by itself goes one after another, and first: it takes longest.
+
+    So does what shares a server that costs seconds of CPU to start, for each worker would start one.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return END_TO_END if file.startswith(END_TO_END) else file
+        return next((folder for folder in (END_TO_END, ELASTIC_MQ) if file.startswith(folder)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
@@ -34,11 +39,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScope
     return Scheduling(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--another-python", action="store_true", help="without what one runs for all: tests/once.py")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and _needs_a_real_server(item):
             item.add_marker(pytest.mark.long)
+    if config.getoption("--another-python"):
+        left = [item for item in items if once.only_on_one(item)]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not once.only_on_one(item)]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
 

@@ -70,7 +70,7 @@ def test_a_config_that_is_wrong_is_refused(wrong: dict[str, str]) -> None:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example as pip installs it, and a package of the user that is called `workers`."""
     folder = tmp_path_factory.mktemp("site")
-    command = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", str(folder)]
+    command = ["-m", "uv", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
     done = subprocess.run(
         [sys.executable, *command, str(EXAMPLE)], capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
     )

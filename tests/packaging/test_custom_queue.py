@@ -26,7 +26,7 @@ OURS = {
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the source distribution, unpacked far away from the repository."""
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--sdist", "--outdir", out, ROOT, cwd=out, timeout=120)
+    run(sys.executable, "-m", "build", "--installer", "uv", "--sdist", "--outdir", out, ROOT, cwd=out, timeout=120)
     (archive,) = out.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         members = {member.name.partition("/")[2]: member for member in tar.getmembers()}
@@ -34,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert set(members) >= OURS
         tar.extractall(out / "unpacked", filter="data")
     (folder,) = (out / "unpacked").iterdir()
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", out, folder, cwd=out, timeout=120)
+    run(sys.executable, "-m", "build", "--installer", "uv", "--wheel", "--outdir", out, folder, cwd=out, timeout=120)
     (built,) = out.glob("*.whl")
     return built
 
@@ -43,10 +43,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of an environment with kubecdc and the example."""
     folder = tmp_path_factory.mktemp("env")
-    run(sys.executable, "-m", "venv", "env", cwd=folder)
-    pip = (folder / "env" / "bin" / "pip", "install", "-q", "--disable-pip-version-check")
-    run(*pip, f"{wheel}[testing]", EXAMPLE, cwd=folder, timeout=300)
-    return folder / "env" / "bin"
+    uv = (sys.executable, "-m", "uv", "--quiet")
+    run(*uv, "venv", "--python", sys.executable, "env", cwd=folder)
+    python = folder / "env" / "bin" / "python"
+    run(*uv, "pip", "install", "--python", python, f"{wheel}[testing]", EXAMPLE, cwd=folder, timeout=300)
+    return python.parent
 
 
 @pytest.mark.long

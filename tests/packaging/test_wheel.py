@@ -28,7 +28,7 @@ def run(*argv: str | Path, cwd: Path, timeout: float = 60) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", out, ROOT, cwd=out, timeout=120)
+    run(sys.executable, "-m", "build", "--installer", "uv", "--outdir", out, ROOT, cwd=out, timeout=120)
     return next(out.glob("*.whl"))
 
 

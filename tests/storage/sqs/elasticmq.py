@@ -40,7 +40,8 @@ class ElasticMq:
         """Start it. Returns once it answers."""
         config = self.folder / "elasticmq.conf"
         config.write_text(CONFIG.format(port=self.port))
-        java = ["java", "-Xmx192m", "-XX:+UseSerialGC", f"-Dconfig.file={config}", "-cp", f"{JARS.library}/*"]
+        options = ["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # it is gone before more would pay
+        java = ["java", *options, f"-Dconfig.file={config}", "-cp", f"{JARS.library}/*"]
         with (self.folder / "elasticmq.log").open("wb") as log:
             self._process = subprocess.Popen([*java, "org.elasticmq.server.Main"], stdout=log, stderr=log)
         deadline = time.monotonic() + START
