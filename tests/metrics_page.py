@@ -24,7 +24,7 @@ SUMS = {
     metrics.EACH: "Sum them over the replicas: `sum by (watch) (rate(kubecdc_events_total[5m]))`.",
     metrics.WORKERS: "Sum them over the replicas: `sum by (sensor, trigger) (rate(kubecdc_deliveries_total[5m]))`.",
     metrics.ONE: "See below. `sum by (bus, subscription)` and `max by (bus, subscription)` are the same.",
-    metrics.SAME: "Use `max`, or `min` for `kubecdc_bus_up`, and not `sum`.",
+    metrics.SAME: "Use `max`, or `min` for `kubecdc_bus_up` and what is said of manifests, and not `sum`.",
 }
 BEGIN, END = "<!-- made by `make metrics` -->\n", "<!-- the end of what it makes -->\n"
 

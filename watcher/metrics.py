@@ -81,3 +81,9 @@ def forget(watch: str) -> None:
     """The watch has ended for good: remove its series."""
     if watch in _series:
         _series.pop(watch).close()
+
+
+def forget_entry(entry: str) -> None:
+    """No manifest has the entry any more: remove the series of all its watches."""
+    for watch in [watch for watch in _series if watch == entry or watch.startswith(f"{entry}/")]:
+        forget(watch)

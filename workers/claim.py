@@ -21,6 +21,7 @@ from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()
 
+PATIENCE = 30.0  # seconds for what runs already of a trigger that was changed, while the process goes on
 _CANCELLED = 0.1  # seconds for cancelled tasks to end
 
 
@@ -133,13 +134,23 @@ class InFlight:
             return False
         return True
 
-    async def drain(self) -> None:
-        """Let running triggers finish within the grace period, return the rest, and wait for the settlements."""
+    async def drain(self, hurry: asyncio.Event | None = None) -> None:
+        """Let running triggers finish within the grace period, return the rest, and wait for the settlements.
+
+        With ``hurry``, the grace period begins when that is set, or `PATIENCE` seconds from now.
+        """
         try:
             for claim in self._claims:
                 claim.returning = True
                 if claim.phase == "waiting":
                     claim.task.cancel()
+            if hurry and self._claims:
+                idle, hurried = asyncio.create_task(self._idle(PATIENCE)), asyncio.create_task(hurry.wait())
+                try:
+                    await asyncio.wait({idle, hurried}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    idle.cancel()
+                    hurried.cancel()
             await self._idle(self._settings.grace)
             for claim in self._claims:
                 if claim.phase != "settling":

@@ -33,11 +33,18 @@ log = structlog.get_logger()
 
 
 async def consume(
-    subscription: Subscription, route: Route, settings: Settings, *, stop: asyncio.Event, breaker: Breaker | None = None
+    subscription: Subscription,
+    route: Route,
+    settings: Settings,
+    *,
+    stop: asyncio.Event,
+    breaker: Breaker | None = None,
+    hurry: Callable[[], asyncio.Event | None] = lambda: None,
 ) -> None:
     """Work on a subscription until ``stop`` is set (or the caller cancels), then drain.
 
-    The subscriptions of a trigger share its ``breaker``.
+    The subscriptions of a trigger share its ``breaker``. ``hurry`` returns at the end what
+    `InFlight.drain` is to know.
 
     The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
     time, and only the next event of each partitionkey.
@@ -59,7 +66,7 @@ async def consume(
         stopped.cancel()
         try:
             handed_back = asyncio.wait((receiver, stopped), timeout=settings.grace + settings.settle)
-            await asyncio.gather(in_flight.drain(), handed_back)
+            await asyncio.gather(in_flight.drain(hurry()), handed_back)
         finally:
             keeper.cancel()
             in_flight.uncount()

@@ -176,11 +176,16 @@ def route(sensor: Sensor, trigger: TriggerManifest, dependency: Dependency, **gi
 
 
 def routes(sensor: Sensor, **given: Any) -> Iterator[Route]:
-    """The `route` of each trigger of a Sensor and each dependency that it needs, in the order of the manifest."""
+    """The `routes_of` each trigger of a Sensor, in the order of the manifest."""
     for trigger in sensor.spec.triggers:
-        made = _Made(sensor, trigger, context(sensor, **given))
-        for dependency in sensor.needs(trigger):
-            yield made.route(dependency)
+        yield from routes_of(sensor, trigger, **given)
+
+
+def routes_of(sensor: Sensor, trigger: TriggerManifest, **given: Any) -> Iterator[Route]:
+    """The `route` of a trigger for each dependency that it needs, in the order of the manifest."""
+    made = _Made(sensor, trigger, context(sensor, **given))
+    for dependency in sensor.needs(trigger):
+        yield made.route(dependency)
 
 
 class _Made:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import structlog
 
 from kubecdc import metrics
+from kubecdc.current import Current
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import Bus, SubscriptionStatus
+from kubecdc.storage.contracts import Bus, SubscriptionSpec, SubscriptionStatus
 
 log = structlog.get_logger()
 
@@ -23,10 +24,12 @@ class _Warning(NamedTuple):
     hint: str
 
 
-async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = PERIOD_SECONDS) -> None:
+async def watch(
+    bus: Bus, specs: Current[list[SubscriptionSpec]], max_pending: int, *, period: float = PERIOD_SECONDS
+) -> None:
     """Look at the backlog of each subscription every ``period`` seconds, and log each new warning once. Never returns.
 
-    ``named`` are the names of the subscriptions that the manifests have.
+    ``specs`` are the subscriptions that the manifests have.
     """
     warned: dict[str, str] = {}
     while True:
@@ -35,6 +38,7 @@ async def watch(bus: Bus, named: Set[str], max_pending: int, *, period: float = 
             _forget(warned, {status.spec.name for status in statuses})
         except Unavailable:
             statuses = []  # the watcher and the workers report it
+        named = {spec.name for spec in specs.value}
         for status in statuses:
             warning = _warning(status, named, max_pending)
             if warning and warned.get(status.spec.name) != warning.code:

@@ -38,7 +38,7 @@ def opening(*, create: bool = True, lead: LeadTimes | None = None) -> Opening:
 
 def subscriptions_of(manifests: Manifests, bus: EventBus) -> list[SubscriptionSpec]:
     """All subscriptions of a bus in the manifests: the triggers of the Sensors, then its own `subscriptions`."""
-    from kubecdc.workers.worker import subscriptions
+    from kubecdc.workers.plan import subscriptions
 
     own = [SubscriptionSpec(s.name, s.event_source_name, s.event_name) for s in bus.spec.subscriptions]
     return subscriptions(s for s in manifests.sensors.values() if s.spec.event_bus_name == bus.name) + own

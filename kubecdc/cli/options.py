@@ -155,6 +155,13 @@ serving = combined(
 )
 
 
+reload = option(
+    "--reload/--no-reload",
+    default=True,
+    help="Read the manifests again when they change. If off, only at SIGHUP.  [default: on]",
+)
+
+
 def _go_duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
     try:
         return duration(text)

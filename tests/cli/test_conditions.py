@@ -21,8 +21,8 @@ from kubecdc.storage.contracts import Bus, StateChange, StateEntry
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import Leader
-from kubecdc.workers import worker
 from kubecdc.workers.conditions.stored import Record
+from kubecdc.workers.plan import subscriptions
 from kubecdc.workers.route import half_met_in
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.workers.support import event
@@ -103,7 +103,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
     async def prepare() -> None:
         async with desk.bus() as bus:
-            await bus.register(worker.subscriptions([desk.sensor]))
+            await bus.register(subscriptions([desk.sensor]))
             half_met = half_met_in(desk.sensor, desk.sensor.spec.triggers[0], bus.state)
             for name, number, key in (("a", 1, "x"), ("b", 2, "y"), ("a", 3, "z")):
                 assert await half_met.complete(name, of(name, number), key) is None

@@ -12,7 +12,7 @@ from kubecdc.cli.manifests.loading import load
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.opening import opened
-from kubecdc.workers.worker import subscriptions
+from kubecdc.workers.plan import subscriptions
 from tests.cli.rig import HTTP, Desk
 from tests.storage.stores import opening
 from tests.watcher.test_change import READABLE

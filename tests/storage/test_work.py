@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kubecdc.cli import backlog
+from kubecdc.current import Current
 from kubecdc.storage.contracts import UNKNOWN, CheckpointStore, Gap, Publication, Replay, SubscriptionSpec, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.redis.administration import registrations as administration
@@ -190,7 +191,7 @@ async def test_to_warn_of_a_backlog_takes_only_counts(
         return bool(lines)
 
     with counted(monkeypatch) as scripts, capture_logs() as lines:
-        watching = asyncio.create_task(backlog.watch(bus, {spec(0).name}, 150))
+        watching = asyncio.create_task(backlog.watch(bus, Current([spec(0)]), 150))
         await until(warned)
         watching.cancel()
         await scripts.read(bus._connection.keyed)

@@ -14,11 +14,13 @@ import msgspec
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.recorder import Recorder
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Fault, FaultyBus, Script
 from kubecdc.watcher import watcher
+from kubecdc.watcher.entries import Entries, entries_of
 from kubecdc.watcher.manifest import EventSource
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
 
@@ -59,6 +61,7 @@ class Rig:
     bus: Bus | None = None
     task: asyncio.Task[None] | None = None
     markers: int = 0
+    entries: Current[Entries] = field(default_factory=lambda: Current({}))
 
     async def open(self) -> Bus:
         if self.bus is None:
@@ -71,9 +74,14 @@ class Rig:
         bus = await self.open()
         if register:
             await bus.register([SPEC])
-        self.task = asyncio.create_task(self._run(source or event_source()))
+        self.reload(source or event_source())
+        self.task = asyncio.create_task(self._run())
 
-    async def _run(self, source: EventSource) -> None:
+    def reload(self, *sources: EventSource) -> None:
+        """From now on, these are in the manifests, and no others."""
+        self.entries.replace(entries_of(sources))
+
+    async def _run(self) -> None:
         assert self.bus is not None
         async with Cluster(str(self.kubeconfig)) as cluster:
 
@@ -83,7 +91,7 @@ class Rig:
             recorder = Recorder(connect, "default")
             writing = asyncio.create_task(recorder.run())
             try:
-                await watcher.run(self.wrap(self.bus), [source], cluster, recorder=recorder)
+                await watcher.run(self.wrap(self.bus), self.entries, cluster, recorder=recorder)
             finally:
                 writing.cancel()
 

@@ -17,6 +17,7 @@ import structlog
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.own_objects import ANNOTATION
+from kubecdc.current import Current
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import CheckpointStore, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
@@ -26,6 +27,7 @@ from kubecdc.watcher.election.clock import SystemClock, Timing
 from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import EPOCH
 from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
+from kubecdc.watcher.entries import entries_of
 from tests.apiserver import LEASES, RequestFailed, simulator
 from tests.watcher.booth import QUICK, Booth, Cut, Cutting, put
 from tests.watcher.rig import KEY, SPEC, Rig, event_source, told
@@ -425,7 +427,7 @@ async def test_the_watcher_stands_by_when_the_lead_is_lost_and_loses_no_change(b
     await booth.bus.register([SPEC])
     async with booth.candidate("one", inner=booth.bus.elector) as one, Cluster(str(bench.kubeconfig)) as cluster:
         wire = one._lease.client = Cut(one._lease.client)
-        bench.task = asyncio.create_task(watcher.run(booth.bus, [event_source()], cluster, one))
+        bench.task = asyncio.create_task(watcher.run(booth.bus, Current(entries_of([event_source()])), cluster, one))
         await bench.create("a")
         assert told(await bench.events()) == ["ADD a"]
         with structlog.testing.capture_logs() as logs:

@@ -12,7 +12,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Call, FaultyBus, Script, refused
-from kubecdc.watcher import watcher
+from kubecdc.watcher import entries
 from tests.apiserver import simulator
 from tests.watcher.rig import KEY, MARKER, NAME, SOURCE, Rig, event_source, told
 
@@ -125,17 +125,17 @@ async def test_an_entry_that_is_removed_keeps_its_place_and_is_named(bench: Rig)
 
         async def named() -> bool:
             said = {line["event"] for line in logs}
-            return {watcher.REMOVED, "listed"} <= said  # else the list of the other one would be under way for good
+            return {entries.REMOVED, "listed"} <= said  # else the list of the other one would be under way for good
 
         await bench.until(named)
         await bench.kill()
     (line,) = [line for line in logs if line["log_level"] == "warning"]
-    assert (line["watch"], line["event"]) == (KEY, watcher.REMOVED)
+    assert (line["watch"], line["event"]) == (KEY, entries.REMOVED)
     await bench.delete("a")
     with structlog.testing.capture_logs() as logs:
         await bench.start()
         assert told(await bench.events()) == ["UPDATE a", "DELETE a"]
-    assert KEY not in [line["watch"] for line in logs if line["event"] == watcher.REMOVED]
+    assert KEY not in [line["watch"] for line in logs if line["event"] == entries.REMOVED]
 
 
 async def test_what_a_blocked_bus_held_up_is_told_by_the_next_leader(bench: Rig) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus, Publication
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
@@ -21,6 +22,7 @@ from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import known
 from kubecdc.workers import outdated, worker
+from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.storage.redis_server import RedisServer
 from tests.workers.support import event, into, log_trigger, sensor
@@ -67,7 +69,7 @@ class Processes:
         lines: list[Mapping[str, object]] = []
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(bus, [made], Redelivery(), stop=stop, render=into(lines)))
+            group.create_task(worker.run(bus, Current(plan_of([made])), Redelivery(), stop=stop, render=into(lines)))
             try:
                 yield
             finally:
@@ -98,9 +100,9 @@ async def test_a_worker_with_the_older_manifest_leaves_new_events_to_one_with_th
 ) -> None:
     monkeypatch.setattr(outdated, "SECONDS", 0.05)
     async with processes.bus("old") as old, processes.bus("new") as new:
-        await old.register(worker.subscriptions([OLD]))
+        await old.register(subscriptions([OLD]))
         async with processes.working("old", old, OLD):
-            await new.register(worker.subscriptions([NEW]))
+            await new.register(subscriptions([NEW]))
             await new.publisher.publish(Publication([of("modified", number) for number in range(20)]))
             async with asyncio.timeout(60):
                 while not (await new.subscriptions())[0].workers:  # noqa: ASYNC110 - no bus tells
@@ -116,9 +118,9 @@ async def test_a_backlog_of_a_dependency_that_was_renamed_becomes_dead_letters_t
     processes: Processes,
 ) -> None:
     async with processes.bus("one") as bus:
-        await bus.register(worker.subscriptions([OLD]))
+        await bus.register(subscriptions([OLD]))
         await bus.publisher.publish(Publication([of("changed", number) for number in range(10)]))
-        await bus.register(worker.subscriptions([NEW]))
+        await bus.register(subscriptions([NEW]))
         async with processes.working("new", bus, NEW):
             await until(bus, (0, 10))
         letters = await bus.dead_letters.page(NAME)
@@ -131,12 +133,12 @@ async def test_a_dead_letter_redriven_after_a_rename_stays_one_until_the_depende
     processes: Processes,
 ) -> None:
     async with processes.bus("one") as bus:
-        await bus.register(worker.subscriptions([OLD]))
+        await bus.register(subscriptions([OLD]))
         await bus.publisher.publish(Publication([of("changed", 1)]))
         async for delivery in bus.subscription(NAME, prefetch=1).deliveries():
             await delivery.dead_letter("broken")
             break
-        await bus.register(worker.subscriptions([NEW]))
+        await bus.register(subscriptions([NEW]))
         async with processes.working("new", bus, NEW):
             [letter] = await bus.dead_letters.page(NAME)
             assert await bus.dead_letters.redrive([letter.id]) == {}
@@ -144,7 +146,7 @@ async def test_a_dead_letter_redriven_after_a_rename_stays_one_until_the_depende
         assert processes.ran == []
         [letter] = await bus.dead_letters.page(NAME)
         assert "waits for workflows/modified now" in letter.reason
-        await bus.register(worker.subscriptions([OLD]))
+        await bus.register(subscriptions([OLD]))
         async with processes.working("old", bus, OLD):
             assert await bus.dead_letters.redrive([letter.id]) == {}
             await until(bus, (0, 0))
@@ -169,21 +171,21 @@ async def test_a_rolling_update_under_load_in_which_the_old_version_starts_again
 
     async with processes.bus("watcher") as watcher:
         async with processes.bus("old") as old, processes.bus("new") as new:
-            await old.register(worker.subscriptions([OLD]))
+            await old.register(subscriptions([OLD]))
             async with processes.working("old", old, OLD):
                 await publish(watcher, "changed")
-                await new.register(worker.subscriptions([NEW]))
+                await new.register(subscriptions([NEW]))
                 async with processes.working("new", new, NEW):
                     await publish(watcher, "changed", "modified")
                     async with processes.bus("again") as again:
-                        await again.register(worker.subscriptions([OLD]))
+                        await again.register(subscriptions([OLD]))
                         async with processes.working("again", again, OLD):
                             await publish(watcher, "changed", "modified")
-                            await new.keep(worker.subscriptions([NEW]))
+                            await new.keep(subscriptions([NEW]))
                             await publish(watcher, "changed", "modified")
                     await publish(watcher, "changed", "modified")
         async with processes.bus("last") as last:
-            await last.register(worker.subscriptions([NEW]))
+            await last.register(subscriptions([NEW]))
             async with processes.working("last", last, NEW):
                 await publish(watcher, "modified")
                 await settled(watcher)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
@@ -23,6 +24,7 @@ from kubecdc.workers import worker
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
+from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.request import TriggerRequest
 from tests.storage.redis_server import RedisServer
 from tests.workers.support import FakeTrigger, event, into, log_trigger, route, sensor, settings, until
@@ -51,11 +53,13 @@ async def test_the_series_of_a_trigger_end_with_its_worker(bus: SqliteBus) -> No
     trigger, paused = log_trigger(), {"template": {"name": "other", "log": {}}, "paused": True}
     made = sensor(trigger, paused)
     made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": "ends"})})
-    await bus.register(worker.subscriptions([made]))
+    await bus.register(subscriptions([made]))
     await bus.publisher.publish(Publication([event(n, key=f"k{n}") for n in range(3)]))
     lines: list[Mapping[str, object]] = []
     stop = asyncio.Event()
-    running = asyncio.create_task(worker.run(bus, [made], Redelivery(), stop=stop, render=into(lines)))
+    running = asyncio.create_task(
+        worker.run(bus, Current(plan_of([made])), Redelivery(), stop=stop, render=into(lines))
+    )
     await until(lambda: exported(sensor="ends", trigger="t").get("kubecdc_deliveries_total acked") == 3)
     await until(lambda: exported(subscription="ends/t") == {"kubecdc_subscription_paused": 0})
     assert exported(subscription="ends/other") == {"kubecdc_subscription_paused": 1}
@@ -73,7 +77,7 @@ async def test_a_run_that_repeats_another_is_a_retry_in_the_same_attempt_or_a_la
     strategy = {"steps": 2, "duration": "1ms", "jitter": 0}
     of = route(FakeTrigger(behaviour), log_trigger(retryStrategy=strategy))
     of.metrics = TriggerMetrics("retries", "t")
-    await bus.register(worker.subscriptions([sensor(log_trigger())]))
+    await bus.register(subscriptions([sensor(log_trigger())]))
     await bus.publisher.publish(Publication([event()]))
     stop = asyncio.Event()
     quick = settings(backoff=Redelivery.model_validate({"backoff": {"duration": "1ms"}}).backoff.schedule())
@@ -92,7 +96,7 @@ async def test_partitions_are_exported_while_a_worker_holds_them(shared_redis: R
     try:
         of = sensor(log_trigger())
         of = of.model_copy(update={"metadata": of.metadata.model_copy(update={"name": "held"})})
-        await made.register(worker.subscriptions([of]))
+        await made.register(subscriptions([of]))
         deliveries = made.subscription("held/t", prefetch=1).deliveries()
         waiting = asyncio.ensure_future(anext(deliveries))
         await until(lambda: exported(subscription="held/t") == {"kubecdc_partitions_held": 4})

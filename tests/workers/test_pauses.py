@@ -51,10 +51,11 @@ async def test_nothing_is_delivered_before_the_bus_told_and_what_it_told_last_ho
     state, stop = Away(bus), asyncio.Event()
     bus.state = state  # type: ignore[assignment]
     state.away = True
-    pauses = Pauses(bus, {NAME}, stop)
+    pauses = Pauses(bus)
+    pauses.add(NAME)
     with capture_logs() as logs:
         watching = asyncio.create_task(pauses.watch())
-        resumed = asyncio.create_task(pauses.resumed(NAME))
+        resumed = asyncio.create_task(pauses.resumed(NAME, stop))
         await until(lambda: state.asked >= 1)
         assert not resumed.done()
         state.away = False
@@ -62,10 +63,10 @@ async def test_nothing_is_delivered_before_the_bus_told_and_what_it_told_last_ho
         await pause(bus, NAME)
         await pause(bus, "of another process")
         halt = asyncio.Event()
-        await pauses.halt(NAME, halt)
+        await pauses.halt(NAME, halt, stop)
         assert halt.is_set()
         state.away = True
-        resumed, before = asyncio.create_task(pauses.resumed(NAME)), state.asked
+        resumed, before = asyncio.create_task(pauses.resumed(NAME, stop)), state.asked
         await until(lambda: state.asked >= before + 3)
         assert not resumed.done()
         state.away = False
@@ -87,8 +88,8 @@ async def test_a_stop_ends_every_wait_though_the_bus_is_away(bus: SqliteBus) -> 
     state, stop = Away(bus), asyncio.Event()
     bus.state = state  # type: ignore[assignment]
     state.away = True
-    pauses, halt = Pauses(bus, {NAME}, stop), asyncio.Event()
-    waits = [asyncio.create_task(pauses.resumed(NAME)), asyncio.create_task(pauses.halt(NAME, halt))]
+    pauses, halt = Pauses(bus), asyncio.Event()
+    waits = [asyncio.create_task(pauses.resumed(NAME, stop)), asyncio.create_task(pauses.halt(NAME, halt, stop))]
     await asyncio.sleep(0)
     stop.set()
     async with asyncio.timeout(60):

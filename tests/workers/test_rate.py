@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from kubecdc.current import Current
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import Leader, known, until
 from kubecdc.workers import worker
+from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.rate import LATEST, Rate
 from tests.workers.support import event, into, log_trigger, sensor
 
@@ -98,9 +100,9 @@ async def test_the_runs_of_a_trigger_are_spread_and_a_stop_waits_for_none(tmp_pa
     manifest = log_trigger(rateLimit={"unit": "Hour", "requestsPerUnit": 1})
     made, runs, stop = sensor(manifest), list[Mapping[str, object]](), asyncio.Event()
     bus = await open_sqlite(SqliteSettings(tmp_path / "bus.db", ack_wait=timedelta(seconds=30)), holder="the test")
-    await bus.register(worker.subscriptions([made]))
+    await bus.register(subscriptions([made]))
     await (await Leader.take(bus)).commit(event(1, key="a"), event(2, key="b"))
-    task = asyncio.create_task(worker.run(bus, [made], Redelivery(), stop=stop, render=into(runs)))
+    task = asyncio.create_task(worker.run(bus, Current(plan_of([made])), Redelivery(), stop=stop, render=into(runs)))
 
     async def one() -> bool:
         (status,) = await bus.subscriptions()

@@ -17,6 +17,7 @@ import apsw
 import pytest
 from aiohttp import web
 
+from kubecdc.current import Current
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Delivery, Publication, Subscription, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
@@ -27,6 +28,7 @@ from kubecdc.storage.testing.actors import known
 from kubecdc.workers import worker
 from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
+from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.workers.peer import saying, serving
@@ -62,7 +64,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def filled(house: House, made: Sensor, *events: Event) -> SqliteBus:
     bus = await house.bus()
-    await bus.register(worker.subscriptions([made]))
+    await bus.register(subscriptions([made]))
     await bus.publisher.publish(Publication(events))
     return bus
 
@@ -84,7 +86,7 @@ async def working(bus: SqliteBus, made: Sensor, **given: Any) -> AsyncIterator[N
     stop = asyncio.Event()
     rules = given.pop("redelivery", redelivery())
     async with asyncio.TaskGroup() as group:
-        group.create_task(worker.run(bus, [made], rules, stop=stop, **given))
+        group.create_task(worker.run(bus, Current(plan_of([made])), rules, stop=stop, **given))
         try:
             yield
         finally:
@@ -99,7 +101,7 @@ async def settled(bus: SqliteBus) -> None:
 
 def test_each_trigger_has_its_subscription() -> None:
     made = sensor({"template": {"name": "a", "log": {}}}, {"template": {"name": "b", "log": {}}})
-    assert [(s.name, s.source, s.subject) for s in worker.subscriptions([made])] == [
+    assert [(s.name, s.source, s.subject) for s in subscriptions([made])] == [
         ("s/a", "workflows", "changed"),
         ("s/b", "workflows", "changed"),
     ]

@@ -15,6 +15,7 @@ from kubecdc.cluster.errors import Expired
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older
 from kubecdc.concurrency import run_until_first
+from kubecdc.current import Current
 from kubecdc.errors import KubecdcError, Refused, most_relevant
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Elector, State, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
@@ -24,6 +25,7 @@ from kubecdc.watcher.capture.diff import resource_of
 from kubecdc.watcher.capture.identity import cluster_uid
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.reasons import ASKED, RanBackwards
+from kubecdc.watcher.entries import entries_of
 from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.ongoing_problems import OngoingProblems
 
@@ -105,7 +107,7 @@ async def repair(
             await _quiet(bus, key, patience)
 
     try:
-        await run_until_first(look(), watcher.run(bus, sources, cluster, elector))
+        await run_until_first(look(), watcher.run(bus, Current(entries_of(sources)), cluster, elector))
     except BaseExceptionGroup as group:
         raise most_relevant(group) from group
     return found

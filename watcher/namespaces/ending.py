@@ -3,12 +3,17 @@ without a record."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+import structlog
 
 from kubecdc.cluster.errors import ApiError, Expired, NotResumable
 from kubecdc.cluster.list_watch import ListWatch, Silence
 from kubecdc.cluster.versions import older, well_formed
+from kubecdc.concurrency import run_until_first
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher.capture import gap
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
@@ -17,10 +22,12 @@ from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.reasons import EXPIRED, LEFT, REFUSED
 from kubecdc.watcher.capture.relist import leave
 from kubecdc.watcher.pipeline import Watch
-from kubecdc.watcher.recovery import short_pause
+from kubecdc.watcher.recovery import RETRIED, short_pause
 
+log = structlog.get_logger()
 WATCH_SECONDS = (3.0, 3.0)  # the server sends a bookmark 2 s before the end of a watch, also where nothing happens
 PATIENCE_SECONDS = 15.0  # without progress
+LOOK_SECONDS = 0.1
 UNREACHED = "the API server did not show the end of history in time"
 UNREADABLE = "history may no longer be read"
 UNORDERED = "versions that cannot be compared"
@@ -43,6 +50,35 @@ async def end(watch: Watch, writer: CheckpointWriter) -> None:
         if found is not None:
             gap.report(found, watch.entry, watch.session, counted_for=watch.entry.whole)
     await leave(writer, watch.list_watch)
+
+
+async def read_on(watch: Callable[[], Watch], key: str) -> None:
+    """Commit what changed up to now, of a watch that was stopped and may go on in another way.
+
+    What cannot be read or committed in time is no gap yet: whoever watches there next goes on from the same position.
+    Raises LeadershipLost, Refused.
+    """
+    writer: CheckpointWriter | None = None
+
+    async def read() -> None:
+        nonlocal writer
+        while True:
+            stopped = watch()
+            try:
+                writer = await stopped.open_checkpoint()
+                if writer.stored and not writer.state.listing:
+                    await read_to_end(stopped, writer)
+                return
+            except RETRIED:
+                await short_pause()
+
+    async def lose_patience() -> None:
+        patience = Patience(PATIENCE_SECONDS)
+        while not patience.is_over(writer.state.position if writer else ""):  # noqa: ASYNC110 - a position
+            await asyncio.sleep(LOOK_SECONDS)
+        log.warning("a watch ends, and not all that has changed is read", code="end-unread", watch=key)
+
+    await run_until_first(read(), lose_patience())
 
 
 async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:

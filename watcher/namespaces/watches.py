@@ -19,6 +19,7 @@ from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.namespaces import ending
 from kubecdc.watcher.pipeline import Watch
+from kubecdc.watcher.recovery import Recovery
 from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
@@ -96,6 +97,20 @@ class EntryWatches:
             await writer.next_timeline()  # for what is watched there again
             log.info("no longer watched", code="watch-ended", watch=key)
         await self._forget(key)
+
+    async def read_on(self) -> None:
+        """Commit what has changed up to now, wherever the entry is watched: its next version begins there.
+
+        What cannot be read within some seconds is left to that, as after a restart. Raises LeadershipLost, Refused.
+        """
+        everywhere = await Recovery(self.session, self.base).until_done(partial(self.others, set()))
+        await self._ends.map(lambda at: ending.read_on(partial(self.watch, at[1], at[0]), at[0]), everywhere.items())
+
+    def forget(self) -> None:
+        """The entry is watched no more: export and report nothing of it."""
+        metrics.forget_entry(self.base)
+        self.session.problems.forget(self.base)
+        self.session.cluster.connections.need(self.base, 0)
 
     async def _forget(self, key: str) -> None:
         """Leave nothing behind of a watch that has ended, or namespaces that come and go would add up."""

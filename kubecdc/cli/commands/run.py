@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
 
-from kubecdc import __version__
+from kubecdc import __version__, facts
 from kubecdc.cli import logs, options
-from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.serving.address import Address
 from kubecdc.errors import UsageError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @options.mounts
 @options.logs
 @options.serving
+@options.reload
 def run(**given: Any) -> None:
     """Run `kubecdc watch` and `kubecdc work` in one process."""
     _run_process(watch=True, work=True, **given)
@@ -42,6 +44,7 @@ def run(**given: Any) -> None:
 @options.secrets
 @options.logs
 @options.serving
+@options.reload
 def watch(**given: Any) -> None:
     """Capture changes: list and watch the resources of the EventSources, and commit each change to the bus.
 
@@ -57,6 +60,7 @@ def watch(**given: Any) -> None:
 @options.mounts
 @options.logs
 @options.serving
+@options.reload
 def work(**given: Any) -> None:
     """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 
@@ -78,12 +82,22 @@ def _run_process(
     metrics_cert_file: Path | None,
     metrics_key_file: Path | None,
     health_bind_address: Address | None,
+    reload: bool,
     **lease: Any,
 ) -> None:
     logs.configure(log_format, log_level, unread=True)
     election = _election(**lease) if watch else None
-    manifests = load(filenames, stdin=sys.stdin, to_run=work)
-    _require_manifests(manifests, watch=watch, work=work)
+    from kubecdc.cli.reload import looks
+    from kubecdc.cli.reload.outcome import Outcome
+    from kubecdc.cli.reload.reloading import Reloading
+    from kubecdc.cli.reload.uses import uses_of
+
+    again = all(map(looks.can_be_read_again, filenames))
+    find, read = partial(looks.look, filenames), partial(load, filenames, stdin=sys.stdin, to_run=work)
+    seen = find() if again else b""  # before they are read: what changes meanwhile is noticed
+    manifests = read()
+    ask = partial(uses_of, watch=watch, work=work)
+    uses = ask(manifests)
     log = structlog.get_logger()
     for notice in manifests.notices:
         log.warning(notice, code="manifest-notice")
@@ -93,14 +107,29 @@ def _run_process(
     from kubecdc.cli.serving.health import Health
     from kubecdc.cli.serving.metrics import Scrapes
     from kubecdc.cluster.open_files import raise_limit
+    from kubecdc.metrics import Series
 
     raise_limit()
     health, scrapes, tls = Health(), Scrapes(), certificate(metrics_cert_file, metrics_key_file)
     server.serve("health", "health-bind-address", health_bind_address, health.pages)
     server.serve("metrics", "metrics-bind-address", metrics_bind_address, scrapes.pages, tls)
+    outcome = Outcome()
+    outcome.export(Series())
+    facts.troubles.read("manifests", lambda: outcome.trouble)
+    looking = looks.Looks(find, seen, period=looks.PERIOD_SECONDS if reload else None)
+    reloading = Reloading(read, ask, looking, outcome, manifests.notices) if again else None
     opening = buses.opening(lead=election.lead if election else None)
     delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
-    _runner()(process.run(manifests, opening, election=election, delivery=delivery, health=health, scrapes=scrapes))
+    running = process.run(
+        uses,
+        opening,
+        election=election,
+        delivery=delivery,
+        health=health,
+        scrapes=scrapes,
+        reloading=reloading,
+    )
+    _runner()(running)
 
 
 def _election(**given: Any) -> Election:
@@ -118,13 +147,6 @@ def certificate(chain: Path | None, key: Path | None) -> Certificate | None:
     from kubecdc.cli.serving.tls import Certificate
 
     return Certificate(chain, key)
-
-
-def _require_manifests(manifests: Manifests, *, watch: bool, work: bool) -> None:
-    if watch and not manifests.sources:
-        raise UsageError("the manifests have no EventSource: nothing to watch", hint="add one with -f")
-    if work and not watch and not manifests.sensors:
-        raise UsageError("the manifests have no Sensor: nothing to work on", hint="add one with -f")
 
 
 def _runner() -> Callable[[Any], None]:

@@ -40,8 +40,7 @@ def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
     try:
-        # Hidden names are skipped: a mounted ConfigMap has its files in `..data`, and links to them in the directory.
-        files = sorted(f for f in target.iterdir() if f.suffix in SUFFIXES and f.name[0] != "." and not f.is_dir())
+        files = files_in(target)
     except OSError as e:
         return [], [Problem(Place(path), "", f"cannot be read: {e.strerror}")]
     if not files:
@@ -51,6 +50,14 @@ def read(path: str, stdin: TextIO) -> tuple[list[Document], list[Problem]]:
         documents.extend(found)
         problems.extend(wrong)
     return documents, problems
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files of manifests in a directory, or the file itself. Raises OSError."""
+    if not path.is_dir():
+        return [path]
+    # Hidden names are skipped: a mounted ConfigMap has its files in `..data`, and links to them in the directory.
+    return sorted(f for f in path.iterdir() if f.suffix in SUFFIXES and f.name[0] != "." and not f.is_dir())
 
 
 def _read_file(file: Path, *, strict: bool) -> tuple[list[Document], list[Problem]]:

@@ -44,7 +44,7 @@ RATE_SAMPLES = 7  # over so many looks at the counters, a period apart: the rate
 class Reporter:
     """Reports for one bus. ``wall`` has the seconds since 1970, ``now`` is a monotonic clock.
 
-    ``entries`` and ``subscriptions`` are the names of those that this process watches and works for.
+    ``entries`` and ``subscriptions`` return the names of those that this process watches and works for now.
     """
 
     def __init__(
@@ -53,16 +53,15 @@ class Reporter:
         bus: Bus,
         holder: str,
         *,
-        entries: Iterable[str] = (),
-        subscriptions: Iterable[str] = (),
+        entries: Callable[[], Iterable[str]] = tuple,
+        subscriptions: Callable[[], Iterable[str]] = tuple,
         wall: Callable[[], float] = time.time,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._bus = bus
         self._holder = holder
-        self._entries = frozenset(entries)
-        self._subscriptions = frozenset(subscriptions)
+        self._given = entries, subscriptions
         self._wall = wall
         self._now = now
         self._started = wall()
@@ -71,6 +70,14 @@ class Reporter:
         self._told: object = None  # of the last report, what is not a number
         self._due = 0.0
         self._led = False
+
+    @property
+    def _entries(self) -> frozenset[str]:
+        return frozenset(self._given[0]())
+
+    @property
+    def _subscriptions(self) -> frozenset[str]:
+        return frozenset(self._given[1]())
 
     async def keep(self) -> None:
         """Report again and again. Never returns; withdraws the report when it is cancelled."""
@@ -167,10 +174,11 @@ class Reporter:
         return found
 
     def _triggers(self) -> dict[str, Subscription]:
+        own = self._subscriptions
         return {
             name: Subscription(self._rate("subscription", name), trigger.failed, trigger.breaker, trigger.paused)
             for name, trigger in facts.triggers.now().items()
-            if name in self._subscriptions
+            if name in own
         }
 
     def _counts(self) -> Mapping[tuple[str, str], float]:

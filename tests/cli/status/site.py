@@ -101,7 +101,7 @@ class Site:
         """Start a process that watches, called `watcher`."""
         bus, all_ = await self.opened(), list(self.manifests.sources.values())
         cluster = await self.stack.enter_async_context(Cluster(str(self.api.kubeconfig(self.folder / "kubeconfig"))))
-        made = Reporter("default", bus, "watcher", entries=[ENTRY], wall=wall)
+        made = Reporter("default", bus, "watcher", entries=lambda: [ENTRY], wall=wall)
 
         async def run() -> None:
             try:
@@ -115,7 +115,7 @@ class Site:
     async def work(self) -> None:
         """Start a process that works, called `worker`."""
         bus, manifests = await self.opened(), self.manifests
-        made = Reporter("nothing to lead", bus, "worker", subscriptions=[NAME])
+        made = Reporter("nothing to lead", bus, "worker", subscriptions=lambda: [NAME])
         redelivery = manifests.buses["default"].spec.redelivery
         running = worker.run(bus, manifests.sensors.values(), redelivery, stop=asyncio.Event())
         self.working = [asyncio.create_task(running), asyncio.create_task(report(made))]

@@ -50,7 +50,9 @@ def told() -> Iterator[ExitStack]:
 
 
 def made(bus: Any, clock: Clock, holder: str = "host/1") -> Reporter:
-    return Reporter("x", bus, holder, entries=[ENTRY], subscriptions=[NAME], wall=clock.wall, now=clock.now)
+    return Reporter(
+        "x", bus, holder, entries=lambda: [ENTRY], subscriptions=lambda: [NAME], wall=clock.wall, now=clock.now
+    )
 
 
 async def reports(place: Site, bus: Bus) -> list[Process]:

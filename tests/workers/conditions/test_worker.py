@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
@@ -25,6 +26,7 @@ from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import Leader, known, until
 from kubecdc.workers import worker
+from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.storage.redis_server import RedisServer
 from tests.workers.peer import Peer, saying, serving
@@ -78,9 +80,9 @@ class Processes:
     @asynccontextmanager
     async def running(self, bus: Bus, of: Sensor) -> AsyncIterator[asyncio.Task[None]]:
         """The Sensor runs during the block, then it drains."""
-        await bus.register(worker.subscriptions([of]))
+        await bus.register(subscriptions([of]))
         stop = asyncio.Event()
-        task = asyncio.create_task(worker.run(bus, [of], Redelivery(), stop=stop))
+        task = asyncio.create_task(worker.run(bus, Current(plan_of([of])), Redelivery(), stop=stop))
         try:
             yield task
         finally:
@@ -113,8 +115,8 @@ async def drained(bus: Bus) -> None:
 
 
 def test_a_trigger_of_several_dependencies_has_a_subscription_for_each() -> None:
-    assert [spec.name for spec in worker.subscriptions([joined("http://h/")])] == ["s/t/a", "s/t/b-1"]
-    assert [spec.name for spec in worker.subscriptions([joined("http://h/", "b-1")])] == ["s/t"]
+    assert [spec.name for spec in subscriptions([joined("http://h/")])] == ["s/t/a", "s/t/b-1"]
+    assert [spec.name for spec in subscriptions([joined("http://h/", "b-1")])] == ["s/t"]
 
 
 async def test_it_fires_once_for_each_pair_with_the_events_of_both(processes: Processes) -> None:
@@ -251,14 +253,16 @@ async def test_workers_that_are_killed_fire_each_set_and_repeat_it_with_the_same
     rng = random.Random(seed)
     async with serving(saying(200)) as peer, processes.bus(1.0) as bus:
         of = joined(peer.url, conditionsKey="key")
-        await bus.register(worker.subscriptions([of]))
+        await bus.register(subscriptions([of]))
         pairs = [str(n) for n in range(30)]
         for n in pairs:
             for subject in rng.sample(["alpha", "beta"], 2):
                 await processes.publish(bus, subject, key=n)
         while any(known(status.pending) for status in await bus.subscriptions()):
             async with processes.bus(1.0) as other:
-                running = asyncio.create_task(worker.run(other, [of], Redelivery(), stop=asyncio.Event()))
+                running = asyncio.create_task(
+                    worker.run(other, Current(plan_of([of])), Redelivery(), stop=asyncio.Event())
+                )
                 before = len(peer.received)
 
                 async def some() -> bool:

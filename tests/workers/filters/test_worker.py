@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import known
 from kubecdc.workers import worker
+from kubecdc.workers.plan import plan_of, subscriptions
 from tests.workers.support import event, into, log_trigger, sensor
 
 PHASES = ("Pending", "Running", "Failed", "Succeeded")
@@ -43,10 +45,10 @@ async def test_what_passes_is_delivered_and_the_rest_is_settled_without_a_succes
     stop = asyncio.Event()
     bus = await open_bus(SqliteSettings(tmp_path / "bus.db", ack_wait=timedelta(seconds=30)), holder="one")
     try:
-        await bus.register(worker.subscriptions([made]))
+        await bus.register(subscriptions([made]))
         await bus.publisher.publish(Publication(events))
         async with asyncio.TaskGroup() as group, asyncio.timeout(60):
-            group.create_task(worker.run(bus, [made], Redelivery(), stop=stop, render=into(lines)))
+            group.create_task(worker.run(bus, Current(plan_of([made])), Redelivery(), stop=stop, render=into(lines)))
             while known((await bus.subscriptions())[0].pending):  # noqa: ASYNC110 - no bus tells
                 await asyncio.sleep(0.01)
             stop.set()

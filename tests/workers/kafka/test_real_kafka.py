@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from fastavro import parse_schema, schemaless_reader
 
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
@@ -22,6 +23,7 @@ from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.testing.actors import known
 from kubecdc.workers import worker
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.testing.case import event_of, running
 from kubecdc.workers.triggers.kafka import producer
 from tests.workers.kafka import broker
@@ -120,10 +122,12 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_keeps_the_or
     made = sensor({"template": {"name": "t", "kafka": trigger}})
     backoff = {"duration": "50ms", "cap": "500ms"}
     bus = await open_bus(SqliteSettings(path=tmp_path / "bus.db", ack_wait=timedelta(seconds=30)), holder="w")
-    await bus.register(worker.subscriptions([made]))
+    await bus.register(subscriptions([made]))
     stop = asyncio.Event()
     working = asyncio.create_task(
-        worker.run(bus, [made], Redelivery.model_validate({"backoff": backoff}), concurrency=64, stop=stop)
+        worker.run(
+            bus, Current(plan_of([made])), Redelivery.model_validate({"backoff": backoff}), concurrency=64, stop=stop
+        )
     )
     written: dict[str, list[str]] = defaultdict(list)
 

@@ -1,0 +1,93 @@
+"""How a change of manifests is noticed: a ConfigMap is swapped by a link, files are written and renamed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from kubecdc.cli.reload.looks import Looks, can_be_read_again, look
+from tests.harness.mounted import Mounted
+
+
+async def noticed(looks: Looks) -> bool:
+    """Whether something is noticed in a few hundred looks."""
+    try:
+        async with asyncio.timeout(0.3):
+            await looks.news()
+    except TimeoutError:
+        return False
+    return True
+
+
+def looking(folder: Path, period: float | None = 0.001) -> Looks:
+    paths = [str(folder)]
+    return Looks(lambda: look(paths), look(paths), period=period)
+
+
+async def test_a_config_map_is_swapped_by_a_link_and_noticed_once(tmp_path: Path) -> None:
+    mounted = Mounted(tmp_path / "manifests", {"a.yaml": "a: 1", "b.yaml": "b: 1"})
+    looks = looking(mounted.path)
+    assert not await noticed(looks)
+    mounted.swap({"a.yaml": "a: 1", "b.yaml": "b: 1"})  # the kubelet has synced, and nothing is different
+    assert not await noticed(looks)
+    mounted.swap({"a.yaml": "a: 2", "b.yaml": "b: 1"})
+    assert await noticed(looks) and not await noticed(looks)
+    mounted.swap({"a.yaml": "a: 2", "c.yaml": "b: 1"})
+    assert await noticed(looks) and not await noticed(looks)
+
+
+async def test_writes_renames_and_files_that_come_and_go_are_noticed(tmp_path: Path) -> None:
+    folder, file = tmp_path / "manifests", tmp_path / "manifests" / "a.yaml"
+    folder.mkdir()
+    file.write_text("a: 1")
+    looks = looking(folder)
+    stamp = file.stat().st_mtime_ns
+    file.write_text("a: 2")
+    os.utime(file, ns=(stamp, stamp))  # as long, and as old
+    assert await noticed(looks)
+    (tmp_path / "new").write_text("a: 3")
+    (tmp_path / "new").rename(file)
+    assert await noticed(looks)
+    file.rename(folder / "b.yaml")
+    assert await noticed(looks)
+    (folder / "b.yaml").unlink()
+    assert await noticed(looks)
+    folder.rmdir()
+    assert await noticed(looks) and not await noticed(looks)
+
+
+async def test_what_is_still_being_written_does_not_count(tmp_path: Path) -> None:
+    """One look finds each half, two find the whole."""
+    found = iter([b"0", b"half", b"more", b"0", b"most", b"all", b"all", b"all"])
+    looks = Looks(lambda: next(found), b"0", period=0.001)
+    assert await looks.news() is False
+    assert list(found) == [b"all"]
+
+
+async def test_what_was_changed_while_it_was_read_is_noticed_when_it_stays(tmp_path: Path) -> None:
+    found = iter([b"1", b"1", b"2", b"1", b"1", b"1"])
+    looks = Looks(lambda: next(found), b"0", period=0.001)
+    await looks.news()
+    assert not await looks.same()
+    await looks.news()
+    assert await looks.same()
+
+
+async def test_who_asks_is_not_kept_waiting_and_gets_what_is_there(tmp_path: Path) -> None:
+    looks = looking(tmp_path, period=None)
+    (tmp_path / "a.yaml").write_text("a: 1")
+    assert not await noticed(looks)
+    looks.ask()
+    async with asyncio.timeout(60):
+        assert await looks.news()
+
+
+@pytest.mark.parametrize("name", ["-", "pipe", "nothing"])
+def test_what_is_read_only_once_is_not_read_again(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("")
+    assert not can_be_read_again(name if name == "-" else str(tmp_path / name))
+    assert can_be_read_again(str(tmp_path)) and can_be_read_again(str(tmp_path / "file"))

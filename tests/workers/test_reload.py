@@ -1,0 +1,200 @@
+"""Triggers that the manifests add, change and take away while the worker is at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from kubecdc.current import Current
+from kubecdc.storage.contracts import Publication
+from kubecdc.storage.pauses import pause, resume
+from kubecdc.storage.sqlite import SqliteSettings, open_bus
+from kubecdc.storage.sqlite.bus import SqliteBus
+from kubecdc.workers import claim, pauses, worker
+from kubecdc.workers.plan import Plan, plan_of, subscriptions
+from kubecdc.workers.sensor.manifest import Sensor
+from tests.workers.peer import serving
+from tests.workers.support import event, into, sensor, until
+from tests.workers.test_worker import redelivery, settled
+
+Lines = list[Mapping[str, object]]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "CHECK_SECONDS", 0.05)
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[SqliteBus]:
+    made = await open_bus(SqliteSettings(path=tmp_path / "bus.db"), holder="w")
+    yield made
+    await made.close()
+
+
+def log_line(name: str, **more: Any) -> dict[str, Any]:
+    return {"template": {"name": name, "log": {}}, **more}
+
+
+def http(name: str, url: str, **more: Any) -> dict[str, Any]:
+    return {"template": {"name": name, "http": {"url": url, **more}}}
+
+
+@asynccontextmanager
+async def working(bus: SqliteBus, made: Sensor, lines: Lines) -> AsyncIterator[Current[Plan]]:
+    """A worker, and its plan."""
+    await bus.register(subscriptions([made]))
+    plan: Current[Plan] = Current(plan_of([made]))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run(bus, plan, redelivery(), stop=stop, render=into(lines)))
+        try:
+            yield plan
+        finally:
+            stop.set()
+
+
+async def become(bus: SqliteBus, plan: Current[Plan], made: Sensor) -> None:
+    """As a process does it: registered first."""
+    await bus.register(subscriptions([made]))
+    plan.replace(plan_of([made]))
+
+
+async def owed(bus: SqliteBus, name: str) -> object:
+    return next(s.pending for s in await bus.subscriptions() if s.spec.name == name)
+
+
+def triggers(lines: Lines) -> list[str]:
+    return sorted(str(line["trigger"]) for line in lines)
+
+
+async def test_a_trigger_is_added_and_removed_while_another_goes_on(bus: SqliteBus) -> None:
+    lines: Lines = []
+    async with working(bus, sensor(log_line("a")), lines) as plan:
+        await bus.publisher.publish(Publication([event(0)]))
+        await until(lambda: triggers(lines) == ["a"])
+        await become(bus, plan, sensor(log_line("a"), log_line("b")))
+        await bus.publisher.publish(Publication([event(1)]))
+        await until(lambda: triggers(lines) == ["a", "a", "b"])
+        await become(bus, plan, sensor(log_line("a")))
+        await bus.publisher.publish(Publication([event(2)]))
+        await until(lambda: triggers(lines) == ["a", "a", "a", "b"])
+        assert await owed(bus, "s/b") == 1, "it is kept for it"
+        await become(bus, plan, sensor(log_line("b")))
+        await until(lambda: triggers(lines) == ["a", "a", "a", "b", "b"])
+
+
+async def test_a_delivery_in_flight_ends_with_the_trigger_that_began_it(bus: SqliteBus) -> None:
+    """And it is not repeated. What waits in line goes to the new version, in order."""
+    asked: list[tuple[str, str]] = []
+    held = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.path, request.headers["ce-sequence"].lstrip("0") or "0"))
+        if request.path == "/old":
+            await held.wait()
+        return web.Response()
+
+    async with serving(answer) as peer, working(bus, sensor(http("t", f"{peer.url}/old")), []) as plan:
+        await bus.publisher.publish(Publication([event(0, key="k"), event(1, key="k")]))
+        await until(lambda: asked == [("/old", "0")])
+        await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
+        await bus.publisher.publish(Publication([event(2, key="k"), event(3, key="other")]))
+        with pytest.raises(TimeoutError):  # the new one begins when the old one has ended
+            async with asyncio.timeout(0.3):
+                await until(lambda: len(asked) > 1)
+        held.set()
+        await settled(bus)
+    assert asked[0] == ("/old", "0") and [number for path, number in asked if path == "/old"] == ["0"]
+    assert [number for path, number in asked if path == "/new" and number != "3"] == ["1", "2"]
+    assert await bus.dead_letters.page() == []
+
+
+async def test_one_that_is_the_same_in_other_manifests_is_not_touched(bus: SqliteBus) -> None:
+    asked: list[str] = []
+    held = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        await held.wait()
+        return web.Response()
+
+    async with serving(answer) as peer:
+        same = http("same", f"{peer.url}/same")
+        async with working(bus, sensor(same, log_line("b")), []) as plan:
+            await bus.publisher.publish(Publication([event(0)]))
+            await until(lambda: asked == ["/same"])
+            for n in range(5):
+                await become(bus, plan, sensor(log_line(f"b{n}"), same))
+                await asyncio.sleep(0.02)
+            held.set()
+            async with asyncio.timeout(60):
+                while await owed(bus, "s/same"):  # noqa: ASYNC110 - no bus tells
+                    await asyncio.sleep(0.01)
+    assert asked == ["/same"]
+
+
+async def test_a_stop_hurries_a_trigger_that_ends_because_it_was_changed(
+    bus: SqliteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "PATIENCE", 600.0)
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with asyncio.timeout(60), serving(answer) as peer:
+        made = sensor(http("t", f"{peer.url}/old"))
+        async with working(bus, made, []) as plan:
+            await bus.publisher.publish(Publication([event(0)]))
+            await until(lambda: asked == ["/old"])
+            await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
+            await asyncio.sleep(0.05)
+    assert await owed(bus, "s/t") == 1 and asked == ["/old"]
+
+
+async def test_a_trigger_that_is_added_while_it_is_paused_in_the_bus_waits(bus: SqliteBus) -> None:
+    lines: Lines = []
+    async with working(bus, sensor(log_line("a")), lines) as plan:
+        await bus.register(subscriptions([sensor(log_line("b"))]))
+        await pause(bus, "s/b")
+        await bus.publisher.publish(Publication([event(0)]))
+        await until(lambda: triggers(lines) == ["a"])
+        await asyncio.sleep(0.2)  # the workers look
+        await become(bus, plan, sensor(log_line("a"), log_line("b")))
+        await bus.publisher.publish(Publication([event(1)]))
+        await until(lambda: triggers(lines) == ["a", "a"])
+        assert "b" not in triggers(lines)
+        await resume(bus, "s/b")
+        await until(lambda: triggers(lines) == ["a", "a", "b", "b"])
+
+
+async def test_a_worker_without_a_trigger_has_nothing_to_do(bus: SqliteBus) -> None:
+    async with working(bus, sensor(log_line("a")), []) as plan:
+        plan.replace({})
+    async with asyncio.timeout(60):
+        await worker.run(bus, Current({}), redelivery(), stop=asyncio.Event())
+
+
+def test_a_trigger_is_another_one_if_what_it_does_differs() -> None:
+    def planned(made: Sensor) -> object:
+        return plan_of([made])["s/a"]
+
+    first = planned(sensor(log_line("a")))
+    assert planned(sensor(log_line("a"), log_line("b"))) == first
+    for other in (
+        sensor(log_line("a", paused=True)),
+        sensor(log_line("a", retryStrategy={"steps": 2})),
+        sensor(log_line("a"), loggingFields={"x": "y"}),
+        sensor({"template": {"name": "a", "log": {"intervalSeconds": 5}}}),
+        sensor(log_line("a"), dependencies=[{"name": "d", "eventSourceName": "workflows", "eventName": "other"}]),
+    ):
+        assert planned(other) != first
