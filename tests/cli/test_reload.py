@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,6 +32,19 @@ def printed(kubecdc: Running) -> list[str]:
     return [f"{line['sensor']} {line['data']['type']} {line['event'].rpartition('/')[2]}" for line in lines]
 
 
+async def status(desk: Desk) -> list[dict[str, Any]]:
+    """What `kubecdc status` says once the process has told of its manifests; with the good ones of these."""
+    good = desk.folder / "good"
+    good.mkdir(exist_ok=True)
+    for name, text in FILES.items():
+        (good / name).write_text(text)
+    async with asyncio.timeout(60):
+        while True:
+            done = await desk.call("status", "-o", "json", "-f", str(good), manifests=False)
+            if "manifests" in done.out:
+                return msgspec.json.decode(done.out, type=list[dict[str, Any]])
+
+
 @pytest.mark.long
 async def test_entries_and_triggers_come_change_and_go_without_a_restart(desk: Desk) -> None:
     folder = Mounted(desk.folder / "mounted", FILES)
@@ -51,6 +66,8 @@ async def test_entries_and_triggers_come_change_and_go_without_a_restart(desk: D
         await kubecdc.until(NOT_USED)
         await desk.create("c")
         await kubecdc.until('second.*/c"', out=True)
+        (row,) = [row for row in await status(desk) if row["kind"] == "process"]
+        assert row["verdict"] == "failing" and "manifests: the manifests have a problem" in row["cause"]
         swap(source=SOURCE.replace("ADD, UPDATE, DELETE", "ADD, DELETE"))
         await kubecdc.until('"entries_changed": ?\\["workflows/changed"\\]')
         await desk.api.delete(*WORKFLOWS, "default", "a")

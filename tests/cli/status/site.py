@@ -25,6 +25,7 @@ from kubecdc.cli.status.look import Found, Looks
 from kubecdc.cli.status.reporter import Reporter
 from kubecdc.cli.status.rows import rows, rows_without_answer
 from kubecdc.cluster.connection import Cluster
+from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus, Elector
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from kubecdc.storage.manifest import EventBus
@@ -32,7 +33,9 @@ from kubecdc.storage.opening import opened
 from kubecdc.storage.sqlite.administration import registrations
 from kubecdc.watcher import recovery, watcher
 from kubecdc.watcher.capture import checkpoint_writer
+from kubecdc.watcher.entries import Entries, entries_of
 from kubecdc.workers import worker
+from kubecdc.workers.plan import Plan, plan_of
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
 from tests.cli.rig import SOURCE
 from tests.workers.peer import Peer, serving
@@ -99,13 +102,13 @@ class Site:
 
     async def watch(self, wall: Callable[[], float] = time.time) -> None:
         """Start a process that watches, called `watcher`."""
-        bus, all_ = await self.opened(), list(self.manifests.sources.values())
+        bus, entries = await self.opened(), Current[Entries](entries_of(self.manifests.sources.values()))
         cluster = await self.stack.enter_async_context(Cluster(str(self.api.kubeconfig(self.folder / "kubeconfig"))))
         made = Reporter("default", bus, "watcher", entries=lambda: [ENTRY], wall=wall)
 
         async def run() -> None:
             try:
-                await watcher.run(bus, all_, cluster, self.elector(bus, cluster))
+                await watcher.run(bus, entries, cluster, self.elector(bus, cluster))
             except Exception as e:
                 self.watching[1].cancel()
                 await made.last_words(e)
@@ -117,7 +120,8 @@ class Site:
         bus, manifests = await self.opened(), self.manifests
         made = Reporter("nothing to lead", bus, "worker", subscriptions=lambda: [NAME])
         redelivery = manifests.buses["default"].spec.redelivery
-        running = worker.run(bus, manifests.sensors.values(), redelivery, stop=asyncio.Event())
+        plan = Current[Plan](plan_of(manifests.sensors.values()))
+        running = worker.run(bus, plan, redelivery, stop=asyncio.Event())
         self.working = [asyncio.create_task(running), asyncio.create_task(report(made))]
 
     async def kill(self, tasks: list[asyncio.Task[Any]]) -> None:
