@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 import yaml
 
 from tests.apiserver import LocalSimulator
 from tests.cli.rig import Desk
-from tests.manifests.support import SOURCE, loaded
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrate.md").read_text()
 ADDED = {"uid": "3f1c", "resourceVersion": "812", "generation": 2, "creationTimestamp": "2025-03-01T12:00:00Z"}
@@ -65,17 +63,23 @@ def collected() -> str:
 async def test_a_folder_of_argo_events_runs_as_it_is_beside_a_bus(desk: Desk) -> None:
     for path in desk.manifests.iterdir():
         path.unlink()
-    commands = "".join(blocks(""))
+    commands = "".join(blocks("sh"))
     assert "kubectl get eventsources,sensors -n argo-events -o yaml > argo/argo.yaml" in commands
     desk.write("argo.yaml", collected())
     desk.write("eventbus.yaml", blocks("yaml")[0])
     assert "kubecdc validate -f argo\n" in commands
     done = await desk.call("validate")
     assert (done.code, done.out) == (0, "valid: 1 EventSource, 1 Sensor, bus default\n")
+    body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "spec": {}}
+    assert "kubecdc try -f argo --event event.json\n" in commands
+    ended = {"type": "UPDATE", "body": body | {"metadata": {"name": "bad"}, "status": {"phase": "Failed"}}}
+    event = {"specversion": "1.0", "id": "1", "source": "builds", "subject": "ended", "type": "resource", "data": ended}
+    (desk.folder / "event.json").write_bytes(msgspec.json.encode(event))
+    tried = await desk.call("try", "--event", "event.json")
+    assert tried.code == 0 and '"matched":true' in tried.out, tried.err
     assert "kubecdc rbac -f argo --namespace argo-events\n" in commands
     rights = await desk.call("rbac", "--namespace", "argo-events")
     assert rights.code == 0 and "workflows" in rights.out
-    body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "spec": {}}
     async with desk.running("run") as kubecdc:
         await kubecdc.until('"listed"')
         await create(desk.api, body | {"metadata": {"name": "good"}, "status": {"phase": "Succeeded"}})
@@ -87,17 +91,3 @@ async def test_a_folder_of_argo_events_runs_as_it_is_beside_a_bus(desk: Desk) ->
 
 async def create(api: LocalSimulator, body: dict[str, Any]) -> None:
     await api.create("argoproj.io", "v1alpha1", "workflows", "default", body)
-
-
-@pytest.mark.parametrize("number", range(1, len(blocks("yaml"))))
-def test_the_manifests_of_the_page_are_valid(number: int) -> None:
-    text = blocks("yaml")[number]
-    if text.startswith("triggers:"):
-        assert yaml.safe_load(text)["triggers"][0]["template"]["function"]["handler"] == "my_package.handlers:handle"
-        return
-    assert loaded(SOURCE.replace("name: pods", "name: deployments"), text).sensors["chat"]
-
-
-def test_the_python_of_the_page_can_be_read() -> None:
-    for block in blocks("python"):
-        compile(block, "docs/migrate.md", "exec")

@@ -1,4 +1,4 @@
-"""The type ``sqs`` as a manifest names it, and as the commands open it."""
+"""The type ``sqs`` as a manifest names it, and as the commands of docs/sqs.md open it."""
 
 from __future__ import annotations
 
