@@ -15,7 +15,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics alerts bench redis clean
+.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics alerts version bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ conformance: $(READY) redis ## The matrix of the conformance suite by back end, 
 
 metrics: $(READY) ## The metrics that the code defines, written to docs/metrics.md
 	$(BIN)/python -m tests.metrics_page
+
+version: $(READY) ## Write VERSION=x.y.z wherever the version is named, and into the CHANGELOG: docs/releasing.md
+	$(BIN)/python -m tests.packaging.version $(VERSION)
 
 alerts: $(READY) ## The objects in deploy/ that are made of its alerts and dashboard
 	$(BIN)/python -m tests.deploy.rules

@@ -35,13 +35,15 @@ GAPS_SECONDS = 2.0  # between two looks for gaps: a ConfigMap has only the last 
 
 @dataclass
 class Stack:
-    """``manifests``: the folder that watchers and workers are given. `absences` and `faults` are for the ledger."""
+    """``manifests``: the folder that watchers and workers are given; ``program``: the command that they are, and that
+    `run` runs. `absences` and `faults` are for the ledger."""
 
     directory: Path
     server: Server
     processes: Processes
     manifests: Path
     bus: BackEnd
+    program: str = KUBECDC
     url: str = ""
     absences: list[Absence] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
@@ -73,7 +75,7 @@ class Stack:
         return self._start("work", name)
 
     def _start(self, command: str, name: str) -> Process:
-        argv = [KUBECDC, command, "-f", str(self.manifests), "--log-format", "json"]
+        argv = [self.program, command, "-f", str(self.manifests), "--log-format", "json"]
         if command == "watch" or not self.bus.atomic:
             argv += ["--kubeconfig", str(self.kubeconfig)]
         if command == "watch" and self.bus.election:
@@ -83,7 +85,7 @@ class Stack:
 
     async def run(self, *command: str) -> str:
         """Run a command of kubecdc with the manifests to its end, and return what it printed."""
-        argv = [KUBECDC, *command, "-f", str(self.manifests)]
+        argv = [self.program, *command, "-f", str(self.manifests)]
         if not self.bus.atomic:
             argv += ["--kubeconfig", str(self.kubeconfig)]
         process = self.processes.start("-".join(command), argv, self.bus.environment)
