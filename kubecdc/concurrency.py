@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -81,7 +82,10 @@ async def in_thread(function: Callable[[], T], *, seconds: float) -> T:
 
 
 def begin_in_thread(function: Callable[[], T], *, name: str) -> asyncio.Future[T]:
-    """The future result of a function, from a daemon thread of its own. Raises RuntimeError if there can be no more."""
+    """The future result of a function, from a daemon thread of its own, in the context of this task.
+
+    Raises RuntimeError if there can be no more.
+    """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
 
@@ -103,7 +107,7 @@ def begin_in_thread(function: Callable[[], T], *, name: str) -> asyncio.Future[T
         with suppress(RuntimeError):  # the event loop has ended
             loop.call_soon_threadsafe(end, value, error)
 
-    threading.Thread(target=work, name=name, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(work,), name=name, daemon=True).start()
     return result
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import structlog
 
+from kubecdc import tracing
 from kubecdc.cluster import open_files
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import retry
+from kubecdc.workers import retry, traces
 from kubecdc.workers.claim import Claim
 from kubecdc.workers.computing import compute
 from kubecdc.workers.outcome import Failure, Outcome, Retry
@@ -40,8 +41,10 @@ async def attempt(
 
     ``once``: without its retryStrategy. ``placed``: its rate has let it begin.
     """
+    span = None if tracing.active is None else traces.Run(tracing.active, claim, route)
+    outcome: Outcome | None = None
     try:
-        prepare = partial(route.request, event, values, attempt=claim.attempt)
+        prepare = partial(route.request, event, values, attempt=claim.attempt, run=span.traceparent if span else "")
         request = await prepared(prepare, values, route, settings)
         strategy = None if once else route.retry_strategy
         if strategy is None:
@@ -54,16 +57,22 @@ async def attempt(
                 if again and settings.debug:
                     text = "retryStrategy runs the trigger again"
                     log.debug(text, code="trigger-rerun", tries=again, **log_fields(claim, route))
-                return await _execute(route, request, again=again > 0 or claim.attempt > 1, placed=placed and not again)
+                done = await _execute(route, request, again=again > 0 or claim.attempt > 1, placed=placed and not again)
+                if span:
+                    span.tried(done, again + 1)
+                return done
 
             outcome = await retry.execute(run, strategy)
     except ParameterError as e:
-        return Failure(str(e))
+        outcome = Failure(str(e))
     except (asyncio.CancelledError, Exception) as e:
         if claim.task.cancelling():
             raise
         log.exception("the trigger failed unexpectedly", code="trigger-raised", **log_fields(claim, route))
         outcome = Retry(f"{type(e).__name__}: {e}")
+    finally:
+        if span:
+            span.ended(outcome)
     if isinstance(outcome, Retry) and open_files.exhausted():
         return Retry(f"this process has no file descriptor left: {outcome.reason}", outcome.after, ours=True)
     return outcome

@@ -40,7 +40,7 @@ class Claim:
     joined: Joined | None = None  # what it means for the conditions of its trigger
     values: Values | None = None  # of its event, transformed, once they are known
     attempt: int = field(init=False)
-    task: asyncio.Task[None] = field(init=False, repr=False)
+    task: asyncio.Task[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.attempt = self.delivery.attempt
@@ -81,7 +81,7 @@ class InFlight:
     """
 
     def __init__(
-        self, handle: Callable[[Claim], Coroutine[Any, Any, None]], settings: Settings, metrics: TriggerMetrics
+        self, handle: Callable[[Claim], Coroutine[Any, Any, object]], settings: Settings, metrics: TriggerMetrics
     ) -> None:
         self._handle = handle
         self._settings = settings

@@ -17,7 +17,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import dead_letter, explanation, filtering, outdated
+from kubecdc.workers import dead_letter, explanation, filtering, outdated, traces
 from kubecdc.workers.attempt import attempt, log_fields, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
@@ -51,7 +51,7 @@ async def consume(
     """
     breaker = breaker or breaker_of(route, settings)
     handle = partial(_handle, subscription=subscription, route=route, settings=settings, breaker=breaker)
-    in_flight = InFlight(handle, settings, route.metrics)
+    in_flight = InFlight(traces.traced(handle, route), settings, route.metrics)
 
     async def receive() -> None:
         async for delivery in subscription.deliveries():
@@ -84,8 +84,8 @@ def breaker_of(route: Route, settings: Settings, opened: Callable[[str], None] |
 
 async def _handle(
     claim: Claim, *, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
-) -> None:
-    """Handle one delivery, from its claim to its settlement."""
+) -> Settlement | None:
+    """Handle one delivery, from its claim to its settlement. None: the claim was lost."""
     try:
         settlement = await _process_safely(claim, subscription, route, settings, breaker)
         claim.values = None  # an event is many times as large decoded, and the bus may take its time
@@ -105,11 +105,12 @@ async def _handle(
         log.warning(
             "the claim of a delivery was lost; it is delivered again", code="claim-lost", **log_fields(claim, route)
         )
-        return
+        return None
     finally:
         route.acks.discard(claim.task)
     if isinstance(settlement, DeadLetter):
         log.error("dead letter", code="dead-letter", reason=settlement.reason, **log_fields(claim, route))
+    return settlement
 
 
 async def _process_safely(

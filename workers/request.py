@@ -19,7 +19,8 @@ class TriggerRequest(Generic[Config]):
     ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters make of the template.
     ``config`` is the type's part of the template, with the ``parameters`` of the trigger applied; the type applies
     those in the config, with ``values``. ``attempt`` counts from 1; tries of a retryStrategy are one attempt.
-    ``subscription`` is the name of the subscription that the event is of.
+    ``subscription`` is the name of the subscription that the event is of. ``run`` is the traceparent of the run of the
+    trigger, "" unless this process traces.
     """
 
     sensor: str
@@ -30,6 +31,12 @@ class TriggerRequest(Generic[Config]):
     values: Values
     attempt: int = 1
     subscription: str = ""
+    run: str = ""
+
+    @property
+    def traceparent(self) -> str:
+        """What to pass on (W3C Trace Context): the run, or without one, what the event has; "" if it has nothing."""
+        return self.run or self.event.traceparent
 
     @property
     def idempotency_key(self) -> str:

@@ -133,6 +133,14 @@ logs = combined(
 )
 
 
+tracing = option(
+    "--tracing/--no-tracing",
+    default=None,
+    help="Trace each change to its triggers by OpenTelemetry, as its variables OTEL_* say.  "
+    "[default: on if OTEL_EXPORTER_OTLP_ENDPOINT is set]",
+)
+
+
 def _address(context: click.Context, parameter: click.Parameter, text: str) -> Address | None:
     try:
         found = Address.parse(text)

@@ -16,6 +16,7 @@ from kubecdc.storage.contracts import Batch, Checkpoint, CheckpointDelta, Gap, I
 from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.storage.contracts.event import Event
 from kubecdc.watcher import metrics
+from kubecdc.watcher.capture import traces
 from kubecdc.watcher.capture.entry import Entry, Origin
 from kubecdc.watcher.capture.progress import Progress
 from kubecdc.watcher.session import Session
@@ -49,6 +50,7 @@ class CheckpointWriter:
         self._problem = commits_of(entry.key)
         self._events = metrics.of(metrics.EVENTS, entry.key)
         self._truncated = metrics.of(metrics.TRUNCATED, entry.key)
+        self._traces = traces.of(entry.key)
         self.progress = Progress(session.now)
 
     @classmethod
@@ -87,7 +89,8 @@ class CheckpointWriter:
     def origin(self, *, synthetic: bool = False) -> Origin:
         """The origin of events that are made now."""
         term, timeline = self.session.term, self.state.timeline
-        return Origin(epoch=term.number, timeline=timeline, time=self.entry.now(), synthetic=synthetic)
+        now, traces = self.entry.now(), self._traces
+        return Origin(epoch=term.number, timeline=timeline, time=now, synthetic=synthetic, traces=traces)
 
     async def inventory(self) -> dict[str, Inventoried]:
         """Every object known, by uid."""
@@ -176,6 +179,8 @@ class CheckpointWriter:
             except Unavailable as e:
                 failures += 1
                 self.session.problems.report(self._problem, e, code="commit-blocked")
+                if self._traces:
+                    self._traces.blocked(batch.events, e)
                 await asyncio.sleep(BLOCKED.delay(failures))
             await before.wait()
         await before.wait()
@@ -186,6 +191,8 @@ class CheckpointWriter:
         self.stored = True
         self._moved.set()
         self._count(batch, moved=moved)
+        if self._traces:
+            self._traces.committed(batch.events, len(batch.events))
         self.session.commit_seconds.observe(time.perf_counter() - begun)
 
     def _count(self, batch: Batch, *, moved: bool) -> None:

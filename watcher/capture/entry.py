@@ -15,6 +15,7 @@ from kubecdc.storage.contracts import Inventoried, Selection
 from kubecdc.storage.contracts.event import SPEC_VERSION, Action, Event, event_id, partition_key, sequence
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher.capture.filter import Filter, created_after, created_before, label_selector
+from kubecdc.watcher.capture.traces import Traces
 
 ATTRIBUTES_BYTES = 16 << 10  # of an event without its data: names and ids are far shorter
 ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "DELETE"}
@@ -23,12 +24,13 @@ ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where events come from: the leader's epoch, the timeline, when the watcher saw the change (`Entry.now`), and
-    whether a list was compared with the inventory (``synthetic``) or a watch was read."""
+    whether a list was compared with the inventory (``synthetic``) or a watch was read. ``traces`` has their spans."""
 
     epoch: int
     timeline: int
     time: str
     synthetic: bool = False
+    traces: Traces | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ class Entry:
             deselected=deselected,
             data=self._data(action, body, old, selection),
         )
+        if origin.traces:
+            event = origin.traces.begun(event)
         if len(event.data) <= self._surely_fits or len(event.encode()) <= self._max_event_bytes:
             return event
         if old is not None:

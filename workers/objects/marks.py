@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.request import TriggerRequest
 
 SENSOR, TRIGGER = "events.argoproj.io/sensor", "events.argoproj.io/trigger"
 TIMESTAMP = "events.argoproj.io/action-timestamp"
 EVENT_SOURCE, EVENT_ID = "kubecdc.io/event-source", "kubecdc.io/event-id"  # together they name an event
+TRACEPARENT = "kubecdc.io/traceparent"
 LONGEST_NAME = 63  # of generated names, as in Kubernetes; some kinds take more, but Pods made of them do not
 _LONGEST_LABEL = 63
 _SUFFIX = 12  # characters; a million objects of one prefix have two of the same suffix once in 300,000 times
@@ -26,18 +27,23 @@ _LABEL = re.compile(r"(?:[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
 @dataclass(frozen=True)
 class Mark:
-    """Of the objects that a trigger makes for one event. ``key`` is the same for every repetition of that."""
+    """Of the objects that a trigger makes for one event. ``key`` is the same for every repetition of that.
+
+    ``traceparent`` is that of the run that made it, "" if there is none.
+    """
 
     sensor: str
     trigger: str
     event_source: str
     event_id: str
     key: str
+    traceparent: str = ""
 
     @classmethod
-    def of(cls, sensor: str, trigger: str, event: Event, key: str) -> Mark:
+    def of(cls, request: TriggerRequest[Any]) -> Mark:
         """That of an event and a trigger of a Sensor."""
-        return cls(label(sensor), label(trigger), event.source, event.id, key)
+        event, names = request.event, (label(request.sensor), label(request.trigger))
+        return cls(*names, event.source, event.id, request.idempotency_key, request.traceparent)
 
     @property
     def token(self) -> str:
@@ -55,6 +61,8 @@ class Mark:
         if timestamp:
             labels[TIMESTAMP] = timestamp
         of_event = {EVENT_SOURCE: self.event_source, EVENT_ID: self.event_id}
+        if self.traceparent:
+            of_event[TRACEPARENT] = self.traceparent
         annotations = {**(metadata.get("annotations") or {}), **of_event}
         return {**document, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 

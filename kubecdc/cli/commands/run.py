@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @options.concurrency
 @options.mounts
 @options.logs
+@options.tracing
 @options.serving
 @options.reload
 def run(**given: Any) -> None:
@@ -43,6 +44,7 @@ def run(**given: Any) -> None:
 @options.lease
 @options.secrets
 @options.logs
+@options.tracing
 @options.serving
 @options.reload
 def watch(**given: Any) -> None:
@@ -59,6 +61,7 @@ def watch(**given: Any) -> None:
 @options.concurrency
 @options.mounts
 @options.logs
+@options.tracing
 @options.serving
 @options.reload
 def work(**given: Any) -> None:
@@ -83,6 +86,7 @@ def _run_process(
     metrics_key_file: Path | None,
     health_bind_address: Address | None,
     reload: bool,
+    tracing: bool | None,
     **lease: Any,
 ) -> None:
     logs.configure(log_format, log_level, unread=True)
@@ -103,6 +107,7 @@ def _run_process(
         log.warning(notice, code="manifest-notice")
     log.info("kubecdc starts", code="starting", version=__version__, watch=watch, work=work)
     from kubecdc.cli import buses, process
+    from kubecdc.cli import tracing as traces
     from kubecdc.cli.serving import server
     from kubecdc.cli.serving.health import Health
     from kubecdc.cli.serving.metrics import Scrapes
@@ -120,16 +125,17 @@ def _run_process(
     reloading = Reloading(read, ask, looking, outcome, manifests.notices) if again else None
     opening = buses.opening(lead=election.lead if election else None)
     delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
-    running = process.run(
-        uses,
-        opening,
-        election=election,
-        delivery=delivery,
-        health=health,
-        scrapes=scrapes,
-        reloading=reloading,
-    )
-    _runner()(running)
+    with traces.running(tracing, opening.holder):
+        running = process.run(
+            uses,
+            opening,
+            election=election,
+            delivery=delivery,
+            health=health,
+            scrapes=scrapes,
+            reloading=reloading,
+        )
+        _runner()(running)
 
 
 def _election(**given: Any) -> Election:

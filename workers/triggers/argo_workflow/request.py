@@ -44,7 +44,7 @@ class WorkflowRequest:
 def prepare(request: TriggerRequest[ArgoWorkflow]) -> WorkflowRequest:
     """Make the object, as far as that needs no I/O. Raises ParameterError."""
     config = request.config
-    mark = Mark.of(request.sensor, request.trigger, request.event, request.idempotency_key)
+    mark = Mark.of(request)
     try:
         options = parse(config.args, config.operation)
     except WrongArgument as e:

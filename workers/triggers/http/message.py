@@ -83,8 +83,8 @@ def compose(request: HttpRequest, values: Mapping[KeyRef, str] | None) -> Messag
         fields[name.lower()] = name, value
 
     put("Content-Type", "application/json")
-    if request.event.traceparent:
-        put("traceparent", request.event.traceparent)
+    if request.traceparent:
+        put("traceparent", request.traceparent)
     for name, value in (*http.headers.items(), *request.headers.items()):
         put(name, value)
     if http.host:

@@ -20,6 +20,7 @@ class HttpRequest:
     """A request, except for what is secret.
 
     ``payload`` is what the manifest's ``payload`` builds; None if it has none. ``headers`` are its ``dynamicHeaders``.
+    ``traceparent`` is "" if nothing is traced.
     """
 
     event: Event
@@ -27,6 +28,7 @@ class HttpRequest:
     config: Http
     payload: bytes | None
     headers: Mapping[str, str]
+    traceparent: str = ""
 
 
 def prepare(request: TriggerRequest[Http]) -> HttpRequest:
@@ -45,6 +47,7 @@ def prepare(request: TriggerRequest[Http]) -> HttpRequest:
         config=config,
         payload=payload(config.payload, values) if config.payload else None,
         headers=headers,
+        traceparent=request.traceparent,
     )
 
 

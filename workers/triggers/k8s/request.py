@@ -45,7 +45,7 @@ class K8sRequest:
 def prepare(request: TriggerRequest[K8s]) -> K8sRequest:
     """Make the object, as far as that needs no I/O. Raises ParameterError."""
     config, values = request.config, request.values
-    mark = Mark.of(request.sensor, request.trigger, request.event, request.idempotency_key)
+    mark = Mark.of(request)
     owner = owner_of(request.event, values) if config.owner_reference and config.operation != "delete" else None
     waiting = K8sRequest(config, request.event, values, mark, owner, None)
     try:

@@ -55,6 +55,7 @@ def prepare(request: TriggerRequest[Kafka]) -> KafkaRequest:
             "content-type": content_type,
             **config.headers,
             **_own(event, request.idempotency_key),
+            **({"traceparent": request.traceparent} if request.traceparent else {}),
         },
     )
 

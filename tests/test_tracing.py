@@ -1,0 +1,188 @@
+"""Whether a process traces, and what its spans say, without a collector."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
+
+from kubecdc import tracing
+from kubecdc.cli.tracing import running, wanted
+from kubecdc.errors import UsageError
+from kubecdc.storage.contracts.event import Event
+from kubecdc.watcher.capture import traces as captures
+from kubecdc.workers.objects.marks import TRACEPARENT, Mark
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.triggers.http import request as http
+from kubecdc.workers.triggers.http.manifest import Http
+from kubecdc.workers.triggers.kafka import request as kafka
+from kubecdc.workers.triggers.kafka.manifest import Kafka
+from tests.workers.support import FakeTrigger, MemorySubscription, event, log_trigger, route, settings
+
+AWAY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def own_variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The collector is away."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", AWAY)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    yield
+    monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.0)
+    tracing.stop()
+
+
+@pytest.fixture
+def spans() -> InMemorySpanExporter:
+    """What the process traces."""
+    exporter = InMemorySpanExporter()
+    tracing.start("kubecdc", "test/1")
+    assert tracing.active
+    tracing.active._provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+@pytest.mark.parametrize(
+    ("flag", "variables", "expected"),
+    [
+        (None, {}, False),
+        (True, {}, True),
+        (None, {"OTEL_EXPORTER_OTLP_ENDPOINT": AWAY}, True),
+        (None, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": AWAY}, True),
+        (None, {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": AWAY}, False),
+        (None, {"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        (None, {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": AWAY}, False),
+        (False, {"OTEL_EXPORTER_OTLP_ENDPOINT": AWAY}, False),
+        (True, {"OTEL_SDK_DISABLED": "true"}, False),
+    ],
+)
+def test_the_flag_or_the_variables_of_opentelemetry_turn_it_on(
+    flag: bool | None, variables: dict[str, str], expected: bool
+) -> None:
+    assert wanted(flag, variables) is expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said", "hint"),
+    [
+        ("", "", "OpenTelemetry is not installed", "pip install 'kubecdc[tracing]'"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTLP over grpc is not supported", "http/protobuf"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "OTEL_TRACES_EXPORTER=zipkin is not supported", "otlp, or none"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", "a variable OTEL_* is wrong", "correct it"),
+    ],
+)
+def test_what_is_not_possible_is_an_error_if_it_was_asked_for_and_else_a_warning(
+    variable: str, value: str, said: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, value)
+    else:
+        monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with pytest.raises(UsageError, match=said.replace("*", r"\*")) as error, running(True, "x"):
+        pass
+    assert hint in error.value.hint
+    with capture_logs() as lines, running(None, "x"):
+        assert tracing.active is None
+    (line,) = lines
+    assert (line["code"], line["log_level"]) == ("tracing-unavailable", "warning")
+    assert said in line["event"]
+
+
+def test_nothing_of_opentelemetry_is_loaded_without_it() -> None:
+    modules = "kubecdc.cli.commands.run, kubecdc.cli.process, kubecdc.workers.worker, kubecdc.watcher.watcher"
+    code = f"import sys, {modules}; sys.exit('opentelemetry' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert captures.of("source/changed") is None
+
+
+def test_an_event_carries_the_span_of_its_capture_until_it_is_committed(spans: InMemorySpanExporter) -> None:
+    made = captures.of("workflows/changed")
+    assert made
+    one, two = made.begun(event(1)), made.begun(event(2))
+    assert Event.decode(one.encode()).traceparent == one.traceparent
+    made.blocked([one, two], RuntimeError("full"))
+    made.committed([one, two], 2)
+    made.committed([one], 1)  # once
+    first, second = spans.get_finished_spans()
+    assert first.context and second.context
+    assert first.context.trace_id != second.context.trace_id
+    assert one.traceparent.split("-")[1:3] == [f"{first.context.trace_id:032x}", f"{first.context.span_id:016x}"]
+    assert [(e.name, dict(e.attributes or {})) for e in first.events] == [
+        ("the bus did not accept the commit", {"reason": "full"})
+    ]
+    assert (first.attributes or {})["kubecdc.commit_events"] == 2
+
+
+def test_what_is_not_sampled_says_so_to_the_next_and_makes_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    exporter = InMemorySpanExporter()
+    tracing.start("kubecdc", "test/1")
+    assert tracing.active
+    tracing.active._provider.add_span_processor(SimpleSpanProcessor(exporter))
+    made = captures.of("workflows/changed")
+    assert made
+    told = made.begun(event(1))
+    assert int(told.traceparent.split("-")[3], 16) & 1 == 0
+    assert made._open == {}
+    made.committed([told], 1)
+    assert exporter.get_finished_spans() == ()
+
+
+async def test_each_delivery_and_run_has_a_span_and_tries_are_events(spans: InMemorySpanExporter) -> None:
+    outcomes: list[Outcome] = [Retry("503"), Success(), Failure("400")]
+    current: list[int] = []
+
+    async def behaviour(request: TriggerRequest[Any]) -> Outcome:
+        current.append(trace.get_current_span().get_span_context().span_id)
+        return outcomes.pop(0)
+
+    trigger = FakeTrigger(behaviour)
+    to = route(trigger, log_trigger(retryStrategy={"steps": 2, "duration": "1ms"}))
+    subscription, stop = MemorySubscription(), asyncio.Event()
+    consumer = asyncio.create_task(consume(subscription, to, settings(), stop=stop))
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await subscription.settled(event(1, traceparent=parent))
+    await subscription.settled(event(2, data={}))
+    stop.set()
+    await consumer
+    first_run, first, second_run, second = spans.get_finished_spans()
+    assert first.parent and first.context and first_run.parent and first_run.context and second.context
+    assert f"{first.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert f"{first.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert first_run.parent.span_id == first.context.span_id
+    assert [dict(e.attributes or {}) for e in first_run.events] == [{"reason": "503", "tries": 1}]
+    assert [s.status.is_ok for s in (first, first_run)] == [True, True]
+    assert second.parent is None
+    assert second.context.trace_id != first.context.trace_id
+    assert (second.status.description, second_run.status.description) == ("400", "400")
+    assert (second.attributes or {})["kubecdc.outcome"] == "dead_letter"
+    assert (first.attributes or {})["kubecdc.object"] == "k"
+    assert current[0] == current[1] == first_run.context.span_id, "instrumented code is below the run"
+    assert [r.traceparent.split("-")[2] for r in trigger.requests][:1] == [f"{first_run.context.span_id:016x}"]
+    assert trigger.requests[0].event.traceparent == parent
+
+
+def test_every_type_of_trigger_passes_the_run_on() -> None:
+    run = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+    about = event(1, traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    kept: FakeTrigger = FakeTrigger()
+    request = route(kept).request(about, run=run)
+    assert Mark.of(request).on({})["metadata"]["annotations"][TRACEPARENT] == run
+    assert Mark.of(route(kept).request(about)).traceparent == about.traceparent, "of a process that does not trace"
+    assert TRACEPARENT not in Mark.of(route(kept).request(event(1))).on({})["metadata"]["annotations"]
+    config = Kafka.model_validate({"url": "broker:9092", "topic": "changes"})
+    sent = kafka.prepare(replace(request, config=config))
+    assert (sent.headers["traceparent"], sent.headers["ce_traceparent"]) == (run, about.traceparent)
+    asked = http.prepare(replace(request, config=Http.model_validate({"url": "http://x"})))
+    assert asked.traceparent == run
