@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.manifests.loading import Manifests
-from kubecdc.cli.output import Row
+from kubecdc.cli.output import Row, time
 from kubecdc.cli.status.look import Found
 from kubecdc.cli.status.record import LIVES, Process
 from kubecdc.cli.status.sources import source_row
@@ -15,6 +15,7 @@ from kubecdc.cli.status.verdict import Finding, Verdict, row, seconds
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.manifest import EventBus
 
+MANIFESTS = "manifests"  # the name of the trouble of those that were read last, and are not in use
 CLOCK_SECONDS = LIVES.total_seconds() + 5.0  # a report may be as old as it lives
 
 
@@ -29,7 +30,8 @@ def rows(found: Found) -> Iterator[Row]:
                 Verdict.OK,
                 kind="process",
                 bus=found.manifest.name,
-                by=process.version,
+                version=process.version,
+                since=time(min((trouble.since for trouble in process.troubles.values()), default=process.at)),
             )
     for entry in found.entries:
         yield source_row(found, entry)
@@ -81,6 +83,7 @@ def _bus_row(found: Found) -> Row:
 
 def _troubles(found: Found, process: Process) -> Iterator[Finding]:
     for name, trouble in process.troubles.items():
-        yield Finding(Verdict.FAILING, f"{name}: {trouble.reason}", "kubecdc validate --cluster")
+        command = "kubecdc validate" if name == MANIFESTS else "kubecdc validate --cluster"
+        yield Finding(Verdict.FAILING, f"{name}: {trouble.reason}", command)
     if not -CLOCK_SECONDS < found.at - process.at < CLOCK_SECONDS:
         yield Finding(Verdict.FAILING, "its clock and the one here differ by more than half a minute", "date -u")

@@ -48,6 +48,7 @@ def source_row(found: Found, entry: str) -> Row:
         position=checkpoints[0].state.position if len(checkpoints) == 1 and checkpoints[0].state else None,
         watches=own.watches if own else None,
         since=time(own.trouble.since) if own and own.trouble else None,
+        hint=own.trouble.hint if own and own.trouble else None,
         gap=datetime.fromisoformat(gap.time) if gap else None,
         gap_reason=gap.reason if gap else None,
         audit=time(own.audit.time) if own and own.audit else None,

@@ -78,7 +78,11 @@ class Site:
     @property
     def manifests(self) -> Manifests:
         about = {"apiVersion": "argoproj.io/v1alpha1"}
-        given = self.bus if "redis" in self.bus else {"sqlite": {"path": str(self.folder / "bus.db")}} | self.bus
+        given = (
+            self.bus
+            if self.bus.keys() & {"redis", "rq"}
+            else {"sqlite": {"path": str(self.folder / "bus.db")}} | self.bus
+        )
         redelivery = {"redelivery": {"backoff": {"duration": "50ms", "cap": "200ms"}, "maxDeliveries": 0}}
         bus = {"kind": "EventBus", "metadata": {"name": "default"}, "spec": redelivery | given}
         dependency = {"name": "d", "eventSourceName": "workflows", "eventName": "changed"}

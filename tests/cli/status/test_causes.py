@@ -360,6 +360,17 @@ async def test_status_names_the_cause_of(name: str, place: Site, monkeypatch: py
     assert row["needs_person"] == (case.verdict in {"blocked", "failing"})
 
 
+@pytest.mark.parametrize("bus", [{"redis": {"partitions": 4}}, {"rq": {}}], ids=["redis", "rq"])
+async def test_what_works_is_ok_on(bus: dict[str, dict[str, object]], place: Site, redis_url: str) -> None:
+    place.bus = {name: {**given, "url": redis_url} for name, given in bus.items()}
+    await both(place)
+    for name, by in ((SOURCE, "watcher"), (SUBSCRIPTION, "worker"), ("bus/default", "1 watch, 1 work")):
+        row = await place.until(name, "ok|idle", "^$")
+        assert row["by"] == by
+    (partitions,) = (row["partitions"] for row in await place.look() if row["kind"] == "bus")
+    assert partitions == (4 if "redis" in bus else None)
+
+
 def test_every_fault_of_the_chaos_list_has_a_cause_or_heals_at_once() -> None:
     assert CHAOS.keys() | HEALED == set(Kind)
     assert set(CHAOS.values()) <= CASES.keys()
