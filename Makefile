@@ -2,9 +2,11 @@
 
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
-# Tests wait more than they compute, so more run at a time than there are cores. The long ones keep a core busy each.
+# Tests wait more than they compute, so more run at a time than there are cores. The long ones keep a core busy each. All Pythons
+# run at the same time.
 JOBS ?= 4
 LONG_JOBS ?= 2
+PYTHON_JOBS ?= 2
 # Tests start the command some hundred times: without bytecode on the disk, each start would compile all of it again.
 export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
@@ -29,8 +31,11 @@ test: $(READY) redis ## Run all tests but the long ones (JOBS=4)
 test-long: $(READY) redis ## Run the long tests (KUBEBUILDER_ASSETS=DIR for a real API server, KUBECDC_KILLS=50, KUBECDC_OBJECTS=3000, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, LONG_JOBS=2)
 	$(BIN)/pytest -n $(LONG_JOBS) -m long
 
-test-pythons: $(READY) redis ## Run the tests on every other supported Python that is installed, but the long ones and those of tests/once.py (PYTHONS="3.12 3.13", JOBS=4)
-	@for version in $(PYTHONS); do tests/on_python $$version -n $(JOBS) || exit 1; done
+test-pythons: $(READY) redis ## Run the tests on every other supported Python that is installed, but the long ones and those of tests/once.py (PYTHONS="3.12 3.13", PYTHON_JOBS=2 for each)
+	@$(MAKE) --no-print-directory --jobs --output-sync=target $(PYTHONS:%=test-on-%)
+
+test-on-%:
+	@tests/on_python $* -n $(PYTHON_JOBS)
 
 lint: $(READY) ## Style, types, import rules
 	$(BIN)/ruff check .

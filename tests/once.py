@@ -12,6 +12,7 @@ PATHS = {
     "tests/apiserver": "the simulator is for tests: no user runs it, and all that do not stand here run on it",
     "tests/benchmarks": "figures are compared on one Python",
     "tests/deploy": "YAML, the chart, and the image, which has a Python of its own",
+    "tests/docs": "pages are read; what they tell the reader to type is in tests/cli and tests/examples too",
     "tests/e2e": "whole setups are judged by what was sent and stored; tests/cli starts the same processes",
     "tests/harness": "what judges the whole setups",
     "tests/packaging": "what is in the wheel is for all versions",
