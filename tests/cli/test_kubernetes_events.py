@@ -10,7 +10,7 @@ from tests.cli.test_outage import BUS, BUSES, Receiver
 from tests.cluster.test_recorder import make_pod, written
 from tests.workers.peer import serving
 
-OBJECTS = 20
+OBJECTS = 8  # more than a breaker needs
 
 
 async def test_a_breaker_that_opens_is_an_event_on_the_deployment_that_is_not_captured(desk: Desk) -> None:

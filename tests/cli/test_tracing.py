@@ -1,4 +1,4 @@
-"""One trace from a change to its trigger, over the processes that take part, as a collector gets it."""
+"""One trace from a change to its trigger, over all processes, as a collector gets it: docs/tracing.md."""
 
 from __future__ import annotations
 

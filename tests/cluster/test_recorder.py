@@ -16,7 +16,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
 from kubecdc.cluster.recorder import BURST, PERIOD, Recorder, own_pod
 from kubecdc.errors import UsageError
-from tests.apiserver import LocalSimulator, simulator
+from tests.apiserver import LocalSimulator, RealApiServer, simulator
 from tests.apiserver.client import ApiServer
 
 EVENTS = ("", "v1", "events")
@@ -105,6 +105,13 @@ async def is_on_the_deployment(api: ApiServer, kubeconfig: Path) -> None:
 
 async def test_an_event_is_on_the_deployment_of_the_pod(api: LocalSimulator, tmp_path: Path) -> None:
     await is_on_the_deployment(api, api.kubeconfig(tmp_path / "kubeconfig"))
+
+
+async def test_a_real_api_server_takes_it(real_api: RealApiServer, tmp_path: Path) -> None:
+    try:
+        await is_on_the_deployment(real_api, real_api.kubeconfig(tmp_path / "kubeconfig"))
+    finally:
+        await real_api.close()
 
 
 async def test_outside_of_a_pod_it_is_on_the_manifest(api: LocalSimulator, tmp_path: Path) -> None:
