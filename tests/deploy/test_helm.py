@@ -37,8 +37,8 @@ def rendered(*options: str, release: str = "kubecdc", values: dict[str, Any] | N
 def compared(documents: tuple[Document, ...]) -> dict[tuple[str, str, str], Document]:
     """By kind, namespace and name, without what the tools do differently.
 
-    That is the hash in names of ConfigMaps in place of the annotation with a checksum, the namespace itself, labels of
-    Helm, the order in lists that are sets, and comments in manifests.
+    That is the hash in the name of the bus's ConfigMap in place of the annotation with a checksum, the namespace
+    itself, labels of Helm, the order in lists that are sets, and comments in manifests.
     """
     found: dict[tuple[str, str, str], Document] = {}
     for document in documents:
@@ -126,14 +126,17 @@ def test_rights_of_one_account_in_one_namespace_are_in_one_role() -> None:
     } <= granted
 
 
-def test_changed_manifests_and_nothing_else_replace_the_pods() -> None:
-    def checksum(values: dict[str, Any]) -> str:
-        deployment = named(rendered(values={"bus": {"type": "redis"}, **values}), "Deployment", "kubecdc-work")
-        return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
+def test_another_bus_replaces_the_pods_and_other_manifests_do_not() -> None:
+    """They read those again by themselves."""
 
-    first = checksum({})
-    assert checksum({"workers": {"replicas": 5}}) == first
-    assert checksum({"manifests": {"a.yaml": "x: 1"}}) != first
+    def template(values: dict[str, Any]) -> Any:
+        deployment = named(rendered(values={"bus": {"type": "redis"}, **values}), "Deployment", "kubecdc-work")
+        return deployment["spec"]["template"]
+
+    first = template({})
+    assert template({"workers": {"replicas": 5}}) == template({"manifests": {"a.yaml": "x: 1"}}) == first
+    other = {"redis": {"url": "redis://elsewhere:6379/0"}}
+    assert template({"bus": {"type": "redis", "spec": other}})["metadata"] != first["metadata"]
 
 
 def test_a_release_of_another_name_shares_no_name_with_it() -> None:

@@ -205,13 +205,19 @@ async def test_a_release_of_helm_starts_is_changed_and_removed(cluster: Cluster)
     await run("install", "kubecdc", chart, "--create-namespace")
     await cluster.rolled_out("kubecdc-run")
     (first,) = cluster.node.of("kubecdc-run")
+    text = (DEPLOY / "kustomize" / "base" / "manifests.yaml").read_text()
+    (sensor,) = [part for part in text.split("---\n") if "kind: Sensor" in part]
     changed = cluster.folder / "changed.yaml"
-    changed.write_text((DEPLOY / "kustomize" / "base" / "manifests.yaml").read_text() + "# changed\n")
+    changed.write_text(f"{text}---\n{sensor.replace('name: print', 'name: again')}")
     await run("upgrade", "kubecdc", chart, "--set-file", f"manifests.changed\\.yaml={changed}")
+    await cluster.until(lambda: '"manifests-reloaded"' in first.err, "kubecdc-run")
+    await cluster.create_deployment("first")
+    await cluster.until(lambda: printed([first]).count(("ADD", "first")) == 2, "kubecdc-run")
+    assert cluster.node.of("kubecdc-run") == [first], "no restart"
+    bus = "bus.spec.retention=1h,bus.spec.sqlite.path=/var/lib/kubecdc/kubecdc.db"
+    await run("upgrade", "kubecdc", chart, "--set-file", f"manifests.changed\\.yaml={changed}", "--set", bus)
     await cluster.rolled_out("kubecdc-run")
     (second,) = cluster.node.of("kubecdc-run")
     assert first.pod != second.pod
-    await cluster.create_deployment("first")
-    await cluster.until(lambda: ("ADD", "first") in printed(cluster.node.of("kubecdc-run")), "kubecdc-run")
     assert complaints([first, second]) == []
     await run("uninstall", "kubecdc")

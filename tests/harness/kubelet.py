@@ -24,6 +24,7 @@ import pytest
 from tests.apiserver import RealApiServer
 from tests.apiserver.client import Body, RequestFailed, path_of
 from tests.cli.serving.asking import ask
+from tests.harness.mounted import Mounted
 from tests.ports import free_port
 
 NODE = "node"
@@ -32,6 +33,7 @@ TOKENS = "/var/run/secrets/kubernetes.io/serviceaccount"
 INTERPRETER = str(Path(sys.executable).resolve())
 HEARTBEAT = 10.0  # seconds; the node counts as dead after 40
 STEP = 0.1  # seconds between two looks at the pods
+SYNC = 1.0  # seconds between two looks at the ConfigMaps that are mounted; a real one takes a minute
 
 
 def require_own_mounts(folder: Path) -> None:
@@ -83,6 +85,8 @@ class Kubelet:
     failed: dict[str, str] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     _beat: float = 0.0
+    _synced: float = 0.0
+    _config_maps: dict[Path, tuple[str, Mounted]] = field(default_factory=dict)  # by folder: the name, and its files
 
     def of(self, owner: str, *, past: bool = False) -> list[Container]:
         """The running containers of a Deployment, or all that it ever had."""
@@ -107,6 +111,8 @@ class Kubelet:
                 except RequestFailed as e:
                     if e.code not in (403, 404, 409):  # the pod has changed meanwhile, or its namespace ends
                         raise
+            if time.monotonic() - self._synced > SYNC:
+                await self._update_config_maps()
             await asyncio.sleep(STEP)
 
     def kill(self) -> None:
@@ -121,6 +127,14 @@ class Kubelet:
         beat = {"lastHeartbeatTime": now, "lastTransitionTime": now}
         status = {"conditions": [{**ready, **beat}], "allocatable": {"pods": "100"}, "capacity": {"pods": "100"}}
         await self.api.patch("", "v1", "nodes", "", NODE, {"status": status}, subresource="status")
+
+    async def _update_config_maps(self) -> None:
+        self._synced = time.monotonic()
+        for name, mounted in self._config_maps.values():
+            with suppress(RequestFailed):  # it is gone
+                data = (await self.api.get("", "v1", "configmaps", self.namespace, name))["data"]
+                if data != mounted.data:
+                    mounted.swap(data)
 
     async def _sync(self, pod: Body) -> None:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
@@ -184,12 +198,13 @@ class Kubelet:
             folder.chmod(0o2775)
             return folder
         if "configMap" in volume:
-            found = await self.api.get("", "v1", "configmaps", self.namespace, volume["configMap"]["name"])
-            files = {key: text.encode() for key, text in found["data"].items()}
-        else:
-            found = await self.api.get("", "v1", "secrets", self.namespace, volume["secret"]["secretName"])
-            files = {key: base64.b64decode(text) for key, text in found["data"].items()}
-        return written(folder, files)
+            name = volume["configMap"]["name"]
+            data = (await self.api.get("", "v1", "configmaps", self.namespace, name))["data"]
+            if folder not in self._config_maps:
+                self._config_maps[folder] = name, Mounted(folder, data)
+            return folder
+        found = await self.api.get("", "v1", "secrets", self.namespace, volume["secret"]["secretName"])
+        return written(folder, {key: base64.b64decode(text) for key, text in found["data"].items()})
 
     async def _token(self, pod: Body, folder: Path) -> Path:
         path = path_of("", "v1", "serviceaccounts", self.namespace, pod["spec"]["serviceAccountName"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Mounted:
-    """``path`` is where it is mounted.
+    """``path`` is where it is mounted, ``data`` what it contains.
 
     As `AtomicWriter` does it: k8s.io/kubernetes/pkg/volume/util/atomic_writer.go.
     """
@@ -15,12 +15,13 @@ class Mounted:
     def __init__(self, path: Path, data: Mapping[str, str]) -> None:
         self.path = path
         self._version = 0
-        path.mkdir()
+        path.mkdir(parents=True)
         self.swap(data)
 
     def swap(self, data: Mapping[str, str]) -> None:
         """Have it contain these files, from one moment to the next."""
         self._version += 1
+        self.data = dict(data)
         old = (self.path / "..data").resolve() if (self.path / "..data").exists() else None
         new = self.path / f"..2026_01_01_00_00_00.{self._version}"
         new.mkdir()

@@ -58,8 +58,8 @@ metadata:
   labels:
     {{- include "kubecdc.labels" $root | nindent 4 }}
     app.kubernetes.io/component: {{ $component }}
-  annotations: # changed manifests replace the pods
-    checksum/config: {{ include (print $root.Template.BasePath "/config.yaml") $root | sha256sum }}
+  annotations: # another bus replaces the pods; they read other changed manifests by themselves
+    checksum/bus: {{ include "kubecdc.bus" $root | sha256sum }}
 spec:
   serviceAccountName: {{ $account }}
   automountServiceAccountToken: {{ $token }}
