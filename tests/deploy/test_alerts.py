@@ -319,6 +319,19 @@ CASES: dict[tuple[str, str], tuple[dict[str, str], int, dict[str, str] | None]] 
         {"namespace": "k"},
     ),
     ("KubecdcLogLinesDropped", "none"): ({'kubecdc_log_lines_dropped_total{namespace="k",pod="a"}': "5x60"}, 30, None),
+    ("KubecdcManifestsUnused", "in one of two"): (
+        {
+            'kubecdc_manifests_last_reload_successful{namespace="k",pod="a"}': "1x5 0x30",
+            'kubecdc_manifests_last_reload_successful{namespace="k",pod="b"}': "1x40",
+        },
+        15,
+        {"namespace": "k"},
+    ),
+    ("KubecdcManifestsUnused", "corrected"): (
+        {'kubecdc_manifests_last_reload_successful{namespace="k",pod="a"}': "1x5 0x3 1x30"},
+        15,
+        None,
+    ),
 }
 
 
