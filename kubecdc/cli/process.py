@@ -137,8 +137,8 @@ async def _serve(
             numbers = Subscriptions(name, bus, exported)
             stack.callback(scrapes.before(numbers.refresh))
             reporter = Reporter(name, bus, holder(), entries=lambda: on.entries.value, subscriptions=on.worked)
-            all_, asks = on.subscriptions, probe.watch(bus, on.use.subscriptions)
-            helpers = presence.keep(bus, all_), asks, numbers.keep(), reporter.keep()
+            all_ = on.subscriptions
+            helpers = presence.keep(bus, all_), probe.watch(bus, all_), numbers.keep(), reporter.keep()
             parts = [*sides(on, bus), *(run_until_stop(each, stop.event) for each in helpers)]
             try:
                 await run_until_all_end(parts, stop)

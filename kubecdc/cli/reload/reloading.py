@@ -16,7 +16,7 @@ from kubecdc.cli.reload.on_bus import OnBus
 from kubecdc.cli.reload.outcome import Outcome
 from kubecdc.cli.reload.uses import BusUse, Uses, require_no_restart
 from kubecdc.cluster.shared import SharedCluster
-from kubecdc.errors import KubecdcError, most_relevant
+from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
 NOT_USED = "the manifests have changed and are not used: what ran before goes on"
@@ -80,24 +80,30 @@ class Reloading:
         return uses
 
     async def _go_on(self, uses: Uses, buses: Mapping[str, OnBus], cluster: SharedCluster, *, asked: bool) -> None:
-        """Each bus on its own: one that does not answer holds up no other."""
+        """Each bus on its own: one that does not answer, or refuses something, holds up no other."""
         before = {name: bus.use for name, bus in buses.items()}
+
+        async def become(bus: OnBus) -> bool:
+            try:
+                await bus.become(uses[bus.manifest.name])
+            except KubecdcError as e:
+                self._failed(e)
+                return False
+            return True
+
         try:
             if any(use.needs_cluster for use in uses.values()):
                 await cluster.objects()
-            async with asyncio.TaskGroup() as tasks:
-                for name, bus in buses.items():
-                    tasks.create_task(bus.become(uses[name]))
-        except* KubecdcError as e:
-            failure = most_relevant(e)
-            assert isinstance(failure, KubecdcError)
-            self._failed(failure)
-        else:
-            if self._latest is uses:
-                self._outcome.succeeded()
-            found = _differences(before, uses)
-            if found or asked:
-                log.info(IN_USE, code="manifests-reloaded", **found)
+        except KubecdcError as e:
+            self._failed(e)
+            return
+        if not all(await asyncio.gather(*map(become, buses.values()))):
+            return
+        if self._latest is uses:
+            self._outcome.succeeded()
+        found = _differences(before, uses)
+        if found or asked:
+            log.info(IN_USE, code="manifests-reloaded", **found)
 
     def _failed(self, error: KubecdcError) -> None:
         self._latest = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
+from kubecdc.current import Current
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 
@@ -36,17 +37,16 @@ class BusProbe:
     async def watch(
         self,
         bus: Bus,
-        specs: Sequence[SubscriptionSpec],
+        specs: Current[list[SubscriptionSpec]],
         *,
         period: float = PERIOD_SECONDS,
         most: float = ANSWER_SECONDS,
     ) -> None:
         """Ask periodically. Never returns."""
-        ask = _question(bus, specs)
         while True:
             try:
                 async with asyncio.timeout(most):
-                    await ask()
+                    await _ask(bus, specs.value)
                 self._why = ""
             except TimeoutError:
                 self._why = f"no answer within {most:g} s"
@@ -56,8 +56,9 @@ class BusProbe:
             await asyncio.sleep(period)
 
 
-def _question(bus: Bus, specs: Sequence[SubscriptionSpec]) -> Callable[[], Awaitable[object]]:
+async def _ask(bus: Bus, specs: Sequence[SubscriptionSpec]) -> None:
     """Something small that every bus has to look up where it keeps it."""
     if specs:
-        return bus.subscription(specs[0].name, prefetch=1).registered
-    return bus.checkpoints.newest_term
+        await bus.subscription(specs[0].name, prefetch=1).registered()
+    else:
+        await bus.checkpoints.newest_term()

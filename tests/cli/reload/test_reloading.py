@@ -63,7 +63,8 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.files = {"source.yaml": SOURCE, "sensor.yaml": SENSOR, "bus.yaml": BUS}
         self.mounted = Mounted(folder / "manifests", self.files)
-        self.bus = FakeBus()
+        self.bus, self.second = FakeBus(), FakeBus()
+        self.on: dict[str, OnBus] = {}
         self.outcome = Outcome()
         self.logs: list[Any] = []
 
@@ -83,13 +84,15 @@ class House:
         self.looks = Looks(find, find(), period=0.005)
         uses = ask(read())
         reloading = Reloading(read, ask, self.looks, self.outcome)
-        on = OnBus(uses["default"])
-        on.opened(cast(Bus, self.bus))
-        await self.bus.register(on.use.subscriptions)
+        self.on = {name: OnBus(use) for name, use in uses.items()}
+        for name, on in self.on.items():
+            bus = self.bus if name == "default" else self.second
+            on.opened(cast(Bus, bus))
+            await bus.register(on.use.subscriptions)
         with structlog.testing.capture_logs() as self.logs:
-            following = asyncio.create_task(reloading.run({"default": on}, SharedCluster(no_cluster)))
+            following = asyncio.create_task(reloading.run(self.on, SharedCluster(no_cluster)))
             try:
-                yield on
+                yield self.on["default"]
             finally:
                 following.cancel()
                 await asyncio.wait({following})
@@ -180,6 +183,15 @@ async def test_a_bus_that_is_away_is_waited_for_and_newer_manifests_take_the_pla
         assert sorted(on.triggers.value) == ["print/line", "third/line"]
 
 
+async def test_a_process_that_is_told_to_stop_does_not_wait_for_a_bus_that_is_away(house: House) -> None:
+    async with asyncio.timeout(60), house.following() as on:
+        house.bus.answers.clear()
+        house.write(second=OTHER_SENSOR)
+        while house.bus.asked < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert sorted(on.triggers.value) == ["print/line"], "it starts with the new ones"
+
+
 async def test_bad_manifests_are_still_a_problem_after_older_ones_have_come_into_use(house: House) -> None:
     async with house.following() as on:
         house.bus.answers.clear()
@@ -203,6 +215,26 @@ async def test_a_bus_that_refuses_has_what_it_had_and_everything_goes_on(house: 
         line = await house.until(NOT_USED)
         assert (line["reason"], line["hint"]) == ("there is no right to create a queue", "grant it")
         assert house.bus.registered == before and "workflows/other" not in on.entries.value
+
+
+async def test_a_bus_that_is_away_or_refuses_holds_up_no_other(house: House) -> None:
+    second = BUS.replace("default", "second").replace("kubecdc.db", "second.db")
+    on_second = OTHER_SENSOR.replace("spec:\n", "spec:\n  eventBusName: second\n")
+    house.write(bus=f"{BUS}---{second}", second=on_second, source=None)
+    async with house.following(watch=False) as on:
+        house.second.answers.clear()
+        house.bus.errors = [Refused("no")]
+        third = SENSOR.replace("name: print", "name: third")
+        house.write(second=on_second.replace("name: line", "name: other"), third=third)
+        assert (await house.until(NOT_USED))["reason"] == "no"
+        assert "third/line" not in on.triggers.value
+        house.second.answers.set()
+        async with asyncio.timeout(60):
+            await house.on["second"].triggers.until(lambda plan: "second/other" in plan)
+        assert house.outcome.trouble is not None and not house.said(IN_USE)
+        house.looks.ask()
+        await house.until(IN_USE)
+        assert "third/line" in on.triggers.value
 
 
 ENTRY = """\

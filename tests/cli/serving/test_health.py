@@ -11,6 +11,7 @@ import pytest
 
 from kubecdc.cli.serving.bus_probe import OLD_SECONDS, BusProbe
 from kubecdc.cli.serving.health import HANG_SECONDS, Health
+from kubecdc.current import Current
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import SubscriptionSpec
 from tests.cli.serving.asking import ask, serving
@@ -120,7 +121,7 @@ async def test_a_bus_that_hangs_or_fails_does_not_count_as_up_until_it_answers(s
     bus: Any = Bus()
     probe = BusProbe(clock)
     assert probe.why_not() == "it is not open yet"
-    watching = asyncio.create_task(probe.watch(bus, specs, period=0.001, most=0.01))
+    watching = asyncio.create_task(probe.watch(bus, Current(specs), period=0.001, most=0.01))
     await until(lambda: probe.up)
     bus.answers.clear()
     await until(lambda: probe.why_not() == "no answer within 0.01 s")
