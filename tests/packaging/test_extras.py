@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from kubecdc.cli import tracing
 from kubecdc.cluster.keys import Keys
 from kubecdc.errors import UsageError
 from kubecdc.manifest.secrets import KeyRef
@@ -64,6 +65,11 @@ async def required(require: Callable[[], None]) -> str:
     return e.value.hint
 
 
+def traced() -> None:
+    with tracing.running(True, "a test"):
+        pass
+
+
 async def scripts() -> str:
     with pytest.raises(ValidationError) as e:
         TypeAdapter(Annotated[str, program.compiles("jq")]).validate_python(".")
@@ -93,6 +99,7 @@ NEEDS: dict[str, tuple[str, str, Callable[[], Awaitable[str]]]] = {
     ),
     "scripts": ("jq", "", scripts),
     "kafka": ("confluent_kafka", "", kafka_type),
+    "tracing": ("opentelemetry.sdk.trace", "", lambda: required(traced)),
 }
 
 
