@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
-# Tests wait more than they compute, so more run at a time than there are cores. The long ones keep a core busy each. All Pythons
-# run at the same time.
+# Tests wait more than they compute, so more run at a time than there are cores. The long ones keep a core busy each. All other
+# Pythons run at the same time.
 JOBS ?= 4
 LONG_JOBS ?= 2
 PYTHON_JOBS ?= 2

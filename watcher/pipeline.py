@@ -7,7 +7,7 @@ import structlog
 from kubecdc import facts
 from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, NotResumable
 from kubecdc.cluster.list_watch import ListWatch, Silence
-from kubecdc.cluster.versions import older
+from kubecdc.cluster.versions import older, well_formed
 from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
 from kubecdc.metrics import Series
@@ -45,6 +45,8 @@ log = structlog.get_logger()
 REASONS = {LEFT: RETURNED, ASKED: DIFFERS}  # of marks that others have left in the checkpoint
 FRUITLESS = 5  # watches in a row that end without a line, although lists work
 PASSING = frozenset({0, 401, 403, 404})  # these refuse lists too: not reached, no rights, no such resource
+LASTING = frozenset({400, 405, 406, 415, 422})  # what was asked for is wrong, and will be
+HINT = "correct the entry; `kubectl api-resources -o wide` shows what can be listed and watched"
 EXTERNAL_CHECK_SECONDS = 5.0  # between two looks at a checkpoint that another process may have changed
 
 
@@ -109,6 +111,8 @@ class Watch:
         newest = await newest_version(self.list_watch, self.memory)
         if older(newest, state.position):
             return BACKWARDS
+        if well_formed(newest) and not well_formed(state.position):
+            return REFUSED  # as it would be, again and again: no server gave us this position
         if not self.list_watch.resource.has_bookmarks:
             await self.list_watch.require_history(state.position)
         return ""
@@ -193,6 +197,8 @@ class Watch:
                     self._restarts("cut" if isinstance(e, Cut) else "failed")
                     if isinstance(e, ApiError):
                         metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).value += 1
+                        if e.status in LASTING:
+                            e.hint = e.hint or HINT
                         if not isinstance(e, Cut) or self.recovery.failures:
                             # An API server that was away may have come back with an older etcd.
                             self.auditor.schedule()

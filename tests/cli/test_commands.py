@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.apiserver import CRDS, WORKFLOW_DEFINITION, simulator
-from tests.cli.rig import SENSOR, SOURCE, Desk
+from tests.cli.rig import SENSOR, SOURCE, Desk, Done
 from tests.harness.processes import until
 from tests.ports import free_port
 
@@ -275,6 +275,25 @@ async def test_a_checkpoint_elsewhere_is_refused_with_the_reason(bus: str, other
     assert done.code == 2
     assert "bus.yaml, document 1, EventBus/default: spec.checkpoint: names a" in done.err
     assert "holds its own checkpoint, because events would be lost if only the bus were restored" in done.err
+
+
+async def test_a_position_that_no_watch_can_resume_from_is_refused(desk: Desk) -> None:
+    made = await desk.create("a")
+    async with desk.running("watch") as kubecdc:
+        await kubecdc.until('"event":"listed"')
+
+    async def move(version: str) -> Done:
+        return await desk.call("checkpoint", "set", "workflows/changed", "--resource-version", version, "--yes")
+
+    done = await move("latest")
+    assert done.code == 2 and "'latest' is not a resourceVersion" in done.err
+    done = await move("99999999")
+    assert done.code == 2 and "the cluster has not come to 99999999 yet" in done.err
+    assert f"give {made['metadata']['resourceVersion']} or less" in done.err  # type: ignore[index]
+    await desk.api.stop()
+    done = await move("99999999")
+    assert done.code == 0 and "whether the cluster has come to 99999999 is not checked: " in done.err
+    assert "workflows/changed is at 99999999" in done.out
 
 
 @pytest.mark.long

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from kubecdc.storage.contracts import CheckpointDelta, Term
+from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.reasons import EXPIRED, REFUSED
 from tests.watcher.rig import KEY, Rig, told
 
@@ -79,6 +82,30 @@ async def test_a_watch_that_is_refused_by_http_again_and_again_is_followed_by_a_
     await bench.start()
     await bench.watching()
     assert told(await bench.events()) == ["~ADD b"]
+
+
+async def test_what_will_never_be_answered_is_said_with_the_fix(bench: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.api.fail(405, path="/workflows", count=3)
+    await bench.create("a")
+    await bench.start()
+    assert told(await bench.events()) == ["ADD a"]
+    assert "`kubectl api-resources -o wide` shows what can be listed and watched" in capsys.readouterr().out
+
+
+async def test_a_position_that_no_server_gave_is_not_asked_for(bench: Rig) -> None:
+    await behind(bench)
+    bus = await bench.open()
+    found = await bus.checkpoints.checkpoint(KEY)
+    assert found and found.state
+    state = msgspec.structs.replace(found.state, position="latest")
+    delta = CheckpointDelta(follows=found.number, state=state)
+    await bus.checkpoints.save(KEY, delta, term=Term(await bus.checkpoints.newest_term(), "test"))
+    failed = metrics.of(metrics.RESTARTS, KEY, "failed")
+    before = failed.value
+    await bench.start()
+    assert told(await bench.events()) == ["~ADD b"]
+    assert [gap.reason for gap in await (await bench.open()).checkpoints.gaps(KEY)] == [REFUSED]
+    assert failed.value == before
 
 
 async def test_a_line_that_is_none_again_and_again_is_followed_by_a_list(bench: Rig) -> None:

@@ -15,8 +15,9 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import entries_of, on_each
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.output import Output, Row, View, confirm
+from kubecdc.cli.positions import require_usable
 from kubecdc.cli.showing import show_each
-from kubecdc.errors import KubecdcError, UsageError
+from kubecdc.errors import KubecdcError
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.manifest import EventBus
@@ -83,18 +84,19 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
     """Move a watch to another resourceVersion.
 
     With an older version, later changes are captured again. With a newer version, the changes in between are lost.
+    A version that the cluster has not come to is refused.
     """
+    access = options.cluster_access()
 
     async def move(bus: Bus, _: EventBus) -> list[bool]:
         found = await bus.checkpoints.checkpoint(key)
         if found is None or found.state is None:
             return []
+        await require_usable(resource_version, found.state, access)
         now = found.state.listing or found.state.position
         confirm(f"Move {key} from {now} to {resource_version}, without a list?", yes=yes)
         return [await _move(bus, key, resource_version)]
 
-    if not resource_version.isprintable() or not resource_version.strip():
-        raise UsageError(f"{resource_version!r} is not a resourceVersion")
     _require_checkpoint(on_each(load(filenames, stdin=sys.stdin), move), key)
     click.echo(f"{key} is at {resource_version}")
 
