@@ -29,7 +29,7 @@ while ARGV[at] and left > 0 do
   for i = at + 2, at + 1 + count do wanted[ARGV[i]] = true end
   while partition < partitions and left > 0 do
     local key, seen = stream(stream_name(entry, partition)), {}
-    local groups = redis.call('XLEN', key) > 0 and redis.call('XINFO', 'GROUPS', key) or {}
+    local groups = redis.call('EXISTS', key) > 0 and redis.call('XINFO', 'GROUPS', key) or {}
     spend(0)
     for _, info in ipairs(groups) do
       left = left - 100
