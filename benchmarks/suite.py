@@ -13,6 +13,7 @@ from benchmarks.crowd import costs
 from benchmarks.delivery import worker_http, worker_log
 from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
+from benchmarks.projection import costs as costs_of_projection
 from benchmarks.queues import commits, rates
 from benchmarks.restart import starts
 from benchmarks.scrape import scrapes
@@ -151,6 +152,10 @@ MEASUREMENTS = (
     _watch_commit("watch_commit_redis_workflow", "workflow", 2.5, redis=True),
     _watch_commit("watch_commit_redis_service", "service", 4.0, redis=True),
     _watch_commit("watch_commit_sqlite_workflow", "workflow", 1.0, redis=False),
+    _runs(
+        Definition("projection_redis", "us/event", Target(1.0, at_least=False, of_ratio=True), "the whole object"),
+        lambda size: costs_of_projection(size.changes // 3),
+    ),
     _runs(
         _faster("worker_log_redis", 15_000, "XREADGROUP COUNT 100, XACK", of_ratio=False),
         lambda size: worker_log(events=size.events),

@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 import msgspec
 
 from kubecdc.cluster.errors import Malformed
-from kubecdc.cluster.objects import UNREADABLE, Meta, object_decoder, shown
+from kubecdc.cluster.objects import UNREADABLE, Meta, object_decoder, outline
 
 
 class Change(NamedTuple):
@@ -29,7 +29,7 @@ class LeftOut(Exception):
     def __init__(self, reason: str, text: bytes, meta: Meta | None = None) -> None:
         super().__init__(reason)
         self.meta = meta or Meta()
-        self.text = shown(text)
+        self.text = outline(text)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _unusual(line: bytes, error: Exception) -> Change:
 
 
 def _no_change(line: bytes, error: Exception) -> NoReturn:
-    raise Malformed(f"a line of the watch is not a change: {error}: {shown(line)}") from error
+    raise Malformed(f"a line of the watch is not a change: {error}: {outline(line)}") from error
 
 
 def _usual(line: bytes) -> tuple[str, bytes] | None:
@@ -137,7 +137,7 @@ def decode_page(text: bytes) -> Page:
     try:
         page = _list.decode(text)
     except UNREADABLE as e:
-        raise Malformed(f"the response to a list request is not a list: {e}: {shown(text)}") from e
+        raise Malformed(f"the response to a list request is not a list: {e}: {outline(text)}") from e
     if page.metadata.resource_version in NO_POSITION:
         raise Malformed(f"the API server gives its {page.kind} no resourceVersion, so it cannot be captured")
     kind = page.kind.removesuffix("List")

@@ -10,7 +10,7 @@ import msgspec
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.discovery import Discovery
 from kubecdc.cluster.errors import ApiError, Malformed
-from kubecdc.cluster.objects import UNREADABLE, shown
+from kubecdc.cluster.objects import UNREADABLE, outline
 from kubecdc.cluster.requests import Request
 from kubecdc.cluster.resource import Resource
 
@@ -89,4 +89,4 @@ def _decoded(text: bytes) -> Document:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except UNREADABLE as e:
-        raise Malformed(f"the response is not a Kubernetes object: {e}: {shown(text)}") from e
+        raise Malformed(f"the response is not a Kubernetes object: {e}: {outline(text)}") from e

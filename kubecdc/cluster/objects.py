@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,6 +31,8 @@ class Status(msgspec.Struct, frozen=True):
     retry_after: float = 0
 
 
+# A text in JSON that is not the value of one of these names; the last one may be cut off.
+_TEXT = re.compile(rb'(?<!"kind")(?<!"type")(?<!"name")(?<!"namespace")(?<!"apiVersion"):\s*"(?:[^"\\]|\\.)*(?:"|$)')
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -49,7 +52,7 @@ def decode_object(text: bytes) -> Meta:
     try:
         return object_decoder.decode(text).metadata
     except UNREADABLE as e:
-        raise Malformed(f"the response is not a Kubernetes object: {e}: {shown(text)}") from e
+        raise Malformed(f"the response is not a Kubernetes object: {e}: {outline(text)}") from e
 
 
 def decode_status(body: bytes) -> Status:
@@ -76,3 +79,8 @@ def _field(document: dict[str, Any], name: str, kind: type[T], default: T) -> T:
 def shown(text: bytes, limit: int = 120) -> str:
     """The first ``limit`` bytes of a text, for messages."""
     return repr(text[:limit].decode("utf-8", "replace")) + ("..." if len(text) > limit else "")
+
+
+def outline(text: bytes) -> str:
+    """The start of what should be an object, for messages. The texts in JSON are left out: they may be secrets."""
+    return shown(_TEXT.sub(b':"..."', text[:4096]) if text[:1] in (b"{", b"[") else text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 import msgspec
@@ -11,7 +11,7 @@ from kubecdc.jsonpath import parse
 from kubecdc.jsonpath.read import Key
 
 _DEEPEST = 16  # names of a path; what is there is decoded as it is
-_Tree = dict[str, Any]  # by name: the tree below it, or None if all of that is needed
+Tree = Mapping[str, Any]  # by name: the tree below it, or None if all of that is needed
 _OTHER = str | int | float | bool | None | list[Any]  # a value that is no object, where a path expects one
 
 
@@ -23,15 +23,20 @@ class Partial:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.paths = frozenset(paths)
-        self.decode = msgspec.json.Decoder(_type(_tree(self.paths))).decode
+        self.decode = decoder(_tree(self.paths))
 
     def __contains__(self, path: str) -> bool:
         return path in self.paths
 
 
-def _tree(paths: Iterable[str]) -> _Tree | None:
+def decoder(tree: Tree | None, leaf: Any = Any) -> Callable[[bytes | msgspec.Raw], Any]:
+    """What decodes the names of a tree and nothing else, and what is needed at its ends as ``leaf``."""
+    return msgspec.json.Decoder(_type(tree, leaf)).decode
+
+
+def _tree(paths: Iterable[str]) -> Tree | None:
     """The names that the paths begin with. An index may be one of an array, so it ends the names."""
-    tree: _Tree = {}
+    tree: dict[str, Any] = {}
     for path in paths:
         names: list[str] = []
         for step in parse.compile(path).stages[0]:
@@ -44,7 +49,7 @@ def _tree(paths: Iterable[str]) -> _Tree | None:
     return tree
 
 
-def _add(tree: _Tree, names: list[str]) -> None:
+def _add(tree: dict[str, Any], names: list[str]) -> None:
     *before, last = names
     for name in before:
         below = tree.setdefault(name, {})
@@ -54,8 +59,8 @@ def _add(tree: _Tree, names: list[str]) -> None:
     tree[last] = None
 
 
-def _type(tree: _Tree | None) -> Any:
+def _type(tree: Tree | None, leaf: Any) -> Any:
     if tree is None:
-        return Any
-    fields = {name: _type(below) for name, below in tree.items()}
+        return leaf
+    fields = {name: _type(below, leaf) for name, below in tree.items()}
     return TypedDict("Part", fields, total=False) | _OTHER  # type: ignore[operator]

@@ -42,6 +42,8 @@ def completed(part: Body) -> Body:
             return completed({"triggers": [{"template": {"name": "send", "http": http}}]})
         case {"dlqTrigger": last}:
             return completed({"triggers": [LOG | {"atLeastOnce": True, "dlqTrigger": last}]})
+        case {"project": _}:
+            return _manifest("EventSource", {"resource": {"changed": _entry() | part}})
         case {"schemaRegistry": registry}:
             kafka = {"url": "kafka:9092", "topic": "changes", "schemaRegistry": registry}
             return completed({"triggers": [{"template": {"name": "publish", "kafka": kafka}}]})

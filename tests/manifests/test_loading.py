@@ -256,6 +256,29 @@ def test_what_has_no_effect_is_said_once_for_each_manifest() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("entry", "sends"),
+    [
+        ("resource: secrets", True),
+        ("resource: secrets, project: {drop: [metadata.managedFields]}", True),
+        ("resource: secrets, project: {redact: [stringData]}", True),
+        ("resource: secrets, project: {redact: [data.password]}", True),
+        ("resource: secrets, project: {redact: [data, stringData]}", False),
+        ("resource: secrets, project: {drop: [data]}", False),
+        ("resource: secrets, project: {keep: [type]}", False),
+        ("resource: secrets, group: example.com", False),
+        ("resource: configmaps", False),
+    ],
+)
+def test_an_entry_that_sends_the_values_of_secrets_is_told_of(entry: str, sends: bool) -> None:
+    text = SOURCE.replace("resource: pods", entry)
+    told = [notice for notice in loaded(text).notices if "Secrets" in notice]
+    assert told == sends * [
+        "standard input, document 1, EventSource/pods: resource.changed sends the values of Secrets into the queue: "
+        "add `project: {redact: [data, stringData]}`, unless they are wanted there"
+    ]
+
+
 def test_at_least_once_is_taken_and_only_false_is_without_effect() -> None:
     dlq = "dlqTrigger: {template: {name: dlq, log: {}}, atLeastOnce: %s, policy: {status: {allow: [200]}}}"
     assert loaded(SOURCE, sensor("log: {}", "atLeastOnce: true\n" + dlq % "true")).notices == [

@@ -54,6 +54,27 @@ async def test_an_odd_object_of_a_watch_is_said_once_and_left_out(
     assert await (await bench.open()).checkpoints.gaps(KEY) == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"ADDED","object":{"apiVersion":"v1","data":{"a":"s3cret","b": "s3cret \\" s3cret"},"kind":"Secret"}}',
+        b'{"type":"ADDED","object":{"data":{"a":"' + b"s3cret" * 1000 + b'"}}}',
+    ],
+)
+async def test_the_text_of_an_odd_object_is_not_told(
+    bench: Rig, line: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await bench.start()
+    await bench.watching()
+    bench.api.inject(line)
+    await bench.create("a")
+    assert told(await bench.events()) == ["ADD a"]
+    said = capsys.readouterr().out
+    assert "is left out" in said
+    assert '"a":"..."' in said
+    assert "s3cret" not in said
+
+
 async def test_a_body_that_cannot_be_decoded_does_not_pass_a_filter_of_fields(bench: Rig) -> None:
     await bench.start(event_source(filter={"fields": [{"key": "spec.n", "operation": "==", "value": "1"}]}))
     await bench.watching()

@@ -146,7 +146,7 @@ class CheckpointWriter:
             after=token,
             state=state,
             upserts=upserts or {},
-            bodies=bodies or {},
+            bodies=self.entry.kept(bodies) if bodies else {},
             removals=removals,
             gap=gap,
         )

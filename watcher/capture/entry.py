@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
 from kubecdc.cluster.changes import Change
-from kubecdc.cluster.objects import Meta
+from kubecdc.cluster.objects import UNREADABLE, Meta
 from kubecdc.cluster.resource import Resource
 from kubecdc.storage.contracts import Inventoried, Selection
 from kubecdc.storage.contracts.event import SPEC_VERSION, Action, Event, event_id, partition_key, sequence
 from kubecdc.watcher import manifest as manifests
 from kubecdc.watcher.capture.filter import Filter, created_after, created_before, label_selector
+from kubecdc.watcher.capture.projection import Projection
 from kubecdc.watcher.capture.traces import Traces
 
 ATTRIBUTES_BYTES = 16 << 10  # of an event without its data: names and ids are far shorter
@@ -69,6 +71,7 @@ class Entry:
         self.namespace = namespace
         self.manifest = manifest
         self.filter = Filter(manifest)
+        self._projection = Projection(manifest.project)
         self.labels = label_selector(manifest.filter.labels)
         self.resource = Resource(manifest.group, manifest.version, manifest.resource, namespace, self.labels)
         self.keeps_inventory = manifest.inventory != "none"
@@ -111,6 +114,14 @@ class Entry:
         for the first time. Creation times are whole seconds, so that second counts as before the start."""
         return self.manifest.initial_list == "skip" and not created_after(change, started)
 
+    def kept(self, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The bodies as the inventory has them, by uid. One that cannot be projected is left out."""
+        found: dict[str, bytes] = {}
+        for uid, body in bodies.items():
+            with suppress(*UNREADABLE):
+                found[uid] = self._projection.of(body)
+        return found
+
     def inventoried(self, meta: Meta, *, passed: bool) -> Inventoried:
         """The object's record in the inventory."""
         return Inventoried(meta.resource_version, meta.namespace, meta.name, passed)
@@ -125,7 +136,7 @@ class Entry:
         deselected: bool = False,
         old: bytes | None = None,
     ) -> Event:
-        """The event of a change; the object's bytes go into it unchanged.
+        """The event of a change. The object's bytes go into it unchanged, but for what its projection takes away.
 
         ``at`` is the version that the event is ordered by, if it is not the object's. ``deselected``: the object of
         this DELETE still exists. ``old`` is the body before the change, if known.
@@ -155,6 +166,12 @@ class Entry:
         at: str = "",
         deselected: bool = False,
     ) -> Event:
+        truncated = False
+        try:
+            data = self._data(action, body, old, selection)
+        except UNREADABLE:  # then it cannot be projected
+            truncated, old = True, None
+            data = self._data(action, _metadata_only(meta, selection), None, selection)
         event = Event(
             specversion=SPEC_VERSION,
             id=event_id(self.name, meta.uid, meta.resource_version, action, origin.timeline),
@@ -169,7 +186,8 @@ class Entry:
             timeline=origin.timeline,
             synthetic=origin.synthetic,
             deselected=deselected,
-            data=self._data(action, body, old, selection),
+            truncated=truncated,
+            data=data,
         )
         if origin.traces:
             event = origin.traces.begun(event)
@@ -184,6 +202,8 @@ class Entry:
     def _data(self, action: Action, body: bytes, old: bytes | None, selection: Selection) -> msgspec.Raw:
         tail = self._tail if selection is self._own else self._tail_of(selection)
         head = b'{"type":"' + action.encode() + b'","body":'
+        if self._projection:
+            body, old = self._projection.of(body), old and self._projection.of(old)
         return msgspec.Raw(b"".join((head, body, b',"oldBody":', old or b"null", tail)))
 
     def _tail_of(self, selection: Selection) -> bytes:

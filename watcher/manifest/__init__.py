@@ -2,6 +2,7 @@
 
 from kubecdc.watcher.manifest.entry import Entry, Filter
 from kubecdc.watcher.manifest.event_source import EventSource, EventSourceSpec
+from kubecdc.watcher.manifest.projection import Projection
 from kubecdc.watcher.manifest.selectors import FieldSelector, LabelSelector, NamespaceExpression, NamespaceSelector
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "LabelSelector",
     "NamespaceExpression",
     "NamespaceSelector",
+    "Projection",
 ]

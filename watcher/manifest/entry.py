@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from kubecdc.manifest.fields import DnsLabel, Duration, Items, dns_label, dns_subdomain, invalid
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Action
+from kubecdc.watcher.manifest.projection import Projection
 from kubecdc.watcher.manifest.selectors import FieldSelector, LabelSelector, NamespaceSelector
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -64,7 +65,15 @@ class Entry(Model):
     metadata: dict[str, str] = Field(default_factory=dict)
     initial_list: Literal["emit", "skip"] = "emit"
     inventory: Literal["versions", "objects", "none"] = "versions"
+    project: Projection | None = None
     audit_interval: Annotated[Duration, BeforeValidator(_off)] = timedelta(hours=1)
+
+    @property
+    def sends_secrets(self) -> bool:
+        """Whether the values of Secrets go into the queue."""
+        if self.group or self.resource != "secrets":
+            return False
+        return self.project is None or not self.project.hides_all("data")
 
     @field_validator("namespace")
     @classmethod
@@ -129,3 +138,15 @@ class Entry(Model):
         if value < timedelta(seconds=1) and value != timedelta():
             raise invalid("must be at least 1s", "or 0 for no audits")
         return value
+
+    @model_validator(mode="after")
+    def _filters_see_what_is_kept(self) -> Self:
+        """The last bodies in the inventory are projected, and filtered once more when the object changes."""
+        if self.project and self.inventory == "objects":
+            for field in self.filter.fields:
+                if self.project.hides(field.key):
+                    raise invalid(
+                        f"`project` takes away {field.key}, which `filter.fields` needs with `inventory: objects`",
+                        "keep it, or use `inventory: versions`",
+                    )
+        return self

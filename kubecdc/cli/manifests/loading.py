@@ -208,6 +208,12 @@ def _notices(manifest: _Read) -> Iterator[str]:
     ignored = [f"spec.{name}" for name in manifest.content["spec"] if name in spec.ignored]
     if ignored:
         yield f"{manifest.place}: {', '.join(ignored)}: accepted, without effect"
+    if isinstance(model, EventSource):
+        for name in sorted(name for name, entry in model.spec.resource.items() if entry.sends_secrets):
+            yield (
+                f"{manifest.place}: resource.{name} sends the values of Secrets into the queue: "
+                "add `project: {redact: [data, stringData]}`, unless they are wanted there"
+            )
     if not isinstance(model, Sensor):
         return
     contexts = [dependency.filters.context for dependency in model.spec.dependencies]
