@@ -97,7 +97,7 @@ def _pause(found: Found, name: str, works: Works) -> str | None:
 
 
 def _nobody_works(status: SubscriptionStatus, works: Works) -> bool:
-    """Consumers of one's own do not report, nor do those of RQ, but the bus may know them."""
+    """Consumers of one's own do not report, nor do workers of a queue's library, but the bus may know them."""
     return not works and status.workers == ()
 
 
