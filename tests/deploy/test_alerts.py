@@ -295,19 +295,6 @@ CASES: dict[tuple[str, str], tuple[dict[str, str], int, dict[str, str] | None]] 
         361,
         None,
     ),
-    ("KubecdcManifestsRefused", "by one of two"): (
-        {
-            'kubecdc_manifests_last_reload_successful{namespace="k",pod="a"}': "1x10 0x30",
-            'kubecdc_manifests_last_reload_successful{namespace="k",pod="b"}': "1x40",
-        },
-        16,
-        {"namespace": "k"},
-    ),
-    ("KubecdcManifestsRefused", "corrected"): (
-        {'kubecdc_manifests_last_reload_successful{namespace="k",pod="a"}': "1x10 0x4 1x30"},
-        16,
-        None,
-    ),
     ("KubecdcApiErrors", "a right is missing"): (
         {'kubecdc_api_errors_total{namespace="k",pod="a",status="403"}': "0+2x60"},
         30,
