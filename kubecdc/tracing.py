@@ -85,13 +85,13 @@ class Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # it says each failure; `_Told` says one
         given = {"service.version": __version__, "service.instance.id": instance}
         resource = Resource.create(given)
         if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
             resource = Resource.create({**given, SERVICE_NAME: service})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(_Told(OTLPSpanExporter())))
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)  # it says each failure; `_Told` says one
         trace.set_tracer_provider(self._provider)  # for the spans of instrumented code, such as your handlers
         self._tracer = self._provider.get_tracer("kubecdc", __version__)
         self._kinds = {name: trace.SpanKind[name.upper()] for name in ("producer", "consumer", "client")}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
@@ -104,6 +104,21 @@ def test_nothing_of_opentelemetry_is_loaded_without_it() -> None:
     code = f"import sys, {modules}; sys.exit('opentelemetry' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert captures.of("source/changed") is None
+
+
+def test_a_collector_that_is_away_is_said_once() -> None:
+    class Exporter:
+        results = [SpanExportResult.FAILURE] * 3 + [SpanExportResult.SUCCESS] * 2 + [SpanExportResult.FAILURE]
+
+        def export(self, _: Any) -> SpanExportResult:
+            return self.results.pop(0)
+
+    told = tracing._Told(Exporter())
+    with capture_logs() as lines:
+        for _ in range(6):
+            told.export([])
+    assert [line["code"] for line in lines] == ["spans-dropped", "spans-exported", "spans-dropped"]
+    assert lines[0]["endpoint"] == AWAY
 
 
 def test_an_event_carries_the_span_of_its_capture_until_it_is_committed(spans: InMemorySpanExporter) -> None:

@@ -44,7 +44,9 @@ async def attempt(
     span = None if tracing.active is None else traces.Run(tracing.active, claim, route)
     outcome: Outcome | None = None
     try:
-        prepare = partial(route.request, event, values, attempt=claim.attempt, run=span.traceparent if span else "")
+        prepare = partial(route.request, event, values, attempt=claim.attempt)
+        if span:
+            prepare = partial(prepare, run=span.traceparent)
         request = await prepared(prepare, values, route, settings)
         strategy = None if once else route.retry_strategy
         if strategy is None:

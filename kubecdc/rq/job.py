@@ -66,11 +66,15 @@ def run(subscription: str, event: str) -> None:
         _leave(job, e)
         return
     except NoSubscription as e:  # it was pruned, and so this job is to be deleted
-        log.warning("the event is owed to nobody any more", code="job-unwanted", error=str(e))
+        log.warning("the event is owed to nobody any more", code="job-unwanted", error=str(e), **_facts(job))
         return
     except KubecdcError as e:
         log.error(
-            "the event cannot be worked on here; it is handed back", code="job-returned", error=str(e), hint=e.hint
+            "the event cannot be worked on here; it is handed back",
+            code="job-returned",
+            error=str(e),
+            hint=e.hint,
+            **_facts(job),
         )
         time.sleep(PAUSE)
         raise GivenBack(f"{e} ({e.hint})" if e.hint else str(e)) from e
@@ -126,13 +130,18 @@ async def _set_when_stopping(running: RunningJob, stop: asyncio.Event) -> None:
                 stop.set()
 
 
+def _facts(job: Job) -> dict[str, object]:
+    """For log lines: the job, its event and the object of that."""
+    return {"job": job.id, "object": job.meta.get("partitionkey", "?"), "event_id": job.meta.get("event", "?")}
+
+
 def _leave(job: Job, error: ClaimLost) -> None:
     """Another worker has the job, or will have it: RQ must not end it here.
 
     The process that RQ forked for the job ends without a word to RQ. A SimpleWorker has no such process: it puts the
     job into the queue once more, and the event may be delivered twice.
     """
-    log.warning("the job was lost to another worker; the event is delivered again", code="job-lost", job=job.id)
+    log.warning("the job was lost to another worker; the event is delivered again", code="job-lost", **_facts(job))
     if os.environ.get("RQ_JOB_ID") == job.id:
         sys.stderr.flush()
         sys.stdout.flush()
