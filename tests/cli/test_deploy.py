@@ -18,6 +18,7 @@ from kubecdc.storage.contracts import StateChange, Term
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from tests.apiserver import WORKFLOWS, ApiServer, LocalSimulator, simulator, workflow
 from tests.cli.rig import SOURCE, Desk
+from tests.cluster.test_recorder import make_pod, written
 from tests.deploy.tools import OVERLAYS, Document, built
 
 PLURALS = {
@@ -44,7 +45,7 @@ async def apply(api: ApiServer, documents: Iterable[Document]) -> None:
 async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path) -> None:
     async with simulator(rbac=True) as api:
         desk = Desk(tmp_path, api)
-        desk.environment["POD_NAMESPACE"] = "kubecdc"
+        desk.environment |= {"POD_NAMESPACE": "kubecdc", "POD_NAME": "kubecdc-watch-5c9-x"}
         await api.kubeconfig_of(
             desk.kubeconfig,
             "system:serviceaccount:kubecdc:kubecdc-watch",
@@ -67,14 +68,15 @@ async def test_the_service_account_may_do_all_that_watching_takes(tmp_path: Path
             await kubecdc.until('"deselected":true', out=True)
         await api.create(*WORKFLOWS, "prod", workflow("b", labels={"k": "x"}))
         await api.expire_history()
+        deployment = await make_pod(api, "kubecdc")
         async with desk.running("run", *lease) as again:
             await again.until("gap repaired")
             await again.until('"name":"b"', out=True)
+            (event,) = await written(api, namespace="kubecdc")
         for log in (kubecdc.err, again.err):
             assert "forbidden" not in log
             assert "is not checked" not in log
-        events = await api.list("", "v1", "events", "kubecdc")
-        assert [event["reason"] for event in events["items"]] == ["GapRepaired"]
+        assert (event["reason"], event["involvedObject"]["uid"]) == ("GapRepaired", deployment)
 
 
 async def test_watcher_and_workers_may_use_their_own_config_map_only(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ async def idle(recorder: Recorder) -> None:
         await recorder._queue.join()
 
 
-async def written(api: ApiServer, count: int = 1) -> list[dict[str, Any]]:
+async def written(api: ApiServer, count: int = 1, namespace: str = "default") -> list[dict[str, Any]]:
     async with asyncio.timeout(60):
         while True:
-            items: list[dict[str, Any]] = (await api.list(*EVENTS, "default"))["items"]
+            items: list[dict[str, Any]] = (await api.list(*EVENTS, namespace))["items"]
             found = [item for item in items if item.get("source", {}).get("component") == "kubecdc"]
             if len(found) >= count:
                 return found
@@ -65,7 +65,7 @@ def owner(kind: str, made: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"apiVersion": "apps/v1", "kind": kind, "name": meta["name"], "uid": meta["uid"], "controller": True}]
 
 
-async def make_pod(api: ApiServer) -> str:
+async def make_pod(api: ApiServer, namespace: str = "default") -> str:
     """A pod of a ReplicaSet of a Deployment, without controllers. Returns the uid of the Deployment."""
     container = {"name": "kubecdc", "image": "kubecdc"}
     template = {"metadata": {"labels": {"app": "kubecdc"}}, "spec": {"containers": [container]}}
@@ -79,12 +79,12 @@ async def make_pod(api: ApiServer) -> str:
             "metadata": {"name": name, "ownerReferences": above},
             "spec": spec,
         }
-        made = await api.create("apps", "v1", KINDS[kind], "default", body)
+        made = await api.create("apps", "v1", KINDS[kind], namespace, body)
         above = owner(kind, made)
         uids.append(made["metadata"]["uid"])
     meta = {"name": "kubecdc-watch-5c9-x", "ownerReferences": above}
     spec = {"containers": [container], "automountServiceAccountToken": False}
-    await api.create("", "v1", "pods", "default", {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    await api.create("", "v1", "pods", namespace, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
     return str(uids[0])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubecdc.workers.objects.marks import EVENT_ID, EVENT_SOURCE, SENSOR, TIMESTAMP, TRIGGER
+from kubecdc.workers.objects.marks import EVENT_ID, EVENT_SOURCE, SENSOR, TIMESTAMP, TRACEPARENT, TRIGGER
 from kubecdc.workers.outcome import Failure, Retry, Success
 from tests.apiserver import LocalSimulator
 from tests.harness.proxy import Proxy
@@ -30,6 +30,16 @@ async def test_an_object_has_argos_labels_and_the_id_of_its_event(api: LocalSimu
     assert labels[TIMESTAMP].isdigit()
     assert found["metadata"]["annotations"] == {EVENT_SOURCE: "workflows", EVENT_ID: event().id}
     assert found["data"] == {"a": "1"}
+
+
+async def test_an_object_names_the_trace_of_its_event_and_a_repetition_is_done_whatever_its_trace_is(
+    api: LocalSimulator, it: Bench
+) -> None:
+    for span in ("b7ad6b7169203331", "00f067aa0ba902b7"):
+        traceparent = f"00-0af7651916cd43dd8448eb211c80319c-{span}-01"
+        await it.done(source(config_map()), event(traceparent=traceparent))
+    found = await api.get(*CONFIGMAPS, "default", "one")
+    assert found["metadata"]["annotations"][TRACEPARENT].split("-")[2] == "b7ad6b7169203331"
 
 
 async def test_a_generated_name_is_the_same_for_a_repeated_event_and_another_for_others(
