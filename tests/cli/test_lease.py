@@ -141,7 +141,7 @@ async def test_each_bus_has_its_own_lease(desk: Desk) -> None:
     eastern = SOURCE.replace("{name: workflows}", "{name: eastern}").replace("spec:", "spec:\n  eventBusName: east", 1)
     desk.write("east.yaml", eastern)
     async with desk.running("watch", *ELECTION) as one:
-        await one.until('(?s)"leading".*"leading"')
+        await one.until('(?s)"event":"leading".*"event":"leading"')
         names = [item["metadata"]["name"] for item in (await desk.api.list(*LEASES, "default"))["items"]]
         assert sorted(names) == ["kubecdc", "kubecdc-east"]
 
