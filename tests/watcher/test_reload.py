@@ -127,6 +127,21 @@ async def test_an_entry_that_comes_back_goes_on_where_it_was(bench: Rig) -> None
     announced_once(events)
 
 
+async def test_other_namespaces_of_an_entry_begin_and_end_and_the_one_that_stays_goes_on(bench: Rig) -> None:
+    for namespace in ("one", "two", "three"):
+        await bench.api.make_namespaces(namespace)
+        await bench.create(namespace, namespace=namespace)
+    await bench.start(event_source(namespaces=["one", "two"]))
+    assert sorted(told(await bench.events(namespace="two"))) == ["ADD one", "ADD two"]
+    bench.reload(event_source(namespaces=["two", "three"]))
+    await watched(bench, f"{KEY}/three")
+    await bench.update("two", {"spec": {"n": 1}}, namespace="two")
+    events = await bench.events(namespace="three")
+    assert sorted(told(events)) == ["ADD three", "UPDATE two", "~DELETE one"]
+    assert not await (await bench.open()).checkpoints.gaps(f"{KEY}/two")
+    announced_once(events)
+
+
 async def test_a_standby_leads_with_the_entries_that_came_meanwhile(bench: Rig) -> None:
     await bench.create("a")
     bus = await bench.open()

@@ -59,6 +59,17 @@ async def test_writes_renames_and_files_that_come_and_go_are_noticed(tmp_path: P
     assert await noticed(looks) and not await noticed(looks)
 
 
+async def test_a_whole_folder_is_swapped_by_a_link_as_git_sync_does(tmp_path: Path) -> None:
+    for revision in ("a", "b"):
+        (tmp_path / revision).mkdir()
+        (tmp_path / revision / "a.yaml").write_text(f"{revision}: 1")
+    (tmp_path / "current").symlink_to("a")
+    looks = looking(tmp_path / "current")
+    (tmp_path / "next").symlink_to("b")
+    (tmp_path / "next").rename(tmp_path / "current")
+    assert await noticed(looks) and not await noticed(looks)
+
+
 async def test_what_is_still_being_written_does_not_count(tmp_path: Path) -> None:
     """One look finds each half, two find the whole."""
     found = iter([b"0", b"half", b"more", b"0", b"most", b"all", b"all", b"all"])
