@@ -10,7 +10,7 @@ import pytest
 
 from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.contracts import Batch
-from kubecdc.watcher import watcher
+from kubecdc.watcher import entries, watcher
 from kubecdc.watcher.capture import chunks, diff, pages
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.memory import Memory
@@ -85,7 +85,7 @@ async def test_lists_of_all_namespaces_hold_no_more_than_their_entry_may(
 ) -> None:
     """Small objects come first, so the page that has the large ones is asked for with far too many."""
     monkeypatch.setattr(watcher, "BYTES", LIMIT)
-    monkeypatch.setattr(watcher, "LEAST_BYTES", LIMIT)
+    monkeypatch.setattr(entries, "LEAST_BYTES", LIMIT)
     monkeypatch.setattr(pages, "PAGE_BYTES", LIMIT // 4)
     sizes, most = list[int](), [0]
     namespaces = [f"ns-{n}" for n in range(6)]
@@ -128,7 +128,7 @@ async def test_changes_that_wait_for_their_commit_stop_the_reading(bench: Rig, m
         held.append(self.held)
 
     monkeypatch.setattr(watcher, "BYTES", LIMIT)
-    monkeypatch.setattr(watcher, "LEAST_BYTES", LIMIT)
+    monkeypatch.setattr(entries, "LEAST_BYTES", LIMIT)
     monkeypatch.setattr(Memory, "take", counted)
     namespaces = [f"ns-{n}" for n in range(8)]
     for namespace in namespaces:
