@@ -68,6 +68,7 @@ class Event:
     truncated: bool = False  # the object was too large for the bus: only its names and version are there
     redelivery: str = ""  # "redrive" or "replay" if an operator has had it delivered again
     traceparent: str = ""
+    cluster: str = ""  # the name that --cluster-name gives it
     raw: bytes = field(repr=False)  # the JSON text of `data`
 
     @cached_property

@@ -22,7 +22,7 @@ class Session:
 
     ``timelines`` has the latest timeline of each watch that this process has seen, in this term or an earlier one. The
     watches update it. ``recorder`` writes Kubernetes Events. ``bus_name`` is for the metrics, as is ``now``, a
-    monotonic clock.
+    monotonic clock. Events carry the ``cluster_name``.
     """
 
     cluster: Cluster
@@ -32,6 +32,7 @@ class Session:
     timelines: dict[str, int] = field(default_factory=dict)
     recorder: Recorder | None = None
     bus_name: str = "default"
+    cluster_name: str = ""
     now: Callable[[], float] = time.monotonic
     _histories: dict[str, EntryHistory] = field(default_factory=dict)
 

@@ -51,7 +51,15 @@ async def run(
         while True:
             try:
                 async with elector.lead() as term:
-                    session = Session(cluster, bus, term, timelines=timelines, recorder=recorder, bus_name=name)
+                    session = Session(
+                        cluster,
+                        bus,
+                        term,
+                        timelines=timelines,
+                        recorder=recorder,
+                        bus_name=name,
+                        cluster_name=cluster.name,
+                    )
                     try:
                         with _led(name, session):
                             await lead(session, entries, BYTES // buses)

@@ -41,4 +41,6 @@ class TriggerRequest(Generic[Config]):
     @property
     def idempotency_key(self) -> str:
         """The same for every repetition of this work, and for no other."""
-        return f"{self.event.source}/{self.event.id}/{self.subscription or f'{self.sensor}/{self.trigger}'}"
+        event = self.event
+        within = f"{event.cluster}/" if event.cluster else ""
+        return f"{within}{event.source}/{event.id}/{self.subscription or f'{self.sensor}/{self.trigger}'}"

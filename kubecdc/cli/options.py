@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
+LONGEST_NAME = 253  # of a cluster, as of most names in Kubernetes
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -104,16 +105,33 @@ cluster = combined(
 )
 
 
+def _cluster_name(text: str) -> str:
+    if not text.isprintable() or len(text) > LONGEST_NAME:
+        raise click.BadParameter(f"a name has at most {LONGEST_NAME} characters, and no control characters")
+    return text
+
+
+cluster_name = _context_option(
+    "--cluster-name",
+    key="cluster_name",
+    convert=_cluster_name,
+    default="",
+    metavar="NAME",
+    help="What events call the cluster, in their attribute `cluster`: for consumers of several.",
+)
+
+
 def cluster_access() -> ClusterAccess:
     """Access to the cluster, with the options of the current command. Without them, the same rules as kubectl apply."""
     kubeconfig, context = _from_context("kubeconfig"), _from_context("context")
+    name = _from_context("cluster_name", "")
     user, uid, groups = _from_context("as"), _from_context("as_uid"), _from_context("as_group", ())
 
     def connect() -> Cluster:
         from kubecdc.cluster.connection import Cluster
         from kubecdc.cluster.impersonation import Impersonation
 
-        return Cluster(kubeconfig, context, Impersonation(user or "", uid or "", groups))
+        return Cluster(kubeconfig, context, Impersonation(user or "", uid or "", groups), name=name)
 
     return ClusterAccess(connect, home_namespace())
 

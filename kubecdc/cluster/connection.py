@@ -38,7 +38,10 @@ class Cluster:
         kubeconfig: str | None = None,
         context: str | None = None,
         impersonation: Impersonation = NOBODY,
+        *,
+        name: str = "",
     ) -> None:
+        self.name = name
         self._rotation = Rotation(lambda name: load_configuration(kubeconfig, name, impersonation), context)
         self._session: aiohttp.ClientSession | None = None
         self.connections = Connections()

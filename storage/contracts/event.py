@@ -25,6 +25,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``data`` is the JSON text of ``{type, body, oldBody, group, version, resource, metadata}``, as Argo Events has it.
     ``sequence`` is the resourceVersion padded with zeros, so that it sorts as text (CloudEvents sequence extension).
     ``partitionkey`` is ``<resource>.<group>/<namespace>/<name>``: all events with the same key are delivered in order.
+    ``cluster`` is the name that --cluster-name gives the cluster.
     ``redelivery`` is ``redrive`` or ``replay`` if an operator has had the event delivered again. It is the first field
     because `redelivered` writes it there.
     """
@@ -45,6 +46,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deselected: bool = False
     truncated: bool = False
     traceparent: str = ""
+    cluster: str = ""
     data: msgspec.Raw
 
     def encode(self) -> bytes:

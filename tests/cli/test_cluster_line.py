@@ -1,10 +1,12 @@
-"""The line of the log that says which cluster it is, and as whom."""
+"""Which cluster it is: what the log says of it, and what events call it."""
 
 from __future__ import annotations
 
 from tests.apiserver.client import write_kubeconfig
-from tests.cli.rig import Desk
+from tests.cli.rig import HTTP, Desk
 from tests.harness.forward_proxy import ForwardProxy
+from tests.harness.processes import until
+from tests.workers.peer import saying, serving
 
 
 async def test_the_start_says_which_server_is_asked_as_whom_without_secrets(desk: Desk) -> None:
@@ -24,3 +26,19 @@ async def test_the_start_says_which_server_is_asked_as_whom_without_secrets(desk
         "impersonating": "alice",
     }
     assert "s3cret" not in kubecdc.err
+
+
+async def test_events_carry_the_name_that_the_cluster_is_given(desk: Desk) -> None:
+    async with serving(saying(200)) as peer:
+        desk.write("sensor.yaml", HTTP.format(url=peer.url))
+        async with desk.running("run", "--cluster-name", "prod-eu"):
+            await desk.create("w1")
+            await until(lambda: bool(peer.received), 60, "an event")
+    [got] = peer.received
+    assert got.headers["ce-cluster"] == "prod-eu"
+    assert got.headers["idempotency-key"].startswith("prod-eu/workflows/")
+
+
+async def test_a_name_that_no_header_could_carry_is_refused(desk: Desk) -> None:
+    done = await desk.call("watch", "--cluster-name", "a\nb")
+    assert (done.code, "no control characters" in done.err) == (2, True)

@@ -97,6 +97,15 @@ async def test_the_request_carries_the_event() -> None:
     }
 
 
+async def test_the_name_of_the_cluster_comes_first_in_the_key() -> None:
+    about = event(cluster="prod/eu")
+    async with serving(saying(200)) as peer:
+        await send(peer.url, about=about)
+    [got] = peer.received
+    assert unquote(got.headers["ce-cluster"]) == "prod/eu"
+    assert unquote(got.headers["idempotency-key"]) == f"prod/eu/workflows/{about.id}/s/t"
+
+
 async def test_headers_of_the_manifest_win_except_those_that_name_the_event() -> None:
     headers = {
         "content-type": "text/plain", "User-Agent": "mine", "X-Mine": "1", "idempotency-key": "x", "CE-ID": "x",

@@ -88,9 +88,14 @@ class CheckpointWriter:
 
     def origin(self, *, synthetic: bool = False) -> Origin:
         """The origin of events that are made now."""
-        term, timeline = self.session.term, self.state.timeline
-        now, traces = self.entry.now(), self._traces
-        return Origin(epoch=term.number, timeline=timeline, time=now, synthetic=synthetic, traces=traces)
+        return Origin(
+            epoch=self.session.term.number,
+            timeline=self.state.timeline,
+            time=self.entry.now(),
+            synthetic=synthetic,
+            cluster=self.session.cluster_name,
+            traces=self._traces,
+        )
 
     async def inventory(self) -> dict[str, Inventoried]:
         """Every object known, by uid."""

@@ -25,13 +25,15 @@ ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where events come from: the leader's epoch, the timeline, when the watcher saw the change (`Entry.now`), and
-    whether a list was compared with the inventory (``synthetic``) or a watch was read. ``traces`` has their spans."""
+    """Where events come from: the leader's epoch, the timeline, when the watcher saw the change (`Entry.now`), the
+    name of the cluster, and whether a list was compared with the inventory (``synthetic``) or a watch was read.
+    ``traces`` has their spans."""
 
     epoch: int
     timeline: int
     time: str
     synthetic: bool = False
+    cluster: str = ""
     traces: Traces | None = None
 
 
@@ -187,6 +189,7 @@ class Entry:
             synthetic=origin.synthetic,
             deselected=deselected,
             truncated=truncated,
+            cluster=origin.cluster,
             data=data,
         )
         if origin.traces:

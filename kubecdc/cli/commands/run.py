@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.manifests
 @options.cluster
+@options.cluster_name
 @options.lease
 @options.concurrency
 @options.mounts
@@ -41,6 +42,7 @@ def run(**given: Any) -> None:
 @click.command()
 @options.manifests
 @options.cluster
+@options.cluster_name
 @options.lease
 @options.secrets
 @options.logs

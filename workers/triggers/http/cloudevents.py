@@ -42,4 +42,6 @@ def headers(event: Event) -> dict[str, str]:
         found["ce-redelivery"] = encode(event.redelivery)
     if event.traceparent:
         found["ce-traceparent"] = encode(event.traceparent)
+    if event.cluster:
+        found["ce-cluster"] = encode(event.cluster)
     return found
