@@ -29,9 +29,9 @@ while ARGV[at] and left > 0 do
   for i = at + 2, at + 1 + count do wanted[ARGV[i]] = true end
   while partition < partitions and left > 0 do
     local key, seen = stream(stream_name(entry, partition)), {}
-    local groups = redis.call('EXISTS', key) > 0 and redis.call('XINFO', 'GROUPS', key) or {}
+    local groups = redis.pcall('XINFO', 'GROUPS', key) -- an error: somebody has deleted it
     spend(0)
-    for _, info in ipairs(groups) do
+    for _, info in ipairs(groups.err and {} or groups) do
       left = left - 100
       if not is_idle(info) then
         left = left - 400
