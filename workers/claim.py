@@ -137,24 +137,21 @@ class InFlight:
     async def drain(self, hurry: asyncio.Event | None = None) -> None:
         """Let running triggers finish within the grace period, return the rest, and wait for the settlements.
 
-        With ``hurry``, the grace period begins when that is set, or `PATIENCE` seconds from now.
+        With ``hurry``, only that hurries: until it is set, what runs has `PATIENCE` seconds, and settlements as long as
+        the bus takes.
         """
         try:
             for claim in self._claims:
                 claim.returning = True
                 if claim.phase == "waiting":
                     claim.task.cancel()
-            if hurry and self._claims:
-                idle, hurried = asyncio.create_task(self._idle(PATIENCE)), asyncio.create_task(hurry.wait())
-                try:
-                    await asyncio.wait({idle, hurried}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    idle.cancel()
-                    hurried.cancel()
+            if hurry:
+                await self._idle_or(hurry, PATIENCE)
+                if not hurry.is_set():
+                    self._interrupt()
+                    await self._idle_or(hurry, None)
             await self._idle(self._settings.grace)
-            for claim in self._claims:
-                if claim.phase != "settling":
-                    claim.task.cancel()
+            self._interrupt()
             await self._idle(self._settings.settle)
             if self._claims:
                 log.warning(
@@ -167,6 +164,21 @@ class InFlight:
                 claim.task.cancel()
         await self._idle(_CANCELLED)
 
-    async def _idle(self, timeout: float) -> None:
+    def _interrupt(self) -> None:
+        for claim in self._claims:
+            if claim.phase != "settling":
+                claim.task.cancel()
+
+    async def _idle_or(self, hurry: asyncio.Event, timeout: float | None) -> None:
+        """Wait until nothing is in flight, or ``hurry`` is set."""
+        hurried = asyncio.create_task(hurry.wait())
+        try:
+            idle = asyncio.create_task(self._idle(timeout))
+            await asyncio.wait({idle, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+        finally:
+            hurried.cancel()
+
+    async def _idle(self, timeout: float | None) -> None:
         if self._claims:
             await asyncio.wait([claim.task for claim in self._claims], timeout=timeout)

@@ -43,8 +43,7 @@ async def consume(
 ) -> None:
     """Work on a subscription until ``stop`` is set (or the caller cancels), then drain.
 
-    The subscriptions of a trigger share its ``breaker``. ``hurry`` returns at the end what
-    `InFlight.drain` is to know.
+    The subscriptions of a trigger share its ``breaker``. ``hurry`` is asked at the end for that of `InFlight.drain`.
 
     The subscription was opened with a prefetch of ``settings.concurrency``: the bus hands out no more than that at a
     time, and only the next event of each partitionkey.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from kubecdc.storage.contracts import Publication
 from kubecdc.storage.pauses import pause, resume
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
+from kubecdc.storage.sqlite.deliveries.delivery import SqliteDelivery
 from kubecdc.workers import claim, pauses, worker
 from kubecdc.workers.plan import Plan, plan_of, subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
+from kubecdc.workers.settings import Settings
 from tests.workers.peer import serving
 from tests.workers.support import event, into, sensor, until
 from tests.workers.test_worker import redelivery, settled
@@ -159,6 +163,57 @@ async def test_a_stop_hurries_a_trigger_that_ends_because_it_was_changed(
             await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
             await asyncio.sleep(0.05)
     assert await owed(bus, "s/t") == 1 and asked == ["/old"]
+
+
+async def test_what_runs_too_long_when_its_trigger_is_changed_runs_again_under_the_new_version(
+    bus: SqliteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "PATIENCE", 0.2)
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path == "/old":
+            await asyncio.Event().wait()
+        return web.Response()
+
+    async with serving(answer) as peer, working(bus, sensor(http("t", f"{peer.url}/old")), []) as plan:
+        await bus.publisher.publish(Publication([event(0)]))
+        await until(lambda: asked == ["/old"])
+        await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
+        await settled(bus)
+    assert asked == ["/old", "/new"]
+
+
+async def test_a_success_that_the_bus_does_not_take_for_long_is_not_given_up_for_a_change(
+    bus: SqliteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would run again: the claim has not lapsed."""
+    monkeypatch.setattr(claim, "PATIENCE", 0.1)
+    monkeypatch.setattr(Settings, "of", partial(_impatient, Settings.of))
+    lines: Lines = []
+    away, tried = asyncio.Event(), asyncio.Event()
+    ack = SqliteDelivery.ack
+
+    async def late(self: SqliteDelivery) -> None:
+        tried.set()
+        await away.wait()
+        await ack(self)
+
+    monkeypatch.setattr(SqliteDelivery, "ack", late)
+    async with working(bus, sensor(log_line("t")), lines) as plan:
+        await bus.publisher.publish(Publication([event(0)]))
+        await tried.wait()
+        await become(bus, plan, sensor(log_line("t", retryStrategy={"steps": 2})))
+        await asyncio.sleep(0.5)  # longer than what runs, and what is settled at a stop, would have
+        away.set()
+        await settled(bus)
+    assert len(lines) == 1
+
+
+def _impatient(of: Any, *given: Any, **more: Any) -> Settings:
+    made: Settings = of(*given, **more)
+    return replace(made, grace=0.05, settle=0.05)
 
 
 async def test_a_trigger_that_is_added_while_it_is_paused_in_the_bus_waits(bus: SqliteBus) -> None:
