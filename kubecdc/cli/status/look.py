@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from kubecdc.cli.buses import entries_of, subscriptions_of
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.cli.status.record import ENDED, LEADER, NOTES, PROCESSES, Ended, Leader, Process, keeps
 from kubecdc.errors import KubecdcError, Unavailable
-from kubecdc.storage.contracts import Bus, Checkpoint, DeadLetter, Gap, SubscriptionStatus
+from kubecdc.storage.contracts import Bus, Checkpoint, DeadLetter, Gap, StateChange, SubscriptionStatus
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.pauses import paused
 
@@ -29,7 +30,8 @@ R = TypeVar("R")
 class Found:
     """What was found. What could not be read, and why, is in ``unknown``; ``at`` is the time here (Unix time).
 
-    ``processes`` is None where none can report, because the bus keeps no state that takes it.
+    ``processes`` is None where none can report, because the bus keeps no state that takes it. ``unwritable`` is why
+    none can, although the bus can be read; it is asked only if there is no report.
     """
 
     manifest: EventBus
@@ -44,6 +46,7 @@ class Found:
     leader: Leader | None = None
     ended: Ended | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
+    unwritable: str = ""
 
     @property
     def entries(self) -> list[str]:
@@ -91,7 +94,19 @@ async def look(bus: Bus, manifest: EventBus, manifests: Manifests, now: Callable
     )
     letters = await part("dead letters", _letters(bus, statuses), {})
     return Found(
-        manifest, manifests, now(), statuses, checkpoints, gaps, pauses, letters, processes, leader, ended, unknown
+        manifest,
+        manifests,
+        now(),
+        statuses,
+        checkpoints,
+        gaps,
+        pauses,
+        letters,
+        processes,
+        leader,
+        ended,
+        unknown,
+        unwritable=await _unwritable(bus) if processes == [] else "",
     )
 
 
@@ -109,6 +124,18 @@ async def _processes(bus: Bus) -> Sequence[Process] | None:
     holders = sorted(await bus.state.keys(PROCESSES))
     found = await _each(holders, lambda holder: _read(bus, PROCESSES, holder, Process))
     return [process for process in found if process is not None]
+
+
+async def _unwritable(bus: Bus) -> str:
+    """Why the bus takes no value now: a disk or a memory that is full, for example. "" if it does."""
+    try:
+        probe = StateChange(value=b"", ttl=timedelta(seconds=1))
+        await bus.state.put(NOTES, f"probe {probe.token}", probe)
+    except Unavailable as e:
+        return str(e)
+    except KubecdcError:  # of a user who may not write
+        return ""
+    return ""
 
 
 async def _note(bus: Bus, key: str, type_: type[R]) -> R | None:

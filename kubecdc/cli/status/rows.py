@@ -61,6 +61,9 @@ def _bus_row(found: Found) -> Row:
         for what, why in found.unknown.items()
         if what != "checkpoints"  # the sources say it
     ]
+    if found.unwritable:
+        cause = f"it can be read, and not written: {found.unwritable}"
+        findings.append(Finding(Verdict.BLOCKED, cause, "kubecdc status -w"))
     ages = [found.at - s.oldest for s in found.statuses if isinstance(s.oldest, float)]
     pending = [s.pending for s in found.statuses if isinstance(s.pending, int)]
     dead = [s.dead_letters for s in found.statuses if isinstance(s.dead_letters, int)]

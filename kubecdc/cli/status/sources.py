@@ -18,6 +18,7 @@ COMMANDS = {
     "NoSubscription": "kubecdc bus show",
     "Refused": "kubecdc checkpoint show",
 }
+CANNOT_REPORT = "processes cannot report to the bus: it cannot be written"
 LOOK_AT_THE_CLUSTER = "kubecdc validate --cluster"
 
 
@@ -94,6 +95,8 @@ def _findings(
 
 
 def _nobody_leads(found: Found) -> Finding:
+    if found.unwritable:
+        return Finding(Verdict.UNKNOWN, CANNOT_REPORT)
     watchers = [process for process in found.processes or () if process.watches]
     ended, last = found.ended, found.leader
     if ended and ended.watches and not (last and last.since > ended.at):

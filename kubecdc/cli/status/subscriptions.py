@@ -10,7 +10,7 @@ from kubecdc.cli.buses import paused_in
 from kubecdc.cli.output import Row, time
 from kubecdc.cli.status.look import Found
 from kubecdc.cli.status.record import Process, Subscription
-from kubecdc.cli.status.sources import leading
+from kubecdc.cli.status.sources import CANNOT_REPORT, leading
 from kubecdc.cli.status.verdict import Finding, Verdict, row, seconds
 from kubecdc.storage.contracts import SubscriptionStatus, Unknown
 
@@ -67,6 +67,8 @@ def _findings(
             "no manifest names it: its backlog fills the bus",
             f"kubecdc bus prune {name}",
         )
+    elif found.unwritable:
+        yield Finding(Verdict.UNKNOWN, CANNOT_REPORT)
     elif status.pending and _nobody_works(status, works):
         ended = found.ended if found.ended and found.ended.works else None
         why = f": {ended.holder} ended: {ended.reason}" if ended else ""

@@ -26,6 +26,7 @@ from kubecdc.cli.status.reporter import Reporter
 from kubecdc.cli.status.rows import rows, rows_without_answer
 from kubecdc.cluster.connection import Cluster
 from kubecdc.current import Current
+from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Bus, Elector
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from kubecdc.storage.manifest import EventBus
@@ -174,7 +175,8 @@ class Site:
 async def report(made: Reporter) -> None:
     """Report until it is cancelled, which a process that is killed does not tell."""
     while True:
-        await made.report()
+        with suppress(Unavailable):
+            await made.report()
         await asyncio.sleep(REPORT_SECONDS)
 
 

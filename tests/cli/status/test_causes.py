@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import click
 import pytest
+from redis.asyncio import Redis
 
 from kubecdc import facts
 from kubecdc.cli.main import cli
@@ -179,6 +180,13 @@ async def redis_hangs(site: Site) -> None:
     site.bus = {"redis": {"url": f"redis://127.0.0.1:{silent.port}"}}
 
 
+async def redis_out_of_memory(site: Site) -> None:
+    server = await _redis(site)
+    await both(site)
+    async with Redis.from_url(server.url) as redis:
+        await redis.config_set("maxmemory", 1)
+
+
 async def worker_killed_on_redis(site: Site) -> None:
     await _redis(site)
     site.bus["redelivery"] = {"ackWait": "1s"}
@@ -286,6 +294,9 @@ CASES = {
     "no bus": Case(no_bus, "bus/default", "blocked", "there is no bus at .*kubecdc run", "kubecdc status -w"),
     "file damaged": Case(damaged_file, "bus/default", "blocked", "bus.db"),
     "Redis away": Case(redis_away, "bus/default", "blocked", "redis://.* does not answer", "kubecdc status -w"),
+    "Redis out of memory": Case(
+        redis_out_of_memory, "bus/default", "blocked", "not written: .*maxmemory", "kubecdc status -w"
+    ),
     "Redis hangs": Case(redis_hangs, "bus/default", "blocked", "the bus has not answered within 0.5 s"),
     "receiver 503": Case(
         receiver_answers(503), SUBSCRIPTION, "failing", "^the trigger fails for all objects: .*503", "kubecdc try"
@@ -309,7 +320,14 @@ CASES = {
     "bad clock": Case(bad_clock, "process/watcher", "failing", "its clock and the one here differ", "date -u"),
     "bad manifests": Case(bad_manifests, "process/worker", "failing", "^manifests: manifests/sensor.yaml: Sensor post"),
 }
-EXPIRES = {"watcher killed", "leader hung", "another cluster", "worker killed", "worker killed, Redis"}
+EXPIRES = {
+    "watcher killed",
+    "leader hung",
+    "another cluster",
+    "worker killed",
+    "worker killed, Redis",
+    "Redis out of memory",
+}
 """What tells of them is a report that expires."""
 CHAOS = {
     Kind.KILL_WATCHER: "watcher killed",
