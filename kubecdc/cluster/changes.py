@@ -42,6 +42,7 @@ class Page:
     items: list[Change]
     size: int  # bytes
     left_out: list[LeftOut] = field(default_factory=list)
+    remaining: int | None = None  # objects on the pages after it, if the server says so
 
 
 class _Line(msgspec.Struct):
@@ -52,6 +53,7 @@ class _Line(msgspec.Struct):
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
+    remaining_item_count: int | None = None
 
 
 class _List(msgspec.Struct, rename="camel"):
@@ -148,7 +150,8 @@ def decode_page(text: bytes) -> Page:
             items.append(_item(bytes(raw), kind, page.api_version))
         except LeftOut as e:
             left_out.append(e)
-    return Page(kind, page.metadata.resource_version, page.metadata.continue_, items, len(text), left_out)
+    meta = page.metadata
+    return Page(kind, meta.resource_version, meta.continue_, items, len(text), left_out, meta.remaining_item_count)
 
 
 def _item(body: bytes, kind: str, api_version: str) -> Change:

@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
+from kubecdc.watcher.capture import pages, relist
 from kubecdc.watcher.capture.progress import HISTORY_SECONDS, Progress
 from kubecdc.watcher.session import Session
 from tests.apiserver import LocalSimulator
@@ -165,3 +167,20 @@ async def test_what_is_filtered_and_each_list_are_counted(bench: Rig, clock: Clo
     assert len(await bench.events()) == 2
     assert counted("changes_filtered") == filtered + 2
     assert counted("relists") == relists + 1
+
+
+@pytest.mark.parametrize("labels", [False, True])
+async def test_a_list_that_takes_long_tells_how_far_it_is(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch, labels: bool
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_OBJECTS", (2, 2))
+    monkeypatch.setattr(relist, "PROGRESS_SECONDS", 0.0)
+    for number in range(5):
+        await bench.create(f"w{number}", labels={"app": "x"})
+    selected: dict[str, Any] = {"filter": {"labels": [{"key": "app", "value": "x"}]}} if labels else {}
+    with capture_logs() as lines:
+        await bench.start(event_source(**selected))
+        await bench.watching()
+    told = [(line["objects"], line.get("of")) for line in lines if line.get("code") == "list-progress"]
+    assert told == ([(2, None), (4, None)] if labels else [(2, 5), (4, 5)])
+    assert all(line["per_second"] > 0 for line in lines if line.get("code") == "list-progress")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
+from kubecdc.cluster.changes import Page
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher.capture.announced import Announced
@@ -26,6 +27,7 @@ from kubecdc.watcher.capture.pages import pages
 from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRIES, LEFT, RETURNED, STARTS_TIMELINE
 
 log = structlog.get_logger()
+PROGRESS_SECONDS = 10.0
 
 
 class Repair(NamedTuple):
@@ -60,6 +62,7 @@ async def relist(
     diff = Diff(writer, list_watch, inventory, reason, announced, resumed=resumed)
     await diff.leave_old_resource()
     again = resumed and reason == BACKWARDS
+    told_of = _Progress(writer)
     async with aclosing(pages(list_watch, memory)) as listed:
         async for page in listed:
             if again:
@@ -67,8 +70,35 @@ async def relist(
                 await writer.commit(timeline=await writer.next_timeline())
                 again = False
             await diff.page(page)
+            told_of.page(page)
     found = await diff.finish()
     return Repair(found, routine=reason in EXPIRIES and not diff.differs)
+
+
+class _Progress:
+    """Tells how far a list is that takes long."""
+
+    def __init__(self, writer: CheckpointWriter) -> None:
+        self._watch, self._now = writer.entry.key, writer.session.now
+        self._begun = self._told = self._now()
+        self._objects = 0
+
+    def page(self, page: Page) -> None:
+        """Its objects are committed."""
+        self._objects += len(page.items)
+        now = self._now()
+        if not page.next or now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        log.info(
+            "the list goes on",
+            code="list-progress",
+            watch=self._watch,
+            objects=self._objects,
+            # The server does not know it of a list with a label selector.
+            **({} if page.remaining is None else {"of": self._objects + page.remaining}),
+            per_second=round(self._objects / (now - self._begun)),
+        )
 
 
 async def leave(writer: CheckpointWriter, list_watch: ListWatch) -> None:
