@@ -48,7 +48,7 @@ async def both(site: Site) -> None:
     """A watcher and a worker, one event delivered."""
     await site.watch()
     await site.work()
-    await site.until(SOURCE, "ok", "^$")
+    await site.until(SOURCE, "ok|idle", "^$")
     await site.create("first")
 
 
