@@ -30,7 +30,7 @@ from kubecdc.workers.triggers.kafka.manifest import Kafka
 from tests.packaging.version import ROOT
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-OF_TOOLS = {"all", "testing", "dev"}
+OF_TOOLS = {"all", "testing", "docs", "dev"}
 NOWHERE = "redis://127.0.0.1:1/0"
 KEY = {"name": "s", "key": "k"}
 GITHUB = {"privateKey": KEY, "appID": 1, "installationID": 1}
