@@ -41,6 +41,11 @@ def stop() -> None:
         ended.close(FLUSH_SECONDS)
 
 
+def current() -> str:
+    """The traceparent of the span that this task has entered; "" if there is none, or nothing is traced."""
+    return "" if active is None else active.current()
+
+
 class Span:
     """What happens to one change in one step. ``traceparent`` names it to the next one (W3C Trace Context)."""
 
@@ -49,8 +54,7 @@ class Span:
     def __init__(self, tracing: Tracing, span: Any) -> None:
         self._tracing = tracing
         self._span = span
-        known = span.get_span_context()
-        self.traceparent = f"00-{known.trace_id:032x}-{known.span_id:016x}-{int(known.trace_flags):02x}"
+        self.traceparent = _traceparent(span.get_span_context())
 
     @property
     def is_recorded(self) -> bool:
@@ -98,6 +102,7 @@ class Tracing:
         self._extract = TraceContextTextMapPropagator().extract
         self._nothing, self._current = context.Context(), context.get_current
         self._in_context = trace.set_span_in_context
+        self._current_span = trace.get_current_span
         self._attach, self._detach = context.attach, context.detach
         self.error = trace.StatusCode.ERROR
 
@@ -113,11 +118,21 @@ class Tracing:
         token = self._attach(self._in_context(span))
         return lambda: self._detach(token)
 
+    def current(self) -> str:
+        """See the function."""
+        known = self._current_span().get_span_context()
+        return _traceparent(known) if known.is_valid else ""
+
     def close(self, seconds: float) -> None:
         """Export what is left, for so long at most: the thread that does it is left behind if it hangs."""
         flush = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         flush.start()
         flush.join(seconds)
+
+
+def _traceparent(known: Any) -> str:
+    """https://www.w3.org/TR/trace-context/#traceparent-header"""
+    return f"00-{known.trace_id:032x}-{known.span_id:016x}-{int(known.trace_flags):02x}"
 
 
 class _Told:

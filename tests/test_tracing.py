@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from kubecdc import tracing
 from kubecdc.cli.tracing import running, wanted
+from kubecdc.concurrency import in_thread
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts.event import Event
 from kubecdc.watcher.capture import traces as captures
@@ -157,9 +158,11 @@ def test_what_is_not_sampled_says_so_to_the_next_and_makes_no_span(monkeypatch: 
 async def test_each_delivery_and_run_has_a_span_and_tries_are_events(spans: InMemorySpanExporter) -> None:
     outcomes: list[Outcome] = [Retry("503"), Success(), Failure("400")]
     current: list[int] = []
+    passed_on: list[str] = []
 
     async def behaviour(request: TriggerRequest[Any]) -> Outcome:
         current.append(trace.get_current_span().get_span_context().span_id)
+        passed_on.append(request.traceparent)
         return outcomes.pop(0)
 
     trigger = FakeTrigger(behaviour)
@@ -184,20 +187,33 @@ async def test_each_delivery_and_run_has_a_span_and_tries_are_events(spans: InMe
     assert (second.attributes or {})["kubecdc.outcome"] == "dead_letter"
     assert (first.attributes or {})["kubecdc.object"] == "k"
     assert current[0] == current[1] == first_run.context.span_id, "instrumented code is below the run"
-    assert [r.traceparent.split("-")[2] for r in trigger.requests][:1] == [f"{first_run.context.span_id:016x}"]
+    assert passed_on[0].split("-")[2] == f"{first_run.context.span_id:016x}"
     assert trigger.requests[0].event.traceparent == parent
 
 
-def test_every_type_of_trigger_passes_the_run_on() -> None:
-    run = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+def test_every_type_of_trigger_passes_the_run_on(spans: InMemorySpanExporter) -> None:
     about = event(1, traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-    kept: FakeTrigger = FakeTrigger()
-    request = route(kept).request(about, run=run)
+    request = route(FakeTrigger()).request(about)
+    assert Mark.of(request).traceparent == request.traceparent == about.traceparent, "outside of a run"
+    assert TRACEPARENT not in Mark.of(route(FakeTrigger()).request(event(1))).on({})["metadata"]["annotations"]
+    assert tracing.active
+    span = tracing.active.begin("trigger s/t", "client", {}, about.traceparent)
+    leave = span.enter()
+    run = span.traceparent
+    assert run.split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
+    assert run != about.traceparent
     assert Mark.of(request).on({})["metadata"]["annotations"][TRACEPARENT] == run
-    assert Mark.of(route(kept).request(about)).traceparent == about.traceparent, "of a process that does not trace"
-    assert TRACEPARENT not in Mark.of(route(kept).request(event(1))).on({})["metadata"]["annotations"]
     config = Kafka.model_validate({"url": "broker:9092", "topic": "changes"})
     sent = kafka.prepare(replace(request, config=config))
     assert (sent.headers["traceparent"], sent.headers["ce_traceparent"]) == (run, about.traceparent)
     asked = http.prepare(replace(request, config=Http.model_validate({"url": "http://x"})))
     assert asked.traceparent == run
+    leave()
+    assert tracing.current() == ""
+
+
+async def test_what_is_prepared_in_a_thread_is_of_the_run_too(spans: InMemorySpanExporter) -> None:
+    assert tracing.active
+    leave = tracing.active.begin("trigger s/t", "client", {}, "").enter()
+    assert await in_thread(tracing.current, seconds=60) == tracing.current() != ""
+    leave()

@@ -45,8 +45,6 @@ async def attempt(
     outcome: Outcome | None = None
     try:
         prepare = partial(route.request, event, values, attempt=claim.attempt)
-        if span:
-            prepare = partial(prepare, run=span.traceparent)
         request = await prepared(prepare, values, route, settings)
         strategy = None if once else route.retry_strategy
         if strategy is None:
@@ -54,7 +52,7 @@ async def attempt(
         else:
             tries = count()
 
-            async def run() -> Outcome:
+            async def run(span: traces.Run | None = span) -> Outcome:
                 again = next(tries)
                 if again and settings.debug:
                     text = "retryStrategy runs the trigger again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kubecdc import tracing
 from kubecdc.manifest.model import Model
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.sensor.values import Values
@@ -19,8 +20,7 @@ class TriggerRequest(Generic[Config]):
     ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters make of the template.
     ``config`` is the type's part of the template, with the ``parameters`` of the trigger applied; the type applies
     those in the config, with ``values``. ``attempt`` counts from 1; tries of a retryStrategy are one attempt.
-    ``subscription`` is the name of the subscription that the event is of. ``run`` is the traceparent of the run of the
-    trigger, "" unless this process traces.
+    ``subscription`` is the name of the subscription that the event is of.
     """
 
     sensor: str
@@ -31,12 +31,12 @@ class TriggerRequest(Generic[Config]):
     values: Values
     attempt: int = 1
     subscription: str = ""
-    run: str = ""
 
     @property
     def traceparent(self) -> str:
-        """What to pass on (W3C Trace Context): the run, or without one, what the event has; "" if it has nothing."""
-        return self.run or self.event.traceparent
+        """What to pass on (W3C Trace Context), as long as the trigger runs: the span of that. A process that does not
+        trace passes on what the event has; "" if it has nothing."""
+        return tracing.current() or self.event.traceparent
 
     @property
     def idempotency_key(self) -> str:

@@ -104,18 +104,18 @@ class Route:
             raise ScriptError(f"{transform.field}: {e}") from e
         return msgspec.structs.replace(event, data=msgspec.Raw(data))
 
-    def request(self, event: Event, values: Values | None = None, *, attempt: int = 1, run: str = "") -> Any:
+    def request(self, event: Event, values: Values | None = None, *, attempt: int = 1) -> Any:
         """What the event asks the trigger to do, as the trigger's own type of request. ``values`` are of the event.
 
         First the ``parameters`` of the trigger rewrite the template, which is validated again. Then the trigger applies
         those of its type. Raises ParameterError: the event can never be handled.
         """
         try:
-            return self._prepared(event, values or self.values(event), attempt, run)
+            return self._prepared(event, values or self.values(event), attempt)
         except RecursionError:
             raise ParameterError("the event is nested too deep for what the parameters take from it") from None
 
-    def _prepared(self, event: Event, values: Values, attempt: int, run: str) -> Any:
+    def _prepared(self, event: Event, values: Values, attempt: int) -> Any:
         config = self._config
         if self._parameters:
             template = rewrite(self._template, self._parameters, values)
@@ -125,7 +125,7 @@ class Route:
             self._check_names(template)
         return self.trigger.prepare(
             TriggerRequest(
-                self.sensor, self.name, self.dependency.name, event, config, values, attempt, self.subscription, run
+                self.sensor, self.name, self.dependency.name, event, config, values, attempt, self.subscription
             )
         )
 

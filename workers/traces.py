@@ -57,13 +57,12 @@ def _with_span(handle: Handle, route: Route, found: tracing.Tracing) -> Handle:
 class Run:
     """The span of a run of a trigger, tries of its retryStrategy included. It is that of the task meanwhile."""
 
-    __slots__ = ("_leave", "_span", "traceparent")
+    __slots__ = ("_leave", "_span")
 
     def __init__(self, found: tracing.Tracing, claim: Claim, route: Route) -> None:
         about = {**_names(route), "kubecdc.attempt": claim.attempt}
         self._span = found.begin(f"trigger {route.sensor}/{route.name}", "client", about)
         self._leave = self._span.enter()
-        self.traceparent = self._span.traceparent
 
     def tried(self, outcome: Outcome, tries: int) -> None:
         """A try of its retryStrategy has ended."""
