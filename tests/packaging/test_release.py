@@ -84,12 +84,14 @@ def test_the_workflow_stops_where_tag_version_changelog_or_repository_differ(
     assert {"version", "ci"} <= {workflow["jobs"]["ci"]["needs"], *workflow["jobs"]["package"]["needs"]}
 
 
-def test_the_classifiers_are_the_versions_of_python_that_are_tested() -> None:
+def test_classifiers_are_the_versions_that_are_tested_and_links_lead_to_one_repository() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     tested = workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]
     said = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", c)]
     assert said == tested
     assert PROJECT["requires-python"] == f">={tested[0]}"
     assert all(url.startswith(PROJECT["urls"]["Source"]) for url in PROJECT["urls"].values())
+    chart = yaml.safe_load((ROOT / "deploy/helm/kubecdc/Chart.yaml").read_text())
+    assert chart["sources"] == [PROJECT["urls"]["Source"]]
     for name in ("Documentation", "Changelog"):
         assert (ROOT / PROJECT["urls"][name].partition("/main/")[2]).exists()
