@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver import WORKFLOWS, workflow
 from tests.cli.rig import SENSOR, Desk
 from tests.workers.peer import saying, serving
 
@@ -130,7 +131,7 @@ async def test_a_parameter_that_the_event_does_not_have_is_the_reason(desk: Desk
     desk.write("sensor.yaml", post("http://x").replace("body.metadata.name", "body.nowhere"))
     done = await desk.call("try", "--event", str(event))
     (line,) = lines(done.out)
-    assert (done.code, line["matched"], line["request"]) == (0, True, None)
+    assert (done.code, line["matched"], line["request"]) == (1, True, None)
     assert "body.nowhere" in line["reason"]
     done = await desk.call("try", "--event", str(event), "--execute")
     assert (done.code, lines(done.out)[0]["outcome"]["result"]) == (1, "failure")
@@ -143,7 +144,7 @@ async def test_what_a_transform_makes_of_the_event_is_shown_and_taken(desk: Desk
     fails = "return {name = event.body.nothing.name}"
     desk.write("other.yaml", SENSOR.replace(dependency, f"{dependency}, transform: {{script: '{fails}'}}"))
     done = await desk.call("try", "--event", str(event))
-    assert done.code == 0, done.err
+    assert done.code == 1, "what one trigger would do cannot be made"
     failed, sent = lines(done.out)
     assert sent["transformed"] == {"body": {"metadata": {"name": "w1-new"}}, "big": EVENT["data"]["body"]["big"]}  # type: ignore[index]
     assert (sent["request"]["body"], sent["request"]["headers"]["ce-id"]) == ({"name": "w1-new"}, EVENT["id"])
@@ -231,3 +232,52 @@ async def test_filters_are_shown_with_what_is_false_and_what_failed(desk: Desk, 
     assert line["reason"].endswith(
         "cannot judge the event: filters.exprs[0] (big =~ big): a regular expression of the event is too large"
     )
+
+
+async def test_a_sample_of_each_entry_is_an_event_to_begin_with(desk: Desk) -> None:
+    desk.entry(filter={"labels": [{"key": "app", "value": "web"}]}, eventTypes=["DELETE"], namespace="prod")
+    done = await desk.call("try", "--sample")
+    assert done.code == 0, done.err
+    event = json.loads(done.out)
+    assert (event["source"], event["subject"], event["data"]["type"]) == ("workflows", "changed", "DELETE")
+    metadata = event["data"]["body"]["metadata"]
+    assert (metadata["namespace"], metadata["labels"]) == ("prod", {"app": "web"})
+    tried = await desk.call("try", "--event", "-", stdin=done.out)
+    assert [line["matched"] for line in lines(tried.out)] == [True]
+
+
+async def test_the_event_of_an_object_of_the_cluster_is_tried(desk: Desk) -> None:
+    desk.entry(
+        filter={"fields": [{"key": "spec.n", "value": "1"}]}, project={"redact": ["spec.data"]}, eventTypes=["ADD"]
+    )
+    made = await desk.api.create(*WORKFLOWS, "default", workflow("w1", n=1, data={"a": "s3cret"}))
+    done = await desk.call("try", "--object", "workflows/w1", "-n", "default")
+    assert (done.code, done.err) == (0, "")
+    (line,) = lines(done.out)
+    request = line["request"]
+    assert (
+        request["eventContext"]["id"] == f"changed.{made['metadata']['uid']}.{made['metadata']['resourceVersion']}.ADD"
+    )
+    assert request["data"]["body"]["spec"] == {"n": 1, "data": {"a": "[redacted]"}}
+    await desk.api.patch(*WORKFLOWS, "default", "w1", {"spec": {"n": 2}})
+    done = await desk.call("try", "--object", "workflows.argoproj.io/w1", "-n", "default")
+    assert done.err == "notice: workflows/changed makes no event of it: filter.fields\n"
+    done = await desk.call("try", "--object", "workflows/w1", "-n", "default", "--type", "DELETE")
+    assert done.err == "notice: workflows/changed makes no event of it: eventTypes has no DELETE\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "give one of --event, --object and --sample"),
+        (["--sample", "--object", "workflows/w1"], "give one of"),
+        (["--object", "workflows"], "is not KIND/NAME"),
+        (["--object", "pods/w1"], "they watch workflows.argoproj.io"),
+        (["--object", "workflows/w1"], "give its namespace with --namespace"),
+        (["--object", "workflows/w1", "-n", "other"], "there is no workflows/w1 in namespace other"),
+    ],
+)
+async def test_what_names_no_event_is_told(desk: Desk, given: list[str], said: str) -> None:
+    await desk.create("w1")
+    done = await desk.call("try", *given)
+    assert (done.code, said in done.err) == (2, True), done.err

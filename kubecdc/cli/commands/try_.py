@@ -7,20 +7,19 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
 from itertools import groupby, product
-from pathlib import Path
 
 import click
 import msgspec
 
 from kubecdc.cli import logs, options
-from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.event_files import STDIN, read
+from kubecdc.cli.made_events import Wanted, of_object, samples
+from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import UsageError
 from kubecdc.manifest.mounts import Mounts
-from kubecdc.storage.contracts.errors import Undecodable
-from kubecdc.storage.contracts.event import SPEC_VERSION, Event
+from kubecdc.storage.contracts.event import Action, Event
 from kubecdc.storage.contracts.types import ClusterAccess
 from kubecdc.workers import filtering
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
@@ -31,19 +30,9 @@ from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.settings import Settings
 
-STDIN = "-"
 Met = dict[str, dict[str, Event]]
 """Events that wait for others to meet the conditions, by key and dependency."""
-# Attributes that an event written by hand may leave out.
 SOME_ERROR = "(the reason of the dead letter)"
-_DEFAULTS = {
-    "specversion": SPEC_VERSION,
-    "type": "resource",
-    "datacontenttype": "application/json",
-    "partitionkey": "",
-    "sequence": "",
-    "epoch": 0,
-}
 
 
 @click.command("try")
@@ -51,10 +40,20 @@ _DEFAULTS = {
 @options.option(
     "--event",
     "event_files",
-    required=True,
     multiple=True,
     metavar="FILE",
     help="File with a CloudEvent in structured JSON, or - for stdin. Several come one after another, for `conditions`.",
+)
+@click.option(
+    "--object",
+    "object_",
+    metavar="KIND/NAME",
+    help="Make the event of this object of the cluster, as the EventSources would: deployments/web.",
+)
+@click.option("-n", "--namespace", default="", metavar="NAME", help="Of the object.  [default: that of the entry]")
+@click.option("--type", "action", type=click.Choice(["ADD", "UPDATE", "DELETE"]), help="Of the event of the object.")
+@click.option(
+    "--sample", is_flag=True, help="Print an event for each entry of the EventSources, to edit it and try it."
 )
 @click.option(
     "--execute",
@@ -63,24 +62,57 @@ _DEFAULTS = {
 )
 @options.mounts
 @options.cluster
-def try_(filenames: tuple[str, ...], event_files: tuple[str, ...], execute: bool) -> int:
-    """Test the Sensors with an event, without a bus or a cluster.
+@options.cluster_name
+def try_(
+    filenames: tuple[str, ...],
+    event_files: tuple[str, ...],
+    object_: str | None,
+    namespace: str,
+    action: Action | None,
+    sample: bool,
+    execute: bool,
+) -> int:
+    """Test the Sensors with an event, without a bus: from a file, or of an object of the cluster.
 
     Prints one line of JSON for each trigger and each dependency that it needs: whether the event matches, and what the
     trigger would do, with secrets replaced by ***. Triggers run only with `--execute`. Exit code 1 if one of them did
-    not succeed.
+    not succeed, or what it would do cannot be made of the event.
     """
+    if sum(map(bool, (event_files, object_, sample))) != 1:
+        raise UsageError("give one of --event, --object and --sample", hint="`--sample` prints an event to begin with")
     if [*event_files, *filenames].count(STDIN) > 1:
         raise UsageError(
             "standard input cannot be several of the manifests (-f) and events", hint="use a file for all but one"
         )
     logs.configure(None, "warning")
     manifests = load(filenames, stdin=sys.stdin, to_run=True)
+    access = options.cluster_access()
+    if sample:
+        return _print_samples(manifests)
     if not manifests.sensors:
         raise UsageError("the manifests have no Sensor: nothing to try", hint="add one with -f")
-    events = [_read_event(file) for file in event_files]
-    sensors, access = list(manifests.sensors.values()), options.cluster_access()
+    if object_:
+        events = asyncio.run(_of_object(access, manifests, Wanted.parse(object_, namespace, action)))
+    else:
+        events = [read(file) for file in event_files]
+    sensors = list(manifests.sensors.values())
     return asyncio.run(_try_sensors(sensors, events, options.mounted(), access, execute=execute))
+
+
+def _print_samples(manifests: Manifests) -> int:
+    if not manifests.sources:
+        raise UsageError("the manifests have no EventSource", hint="add one with -f")
+    for event in samples(manifests.sources):
+        click.echo(msgspec.json.format(event.encode(), indent=2))
+    return 0
+
+
+async def _of_object(access: ClusterAccess, manifests: Manifests, wanted: Wanted) -> list[Event]:
+    async with access.connect() as cluster:
+        events, notices = await of_object(cluster, manifests.sources, wanted)
+    for notice in notices:
+        click.echo(f"notice: {notice}", err=True)
+    return events
 
 
 async def _try_sensors(
@@ -174,9 +206,7 @@ def _without_run(
     line: dict[str, object], outcome: Retry | Failure, *, execute: bool
 ) -> tuple[dict[str, object], Outcome | None]:
     line["reason"] = outcome.reason
-    if not execute:
-        return line, None
-    return {**line, "outcome": _outcome_fields(outcome)}, outcome
+    return (line | {"outcome": _outcome_fields(outcome)} if execute else line), outcome
 
 
 def _missing(route: Route, event: Event, values: Values, met: Met) -> list[str]:
@@ -203,30 +233,3 @@ def _outcome_fields(outcome: Outcome) -> dict[str, object]:
             return {"result": "retry", "reason": reason} | ({} if after is None else {"after": after})
         case Failure(reason):
             return {"result": "failure", "reason": reason}
-
-
-def _read_event(file: str) -> Event:
-    name = "standard input" if file == STDIN else file
-    try:
-        text = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-    except OSError as e:
-        raise UsageError(f"the event cannot be read from {name}: {e.strerror}") from e
-    try:
-        given = msgspec.json.decode(text)
-        if not isinstance(given, dict):
-            raise _invalid_event(name, "is not a JSON object")
-        if "kind" in given and "specversion" not in given:
-            raise _invalid_event(
-                name, "is a Kubernetes object, not an event", hint="put it into `data.body` of a CloudEvent"
-            )
-        now = datetime.now(UTC).isoformat()
-        return Event.decode(msgspec.json.encode({**_DEFAULTS, "time": now, **given}))
-    except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as e:
-        raise _invalid_event(name, f"is {e}" if isinstance(e, Undecodable) else f"is not JSON: {e}") from e
-    except RecursionError as e:
-        raise _invalid_event(name, "is nested too deep") from e
-
-
-def _invalid_event(name: str, what: str, *, hint: str = "") -> UsageError:
-    example = "a CloudEvent has `id`, `source` (the EventSource), `subject` (the event name) and `data`"
-    return UsageError(f"{name} {what}", hint=hint or example)
