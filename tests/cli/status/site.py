@@ -39,6 +39,7 @@ from kubecdc.workers import worker
 from kubecdc.workers.plan import Plan, plan_of
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
 from tests.cli.rig import SOURCE
+from tests.harness.processes import until
 from tests.workers.peer import Peer, serving
 
 ENTRY, NAME = "workflows/changed", "post/send"
@@ -139,6 +140,10 @@ class Site:
     async def create(self, *names: str) -> None:
         for name in names:
             await self.api.create(*WORKFLOWS, "default", workflow(name))
+
+    async def delivered(self, count: int) -> None:
+        """Wait until so many events were delivered."""
+        await until(lambda: len(self.peer.received) >= count, 60, f"{count} events")
 
     async def look(self, seconds: float = 60.0) -> list[Row]:
         """All rows, as the command has them."""

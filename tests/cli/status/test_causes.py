@@ -120,6 +120,7 @@ async def no_crd(site: Site) -> None:
 
 async def history_gone(site: Site) -> None:
     await both(site)
+    await site.delivered(1)
     await site.kill(site.watching)
     await site.api.delete(*WORKFLOWS, "default", "first")
     await site.api.expire_history()
@@ -130,7 +131,7 @@ async def etcd_restored(site: Site) -> None:
     backup = await site.api.snapshot()
     await both(site)
     await site.create("second")
-    await site.until(SUBSCRIPTION, "idle", "^$")
+    await site.delivered(2)
     await site.api.restore(backup)
 
 
