@@ -9,6 +9,7 @@ import pytest
 from tests.deploy.cluster import Cluster
 from tests.deploy.tools import tool
 from tests.deploy.walk import STEPS, walk
+from tests.docs.blocks import ROOT, blocks_of
 
 # Stands before kubectl for what a kubelet answers: `logs` prints what the process of the pod wrote, `exec` enters it.
 KUBECTL = r"""#!/bin/sh
@@ -25,6 +26,12 @@ exec env -i $(tr '\0' '\n' </proc/"$pid"/environ) \
 
 def test_the_page_has_these_steps_in_this_order() -> None:
     assert [*STEPS] == ["Install.", "See a change.", "See that nothing is lost.", "Ask it.", "Remove it."]
+
+
+def test_the_quick_start_has_the_steps_that_are_walked() -> None:
+    page = ROOT / "docs" / "quickstart.md"
+    shown = [block.text for block in blocks_of(page, page.read_text()) if "test_walk.py" in block.mark]
+    assert shown == [STEPS["Install."], STEPS["See a change."]]
 
 
 @pytest.mark.long
