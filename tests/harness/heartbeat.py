@@ -24,7 +24,6 @@ class Heartbeat:
 async def heartbeat() -> AsyncIterator[Heartbeat]:
     """Measure every turn of the running loop until the end of the block. The loop does not sleep meanwhile."""
     beat, loop = Heartbeat(), asyncio.get_running_loop()
-    gc.collect()
     gc.freeze()  # else the objects of all tests before are searched for garbage, and that time counts
 
     def turn(begun: float) -> None:
