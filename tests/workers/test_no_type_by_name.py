@@ -13,7 +13,7 @@ FOLDERS = [ROOT / name for name in ("kubecdc", "watcher", "workers", "storage")]
 CLUSTER = ROOT / "kubecdc" / "cluster"  # where `http` is the scheme of a URL; the import rules keep it off the workers
 SOURCES = ROOT / "workers" / "objects" / "sources"  # the same
 SERVING = ROOT / "kubecdc" / "cli" / "serving"  # the same
-REGISTRY = ROOT / "workers" / "triggers" / "kafka" / "manifest.py"  # the same
+URLS = {ROOT / "workers" / "triggers" / "kafka" / "manifest.py", ROOT / "kubecdc" / "tracing.py"}  # the same
 POLICY = {  # where `k8s` is a part of the policy, which several types follow
     ROOT / "workers" / "sensor" / "policy.py",
     ROOT / "workers" / "triggers" / "argo_workflow" / "type.py",
@@ -29,9 +29,7 @@ def sources(kind: str) -> Iterator[Path]:
     own = ROOT / "workers" / "triggers" / kind
     for folder in FOLDERS:
         for file in folder.rglob("*.py"):  # does not follow the links in kubecdc/
-            if not {own, CLUSTER, SOURCES, SERVING} & set(file.parents) and file not in POLICY | OTHER_KINDS | {
-                REGISTRY
-            }:
+            if not {own, CLUSTER, SOURCES, SERVING} & set(file.parents) and file not in POLICY | OTHER_KINDS | URLS:
                 yield file
 
 
