@@ -20,7 +20,7 @@ from kubecdc.cli import backlog, presence, recording, system_clock
 from kubecdc.cli.buses import holder
 from kubecdc.cli.ending import Stop
 from kubecdc.cli.parts import run_until_all_end, run_until_stop
-from kubecdc.cli.reload import hangup
+from kubecdc.cli.reload.hangup import Hangup
 from kubecdc.cli.reload.on_bus import OnBus, until_available
 from kubecdc.cli.reload.reloading import Reloading
 from kubecdc.cli.reload.uses import Uses
@@ -63,10 +63,12 @@ async def run(
     health: Health,
     scrapes: Scrapes,
     reloading: Reloading | None = None,
+    hangup: Hangup,
 ) -> None:
     """Watch if there is an ``election``, and work if there is a ``delivery``, on every bus of ``uses``.
 
-    ``health`` and ``scrapes`` are told of all. ``reloading`` brings what the manifests ask for later.
+    ``health`` and ``scrapes`` are told of all. ``reloading`` brings what the manifests ask for later, at SIGHUP
+    too.
 
     Returns after SIGTERM or SIGINT, once everything in progress is settled. Raises the first KubecdcError. What has not
     ended in time is left behind, and the process with it (`Stop`).

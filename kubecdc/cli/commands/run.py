@@ -94,10 +94,12 @@ def _run_process(
     logs.configure(log_format, log_level, unread=True)
     election = _election(**lease) if watch else None
     from kubecdc.cli.reload import looks
+    from kubecdc.cli.reload.hangup import Hangup
     from kubecdc.cli.reload.outcome import Outcome
     from kubecdc.cli.reload.reloading import Reloading
     from kubecdc.cli.reload.uses import uses_of
 
+    hangup = Hangup()
     again = all(map(looks.can_be_read_again, filenames))
     find, read = partial(looks.look, filenames), partial(load, filenames, stdin=sys.stdin, to_run=work)
     seen = find() if again else b""  # before they are read: what changes meanwhile is noticed
@@ -136,6 +138,7 @@ def _run_process(
             health=health,
             scrapes=scrapes,
             reloading=reloading,
+            hangup=hangup,
         )
         _runner()(running)
 

@@ -20,7 +20,7 @@ async def test_a_terminal_that_has_gone_stops_the_process_and_nothing_else_does(
     ours, theirs = pty.openpty()
     monkeypatch.setattr(hangup, "TERMINALS", (theirs,))
     try:
-        hangup.listen(reloads.set, stops.set)
+        hangup.Hangup().listen(reloads.set, stops.set)
         signal.raise_signal(signal.SIGHUP)
         async with asyncio.timeout(60):
             await reloads.wait()
@@ -32,3 +32,17 @@ async def test_a_terminal_that_has_gone_stops_the_process_and_nothing_else_does(
     finally:
         signal.signal(signal.SIGHUP, before)
         os.close(theirs)
+
+
+async def test_a_signal_that_comes_before_the_loop_turns_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    reloads = asyncio.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(hangup, "TERMINALS", ())
+    try:
+        made = hangup.Hangup()
+        signal.raise_signal(signal.SIGHUP)
+        made.listen(reloads.set, lambda: None)
+        async with asyncio.timeout(60):
+            await reloads.wait()
+    finally:
+        signal.signal(signal.SIGHUP, before)
