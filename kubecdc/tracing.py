@@ -12,11 +12,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import structlog
-
 from kubecdc import __version__
 
-log = structlog.get_logger()
 Kind = Literal["producer", "consumer", "client"]
 Attributes = Mapping[str, str | int | float | bool]
 FLUSH_SECONDS = 0.5  # at the end of the process, for the spans that are not exported yet
@@ -139,12 +136,15 @@ class _Told:
     """An exporter that says once when spans cannot be exported, and once when they can again."""
 
     def __init__(self, exporter: Any) -> None:
+        import structlog  # not needed to check manifests
+
         self._exporter = exporter
+        self._log = structlog.get_logger()
         self._failing = False
 
     def export(self, spans: Any) -> Any:
         """Called by the thread of the library, of which there is one."""
-        result = self._exporter.export(spans)
+        log, result = self._log, self._exporter.export(spans)
         failed = result.name != "SUCCESS"
         if failed and not self._failing:
             log.warning(

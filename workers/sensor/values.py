@@ -133,7 +133,7 @@ class Values:
     def context(self) -> dict[str, object]:
         """The event's attributes: those of Argo's context, and those of kubecdc."""
         if self._context is None:
-            self._context = {**context(self.event), **self._more}
+            self._context = {**context(self.event), **self._more} if self._more else context(self.event)
         return self._context
 
     @property

@@ -44,15 +44,15 @@ SOME_ERROR = "(the reason of the dead letter)"
     metavar="FILE",
     help="File with a CloudEvent in structured JSON, or - for stdin. Several come one after another, for `conditions`.",
 )
-@click.option(
+@options.option(
     "--object",
     "object_",
     metavar="KIND/NAME",
     help="Make the event of this object of the cluster, as the EventSources would: deployments/web.",
 )
-@click.option("-n", "--namespace", default="", metavar="NAME", help="Of the object.  [default: that of the entry]")
-@click.option("--type", "action", type=click.Choice(["ADD", "UPDATE", "DELETE"]), help="Of the event of the object.")
-@click.option(
+@options.option("-n", "--namespace", default="", metavar="NAME", help="Of the object.  [default: that of the entry]")
+@options.option("--type", "action", type=click.Choice(["ADD", "UPDATE", "DELETE"]), help="Of the event of the object.")
+@options.option(
     "--sample", is_flag=True, help="Print an event for each entry of the EventSources, to edit it and try it."
 )
 @click.option(
