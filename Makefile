@@ -17,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics docs alerts version bench redis clean
+.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics docs diagram alerts version bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ metrics: $(READY) ## The metrics that the code defines, written to docs/metrics.
 
 docs: $(READY) ## The pages of docs/ as a site in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
+
+diagram: $(READY) ## The picture of docs/concepts.md, drawn by tests/docs/diagram.py
+	$(BIN)/python -m tests.docs.diagram
 
 version: $(READY) ## Write VERSION=x.y.z wherever the version is named, and into the CHANGELOG: docs/releasing.md
 	$(BIN)/python -m tests.packaging.version $(VERSION)
