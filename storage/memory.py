@@ -88,11 +88,15 @@ class Share:
     def add(self, size: int) -> None:
         """It holds an event of so many bytes more."""
         self.size = max(size, MEMORY * self.size, 1.0)
-        self._change(size)
+        self.held += size
+        if self._opened:
+            self._memory.held += size
 
     def remove(self, size: int) -> None:
         """It holds an event of so many bytes less."""
-        self._change(-size)
+        self.held -= size
+        if self._opened:
+            self._memory.held -= size
 
     def _change(self, size: int) -> None:
         self.held += size

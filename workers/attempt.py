@@ -13,6 +13,7 @@ import structlog
 
 from kubecdc import tracing
 from kubecdc.cluster import open_files
+from kubecdc.concurrency import INLINE_BYTES
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers import retry, traces
 from kubecdc.workers.claim import Claim
@@ -85,6 +86,8 @@ def log_fields(claim: Claim, route: Route) -> dict[str, object]:
 
 async def prepared(prepare: Callable[[], Any], values: Values, route: Route, settings: Settings) -> Any:
     """The result of ``prepare``. No event holds up the event loop, however large. Raises ParameterError."""
+    if not route.has_parameters and values.size <= INLINE_BYTES:
+        return prepare()
     try:
         return await compute(prepare, values, route, settings, step="parameters", seconds=PREPARING)
     except TimeoutError:

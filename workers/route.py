@@ -71,13 +71,16 @@ class Route:
         self._type, self._config = manifest.template.type, manifest.template.config
         self._template = manifest.template
         self._parameters = [p for p in manifest.parameters if p.dest != "name"]  # the name of the manifest stays
+        typed = manifest.template.trigger_type.parameters(self._config)
+        self._sources = [each.src for each in (*self._parameters, *(each for _, each in typed))]
+        self.has_parameters = bool(self._sources or self._template.key_path(self.dependency.name))
         self._partial = self._expected()
+        self._wanted = self.dependency.event_source_name, self.dependency.event_name
 
     def _expected(self) -> jsonpath.Partial | None:
         """The paths that filters, parameters and ``conditionsKey`` read of the data. None if one needs all of it."""
         read = [path for path in (*self.filters.paths, self._template.key_path(self.dependency.name)) if path]
-        typed = (each for _, each in self._template.trigger_type.parameters(self._config))
-        for source in (each.src for each in (*self._parameters, *typed)):
+        for source in self._sources:
             if source.dependency_name == self.dependency.name:
                 if source.data_template:
                     return None
@@ -87,7 +90,7 @@ class Route:
 
     def matches(self, event: Event) -> bool:
         """It is an event of the dependency."""
-        return event.source == self.dependency.event_source_name and event.subject == self.dependency.event_name
+        return (event.source, event.subject) == self._wanted
 
     async def transformed(self, event: Event, scripts: Scripts) -> Event:
         """The event with what the ``transform`` of the dependency makes of its data.

@@ -145,6 +145,33 @@ class Values:
 
 def context(event: Event) -> dict[str, object]:
     """The attributes of an event, without those that are empty."""
-    fields = msgspec.structs.asdict(event)
-    del fields["data"]
-    return {name: value for name, value in fields.items() if value or name == "epoch"}
+    found: dict[str, object] = {
+        "specversion": event.specversion,
+        "id": event.id,
+        "source": event.source,
+        "subject": event.subject,
+        "type": event.type,
+        "time": event.time,
+        "datacontenttype": event.datacontenttype,
+        "partitionkey": event.partitionkey,
+        "sequence": event.sequence,
+        "epoch": event.epoch,
+    }
+    # One by one: this is done for each event.
+    if event.redelivery:
+        found["redelivery"] = event.redelivery
+    if event.timeline:
+        found["timeline"] = event.timeline
+    if event.synthetic:
+        found["synthetic"] = True
+    if event.deselected:
+        found["deselected"] = True
+    if event.truncated:
+        found["truncated"] = True
+    if event.traceparent:
+        found["traceparent"] = event.traceparent
+    if event.cluster:
+        found["cluster"] = event.cluster
+    if event.partitionkey and event.sequence and event.type:
+        return found
+    return {name: value for name, value in found.items() if value or name == "epoch"}  # written by hand

@@ -93,15 +93,17 @@ class Lanes:
         if entry.held:
             self._held.add(entry)
         self._entries.add(1)
+        lane = self._lanes.get(entry.key)
         if entry.body is not None:
-            if entry.key in self._lanes and self._share.held + entry.size > self._share.limit // 2:
+            if lane is not None and self._share.held + entry.size > self._share.limit // 2:
                 entry.body = None
             else:
                 self._share.add(entry.size)
-        lane = self._lanes.setdefault(entry.key, deque())
-        lane.append(entry)
-        if len(lane) == 1:
+        if lane is None:
+            self._lanes[entry.key] = deque((entry,))
             self._schedule(entry)
+        else:
+            lane.append(entry)
 
     def fill(self, entry: Entry, body: bytes) -> None:
         """Set the body that was fetched again."""
@@ -140,12 +142,14 @@ class Lanes:
             return
         self._forget(entry)
         lane = self._lanes[entry.key]
-        was_head = lane[0] is entry
-        lane.remove(entry)
-        if not lane:
-            del self._lanes[entry.key]
-        elif was_head:
+        if lane[0] is not entry:
+            lane.remove(entry)
+            return
+        lane.popleft()
+        if lane:
             self._schedule(lane[0])
+        else:
+            del self._lanes[entry.key]
 
     def drop(self, partitions: Collection[int]) -> None:
         """Remove all entries of the partitions."""

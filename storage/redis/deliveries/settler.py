@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import chain
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts.errors import ClaimLost
@@ -14,12 +14,7 @@ from kubecdc.storage.redis_server.connection import Argument, Connection
 GROUP = 200  # settlements in one script
 
 
-@dataclass(eq=False, slots=True)
-class Settlement:
-    """What to do with an entry, and the future of its answer."""
-
-    args: Sequence[Argument]
-    future: asyncio.Future[bool]
+Settlement = tuple[Sequence[Argument], asyncio.Future[bool]]  # what to do with an entry, and its answer
 
 
 class Settler:
@@ -35,11 +30,11 @@ class Settler:
     async def settle(self, id_: int, entry: Entry, what: str, first: Argument = 0, second: Argument = "") -> None:
         """Raises ClaimLost. Raises Unavailable: then it may have been done, and may be repeated."""
         args = (entry.stream, entry.eid, what, first, second, entry.size, entry.committed, int(entry.is_copy))
-        settlement = Settlement(args, asyncio.get_running_loop().create_future())
-        self._queues.setdefault(id_, []).append(settlement)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(id_, []).append((args, answer))
         if not self._task or self._task.done():
             self._task = asyncio.create_task(self._run())
-        if not await settlement.future:
+        if not await answer:
             raise ClaimLost.lapsed(entry.eid.decode())
 
     async def _run(self) -> None:
@@ -54,21 +49,21 @@ class Settler:
             await self._send(id_, group)
 
     async def _send(self, id_: int, group: list[Settlement]) -> None:
-        args = [arg for settlement in group for arg in settlement.args]
+        args = chain.from_iterable(args for args, _ in group)
         try:
             ended, *answers = await self._connection.run("deliveries/settle", id_, self._token, *args)
         except Exception as e:  # any error belongs to the callers
-            for settlement in group:
-                if not settlement.future.done():
-                    settlement.future.set_exception(e)
+            for _, answer in group:
+                if not answer.done():
+                    answer.set_exception(e)
             return
         except asyncio.CancelledError:
-            for settlement in group:
-                if not settlement.future.done():
-                    settlement.future.set_exception(Unavailable("the bus is closed"))
+            for _, answer in group:
+                if not answer.done():
+                    answer.set_exception(Unavailable("the bus is closed"))
             raise
         if ended:
             self._ended()
-        for settlement, done in zip(group, answers, strict=True):
-            if not settlement.future.done():
-                settlement.future.set_result(bool(done))
+        for (_, answer), done in zip(group, answers, strict=True):
+            if not answer.done():
+                answer.set_result(bool(done))

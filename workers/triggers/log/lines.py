@@ -103,10 +103,10 @@ def _stdout() -> int:
 
 def _write_at_once(fd: int, text: bytes) -> bytes:
     """Write as much as does not block, and return the rest. Raises OSError."""
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISSOCK(mode) or (stat.S_ISCHR(mode) and os.isatty(fd)):
+    kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    if kind == stat.S_IFSOCK or (kind == stat.S_IFCHR and os.isatty(fd)):
         return text
-    if not stat.S_ISFIFO(mode):  # a file, or /dev/null: no reader
+    if kind != stat.S_IFIFO:  # a file, or /dev/null: no reader
         return text[os.write(fd, text) :]
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
