@@ -44,7 +44,9 @@ class HttpsServer:
         user = certificate or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.accepts and user != self.accepts:
             return web.json_response({"message": "Unauthorized"}, status=401)
-        return web.json_response({"user": user, "headers": [list(header) for header in request.headers.items()]})
+        response = web.json_response({"user": user, "headers": [list(header) for header in request.headers.items()]})
+        response.force_close()  # and say so: a client that takes it for open may send another request into its end
+        return response
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[HttpsServer]:

@@ -157,8 +157,8 @@ class Site:
             return list(rows(answer))
         return list(rows_without_answer(looks.manifest, manifests, answer))
 
-    async def until(self, name: str, verdict: str, cause: str, seconds: float = 60.0) -> Row:
-        """Wait until the row of that name has the verdict, and a cause that matches."""
+    async def until(self, name: str, verdict: str, cause: str, seconds: float = 60.0, *, by: str = "") -> Row:
+        """Wait until the row of that name has the verdict, and a cause that matches; and ``by``, if it is given."""
         found: list[Row] = []
         try:
             async with asyncio.timeout(60):
@@ -169,6 +169,7 @@ class Site:
                             row["name"] == name
                             and re.fullmatch(verdict, row["verdict"])
                             and re.search(cause, row["cause"])
+                            and by in ("", row["by"])
                         ):
                             return row
                     await asyncio.sleep(0.05)
