@@ -46,6 +46,13 @@ class BusClock:
         """
         return self._monotonic() + self._offset if self._monotonic else self._wall()
 
+    def in_file(self, db: apsw.Connection) -> float:
+        """`now` by the times in the file: another process may have moved them since `follow`. In the writer's thread."""
+        if self._monotonic is None:
+            return self._wall()
+        boot, offset = row(db, "SELECT boot, clock FROM meta")
+        return self._monotonic() + (offset if boot == self._boot else self._offset)
+
     def elapsed(self) -> float:
         """Seconds that only grow, from any beginning."""
         return self._monotonic() if self._monotonic else self._wall()

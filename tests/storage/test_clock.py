@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +67,20 @@ async def test_what_is_in_work_is_not_claimed_again_when_the_clock_is_set(tmp_pa
                 await asyncio.gather(receiver.nothing(READ), other.nothing(READ))
                 await delivery.ack()
         assert (await one.subscriptions())[0].pending == 0
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+async def test_a_process_that_has_not_noticed_yet_claims_by_the_times_of_the_file(tmp_path: Path, step: float) -> None:
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path) as one:
+        other = bus_clock.BusClock(machine.wall, machine.monotonic)
+        machine.offset += step
+        async with Receiver.of(one, NAME, prefetch=8) as receiver:
+            await published(one, 1)
+            await (await receiver.next()).ack()
+        with closing(apsw.Connection(str(path))) as db:
+            assert other.in_file(db) == pytest.approx(machine.wall(), abs=0.01)
+        assert other.now() == pytest.approx(machine.wall() - step, abs=0.01)
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])

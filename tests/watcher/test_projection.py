@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_a_filter_that_would_look_at_a_stored_body_without_its_field_is_refused(
 
 def everything(path: Path) -> str:
     """All that the folder of a bus has: events, inventory, dead letters, the log of SQLite."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         dump = "\n".join(db.iterdump())
     files = b"".join(file.read_bytes() for file in path.parent.iterdir() if file.name.startswith(path.name))
     return dump + files.decode("latin-1")

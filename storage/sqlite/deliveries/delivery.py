@@ -66,7 +66,7 @@ class SqliteDelivery(ClaimedDelivery):
         kept = failures or self.failures
 
         def operation(db: apsw.Connection) -> None:
-            due = self._times.now() + delay.total_seconds()
+            due = self._times.in_file(db) + delay.total_seconds()
             lanes.nack(db, self.claim, due, self._attempted, kept)
 
         await self._settle("nack", lambda: self._write(operation))
@@ -75,7 +75,7 @@ class SqliteDelivery(ClaimedDelivery):
         asked = self._times.elapsed()
 
         def operation(db: apsw.Connection) -> None:
-            lanes.extend(db, self.claim, self._times.now() + self._ack_wait)
+            lanes.extend(db, self.claim, self._times.in_file(db) + self._ack_wait)
 
         await self._while_claimed(lambda: self._write(operation))
         self._until = asked + self._ack_wait
@@ -91,7 +91,7 @@ class SqliteDelivery(ClaimedDelivery):
 
     def give_back(self) -> None:
         """It was never handed out: undo the claim, unless it has lapsed."""
-        self._writer.post(lambda db: lanes.release(db, [self.claim], self._times.now()))
+        self._writer.post(lambda db: lanes.release(db, [self.claim], self._times.in_file(db)))
         self._close("given back")
 
     async def _record_attempt(self) -> None:

@@ -102,7 +102,7 @@ class SqliteSubscription:
         taken: list[Claim] = []
 
         def take(db: apsw.Connection) -> list[Claim]:
-            holder, now = self._settings.holder, times.now()
+            holder, now = self._settings.holder, times.in_file(db)
             taken[:] = lanes.claim(
                 db,
                 self.name,
@@ -119,7 +119,7 @@ class SqliteSubscription:
             with self._share.asked(room) as most_bytes:
                 claims = await self._writer.submit(take)
         except asyncio.CancelledError:  # the claim may happen yet; what is queued after it undoes it
-            self._writer.post(lambda db: lanes.release(db, taken, times.now()))
+            self._writer.post(lambda db: lanes.release(db, taken, times.in_file(db)))
             raise
         for claim in claims:
             delivery = SqliteDelivery(claim, self._writer, self._settings, until=lapses, over=self._settled)
