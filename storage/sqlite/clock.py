@@ -47,7 +47,7 @@ class BusClock:
         return self._monotonic() + self._offset if self._monotonic else self._wall()
 
     def in_file(self, db: apsw.Connection) -> float:
-        """`now` by the times in the file: another process may have moved them since `follow`. In the writer's thread."""
+        """`now` by the times in the file: another process may move them after `follow`. In the writer's thread."""
         if self._monotonic is None:
             return self._wall()
         boot, offset = row(db, "SELECT boot, clock FROM meta")
