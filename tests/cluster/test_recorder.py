@@ -69,7 +69,8 @@ async def make_pod(api: ApiServer, namespace: str = "default") -> str:
     """A pod of a ReplicaSet of a Deployment, without controllers. Returns the uid of the Deployment."""
     container = {"name": "kubecdc", "image": "kubecdc"}
     template = {"metadata": {"labels": {"app": "kubecdc"}}, "spec": {"containers": [container]}}
-    spec = {"replicas": 0, "selector": {"matchLabels": {"app": "kubecdc"}}, "template": template}
+    # As controllers would have left it, where there are some: they take away a pod that is too many or does not match.
+    spec: dict[str, Any] = {"replicas": 1, "selector": {"matchLabels": {"app": "kubecdc"}}, "template": template}
     above: list[dict[str, Any]] = []
     uids = []
     for kind, name in (("Deployment", "kubecdc-watch"), ("ReplicaSet", "kubecdc-watch-5c9")):
@@ -77,12 +78,12 @@ async def make_pod(api: ApiServer, namespace: str = "default") -> str:
             "apiVersion": "apps/v1",
             "kind": kind,
             "metadata": {"name": name, "ownerReferences": above},
-            "spec": spec,
+            "spec": spec | {"paused": True} if kind == "Deployment" else spec,
         }
         made = await api.create("apps", "v1", KINDS[kind], namespace, body)
         above = owner(kind, made)
         uids.append(made["metadata"]["uid"])
-    meta = {"name": "kubecdc-watch-5c9-x", "ownerReferences": above}
+    meta = {"name": "kubecdc-watch-5c9-x", "labels": {"app": "kubecdc"}, "ownerReferences": above}
     spec = {"containers": [container], "automountServiceAccountToken": False}
     await api.create("", "v1", "pods", namespace, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
     return str(uids[0])
