@@ -88,7 +88,7 @@ class Share:
     def add(self, size: int) -> None:
         """It holds an event of so many bytes more."""
         self.size = max(size, MEMORY * self.size, 1.0)
-        self.held += size
+        self.held += size  # as `_change`, in place: this and `remove` are called for each event
         if self._opened:
             self._memory.held += size
 

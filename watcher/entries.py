@@ -7,7 +7,7 @@ as after a restart.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -15,8 +15,7 @@ import structlog
 from kubecdc.concurrency import run_until_first
 from kubecdc.current import Current
 from kubecdc.watcher.capture.memory import LEAST_BYTES, Memory
-from kubecdc.watcher.manifest import EventSource
-from kubecdc.watcher.manifest.entry import Entry
+from kubecdc.watcher.manifest import Entries, Entry, entry_of
 from kubecdc.watcher.namespaces.entry import watch_entry
 from kubecdc.watcher.namespaces.watches import EntryWatches
 from kubecdc.watcher.recovery import Recovery
@@ -24,12 +23,6 @@ from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()
 REMOVED = "no manifest has the entry of this checkpoint, so its changes are not captured now"
-Entries = Mapping[str, Entry]  # by `<source>/<event name>`
-
-
-def entries_of(sources: Iterable[EventSource]) -> dict[str, Entry]:
-    """The entries of the sources, in the order of the manifests."""
-    return {f"{s.name}/{name}": entry for s in sources for name, entry in s.spec.resource.items()}
 
 
 class EntriesOfLeader:
@@ -76,7 +69,7 @@ class EntriesOfLeader:
         """Name the checkpoints of entries that no manifest has any more. They stay where they are, so nothing is
         dropped: if the entry comes back, its watch goes on from there, or repairs a gap."""
         for checkpoint in await self._session.bus.checkpoints.checkpoints():
-            if checkpoint.state and concerns("/".join(checkpoint.key.split("/")[:2])):
+            if checkpoint.state and concerns(entry_of(checkpoint.key)):
                 log.warning(
                     REMOVED,
                     code="entry-removed",

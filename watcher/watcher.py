@@ -19,7 +19,8 @@ from kubecdc.storage.contracts import Bus, Elector
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.memory import BYTES
-from kubecdc.watcher.entries import Entries, EntriesOfLeader
+from kubecdc.watcher.entries import EntriesOfLeader
+from kubecdc.watcher.manifest import Entries
 from kubecdc.watcher.session import Session
 
 log = structlog.get_logger()

@@ -15,7 +15,6 @@ from kubecdc.storage.contracts import Bus, LeadTimes, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.opening import opened
-from kubecdc.watcher.manifest import EventSource
 
 T = TypeVar("T")
 
@@ -42,11 +41,6 @@ def subscriptions_of(manifests: Manifests, bus: EventBus) -> list[SubscriptionSp
 
     own = [SubscriptionSpec(s.name, s.event_source_name, s.event_name) for s in bus.spec.subscriptions]
     return subscriptions(s for s in manifests.sensors.values() if s.spec.event_bus_name == bus.name) + own
-
-
-def entries_of(sources: Iterable[EventSource]) -> list[str]:
-    """The entries of EventSources, as `<EventSource>/<entry>`."""
-    return [f"{source.name}/{entry}" for source in sources for entry in source.spec.resource]
 
 
 def paused_in(manifests: Manifests) -> list[str]:

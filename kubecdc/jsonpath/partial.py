@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 import msgspec
 
 from kubecdc.jsonpath import parse
-from kubecdc.jsonpath.read import Key
 
 _DEEPEST = 16  # names of a path; what is there is decoded as it is
 Tree = Mapping[str, Any]  # by name: the tree below it, or None if all of that is needed
@@ -38,11 +38,8 @@ def _tree(paths: Iterable[str]) -> Tree | None:
     """The names that the paths begin with. An index may be one of an array, so it ends the names."""
     tree: dict[str, Any] = {}
     for path in paths:
-        names: list[str] = []
-        for step in parse.compile(path).stages[0]:
-            if not isinstance(step, Key) or step.index is not None or len(names) == _DEEPEST:
-                break
-            names.append(step.name)
+        keys = itertools.takewhile(lambda key: key.index is None, parse.compile(path).keys)
+        names = [key.name for key in keys][:_DEEPEST]
         if not names:
             return None
         _add(tree, names)

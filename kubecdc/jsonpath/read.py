@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -175,6 +176,11 @@ class Path:
 
     source: str
     stages: tuple[tuple[Step, ...], ...]
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys that it begins with."""
+        return tuple(itertools.takewhile(lambda step: isinstance(step, Key), self.stages[0]))  # type: ignore[arg-type]
 
     def get(self, value: Json) -> Json:
         """What the path finds in decoded JSON, or `MISSING`."""

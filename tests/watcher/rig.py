@@ -20,8 +20,7 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.fault_injection import Fault, FaultyBus, Script
 from kubecdc.watcher import watcher
-from kubecdc.watcher.entries import Entries, entries_of
-from kubecdc.watcher.manifest import EventSource
+from kubecdc.watcher.manifest import Entries, EventSource, entries_of
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
 
 SOURCE, NAME = "workflows", "changed"

@@ -27,7 +27,7 @@ from kubecdc.watcher.election.clock import SystemClock, Timing
 from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import EPOCH
 from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
-from kubecdc.watcher.entries import entries_of
+from kubecdc.watcher.manifest import entries_of
 from tests.apiserver import LEASES, RequestFailed, simulator
 from tests.watcher.booth import QUICK, Booth, Cut, Cutting, put
 from tests.watcher.rig import KEY, SPEC, Rig, event_source, told

@@ -16,7 +16,7 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameter_manifest import Parameter, PayloadParameter
 from kubecdc.workers.sensor.parameters import ParameterError, apply, payload, resolve
-from kubecdc.workers.sensor.values import Values
+from kubecdc.workers.sensor.values import Values, context
 from kubecdc.workers.triggers.http.request import HttpRequest
 from kubecdc.workers.triggers.http.trigger import HttpTrigger
 from tests.workers.support import DATA, FakeTrigger, event, http_trigger, log_trigger, route
@@ -188,6 +188,24 @@ def test_data_is_parsed_once_and_only_if_asked(monkeypatch: pytest.MonkeyPatch) 
     )
     ready.request(event())
     assert len(decoded) == 1
+
+
+def test_the_context_has_each_attribute_of_the_event_but_what_is_empty() -> None:
+    about = event(
+        timeline=2,
+        synthetic=True,
+        deselected=True,
+        truncated=True,
+        redelivery="replay",
+        traceparent="00-aa-bb-01",
+        cluster="prod",
+    )
+    attributes = msgspec.structs.asdict(about)
+    del attributes["data"]
+    assert context(about) == attributes
+    by_hand = msgspec.structs.replace(about, partitionkey="", subject="", time="", epoch=0, timeline=0)
+    gone = ("partitionkey", "subject", "time", "timeline")
+    assert context(by_hand) == {**{k: v for k, v in attributes.items() if k not in gone}, "epoch": 0}
 
 
 def request(manifest: Mapping[str, Any]) -> TriggerRequest[Any]:

@@ -25,8 +25,7 @@ from kubecdc.watcher.capture.diff import resource_of
 from kubecdc.watcher.capture.identity import cluster_uid
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.reasons import ASKED, RanBackwards
-from kubecdc.watcher.entries import entries_of
-from kubecdc.watcher.manifest import EventSource
+from kubecdc.watcher.manifest import EventSource, entries_of
 from kubecdc.watcher.ongoing_problems import OngoingProblems
 
 POLL_SECONDS = 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -60,3 +60,16 @@ class EventSource(Manifest):
 
     kind: Literal["EventSource"]
     spec: EventSourceSpec
+
+
+Entries = Mapping[str, Entry]  # by `<source>/<event name>`
+
+
+def entries_of(sources: Iterable[EventSource]) -> dict[str, Entry]:
+    """The entries of the sources, in the order of the manifests."""
+    return {f"{s.name}/{name}": entry for s in sources for name, entry in s.spec.resource.items()}
+
+
+def entry_of(key: str) -> str:
+    """The name of the entry in the key of a checkpoint, which goes on with a namespace where each has a watch."""
+    return "/".join(key.split("/")[:2])

@@ -62,6 +62,11 @@ PlainPath = Annotated[ReadPath, AfterValidator(_plain)]
 OtherPath = Annotated[ReadPath, AfterValidator(_not_identity)]
 
 
+def _begins(path: str) -> tuple[str, ...]:
+    """The names that any path begins with."""
+    return tuple(key.name for key in jsonpath.compile(path).keys)
+
+
 class Projection(Model):
     """Parts of an object by their paths. ``redact`` keeps a part, and the keys of an object, but no value.
 
@@ -80,23 +85,13 @@ class Projection(Model):
 
     def hides(self, path: str) -> bool:
         """Whether what is at a path, or a part of it, is not the object's own any more."""
-        looked = _start(path)
+        looked = _begins(path)
         given = [names(given) for given in (*self.drop, *self.redact)]
         return self.hides_all(path) or any(taken[: len(looked)] == looked for taken in given)
 
     def hides_all(self, path: str) -> bool:
         """Whether nothing of what is at a path is the object's own any more."""
-        looked = _start(path)
+        looked = _begins(path)
         if any(looked[: len(taken)] == taken for taken in map(names, (*self.drop, *self.redact))):
             return True
         return bool(self.keep) and not any(looked[: len(kept)] == kept for kept in map(names, (*IDENTITY, *self.keep)))
-
-
-def _start(path: str) -> tuple[str, ...]:
-    """The names that any path begins with."""
-    found: list[str] = []
-    for step in jsonpath.compile(path).stages[0]:
-        if not isinstance(step, Key):
-            break
-        found.append(step.name)
-    return tuple(found)

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import entries_of, on_each
+from kubecdc.cli.buses import on_each
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.output import Output, Row, View, confirm
 from kubecdc.cli.positions import require_usable
@@ -21,6 +21,7 @@ from kubecdc.errors import KubecdcError
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.manifest import EventBus
+from kubecdc.watcher.manifest import entries_of
 
 VIEW = View(
     ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus"),

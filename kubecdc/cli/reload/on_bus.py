@@ -11,9 +11,10 @@ import structlog
 from kubecdc.backoff import Backoff
 from kubecdc.cli.reload.uses import BusUse
 from kubecdc.current import Current
-from kubecdc.errors import KubecdcError, Unavailable
+from kubecdc.errors import KubecdcError
+from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
-from kubecdc.watcher.entries import Entries
+from kubecdc.watcher.manifest import Entries
 from kubecdc.workers.plan import Plan
 
 T = TypeVar("T")
@@ -72,12 +73,9 @@ class OnBus:
 
 async def until_available(bus: str, call: Callable[[], Awaitable[T]]) -> T:
     """The result of a call, which is repeated until the bus answers. Raises every other KubecdcError."""
-    failures = 0
-    while True:
-        try:
-            return await call()
-        except Unavailable as e:
-            failures += 1
-            if failures == 1:
-                log.warning("waiting for the bus", code="bus-waiting", name=bus, error=str(e), hint=e.hint)
-            await asyncio.sleep(RETRY.delay(failures))
+
+    def report(error: KubecdcError, failures: int) -> None:
+        if failures == 1:
+            log.warning("waiting for the bus", code="bus-waiting", name=bus, error=str(error), hint=error.hint)
+
+    return await until_done(call, RETRY, report=report)

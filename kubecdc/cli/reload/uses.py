@@ -10,7 +10,7 @@ from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.manifest import EventBus
-from kubecdc.watcher.entries import Entries, entries_of
+from kubecdc.watcher.manifest import Entries, entries_of
 from kubecdc.workers.plan import Plan, plan_of
 
 

@@ -11,13 +11,14 @@ from typing import TypeVar
 
 import msgspec
 
-from kubecdc.cli.buses import entries_of, subscriptions_of
+from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.cli.status.record import ENDED, LEADER, NOTES, PROCESSES, Ended, Leader, Process, keeps
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import Bus, Checkpoint, DeadLetter, Gap, StateChange, SubscriptionStatus
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.pauses import paused
+from kubecdc.watcher.manifest import entries_of, entry_of
 
 ANSWER_SECONDS = 5.0
 TOGETHER = 20  # reads of one kind under way at a time
@@ -52,7 +53,7 @@ class Found:
     def entries(self) -> list[str]:
         """The entries that the manifests have on this bus, as `<EventSource>/<entry>`."""
         name = self.manifest.name
-        return entries_of(s for s in self.manifests.sources.values() if s.spec.event_bus_name == name)
+        return list(entries_of(s for s in self.manifests.sources.values() if s.spec.event_bus_name == name))
 
     @property
     def named(self) -> frozenset[str]:
@@ -113,7 +114,7 @@ async def look(bus: Bus, manifest: EventBus, manifests: Manifests, now: Callable
 async def _checkpoints(bus: Bus) -> tuple[Sequence[Checkpoint], Mapping[str, Sequence[Gap]]]:
     checkpoints = await bus.checkpoints.checkpoints()
     keys = [checkpoint.key for checkpoint in checkpoints]
-    entries = {"/".join(key.split("/")[:2]) for key in keys}  # they have the gaps of namespaces that are gone
+    entries = {entry_of(key) for key in keys}  # they have the gaps of namespaces that are gone
     wanted = [*keys, *(entries - set(keys))]
     return checkpoints, dict(zip(wanted, await _each(wanted, bus.checkpoints.gaps), strict=True))
 

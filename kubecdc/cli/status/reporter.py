@@ -36,6 +36,7 @@ from kubecdc.facts import Trouble, shortened
 from kubecdc.storage.contracts import Bus, StateChange, StateConflict
 from kubecdc.storage.shared_state import change
 from kubecdc.watcher import metrics as watcher
+from kubecdc.watcher.manifest import entry_of
 
 LOOK_SECONDS = 2.0  # between two looks at whether anything but a number has changed
 RATE_SAMPLES = 7  # over so many looks at the counters, a period apart: the rate of the last minute
@@ -154,12 +155,12 @@ class Reporter:
     def _sources(self, troubles: Mapping[str, Trouble]) -> dict[str, Source]:
         watches: defaultdict[str, list[facts.Watch]] = defaultdict(list)
         for key, watch in facts.watches.now().items():
-            watches[_entry(key)].append(watch)
+            watches[entry_of(key)].append(watch)
         worst: dict[str, Trouble] = {}
         for name, trouble in troubles.items():
-            known = worst.setdefault(_entry(name), trouble)
-            if trouble.since < known.since:
-                worst[_entry(name)] = trouble
+            entry = entry_of(_subject(name))
+            if trouble.since < worst.setdefault(entry, trouble).since:
+                worst[entry] = trouble
         found: dict[str, Source] = {}
         for entry in self._entries & (watches.keys() | worst.keys()):
             own = watches[entry]
@@ -185,7 +186,7 @@ class Reporter:
         """What has been counted of each entry and each subscription."""
         counts: defaultdict[tuple[str, str], float] = defaultdict(float)
         for key, watch in facts.watches.now().items():
-            counts["entry", _entry(key)] += watch.events
+            counts["entry", entry_of(key)] += watch.events
         for name, trigger in facts.triggers.now().items():
             counts["subscription", name] += trigger.done
         return counts
@@ -204,11 +205,6 @@ class Reporter:
 def _subject(name: str) -> str:
     """What a trouble is about: its name may end with words, as `source/entry (commit)`."""
     return name.partition(" ")[0]
-
-
-def _entry(name: str) -> str:
-    """The entry of a watch: its name is followed by the namespace, where each has a watch."""
-    return "/".join(_subject(name).split("/")[:2])
 
 
 def _without_numbers(process: Process) -> object:

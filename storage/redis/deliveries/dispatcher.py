@@ -123,6 +123,7 @@ class Dispatcher:
 
     def closed(self, delivery: RedisDelivery, delay: float | None) -> None:
         entry, wake = delivery.entry, self.listener.wake
+        # If it is awake already, there is no need to know.
         full = not wake.is_set() and (self._in_flight.full or self.share.full)
         self._in_flight.remove(delivery)
         self._reader.settled(entry, returns=delay is not None)

@@ -34,7 +34,7 @@ from kubecdc.storage.opening import opened
 from kubecdc.storage.sqlite.administration import registrations
 from kubecdc.watcher import recovery, watcher
 from kubecdc.watcher.capture import checkpoint_writer
-from kubecdc.watcher.entries import Entries, entries_of
+from kubecdc.watcher.manifest import Entries, entries_of
 from kubecdc.workers import worker
 from kubecdc.workers.plan import Plan, plan_of
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
