@@ -248,9 +248,12 @@ async def test_a_sample_of_each_entry_is_an_event_to_begin_with(desk: Desk) -> N
 
 async def test_the_event_of_an_object_of_the_cluster_is_tried(desk: Desk) -> None:
     desk.entry(
-        filter={"fields": [{"key": "spec.n", "value": "1"}]}, project={"redact": ["spec.data"]}, eventTypes=["ADD"]
+        filter={"fields": [{"key": "spec.n", "value": "1"}], "labels": [{"key": "app", "value": "web"}]},
+        project={"redact": ["spec.data"], "drop": ["spec.n"]},
+        eventTypes=["ADD"],
     )
-    made = await desk.api.create(*WORKFLOWS, "default", workflow("w1", n=1, data={"a": "s3cret"}))
+    labels = {"app": "web"}
+    made = await desk.api.create(*WORKFLOWS, "default", workflow("w1", labels=labels, n=1, data={"a": "s3cret"}))
     done = await desk.call("try", "--object", "workflows/w1", "-n", "default")
     assert (done.code, done.err) == (0, "")
     (line,) = lines(done.out)
@@ -258,10 +261,13 @@ async def test_the_event_of_an_object_of_the_cluster_is_tried(desk: Desk) -> Non
     assert (
         request["eventContext"]["id"] == f"changed.{made['metadata']['uid']}.{made['metadata']['resourceVersion']}.ADD"
     )
-    assert request["data"]["body"]["spec"] == {"n": 1, "data": {"a": "[redacted]"}}
+    assert request["data"]["body"]["spec"] == {"data": {"a": "[redacted]"}}
     await desk.api.patch(*WORKFLOWS, "default", "w1", {"spec": {"n": 2}})
     done = await desk.call("try", "--object", "workflows.argoproj.io/w1", "-n", "default")
     assert done.err == "notice: workflows/changed makes no event of it: filter.fields\n"
+    await desk.api.patch(*WORKFLOWS, "default", "w1", {"metadata": {"labels": {"app": "other"}}})
+    done = await desk.call("try", "--object", "workflows/w1", "-n", "default")
+    assert done.err == "notice: workflows/changed makes no event of it: filter.labels\n"
     done = await desk.call("try", "--object", "workflows/w1", "-n", "default", "--type", "DELETE")
     assert done.err == "notice: workflows/changed makes no event of it: eventTypes has no DELETE\n"
 
