@@ -14,6 +14,7 @@ from tests.apiserver import simulator
 from tests.cli.rig import Desk
 from tests.docs import shell
 from tests.docs.blocks import ROOT, blocks_of
+from tests.harness.processes import printing
 from tests.ports import free_port
 
 PAGE = ROOT / "docs" / "quickstart.md"
@@ -27,19 +28,8 @@ async def receiver(folder: Path, seen: list[str]) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "receiver.py"), cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
-
-    async def read() -> None:
-        assert process.stdout
-        while line := await process.stdout.readline():
-            seen.append(line.decode())
-
-    reader = asyncio.create_task(read())
-    try:
+    async with printing(process, seen):
         yield
-    finally:
-        process.kill()
-        await process.wait()
-        await reader
 
 
 async def until(seen: list[str], pattern: str) -> None:

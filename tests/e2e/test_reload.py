@@ -10,8 +10,6 @@ import copy
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,13 @@ import pytest
 import yaml
 
 from tests.harness.api import WORKFLOWS, Api
-from tests.harness.back_end import BackEnd
+from tests.harness.buses import open_bus
 from tests.harness.load import Load
-from tests.harness.own_redis import RedisStreams
 from tests.harness.processes import Processes
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server
-from tests.harness.sqlite_file import SqliteFile
 from tests.harness.trial import WATCHERS, WORKERS, raise_stack, verdict
 from tests.harness.writer import Writer
-from tests.storage import redis_server
 
 SEED = int(os.environ.get("KUBECDC_SEED", "1"))
 SWAPS = 20
@@ -71,16 +66,6 @@ def write(path: Path, documents: list[dict[str, Any]]) -> None:
     new.rename(path)
 
 
-@asynccontextmanager
-async def opened(kind: str, processes: Processes, folder: Path) -> AsyncIterator[BackEnd]:
-    if kind == "sqlite":
-        yield SqliteFile(folder / "bus.db")
-        return
-    redis_server.require()
-    async with RedisStreams(processes, folder / "redis").running() as bus:
-        yield bus
-
-
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
@@ -90,7 +75,7 @@ async def test_nothing_is_lost_nor_repeated_though_manifests_change_twenty_times
     rng = random.Random(f"reload/{SEED}")
     load = Load(seed=SEED, objects=150, changes=int(RATE * SWAPS * SECONDS), rate=RATE)
     with Processes(tmp_path) as processes:
-        async with opened(kind, processes, tmp_path) as bus:
+        async with open_bus(kind, processes, tmp_path) as bus:
             # No worker dies, so no claim has to lapse soon, nor may one on a busy machine.
             stack = await raise_stack(tmp_path, simulator, processes, bus, redelivery={})
             await stack.behave(Behaviour(delay=0.05, seconds=600))  # so that a change finds something in flight

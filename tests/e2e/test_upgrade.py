@@ -13,8 +13,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,16 +21,14 @@ import yaml
 
 from tests.harness.api import WORKFLOWS, Api
 from tests.harness.back_end import BackEnd
+from tests.harness.buses import open_bus
 from tests.harness.load import Load
-from tests.harness.own_redis import RedisStreams, RqQueues
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server
-from tests.harness.sqlite_file import SqliteFile
 from tests.harness.stack import KUBECDC, WORKER_LOG, Stack
 from tests.harness.trial import KEY, SUBSCRIPTION, manifests, verdict
 from tests.harness.writer import Writer
-from tests.storage import redis_server
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -103,17 +99,6 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(python.with_name("kubecdc"))
 
 
-@asynccontextmanager
-async def opened(kind: str, processes: Processes, folder: Path) -> AsyncIterator[BackEnd]:
-    if kind == "sqlite":
-        yield SqliteFile(folder / "bus.db")
-        return
-    redis_server.require()
-    of = RedisStreams if kind == "redis" else RqQueues
-    async with of(processes, folder / "redis").running() as bus:
-        yield bus
-
-
 async def raised(folder: Path, server: Server, processes: Processes, bus: BackEnd, program: str) -> Stack:
     """A stack of which this process does not open the bus: that would upgrade it."""
     (folder / "manifests").mkdir()
@@ -152,7 +137,7 @@ async def test_what_the_previous_version_left_when_it_was_killed_is_taken_over(
 ) -> None:
     """Position, inventory, backlog, a dead letter, and a condition that is half met."""
     with Processes(tmp_path) as processes:
-        async with opened(kind, processes, tmp_path) as bus:
+        async with open_bus(kind, processes, tmp_path) as bus:
             stack = await raised(tmp_path, simulator, processes, bus, previous)
             stack.start_watcher()
             stack.start_worker()
@@ -195,7 +180,7 @@ async def test_an_upgrade_under_load_replaces_one_process_at_a_time_and_nobody_n
     previous: str, simulator: Server, tmp_path: Path
 ) -> None:
     with Processes(tmp_path) as processes:
-        async with opened("redis", processes, tmp_path) as bus:
+        async with open_bus("redis", processes, tmp_path) as bus:
             stack = await raised(tmp_path, simulator, processes, bus, previous)
             old = [("watcher-1", stack.start_watcher), ("watcher-2", stack.start_watcher)]
             old += [("worker-1", stack.start_worker), ("worker-2", stack.start_worker)]

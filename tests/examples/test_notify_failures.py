@@ -13,6 +13,7 @@ from typing import Any
 from tests.apiserver import WORKFLOWS, ApiServer, workflow
 from tests.cli.rig import Desk
 from tests.examples.stage import EXAMPLES, WATCHER, Body, Stage
+from tests.harness.processes import printing
 from tests.ports import free_port
 
 EXAMPLE = EXAMPLES / "notify-failures"
@@ -26,18 +27,8 @@ async def receiver(port: int, lines: list[str]) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
     assert await process.stdout.readline() == f"listening on port {port}\n".encode()
-
-    async def read(stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
-            lines.append(line.decode().rstrip())
-
-    reader = asyncio.create_task(read(process.stdout))
-    try:
+    async with printing(process, lines):
         yield
-    finally:
-        process.kill()
-        await process.wait()
-        await reader
 
 
 async def until(lines: list[str], count: int) -> None:

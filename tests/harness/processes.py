@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +23,24 @@ async def until(condition: Callable[[], object], timeout: float, what: str) -> N
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout:g} s")
         await asyncio.sleep(POLL)
+
+
+@contextlib.asynccontextmanager
+async def printing(process: asyncio.subprocess.Process, lines: list[str]) -> AsyncIterator[None]:
+    """What the process prints goes into ``lines`` during the block, which ends it."""
+
+    async def read() -> None:
+        assert process.stdout
+        while line := await process.stdout.readline():
+            lines.append(line.decode().rstrip())
+
+    reader = asyncio.create_task(read())
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+        await reader
 
 
 def running(pid: int) -> bool:

@@ -109,6 +109,12 @@ class House:
                 await asyncio.sleep(0.005)
         return self.said(text)[count - 1]
 
+    async def asked(self, count: int) -> None:
+        """Wait until the bus was asked to register so often."""
+        async with asyncio.timeout(60):
+            while self.bus.asked < count:  # noqa: ASYNC110 - a bus
+                await asyncio.sleep(0.005)
+
 
 @pytest.fixture
 async def house(tmp_path: Path) -> House:
@@ -170,13 +176,9 @@ async def test_a_bus_that_is_away_is_waited_for_and_newer_manifests_take_the_pla
     async with house.following() as on:
         house.bus.answers.clear()
         house.write(second=OTHER_SENSOR)
-        async with asyncio.timeout(60):
-            while house.bus.asked < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await house.asked(2)
         house.write(second=OTHER_SENSOR.replace("name: second", "name: third"))
-        async with asyncio.timeout(60):
-            while house.bus.asked < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await house.asked(3)
         house.bus.errors = [Unavailable("away")]
         house.bus.answers.set()
         await house.until(IN_USE)
@@ -187,8 +189,7 @@ async def test_a_process_that_is_told_to_stop_does_not_wait_for_a_bus_that_is_aw
     async with asyncio.timeout(60), house.following() as on:
         house.bus.answers.clear()
         house.write(second=OTHER_SENSOR)
-        while house.bus.asked < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+        await house.asked(2)
     assert sorted(on.triggers.value) == ["print/line"], "it starts with the new ones"
 
 
@@ -196,9 +197,7 @@ async def test_bad_manifests_are_still_a_problem_after_older_ones_have_come_into
     async with house.following() as on:
         house.bus.answers.clear()
         house.write(second=OTHER_SENSOR)
-        async with asyncio.timeout(60):
-            while house.bus.asked < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await house.asked(2)
         house.write(third="a: [")
         await house.until(NOT_USED)
         house.bus.answers.set()
