@@ -18,8 +18,8 @@ from typing import NoReturn, cast
 import msgspec
 import uvloop
 
+from benchmarks import setup
 from benchmarks.objects import BASE, KINDS
-from kubecdc.cli.process import collect_less_often
 from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts import Batch, Bus, Delivery, Inventoried, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event, event_id, partition_key, sequence
@@ -136,7 +136,7 @@ def opened_bus(spec: str) -> AbstractAsyncContextManager[Bus]:
 async def main(mode: str, spec: str, events: int) -> None:
     async with opened_bus(spec) as bus:
         await bus.register([SPEC])
-        collect_less_often()
+        setup.begin()
         print(msgspec.json.encode(await {"rates": rates, "commits": commits}[mode](bus, events)).decode())
 
 

@@ -19,11 +19,11 @@ import aiohttp
 import msgspec
 import uvloop
 
+from benchmarks import setup
 from benchmarks.brokers import Missing
 from benchmarks.bus import event
 from benchmarks.sensor import FromMemory, route, sensor
 from benchmarks.stage import Stage, staged
-from kubecdc.cli.process import collect_less_often
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.contracts.event import Event
@@ -117,7 +117,7 @@ async def main(kubeconfig: Path, objects: int) -> None:
         headers = dict(settings.headers) | {"Content-Type": "application/json"}
         url = str(settings.configuration.server.at(PATH))
         connector = aiohttp.TCPConnector(limit=0)
-        collect_less_often()
+        setup.begin()
         ours: list[Costs] = []
         bare: list[Costs] = []
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:

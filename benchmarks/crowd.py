@@ -14,9 +14,9 @@ import msgspec
 import uvloop
 from redis import Redis
 
+from benchmarks import setup
 from benchmarks.bus import SPEC, acked, batches
 from benchmarks.stage import staged
-from kubecdc.cli.process import collect_less_often
 from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.testing.actors import Leader
@@ -70,7 +70,7 @@ async def main(url: str, events: int, others: int) -> None:
     bus = await open_bus(RedisSettings(url), holder="the benchmark")
     try:
         with Redis.from_url(url) as redis:
-            collect_less_often()
+            setup.begin()
             print(msgspec.json.encode({"milliseconds": await _cost(bus, redis, events, others)}).decode())
     finally:
         await bus.close()

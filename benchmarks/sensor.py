@@ -7,7 +7,6 @@ nothing: an ``http`` trigger with a data filter and a payload of five parameters
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,12 +15,11 @@ from statistics import median
 from typing import Any
 
 import msgspec
-import structlog
 import uvloop
 
+from benchmarks import setup
 from benchmarks.bus import SPEC, event
 from benchmarks.stage import staged
-from kubecdc.cli.process import collect_less_often
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import NO_FAILURES, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
@@ -153,8 +151,7 @@ async def main(count: int) -> None:
     plain = sensor({}, {"http": http})
     full = sensor({"filters": {"data": [running]}}, {"http": {**http, "payload": payload}})
     events = [event(number, number) for number in range(count)]
-    collect_less_often()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))  # as `kubecdc work`
+    setup.begin()
     runs = [(await _cost(full, events) - await _cost(plain, events), _by_hand(events)) for _ in range(ROUNDS)]
     ours, bare = (median(side) for side in zip(*runs, strict=True))
     print(msgspec.json.encode({"ours": ours, "bare": bare}).decode())

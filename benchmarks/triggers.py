@@ -15,9 +15,9 @@ import msgspec
 import uvloop
 from redis import Redis
 
+from benchmarks import setup
 from benchmarks.bus import acked, opened_bus
 from benchmarks.stage import staged
-from kubecdc.cli.process import collect_less_often
 from kubecdc.storage.contracts import Bus, Delivery, SubscriptionSpec
 from kubecdc.storage.testing.actors import Leader, event
 
@@ -78,7 +78,7 @@ async def main(spec: str, triggers: int, commits: int) -> None:
     url = msgspec.json.decode(spec).get("redis", {}).get("url")
     redis = Redis.from_url(url) if url else None
     async with opened_bus(spec) as bus:
-        collect_less_often()
+        setup.begin()
         print(msgspec.json.encode({"milliseconds": await _cost(bus, redis, triggers, commits)}).decode())
 
 

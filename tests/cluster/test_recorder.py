@@ -69,7 +69,7 @@ async def make_pod(api: ApiServer, namespace: str = "default") -> str:
     """A pod of a ReplicaSet of a Deployment, without controllers. Returns the uid of the Deployment."""
     container = {"name": "kubecdc", "image": "kubecdc"}
     template = {"metadata": {"labels": {"app": "kubecdc"}}, "spec": {"containers": [container]}}
-    # As controllers would have left it, where there are some: they take away a pod that is too many or does not match.
+    # As controllers would have left it, where there are some: they take away what is too many, or does not match.
     spec: dict[str, Any] = {"replicas": 1, "selector": {"matchLabels": {"app": "kubecdc"}}, "template": template}
     above: list[dict[str, Any]] = []
     uids = []
@@ -77,7 +77,7 @@ async def make_pod(api: ApiServer, namespace: str = "default") -> str:
         body = {
             "apiVersion": "apps/v1",
             "kind": kind,
-            "metadata": {"name": name, "ownerReferences": above},
+            "metadata": {"name": name, "labels": {"app": "kubecdc"}, "ownerReferences": above},
             "spec": spec | {"paused": True} if kind == "Deployment" else spec,
         }
         made = await api.create("apps", "v1", KINDS[kind], namespace, body)
