@@ -78,7 +78,7 @@ async def given_up(desk: Desk, receiver: Receiver) -> Desk:
         for count, name in enumerate(("a", "b", "c"), 1):
             await desk.create(name)
             # One after the other: objects have no order among themselves.
-            await kubecdc.until(f'(?s)("dead letter".*){{{count}}}')
+            await kubecdc.until(f'(?s)("event":"dead letter".*){{{count}}}')
     receiver.status = 200
     return desk
 

@@ -36,7 +36,7 @@ async def localized(desk: Desk) -> None:
         async with desk.running("run") as kubecdc:
             for count, name in enumerate(("a", "b"), 1):
                 await desk.create(name)
-                await kubecdc.until(f'(?s)("dead letter".*){{{count}}}')
+                await kubecdc.until(f'(?s)("event":"dead letter".*){{{count}}}')
         assert not kubecdc.lines("could not be settled")
         assert len(peer.heads) == 2
     reason = f"POST {peer.url}: 400 Ungültige Anfrage"

@@ -121,7 +121,7 @@ async def test_they_are_enough_and_without_them_one_line_says_what_is_missing(
             missing = watch.lines("cannot list resource")
             assert len(missing) == len(stage.resources), "one line for each"
             await stage.grant(WATCHER)
-            await watch.until(f'(?s)("listed".*){{{len(stage.entries)}}}')
+            await watch.until(f'(?s)("code":"listed".*){{{len(stage.entries)}}}')
             await make(server)
             async with stage.work() as work:
                 for _, name in stage.entries:
