@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-from kubecdc.manifest.fields import DnsSubdomain
+from kubecdc.manifest.fields import DnsSubdomain, dns_subdomain, invalid
 
 API_VERSIONS = ("argoproj.io/v1alpha1", "kubecdc.io/v1alpha1")
 
@@ -21,6 +22,7 @@ API_VERSIONS = ("argoproj.io/v1alpha1", "kubecdc.io/v1alpha1")
 ApiVersion = Literal["argoproj.io/v1alpha1", "kubecdc.io/v1alpha1"]
 
 
+NAME_ANNOTATION = "kubecdc.io/name"
 NOT_YET = "is not supported yet"
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
@@ -81,6 +83,15 @@ class Metadata(Model):
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("annotations")
+    @classmethod
+    def _name(cls, value: dict[str, str]) -> dict[str, str]:
+        try:
+            dns_subdomain(value.get(NAME_ANNOTATION, "none"))
+        except PydanticCustomError as e:
+            raise invalid(f"{NAME_ANNOTATION}: {e.message()}", (e.context or {}).get("hint", "")) from e
+        return value
+
 
 class Manifest(Model):
     """The base of each kind."""
@@ -92,5 +103,9 @@ class Manifest(Model):
 
     @property
     def name(self) -> str:
-        """``metadata.name``."""
-        return self.metadata.name
+        """What everything calls it: subscriptions, checkpoints, metrics, other manifests.
+
+        It is ``metadata.name``, or the annotation `NAME_ANNOTATION`. It depends on this manifest alone, so no other one
+        that comes or goes can give it other checkpoints and subscriptions. That is why the namespace is no part of it.
+        """
+        return self.metadata.annotations.get(NAME_ANNOTATION, self.metadata.name)

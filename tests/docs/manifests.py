@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cli.manifests.names import Named
 from tests.manifests.support import loaded
 
 Body = dict[str, Any]
@@ -81,7 +82,7 @@ def _missing(documents: list[Body]) -> dict[str, set[str]]:
     for document in documents:
         for dependency in document["spec"].get("dependencies", []) if document["kind"] == "Sensor" else []:
             missing.setdefault(dependency["eventSourceName"], set()).add(dependency["eventName"])
-    there = {document["metadata"]["name"] for document in documents if document["kind"] == "EventSource"}
+    there = {Named.of("EventSource", found).name for found in documents if found["kind"] == "EventSource"}
     if not missing and not there:
         return {"changes": {"changed"}}
     return {name: events for name, events in missing.items() if name not in there}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
-from kubecdc.cli.manifests import references
+from kubecdc.cli.manifests import names, references
 from kubecdc.cli.manifests.documents import Document, read
 from kubecdc.cli.manifests.findings import check, nearest
 from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem, path_text
@@ -25,7 +25,7 @@ KINDS: dict[str, type[Manifest]] = {"EventBus": EventBus, "EventSource": EventSo
 
 @dataclass(frozen=True)
 class Manifests:
-    """The declared manifests by ``metadata.name``, and notices for the operator."""
+    """The declared manifests by what they are called (`Manifest.name`), and notices for the operator."""
 
     buses: dict[str, EventBus]
     sources: dict[str, EventSource]
@@ -38,10 +38,17 @@ class _Read:
     """A manifest as it was read. ``model`` is None if it could not be validated."""
 
     place: Place
-    kind: str
-    name: str
+    named: names.Named
     content: dict[str, Any]
     model: Manifest | None
+
+    @property
+    def kind(self) -> str:
+        return self.named.kind
+
+    @property
+    def name(self) -> str:
+        return self.named.name
 
 
 @dataclass
@@ -112,15 +119,13 @@ def _take(document: Document, loading: _Loading) -> None:
             _take(replace(document, place=replace(place, base=("items", i)), content=item), loading)
         return
     if api in API_VERSIONS and kind in KINDS:
-        metadata = content.get("metadata")
-        name = metadata.get("name") if isinstance(metadata, dict) else None
-        name = name if isinstance(name, str) else ""
-        place = replace(place, manifest=f"{kind}/{name}" if name else kind)
+        named = names.Named.of(kind, content)
+        place = replace(place, manifest=f"{kind}/{named.written}" if named.written else kind)
         content, notices = without_them(KINDS[kind], content)
         loading.notices.extend(f"{place}: {notice}" for notice in notices)
         model, findings = check(KINDS[kind], content)
         loading.report(place, findings)
-        loading.manifests.append(_Read(place, kind, name, content, model))
+        loading.manifests.append(_Read(place, named, content, model))
         return
     wrong = _almost(api, kind)
     if wrong is not None:
@@ -153,13 +158,8 @@ def _kind_text(api: object, kind: str | None) -> str:
 
 
 def _check_names(loading: _Loading) -> None:
-    first: dict[tuple[str, str], Place] = {}
-    for manifest in loading.manifests:
-        key = manifest.kind, manifest.name
-        if manifest.name and key in first:
-            place = replace(first[key], manifest="")
-            loading.report(manifest.place, [Finding(("metadata", "name"), f"is already the name of one in {place}")])
-        first.setdefault(key, manifest.place)
+    for place, finding in names.of_several((m.named, m.place) for m in loading.manifests):
+        loading.report(place, [finding])
 
 
 def _check_references(loading: _Loading, *, to_run: bool) -> None:
@@ -172,6 +172,7 @@ def _check_references(loading: _Loading, *, to_run: bool) -> None:
         sensors=tuple(m for m in models if isinstance(m, Sensor)),
         stores={store: m.name for m in reversed(models) if isinstance(m, EventBus) for store in m.stores},
         without_state=frozenset(m.name for m in models if isinstance(m, EventBus) and not m.spec.takes_frequent_state),
+        namesakes=names.Namesakes.of(m.named for m in loading.manifests),
         to_run=to_run,
     )
     for manifest in loading.manifests:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kubecdc.cli.manifests.findings import nearest
+from kubecdc.cli.manifests.names import Namesakes
 from kubecdc.manifest.finding import Finding, Location
+from kubecdc.manifest.model import Manifest
 from kubecdc.storage.installed import store_types
 from kubecdc.storage.manifest import BusSubscription, EventBus
 from kubecdc.watcher.manifest import EventSource
@@ -35,24 +37,25 @@ class Known:
     sensors: tuple[Sensor, ...]
     stores: Mapping[str, str]  # what is stored where: the name of the first bus that has it
     without_state: frozenset[str]  # the buses that keep no state that changes with each event
+    namesakes: Namesakes
     to_run: bool  # triggers run here
 
 
 def of_source(source: EventSource, known: Known) -> Iterator[Finding]:
     """The problems in the references of an EventSource."""
-    yield from _bus(source.spec.event_bus_name, known)
+    yield from _bus(source, source.spec.event_bus_name, known)
 
 
 def of_sensor(sensor: Sensor, known: Known) -> Iterator[Finding]:
     """The problems in the references of a Sensor, and duplicate names in it."""
     bus = sensor.spec.event_bus_name
-    yield from _bus(bus, known)
+    yield from _bus(sensor, bus, known)
     names: dict[str, None] = {}
     for i, dependency in enumerate(sensor.spec.dependencies):
         if dependency.name in names:
             yield Finding(("spec", "dependencies", i, "name"), f"two dependencies have the name `{dependency.name}`")
         names[dependency.name] = None
-        yield from _event(dependency, ("spec", "dependencies", i), bus, known)
+        yield from _event(dependency, ("spec", "dependencies", i), sensor, bus, known)
     counts = Counter(action.name for _, _, action in sensor.actions)
     seen: set[str] = set()
     for at, trigger, action in sensor.actions:
@@ -88,21 +91,32 @@ def of_bus(bus: EventBus, known: Known) -> Iterator[Finding]:
         if subscription.name in triggers:
             yield Finding((*at, "name"), f"`{subscription.name}` is the subscription of a Sensor's trigger")
         seen.add(subscription.name)
-        yield from _event(subscription, at, bus.name, known)
+        yield from _event(subscription, at, bus, bus.name, known)
 
 
-def _bus(name: str, known: Known) -> Iterator[Finding]:
-    if known.buses is not None and name not in known.buses:
-        yield Finding(("spec", "eventBusName"), f"there is no EventBus `{name}`", _suggestion(name, known.buses))
+def _bus(manifest: Manifest, name: str, known: Known) -> Iterator[Finding]:
+    at: Location = ("spec", "eventBusName")
+    if known.buses is None:
+        return
+    if otherwise := [*known.namesakes.meant("EventBus", manifest.metadata.namespace, name, at)]:
+        yield from otherwise
+    elif name not in known.buses:
+        yield Finding(at, f"there is no EventBus `{name}`", _suggestion(name, known.buses))
 
 
-def _event(wanted: Dependency | BusSubscription, at: Location, bus: str, known: Known) -> Iterator[Finding]:
+def _event(
+    wanted: Dependency | BusSubscription, at: Location, manifest: Manifest, bus: str, known: Known
+) -> Iterator[Finding]:
+    """``manifest`` wants the event, on ``bus``."""
     if not known.sources:
         return
     name, event = wanted.event_source_name, wanted.event_name
+    where = (*at, "eventSourceName")
+    if otherwise := [*known.namesakes.meant("EventSource", manifest.metadata.namespace, name, where)]:
+        yield from otherwise
+        return
     if name not in known.sources:
-        hint = _suggestion(name, known.sources)
-        yield Finding((*at, "eventSourceName"), f"there is no EventSource `{name}`", hint)
+        yield Finding(where, f"there is no EventSource `{name}`", _suggestion(name, known.sources))
         return
     source = known.sources[name]
     if source is None:
@@ -111,10 +125,7 @@ def _event(wanted: Dependency | BusSubscription, at: Location, bus: str, known: 
         hint = _suggestion(event, source.events)
         yield Finding((*at, "eventName"), f"EventSource `{name}` has no event `{event}`", hint)
     if source.bus not in {"", bus}:
-        yield Finding(
-            (*at, "eventSourceName"),
-            f"EventSource `{name}` publishes to EventBus `{source.bus}`, not to `{bus}`",
-        )
+        yield Finding(where, f"EventSource `{name}` publishes to EventBus `{source.bus}`, not to `{bus}`")
 
 
 def _conditions(sensor: Sensor, trigger: Trigger, at: Location, known: Known) -> Iterator[Finding]:
