@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import ClassVar, Generic, TypeVar
-
-from prometheus_client import REGISTRY
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector
 
 Labels = tuple[str, ...]
 Read = Callable[[], float | None]  # in the thread of a scrape. None: not known, and left out
@@ -67,6 +58,8 @@ class Metric(ABC):
     """A definition. ``by`` is one of the constants above. ``name`` has the base unit, but not the suffix ``_total``."""
 
     kind: ClassVar[str]
+    parts: tuple[tuple[str, str], ...] = (("", ""),)
+    """The samples of a series: the suffix of the name, and the value of the label `le` or ""."""
 
     def __init__(self, name: str, help_: str, labels: Sequence[str] = (), *, by: str = EACH) -> None:
         self.name = name
@@ -78,8 +71,8 @@ class Metric(ABC):
         defined[name] = self
 
     @abstractmethod
-    def family(self) -> Family:
-        """The series as they are now, for the library."""
+    def series(self) -> Iterable[tuple[Labels, Sequence[float]]]:
+        """All series as they are now: the labels, and a value for each of ``parts``."""
 
 
 S = TypeVar("S", Cell, Distribution)
@@ -122,15 +115,13 @@ class Counter(Kept[Cell]):
     """It only grows."""
 
     kind = "counter"
+    parts = (("_total", ""),)
 
     def _new(self) -> Cell:
         return Cell()
 
-    def family(self) -> Family:
-        family = CounterMetricFamily(self.name, self.help, labels=self.labels)
-        for labels, cell in list(self._kept.items()):
-            family.add_metric(labels, cell.value)
-        return family
+    def series(self) -> Iterable[tuple[Labels, Sequence[float]]]:
+        return [(labels, (cell.value,)) for labels, cell in list(self._kept.items())]
 
 
 class Histogram(Kept[Distribution]):
@@ -149,16 +140,16 @@ class Histogram(Kept[Distribution]):
     ) -> None:
         super().__init__(name, help_, labels, by=by)
         self._buckets = tuple(buckets)
-        self._bounds = (*(str(float(bound)) for bound in buckets), "+Inf")
+        bounds = (*(str(float(bound)) for bound in buckets), "+Inf")
+        self.parts = (*(("_bucket", bound) for bound in bounds), ("_count", ""), ("_sum", ""))
 
     def _new(self) -> Distribution:
         return Distribution(self._buckets)
 
-    def family(self) -> Family:
-        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
+    def series(self) -> Iterable[tuple[Labels, Sequence[float]]]:
         for labels, found in list(self._kept.items()):
-            family.add_metric(labels, list(zip(self._bounds, accumulate(found.counts), strict=True)), found.sum)
-        return family
+            below = list(accumulate(found.counts))
+            yield labels, (*below, below[-1], found.sum)
 
 
 class Gauge(Metric):
@@ -182,17 +173,14 @@ class Gauge(Metric):
         self._tables.append(table)
         return lambda: self._tables.remove(table)
 
-    def family(self) -> Family:
+    def series(self) -> Iterable[tuple[Labels, Sequence[float]]]:
         values: dict[Labels, float] = {}
         for labels, read in list(self._reads):
             if (value := read()) is not None:
                 values[labels] = values.get(labels, 0) + value
         for table in list(self._tables):
             values |= table()
-        family = GaugeMetricFamily(self.name, self.help, labels=self.labels)
-        for labels, value in values.items():
-            family.add_metric(labels, value)
-        return family
+        return [(labels, (value,)) for labels, value in values.items()]
 
 
 class Series:
@@ -231,19 +219,3 @@ def forget(label: str, value: str) -> None:
     for metric in defined.values():
         if isinstance(metric, Kept):
             metric.forget(label, value)
-
-
-class _All(Collector):
-    """Hands the metrics to the library."""
-
-    def describe(self) -> Iterable[Family]:
-        return ()
-
-    def collect(self) -> Iterator[Family]:
-        for metric in list(defined.values()):
-            family = metric.family()
-            if family.samples:
-                yield family
-
-
-REGISTRY.register(_All())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import REGISTRY, generate_latest
+from prometheus_client import generate_latest
 
 from kubecdc import metrics
 from kubecdc.metrics import Counter, Gauge, Histogram, Series
+from tests.exported import REGISTRY
 
 
 @pytest.fixture(autouse=True)

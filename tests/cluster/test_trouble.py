@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.cluster import connection
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
 from tests.apiserver import LocalSimulator, simulator
+from tests.exported import REGISTRY
 
 PATH = "/api/v1/namespaces"
 

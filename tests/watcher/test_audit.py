@@ -8,7 +8,6 @@ from typing import Any
 
 import apsw
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.backoff import Backoff
 from kubecdc.cluster.changes import Page
@@ -18,6 +17,7 @@ from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
 from kubecdc.watcher.capture import pages
 from tests.apiserver import WORKFLOWS, WatchRules, simulator
+from tests.exported import REGISTRY
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
 
 

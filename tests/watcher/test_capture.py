@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.testing.actors import known
 from tests.apiserver import WORKFLOWS, LocalSimulator, WatchRules, objects, simulator
+from tests.exported import REGISTRY
 from tests.watcher.rig import KEY, SPEC, Rig, data, event_source, rig, told
 
 

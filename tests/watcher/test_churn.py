@@ -22,6 +22,7 @@ from kubecdc.watcher.namespaces import selected
 from tests.apiserver import NAMESPACES, WORKFLOWS, LocalSimulator, simulator, workflow
 from tests.apiserver.watch import WatchRules
 from tests.cli.rig import Desk, Running
+from tests.exported import REGISTRY
 from tests.harness.processes import memory
 from tests.watcher.namespaces import PROD, keys, labelled, namespace
 from tests.watcher.rig import KEY, Rig, told
@@ -41,7 +42,7 @@ async def api() -> AsyncIterator[LocalSimulator]:
 
 def exported() -> set[str]:
     """The watches of this entry that have metric series."""
-    return set(re.findall(f'watch="({KEY}[^"]*)"', generate_latest().decode()))
+    return set(re.findall(f'watch="({KEY}[^"]*)"', generate_latest(REGISTRY).decode()))
 
 
 async def come_and_go(bench: Rig, start: int, count: int) -> None:

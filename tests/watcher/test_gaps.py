@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.cluster import list_watch as watcher_api
 from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.contracts.event import Event
 from tests.apiserver import WORKFLOWS, LocalSimulator, simulator
+from tests.exported import REGISTRY
 from tests.watcher.rig import KEY, Rig, believed, data, event_source, told
 
 pytestmark = pytest.mark.usefixtures("quick")

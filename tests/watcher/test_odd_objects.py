@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.cluster.connection import Cluster
 from tests.apiserver.changes import Change
+from tests.exported import REGISTRY
 from tests.watcher.rig import KEY, Rig, event_source, told
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from kubecdc.watcher.capture import pages, relist
 from kubecdc.watcher.capture.progress import HISTORY_SECONDS, Progress
 from kubecdc.watcher.session import Session
 from tests.apiserver import LocalSimulator
+from tests.exported import REGISTRY
 from tests.watcher.rig import KEY, Rig, event_source, rig
 
 

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from kubecdc.backoff import Backoff
@@ -23,6 +22,7 @@ from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.request import TriggerRequest
+from tests.exported import REGISTRY
 from tests.storage.broker.memory import Broker, MemoryQueue, Topic
 from tests.watcher.virtual import World, run
 from tests.workers.support import FakeTrigger, event, log_trigger, route, settings

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
 from kubecdc import testing
@@ -29,6 +28,7 @@ from kubecdc.workers.triggers.function import trigger as function_trigger
 from kubecdc.workers.triggers.function.handler import BadHandler
 from kubecdc.workers.triggers.function.manifest import Function
 from kubecdc.workers.triggers.function.type import FunctionType
+from tests.exported import REGISTRY
 from tests.workers import handlers
 from tests.workers.handlers import Peer
 from tests.workers.support import until

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
@@ -26,6 +25,7 @@ from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.plan import plan_of, subscriptions
 from kubecdc.workers.request import TriggerRequest
+from tests.exported import REGISTRY
 from tests.storage.redis_server import RedisServer
 from tests.workers.support import FakeTrigger, event, into, log_trigger, route, sensor, settings, until
 

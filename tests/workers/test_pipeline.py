@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from kubecdc.backoff import Backoff
@@ -21,6 +20,7 @@ from kubecdc.workers import outdated, settlement
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.request import TriggerRequest
+from tests.exported import REGISTRY
 from tests.workers.support import (
     Behaviour,
     FakeTrigger,

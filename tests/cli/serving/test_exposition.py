@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import REGISTRY, generate_latest
+from prometheus_client import REGISTRY as OTHERS
 from prometheus_client import Counter as LibraryCounter
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kubecdc import metrics
 from kubecdc.cli.serving.exposition import exposition
+from tests.exported import REGISTRY
 
 ODD = ('"', "\\", "a\nb", "ü", 'x\\"y', "", "{},=")
 
@@ -23,11 +25,13 @@ def definitions() -> Iterator[None]:
             name, "b"
         ).value += 3
     metrics.Counter("test_many", "Many").at().value = 12345678901
+    metrics.Histogram("test_size_bytes", "Size", buckets=(1, 10)).at().observe(0.5)
+    metrics.Gauge("test_none", "Nothing", ["a"])
     metrics.Gauge("test_level", "Level").read(lambda: -1.5e-9)
     metrics.Histogram("test_took_seconds", "Took", ["a"]).at("b").observe(2)
     theirs = LibraryCounter("test_plugins_own", "Of a plug-in")
     yield
-    REGISTRY.unregister(theirs)
+    OTHERS.unregister(theirs)
     metrics.defined.clear()
     metrics.defined.update(before)
 
@@ -42,5 +46,5 @@ def parsed(text: bytes) -> dict[str, tuple[str, str, list[object]]]:
 
 def test_it_says_what_the_library_would_say(definitions: None) -> None:
     found = parsed(exposition())
-    assert found == parsed(generate_latest(REGISTRY))
+    assert found == parsed(generate_latest(OTHERS) + generate_latest(REGISTRY))
     assert len([name for name in found if name.startswith("test_")]) >= len(ODD) + 4

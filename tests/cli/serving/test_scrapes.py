@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.cli.serving.subscriptions import Subscriptions
 from kubecdc.metrics import Series
@@ -23,6 +22,7 @@ from kubecdc.storage.rq import open_bus as open_rq
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import Leader, event
+from tests.exported import REGISTRY
 from tests.storage.rounds import counted
 
 COUNT = 200

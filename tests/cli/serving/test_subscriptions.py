@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from kubecdc.cli.serving.metrics import Scrapes
 from kubecdc.cli.serving.subscriptions import CLAIM_SECONDS, OLD_SECONDS, SCRAPED_SECONDS, Subscriptions
@@ -29,6 +28,7 @@ from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import CAPABILITIES
 from kubecdc.watcher import metrics as watcher
 from tests.cli.serving.asking import ask, serving
+from tests.exported import REGISTRY
 from tests.workers.support import event
 
 SPECS = [SubscriptionSpec(f"s/{number}", "workflows", "changed") for number in range(2)]

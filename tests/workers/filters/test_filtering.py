@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from kubecdc import concurrency
@@ -21,6 +20,7 @@ from kubecdc.workers.route import Route
 from kubecdc.workers.sensor.filters.compiled import CompiledFilters
 from kubecdc.workers.sensor.filters.logic import Verdict
 from kubecdc.workers.sensor.values import Values
+from tests.exported import REGISTRY
 from tests.workers.support import FakeTrigger, MemorySubscription, event, log_trigger, sensor, settings
 
 ADDED = {"data": [{"path": "type", "type": "string", "value": ["^ADD$"]}]}
