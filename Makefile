@@ -17,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics docs diagram alerts version bench redis clean
+.PHONY: help demo test test-long test-pythons lint format chaos conformance metrics terminal docs diagram alerts version bench redis clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ conformance: $(READY) redis ## The matrix of the conformance suite by back end, 
 
 metrics: $(READY) ## The metrics that the code defines, written to docs/metrics.md
 	$(BIN)/python -m tests.metrics_page
+
+terminal: $(READY) ## What the commands print at 80 and 200 columns, written to docs/terminal.md
+	$(BIN)/python -m tests.docs.terminal
 
 docs: $(READY) ## The pages of docs/ as a site in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
