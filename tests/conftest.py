@@ -21,18 +21,19 @@ settings.register_profile("kubecdc", deadline=None, print_blob=True)
 settings.load_profile("kubecdc")
 
 END_TO_END = "tests/e2e/"
-ELASTIC_MQ = "tests/storage/sqs/"
+TOGETHER = (f"{END_TO_END}test_kill", END_TO_END, "tests/storage/sqs/")
+"""What begins alike, by the first of these, runs in one process."""
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # the library has no types
-    """In parallel file by file. What fills a machine by itself goes one after another, and first: it takes longest.
+    """In parallel file by file. Of what fills a machine by itself, few run at a time, and first: they take longest.
 
-    So does what shares a server that costs seconds of CPU to start, for each worker would start one.
+    What shares a server that costs seconds of CPU to start goes one after another, for each worker would start one.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return next((folder for folder in (END_TO_END, ELASTIC_MQ) if file.startswith(folder)), file)
+        return next((begin for begin in TOGETHER if file.startswith(begin)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
