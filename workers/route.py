@@ -16,6 +16,7 @@ from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import StateStore
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.conditions.half_met import HalfMet
 from kubecdc.workers.metrics import TriggerMetrics
 from kubecdc.workers.rate import Rate
@@ -222,10 +223,16 @@ def all_of(routes: Iterable[Route]) -> list[Route]:
 
 
 def context(
-    sensor: Sensor, *, concurrency: int, render: Render, mounts: Mounts, cluster: SharedCluster | None = None
+    sensor: Sensor,
+    *,
+    concurrency: int,
+    render: Render,
+    mounts: Mounts,
+    cluster: SharedCluster | None = None,
+    addresses: Addresses = EVERYWHERE,
 ) -> Context:
     """What the triggers of a Sensor are built from."""
     shared = cluster or SharedCluster(no_cluster)
     namespace = sensor.metadata.namespace or shared.namespace
     keys = Keys(mounts, shared, namespace)
-    return Context(sensor.name, concurrency, sensor.spec.logging_fields, render, keys, namespace, shared)
+    return Context(sensor.name, concurrency, sensor.spec.logging_fields, render, keys, namespace, shared, addresses)

@@ -18,6 +18,7 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.manifest import Redelivery
+from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.breaker import Breaker
 from kubecdc.workers.joining import share
 from kubecdc.workers.metrics import PAUSED
@@ -44,6 +45,7 @@ async def run(
     render: Render = json_line,
     mounts: Mounts | None = None,
     cluster: SharedCluster | None = None,
+    addresses: Addresses = EVERYWHERE,
     recorder: Recorder | None = None,
 ) -> None:
     """Deliver to every trigger until ``stop`` is set, then drain: all deliveries in flight are settled or returned.
@@ -52,11 +54,13 @@ async def run(
     next version begins. Returns also when no trigger is left.
 
     What is paused, in the manifest or in the bus, is not delivered. The subscriptions must be registered. ``render``
-    makes lines for standard output, ``recorder`` Kubernetes Events. The caller closes the ``cluster``. An error of one
-    consumer that is neither an outage nor a failed trigger drains the others and is raised.
+    makes lines for standard output, ``recorder`` Kubernetes Events. ``addresses`` are where triggers may connect to.
+    The caller closes the ``cluster``. An error of one consumer that is neither an outage nor a failed trigger drains
+    the others and is raised.
     """
     settings = Settings.of(redelivery, ack_wait=bus.ack_wait, concurrency=concurrency)
     given = {"concurrency": concurrency, "render": render, "mounts": mounts or Mounts(), "cluster": cluster}
+    given |= {"addresses": addresses}
     work = _Work(bus, settings, Pauses(bus), stop, given, recorder)
     async with settings.scripts, asyncio.TaskGroup() as group:
         watching = group.create_task(work.pauses.watch())

@@ -34,6 +34,7 @@ from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.opening import opened
+from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.triggers.contract import Render
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ GC_THRESHOLD = 10_000  # net allocations between two collections of the youngest
 
 @dataclass(frozen=True)
 class Delivery:
-    """How the worker side delivers: events in progress at once for each trigger, and the format of the log trigger."""
+    """How the worker side delivers: events in progress at once for each trigger, the format of the log trigger, and
+    where triggers may connect to.
+    """
 
     concurrency: int
     render: Render
+    addresses: Addresses = EVERYWHERE
 
 
 async def run(
@@ -224,6 +228,7 @@ async def _worker_side(
             render=delivery.render,
             mounts=opening.mounts,
             cluster=cluster,
+            addresses=delivery.addresses,
             recorder=recorder,
         )
         if stop.is_set() or on.triggers.value:  # the process ends, or the bus was closed

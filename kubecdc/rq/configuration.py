@@ -15,6 +15,7 @@ from kubecdc.manifest.mounts import CONFIGS, SECRETS, Mounts
 from kubecdc.storage.contracts.types import ClusterAccess, Opening
 from kubecdc.storage.manifest import EventBus
 from kubecdc.watcher.election.settings import home_namespace
+from kubecdc.workers.addresses import Addresses
 from kubecdc.workers.sensor.manifest import Dependency, Sensor, Trigger
 
 VARIABLE = "KUBECDC_MANIFESTS"
@@ -50,6 +51,16 @@ def opening() -> Opening:
     )
     cluster = ClusterAccess(lambda: Cluster(None, None), home_namespace())
     return Opening(holder=holder(), cluster=cluster, create=False, mounts=mounts)
+
+
+def addresses() -> Addresses:
+    """Where triggers may connect to, as the variables of `kubecdc work` say. Raises UsageError."""
+    names = "KUBECDC_ALLOW_ADDRESSES", "KUBECDC_DENY_ADDRESSES"
+    given = [os.environ.get(name) for name in names]
+    try:
+        return Addresses.parse(*([text] if text else [] for text in given))
+    except ValueError as e:
+        raise UsageError(f"{' and '.join(names)}: {e}", hint="correct the environment of this worker") from e
 
 
 def _manifests() -> Manifests:

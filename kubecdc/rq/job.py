@@ -18,7 +18,7 @@ from kubecdc import nesting
 from kubecdc.cli.logs import event_lines, lines
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
-from kubecdc.rq.configuration import configured, opening
+from kubecdc.rq.configuration import addresses, configured, opening
 from kubecdc.rq.delivery import JobDelivery, JobSubscription
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.contracts.event import redelivered
@@ -107,6 +107,7 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         settings = Settings.of(found.bus.spec.redelivery, ack_wait=bus.ack_wait, concurrency=1)
         cluster = SharedCluster(how.cluster.connect, how.cluster.namespace)
         given = {"concurrency": 1, "render": event_lines(None), "mounts": how.mounts, "cluster": cluster}
+        given |= {"addresses": addresses()}
         to = route(found.sensor, found.trigger, found.dependency, **given)
         share(bus, [to])
         stop = asyncio.Event()

@@ -18,6 +18,7 @@ from kubecdc.cluster.keys import Keys
 from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.finding import Finding, Location
 from kubecdc.manifest.model import Model
+from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.outcome import Outcome
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameter_manifest import FromEvent
@@ -45,6 +46,7 @@ class Context:
     keys: Keys = field(default_factory=Keys)  # reads Secrets and ConfigMaps
     namespace: str = "default"  # of the Sensor
     cluster: SharedCluster = field(default_factory=lambda: SharedCluster(no_cluster))  # of all triggers of the process
+    addresses: Addresses = EVERYWHERE  # where it may connect to: `kubecdc.workers.connector.Connector` asks it
 
 
 class Trigger(Protocol[Prepared]):

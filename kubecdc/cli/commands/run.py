@@ -14,9 +14,11 @@ import structlog
 
 from kubecdc import __version__, facts
 from kubecdc.cli import logs, options
+from kubecdc.cli.addresses import addresses as limits
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.serving.address import Address
 from kubecdc.errors import UsageError
+from kubecdc.workers.addresses import EVERYWHERE, Addresses
 
 if TYPE_CHECKING:
     from kubecdc.cli.election import Election
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @options.cluster_name
 @options.lease
 @options.concurrency
+@limits
 @options.mounts
 @options.logs
 @options.tracing
@@ -61,6 +64,7 @@ def watch(**given: Any) -> None:
 @options.manifests
 @options.cluster
 @options.concurrency
+@limits
 @options.mounts
 @options.logs
 @options.tracing
@@ -89,6 +93,7 @@ def _run_process(
     health_bind_address: Address | None,
     reload: bool,
     tracing: bool | None,
+    addresses: Addresses = EVERYWHERE,
     **lease: Any,
 ) -> None:
     logs.configure(log_format, log_level, unread=True)
@@ -128,7 +133,7 @@ def _run_process(
     looking = looks.Looks(find, seen, period=looks.PERIOD_SECONDS if reload else None)
     reloading = Reloading(read, ask, looking, outcome, manifests.notices) if again else None
     opening = buses.opening(lead=election.lead if election else None)
-    delivery = process.Delivery(concurrency, logs.event_lines(log_format)) if work else None
+    delivery = process.Delivery(concurrency, logs.event_lines(log_format), addresses) if work else None
     with traces.running(tracing, opening.holder):
         running = process.run(
             uses,

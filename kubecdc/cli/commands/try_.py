@@ -8,20 +8,22 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import aclosing
 from itertools import groupby, product
+from typing import Any
 
 import click
 import msgspec
 
 from kubecdc.cli import logs, options
+from kubecdc.cli.addresses import addresses as limits
 from kubecdc.cli.event_files import STDIN, read
 from kubecdc.cli.made_events import Wanted, of_object, samples
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import UsageError
-from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Action, Event
 from kubecdc.storage.contracts.types import ClusterAccess
 from kubecdc.workers import filtering
+from kubecdc.workers.addresses import Addresses
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.route import Route, close, routes
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
@@ -60,6 +62,7 @@ SOME_ERROR = "(the reason of the dead letter)"
     is_flag=True,
     help="Run each matching trigger once. Output of triggers to stdout is written to stderr.",
 )
+@limits
 @options.mounts
 @options.cluster
 @options.cluster_name
@@ -71,6 +74,7 @@ def try_(
     action: Action | None,
     sample: bool,
     execute: bool,
+    addresses: Addresses,
 ) -> int:
     """Test the Sensors with an event, without a bus: from a file, or of an object of the cluster.
 
@@ -96,7 +100,8 @@ def try_(
     else:
         events = [read(file) for file in event_files]
     sensors = list(manifests.sensors.values())
-    return asyncio.run(_try_sensors(sensors, events, options.mounted(), access, execute=execute))
+    given = {"mounts": options.mounted(), "addresses": addresses}
+    return asyncio.run(_try_sensors(sensors, events, given, access, execute=execute))
 
 
 def _print_samples(manifests: Manifests) -> int:
@@ -116,14 +121,14 @@ async def _of_object(access: ClusterAccess, manifests: Manifests, wanted: Wanted
 
 
 async def _try_sensors(
-    sensors: list[Sensor], events: list[Event], mounts: Mounts, access: ClusterAccess, *, execute: bool
+    sensors: list[Sensor], events: list[Event], given: Mapping[str, Any], access: ClusterAccess, *, execute: bool
 ) -> int:
     code = 0
     settings = Settings()
     async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster, settings.scripts:
         for sensor in sensors:
-            given = {"concurrency": 1, "render": _to_stderr, "mounts": mounts, "cluster": cluster}
-            for _, group in groupby(routes(sensor, **given), lambda route: route.trigger):
+            made = routes(sensor, concurrency=1, render=_to_stderr, cluster=cluster, **given)
+            for _, group in groupby(made, lambda route: route.trigger):
                 of_trigger, met = list(group), defaultdict[str, dict[str, Event]](dict)
                 try:
                     for event, route in product(events, of_trigger):

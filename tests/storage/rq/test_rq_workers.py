@@ -66,6 +66,14 @@ async def test_a_trigger_that_fails_first_is_repeated_in_its_job_after_the_backo
     assert "GivenBack" not in worker.output()
 
 
+async def test_addresses_that_are_denied_are_not_reached_by_workers_of_rq(shop: Workshop) -> None:
+    await shop.leader.commit(event(1))
+    worker = shop.rq_worker(KUBECDC_DENY_ADDRESSES="127.0.0.0/8")
+    await shop.until(lambda: "is refused by --deny-addresses" in worker.output(), 30, "the reason")
+    assert not shop.received
+    assert await shop.pending() == 1
+
+
 async def test_what_cannot_be_handled_is_in_the_failed_job_registry_and_can_be_redriven(shop: Workshop) -> None:
     await shop.behave(status=400, seconds=60)
     await shop.leader.commit(event(1), event(2))

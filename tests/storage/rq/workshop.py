@@ -111,11 +111,11 @@ class Workshop:
         """`kubecdc work`."""
         return self._start([str(BIN / "kubecdc"), "work", "-f", str(self.manifests), "--log-format", "json"], "work")
 
-    def rq_worker(self, *options: str, manifests: str | None = None) -> Process:
-        """RQ's own `rq worker`."""
+    def rq_worker(self, *options: str, manifests: str | None = None, **more: str) -> Process:
+        """RQ's own `rq worker`. ``more`` are variables of its environment."""
         argv = [str(BIN / "rq"), "worker", self.queue, "--url", self.settings.url, "--serializer", "json", *options]
         variables = {"KUBECDC_MANIFESTS": str(self.manifests) if manifests is None else manifests}
-        return self._start(argv, "rq", variables)
+        return self._start(argv, "rq", variables | more)
 
     def _start(self, argv: list[str], kind: str, env: dict[str, str] | None = None) -> Process:
         self.started += 1

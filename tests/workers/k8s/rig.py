@@ -12,6 +12,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.event import Event
+from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.outcome import Outcome, Success
 from kubecdc.workers.route import Route, route
 from kubecdc.workers.triggers.contract import json_line
@@ -55,7 +56,13 @@ class Bench:
         self.cluster = cluster
 
     def route(
-        self, config: Mapping[str, Any], *, namespace: str = "", mounts: Mounts | None = None, **more: Any
+        self,
+        config: Mapping[str, Any],
+        *,
+        namespace: str = "",
+        mounts: Mounts | None = None,
+        addresses: Addresses = EVERYWHERE,
+        **more: Any,
     ) -> Route:
         manifest = {"template": {"name": "t", self.type: config}, **more}
         made = sensor(manifest)
@@ -69,6 +76,7 @@ class Bench:
             render=json_line,
             mounts=mounts or Mounts(),
             cluster=self.cluster,
+            addresses=addresses,
         )
 
     async def run(self, config: Mapping[str, Any], given: Event | None = None, **more: Any) -> Outcome:

@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
 
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.workers.addresses import Addresses
 from kubecdc.workers.objects.sources.read import LARGEST
 from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.triggers.k8s.manifest import K8s
@@ -273,6 +274,77 @@ async def test_git_that_hangs_is_ended_with_the_timeout(it: Bench) -> None:
         outcome = await it.run({"source": {"git": {"url": f"{url}/r.git", "filePath": "a"}}, "timeout": 1})
         hanging.set()
     assert outcome == Retry("create an object: no answer within 1 s")
+
+
+INSIDE = Addresses.parse([], ["127.0.0.0/8"])
+REFUSED = "127.0.0.1 is refused by --deny-addresses 127.0.0.0/8; correct the address, or the rule if 127.0.0.1 is "
+
+
+async def test_no_source_leads_to_an_address_that_is_denied(it: Bench, mounts: Mounts, bucket: str) -> None:
+    """What the manifest names waits until somebody corrects it; what an event names is a dead letter at once."""
+    asked: list[str] = []
+
+    async def record(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(text=TEXT)
+
+    keys = {"accessKey": {"name": "keys", "key": "access"}, "secretKey": {"name": "keys", "key": "secret"}}
+    async with serving(record) as url:
+        sources: dict[str, Body] = {
+            "url.path": {"url": {"path": f"{url}/object"}},
+            "git.url": {"git": {"url": f"{url}/r.git", "filePath": "a"}},
+            "s3.endpoint": {
+                "s3": {"endpoint": bucket, "insecure": True, "bucket": {"name": "objects", "key": "w1.yaml"}, **keys}
+            },
+        }
+        for path, source in sources.items():
+            outcome = await it.run({"source": source}, mounts=mounts, addresses=INSIDE)
+            assert outcome == Retry(f"the source: {REFUSED}meant to be reached", ours=True), path
+            first, second = path.split(".")
+            value = {"src": {"dependencyName": "dep", "value": source[first][second]}, "dest": f"k8s.source.{path}"}
+            elsewhere = {first: source[first] | {second: source[first][second].replace("127.0.0.1", "localhost")}}
+            chosen = await it.run({"source": elsewhere}, mounts=mounts, addresses=INSIDE, parameters=[value])
+            assert chosen == Failure(f"the source: {REFUSED}meant to be reached"), path
+    assert asked == []
+
+
+async def test_a_redirect_does_not_lead_to_an_address_that_is_denied(api: LocalSimulator, it: Bench) -> None:
+    only_named = Addresses.parse(["localhost"], [])
+    to = ""
+
+    async def redirect(request: web.Request) -> web.Response:
+        raise web.HTTPFound(to)
+
+    async with serving(answer) as target, serving(redirect) as url:
+        named, to = url.replace("127.0.0.1", "localhost"), f"{target}/object"
+        outcome = await it.run({"source": {"url": {"path": f"{named}/x"}}}, addresses=only_named)
+        assert isinstance(outcome, Retry)
+        assert "the source: 127.0.0.1 is not among --allow-addresses" in outcome.reason
+        outcome = await it.run({"source": {"git": {"url": f"{named}/r", "filePath": "a"}}}, addresses=only_named)
+        assert isinstance(outcome, Retry)
+        assert "unable to update url base from redirection" in outcome.reason or "302" in outcome.reason
+        to = to.replace("127.0.0.1", "localhost")
+        await it.done({"source": {"url": {"path": f"{named}/x"}}}, addresses=only_named)
+    assert await data(api) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://169.254.169.254\\@good.example/r",
+        "https://a@b@169.254.169.254/r",
+        "ssh://git@[::ffff:169.254.169.254]/r",
+        "git@169.254.169.254:r",
+        "http://0xa9fea9fe/r",
+        "http://2852039166/r",
+    ],
+)
+async def test_no_spelling_of_a_repository_leads_past_the_rules(it: Bench, url: str) -> None:
+    rules = Addresses.parse([], ["169.254.0.0/16"])
+    outcome = await it.run({"source": {"git": {"url": url, "filePath": "a"}}}, addresses=rules)
+    assert isinstance(outcome, Retry)
+    assert outcome.ours
+    assert "is refused by --deny-addresses" in outcome.reason or "no rule can judge" in outcome.reason
 
 
 async def test_the_preview_shows_the_source_and_reads_nothing(it: Bench, mounts: Mounts) -> None:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from kubecdc.names import Names
+from kubecdc.workers.addresses import Addresses
+from kubecdc.workers.connector import Connector
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import GithubApp
 from kubecdc.workers.outcome import Retry
@@ -27,16 +28,14 @@ VALID = 120  # seconds
 LARGEST = 64 * 1024  # bytes of an answer
 
 
-async def token(app: GithubApp, private_key: str) -> str:
-    """A token for what the installation of the app may read. Raises Undone."""
+async def token(app: GithubApp, private_key: str, addresses: Addresses) -> str:
+    """A token for what the installation of the app may read. Raises Undone, AddressRefused."""
     where = f"GitHub App {app.app_id}, installation {app.installation_id}"
     headers = {"Authorization": f"Bearer {_claim(app, private_key, where)}", "Accept": "application/vnd.github+json"}
     address = f"{API}/app/installations/{app.installation_id}/access_tokens"
     try:
         async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=Names()), headers={"User-Agent": "kubecdc"}
-            ) as session,
+            aiohttp.ClientSession(connector=Connector(addresses), headers={"User-Agent": "kubecdc"}) as session,
             session.post(address, headers=headers, allow_redirects=False) as answer,
         ):
             if answer.status != 201:

@@ -9,6 +9,7 @@ from kubecdc.cluster.keys import Keys
 from kubecdc.concurrency import in_thread
 from kubecdc.manifest.mounts import Unreadable
 from kubecdc.manifest.secrets import key_refs
+from kubecdc.workers.addresses import EVERYWHERE, Addresses, AddressRefused, refused
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.outcome import Failure, Retry
@@ -17,11 +18,13 @@ LARGEST = 512 * 1024  # bytes, as in Argo Events
 FILE_SECONDS = 10.0
 
 
-async def read(source: Source, keys: Keys, seconds: float) -> str:
-    """The text of a source that is not in the manifest. Raises Undone.
+async def read(
+    source: Source, keys: Keys, seconds: float, addresses: Addresses = EVERYWHERE, *, chosen: bool = False
+) -> str:
+    """The text of a source that is not in the manifest, or that an event has ``chosen``. Raises Undone.
 
     Whatever is wrong may be right later, and for events that do not choose the source it is no fault of theirs: it is
-    retried. Only a text that no object can be made of is a failure.
+    retried. Only a text that no object can be made of is a failure, and an address that an event must not choose.
     """
     # Each is imported when it is used: its library takes a while.
     needed = [ref for part in (source.s3, source.git) for ref in key_refs(part)]
@@ -34,19 +37,21 @@ async def read(source: Source, keys: Keys, seconds: float) -> str:
         elif source.url:
             from kubecdc.workers.objects.sources import web
 
-            content = await web.read(source.url)
+            content = await web.read(source.url, addresses)
         elif source.s3:
             try:
                 from kubecdc.workers.objects.sources import bucket
             except ImportError:
                 missing = "s3: boto3 is not installed: pip install 'kubecdc[s3]'"
                 raise Undone(Retry(missing, ours=True)) from None
-            content = await in_thread(partial(bucket.read, source.s3, values, seconds), seconds=seconds)
+            content = await in_thread(partial(bucket.read, source.s3, values, seconds, addresses), seconds=seconds)
         else:
             assert source.git
             from kubecdc.workers.objects.sources import repository
 
-            content = await repository.read(source.git, values)
+            content = await repository.read(source.git, values, addresses)
+    except AddressRefused as e:
+        raise Undone(refused("the source", e, chosen=chosen)) from None
     except Unreadable as e:
         raise Undone(Retry(str(e), ours=e.ours)) from None
     except Undone:

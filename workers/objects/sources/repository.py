@@ -8,32 +8,60 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from kubecdc.cluster.proxy import masked
+from kubecdc.concurrency import in_thread
 from kubecdc.manifest.secrets import KeyRef
 from kubecdc.programs import kill, start
+from kubecdc.workers.addresses import Addresses, AddressRefused
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import GitSource, shown
 from kubecdc.workers.objects.sources.read import LARGEST, too_large
 from kubecdc.workers.outcome import Failure, Retry
 
 STDERR_BYTES = 4096
+LOOK_UP_SECONDS = 10.0
+_NAME = r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+_URL = re.compile(rf"[a-z]+://(?:[^@/?#\\\s]*@)?{_NAME}(?::\d*)?(?:/|$)")
+_SSH = re.compile(rf"[A-Za-z0-9._-]+@{_NAME}:")
 FILES = frozenset({"100644", "100755"})  # modes of plain files in git; links and folders have others
 
 
-async def read(source: GitSource, values: Mapping[KeyRef, str]) -> bytes:
-    """The file. ``values`` are those of its keys. Raises Undone. git is ended when the caller is cancelled."""
-    login = await _login(source, values)
+async def read(source: GitSource, values: Mapping[KeyRef, str], addresses: Addresses) -> bytes:
+    """The file. ``values`` are those of its keys. git is ended when the caller is cancelled.
+
+    Raises Undone, AddressRefused. git looks the name up again that is judged.
+    """
+    if addresses.given:
+        await _judge(source, addresses)
+    login = await _login(source, values, addresses)
     with tempfile.TemporaryDirectory(prefix="kubecdc-git-") as folder:
-        return await _Git(source, Path(folder), values, login).file()
+        return await _Git(source, Path(folder), values, login, redirects=not addresses.given).file()
 
 
-async def _login(source: GitSource, values: Mapping[KeyRef, str]) -> tuple[str, str] | None:
-    """User and password for HTTP. Raises Undone."""
+async def _judge(source: GitSource, addresses: Addresses) -> None:
+    """Raises Undone, AddressRefused."""
+    if source.url.startswith("file://"):
+        return
+    found = (_URL if "://" in source.url else _SSH).match(source.url)
+    if found is None:  # what git and we might read differently
+        raise AddressRefused(f"no rule can judge the address {shown(source.url)}; write it without special characters")
+    try:
+        await in_thread(partial(addresses.look_up, found["host"]), seconds=LOOK_UP_SECONDS)
+    except TimeoutError:
+        raise Undone(Retry(f"{shown(source.url)}: its name could not be looked up in time")) from None
+    except OSError as e:
+        raise Undone(Retry(f"{shown(source.url)}: {e.strerror or type(e).__name__}")) from None
+
+
+async def _login(source: GitSource, values: Mapping[KeyRef, str], addresses: Addresses) -> tuple[str, str] | None:
+    """User and password for HTTP. Raises Undone, AddressRefused."""
     if source.creds:
         return values[source.creds.username], values[source.creds.password]
     if source.github_app:
@@ -42,7 +70,7 @@ async def _login(source: GitSource, values: Mapping[KeyRef, str]) -> tuple[str, 
         except ImportError:
             missing = "githubApp: cryptography is not installed: pip install 'kubecdc[github]'"
             raise Undone(Retry(missing, ours=True)) from None
-        return github.USER, await github.token(source.github_app, values[source.github_app.private_key])
+        return github.USER, await github.token(source.github_app, values[source.github_app.private_key], addresses)
     return None
 
 
@@ -50,7 +78,13 @@ class _Git:
     """One fetch of one commit into a folder, with an environment that has nothing of ours."""
 
     def __init__(
-        self, source: GitSource, folder: Path, values: Mapping[KeyRef, str], login: tuple[str, str] | None
+        self,
+        source: GitSource,
+        folder: Path,
+        values: Mapping[KeyRef, str],
+        login: tuple[str, str] | None,
+        *,
+        redirects: bool,
     ) -> None:
         self._source = source
         self._folder = folder
@@ -65,7 +99,7 @@ class _Git:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "LC_ALL": "C",
-            **self._header(login),
+            **self._settings(login, redirects=redirects),
             **self._key(values),
         }
 
@@ -113,18 +147,21 @@ class _Git:
             text = text.replace(secret, "***")
         return " ".join(text.split()) or "it failed"
 
-    def _header(self, login: tuple[str, str] | None) -> dict[str, str]:
-        """The credentials for HTTP, for this address alone. They are no arguments, which everybody can see."""
-        if login is None:
-            return {}
-        user, password = login
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._secrets = [token, password, user]
-        return {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"http.{self._source.url}.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
-        }
+    def _settings(self, login: tuple[str, str] | None, *, redirects: bool) -> dict[str, str]:
+        """Settings of git: those that are secret are no arguments, which everybody can see.
+
+        The credentials for HTTP are for this address alone. ``redirects``: whether the first request may follow some.
+        """
+        settings = {} if redirects else {"http.followRedirects": "false"}
+        if login is not None:
+            user, password = login
+            token = base64.b64encode(f"{user}:{password}".encode()).decode()
+            self._secrets = [token, password, user]
+            settings[f"http.{self._source.url}.extraHeader"] = f"Authorization: Basic {token}"
+        found = {"GIT_CONFIG_COUNT": str(len(settings))}
+        for n, (key, value) in enumerate(settings.items()):
+            found |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
+        return found
 
     def _key(self, values: Mapping[KeyRef, str]) -> dict[str, str]:
         """The key for SSH, in a file that nobody else may read: ssh takes no other."""

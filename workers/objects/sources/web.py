@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import aiohttp
 
-from kubecdc.names import Names
+from kubecdc.workers.addresses import Addresses
+from kubecdc.workers.connector import Connector
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import UrlSource, shown
 from kubecdc.workers.objects.sources.read import LARGEST, too_large
@@ -13,13 +14,16 @@ from kubecdc.workers.outcome import Failure, Retry
 REDIRECTS = 5
 
 
-async def read(source: UrlSource) -> bytes:
-    """The document. Its server's certificate is verified, and redirects do not leave HTTPS. Raises Undone."""
+async def read(source: UrlSource, addresses: Addresses) -> bytes:
+    """The document. Its server's certificate is verified, and redirects do not leave HTTPS.
+
+    Raises Undone; AddressRefused, also for where it is redirected to.
+    """
     where = shown(source.path)
     try:
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=Names()),
+                connector=Connector(addresses),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "kubecdc", "Accept-Encoding": "identity"},
                 auto_decompress=False,

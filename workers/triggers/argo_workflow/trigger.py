@@ -13,6 +13,7 @@ from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.concurrency import in_thread
 from kubecdc.workers.objects.answer import Undone, judge
 from kubecdc.workers.objects.document import Document, Unusable, parsed
+from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.objects.sources.read import read
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
@@ -31,9 +32,16 @@ class ArgoWorkflowTrigger:
     """Works on Workflows in the cluster, with the connection that all triggers of the process share."""
 
     def __init__(
-        self, context: Context, policy: K8sPolicy | None = None, *, now: Callable[[], float] = time.time
+        self,
+        context: Context,
+        policy: K8sPolicy | None = None,
+        own: Source | None = None,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """``own`` is the source that the manifest has: another one was chosen by an event."""
         self._context = context
+        self._own = own
         self._policy = policy
         self._now = now
 
@@ -87,7 +95,13 @@ class ArgoWorkflowTrigger:
     async def _read(self, request: WorkflowRequest) -> Document:
         """The object of a source outside the manifest. Raises Undone, ParameterError."""
         config = request.config
-        text = await read(config.source, self._context.keys, config.timeout)
+        text = await read(
+            config.source,
+            self._context.keys,
+            config.timeout,
+            self._context.addresses,
+            chosen=config.source != self._own,
+        )
         try:
             document = await in_thread(partial(parsed, text), seconds=config.timeout)
         except Unusable as e:

@@ -62,4 +62,4 @@ class ArgoWorkflowType(TriggerType[ArgoWorkflow]):
         """The trigger."""
         from kubecdc.workers.triggers.argo_workflow.trigger import ArgoWorkflowTrigger
 
-        return ArgoWorkflowTrigger(context, policy.k8s)
+        return ArgoWorkflowTrigger(context, policy.k8s, config.source)

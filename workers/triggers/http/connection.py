@@ -10,16 +10,18 @@ from typing import Any
 import aiohttp
 
 from kubecdc.names import Names
+from kubecdc.workers.addresses import Addresses
+from kubecdc.workers.connector import Connector
 from kubecdc.workers.triggers.http.reception import HEAD_BYTES, Answers
 
 IDLE_SECONDS = 4.0  # below the 5 s after which common servers (Node.js, uvicorn) close an idle connection
 MOST_HEADERS = 4096
 
 
-def open_session(concurrency: int, names: Names) -> aiohttp.ClientSession:
+def open_session(concurrency: int, names: Names, addresses: Addresses) -> aiohttp.ClientSession:
     """A session for that many requests at a time. It must be made on the loop that uses it."""
     return aiohttp.ClientSession(
-        connector=_Connector(limit=concurrency, keepalive_timeout=IDLE_SECONDS, resolver=names),
+        connector=_Connector(addresses, names=names, limit=concurrency, keepalive_timeout=IDLE_SECONDS),
         request_class=_Request,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
@@ -38,14 +40,14 @@ class _Request(aiohttp.ClientRequest):
         """
 
 
-class _Connector(aiohttp.TCPConnector):
+class _Connector(Connector):
     """Uses a kept connection only if nothing came on it since its last answer.
 
     The library would take that for the answer to the next request.
     """
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
         self._factory = partial(Answers, loop=self._loop)  # type: ignore[assignment]  # the library has no option for it
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:

@@ -16,9 +16,11 @@ from kubecdc.concurrency import INLINE_BYTES
 from kubecdc.manifest.mounts import Unreadable
 from kubecdc.manifest.secrets import KeyRef, Tls
 from kubecdc.names import Names
+from kubecdc.workers.addresses import EVERYWHERE, Addresses, AddressRefused, refused
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.tls import TlsContext, failure
+from kubecdc.workers.triggers.http.address import BadAddress, parse
 from kubecdc.workers.triggers.http.answer import REFUSED, judge, phrase, retry_after, succeeded
 from kubecdc.workers.triggers.http.connection import open_session
 from kubecdc.workers.triggers.http.manifest import Http
@@ -40,12 +42,17 @@ class HttpTrigger:
         tls: Tls | None = None,
         keys: Keys | None = None,
         concurrency: int = 64,
+        addresses: Addresses = EVERYWHERE,
+        own: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """``own`` is the address that the manifest has: another one was chosen by an event."""
         self._allow = frozenset(allow)
         self._keys = keys or Keys()
         self._tls = TlsContext(tls, self._keys)
         self._concurrency = concurrency
+        self._addresses = addresses
+        self._own = own
         self._now = now
         self._names = Names()
         self._session: aiohttp.ClientSession | None = None
@@ -91,6 +98,8 @@ class HttpTrigger:
                 timeout=_total(seconds),
             ) as answer:
                 return await self._judge(answer, message, values)
+        except AddressRefused as e:
+            return refused(message.where, e, chosen=not self._is_own(message))
         except TimeoutError:
             if self._names.waits_for(host := message.address.url.raw_host):
                 return Retry(f"{message.where}: the name {host} could not be looked up within {seconds} s")
@@ -121,12 +130,25 @@ class HttpTrigger:
         return judge(answer.status, after, self._allow, reason)
 
     def preview(self, request: HttpRequest) -> dict[str, object]:
-        """The request that `execute` would make, without secrets. Raises BadUrl."""
-        return compose(request, None).preview()
+        """The request that `execute` would make, without secrets. Raises BadUrl, also if the address is refused."""
+        message = compose(request, None)
+        try:
+            self._addresses.require_host(message.address.url.raw_host or "")
+        except AddressRefused as e:
+            raise BadUrl(f"{message.where}: {e}") from e
+        return message.preview()
+
+    def _is_own(self, message: Message) -> bool:
+        """Whether it goes to the host of the manifest."""
+        try:
+            own = parse(self._own).url
+        except BadAddress:
+            return False
+        return (own.raw_host, own.port) == (message.address.url.raw_host, message.address.url.port)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:  # made on the loop that uses it
-            self._session = open_session(self._concurrency, self._names)
+            self._session = open_session(self._concurrency, self._names, self._addresses)
         return self._session
 
     async def close(self) -> None:

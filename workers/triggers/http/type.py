@@ -38,4 +38,6 @@ class HttpType(TriggerType[Http]):
             tls=config.tls,
             keys=context.keys,
             concurrency=context.concurrency,
+            addresses=context.addresses,
+            own=config.url,
         )

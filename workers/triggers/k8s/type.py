@@ -49,4 +49,4 @@ class K8sType(TriggerType[K8s]):
         """The trigger."""
         from kubecdc.workers.triggers.k8s.trigger import K8sTrigger
 
-        return K8sTrigger(context, policy.k8s)
+        return K8sTrigger(context, policy.k8s, config.source)

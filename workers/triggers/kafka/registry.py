@@ -15,7 +15,8 @@ import msgspec
 
 from kubecdc.cluster.keys import Keys
 from kubecdc.manifest.secrets import key_refs
-from kubecdc.names import Names
+from kubecdc.workers.addresses import EVERYWHERE, Addresses, AddressRefused, refused
+from kubecdc.workers.connector import Connector
 from kubecdc.workers.outcome import Retry
 from kubecdc.workers.tls import TlsContext, failure
 from kubecdc.workers.triggers.kafka.avro import Schema, UnusableSchema
@@ -41,9 +42,10 @@ class _Answer(msgspec.Struct, rename="camel"):
 class Registry:
     """The schema that a manifest names. It is read once: what an id stands for never changes."""
 
-    def __init__(self, config: SchemaRegistry, keys: Keys) -> None:
+    def __init__(self, config: SchemaRegistry, keys: Keys, addresses: Addresses = EVERYWHERE) -> None:
         self._config = config
         self._keys = keys
+        self._addresses = addresses
         self._tls = TlsContext(config.tls, keys)
         self._reading = asyncio.Lock()
         self._secrets: list[str] = []
@@ -69,7 +71,7 @@ class Registry:
             headers["Authorization"] = f"Basic {token}"
             self._secrets = [token, password, user]
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=Names(), ssl=await self._tls.get()),
+            connector=Connector(self._addresses, ssl=await self._tls.get()),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
         ) as session:
@@ -105,6 +107,8 @@ class Registry:
                 text = await answer.content.read(LARGEST + 1)
                 while len(text) <= LARGEST and not answer.content.at_eof():
                     text += await answer.content.read(LARGEST + 1 - len(text))
+        except AddressRefused as e:
+            raise Undone(refused(f"the schema registry {self._config.url}", e, chosen=False)) from None
         except (aiohttp.ClientError, OSError, ValueError) as e:
             raise self._undone(failure(e) or str(e) or type(e).__name__) from None
         if answer.status != 200:

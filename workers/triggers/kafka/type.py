@@ -47,4 +47,4 @@ class KafkaType(TriggerType[Kafka]):
             return KafkaTrigger(context.keys)
         from kubecdc.workers.triggers.kafka.registry import Registry
 
-        return KafkaTrigger(context.keys, Registry(config.schema_registry, context.keys))
+        return KafkaTrigger(context.keys, Registry(config.schema_registry, context.keys, context.addresses))

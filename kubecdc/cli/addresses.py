@@ -1,0 +1,45 @@
+"""The options that limit where triggers may connect to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import click
+
+from kubecdc.cli import options
+from kubecdc.workers.addresses import ALLOW, DENY, Addresses
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_allow = options.option(
+    ALLOW,
+    "allow",
+    multiple=True,
+    metavar="NETWORK|NAME,...",
+    help="Where triggers may connect to, and nowhere else: networks, addresses and names of hosts, such as "
+    "10.1.0.0/16,*.example.com. Repeatable.",
+)
+_deny = options.option(
+    DENY,
+    "deny",
+    multiple=True,
+    metavar="NETWORK,...",
+    help="Where triggers never connect to, whatever name leads there: networks and addresses, such as "
+    "169.254.0.0/16. Repeatable.",
+)
+
+
+def addresses(command: Command) -> Command:
+    """The options, as an argument ``addresses`` of the command."""
+
+    @functools.wraps(command)
+    def with_addresses(*args: Any, allow: tuple[str, ...], deny: tuple[str, ...], **given: Any) -> Any:
+        try:
+            rules = Addresses.parse(allow, deny)
+        except ValueError as e:
+            raise click.UsageError(f"{ALLOW} and {DENY}: {e}") from e
+        return command(*args, addresses=rules, **given)
+
+    return cast("Command", _allow(_deny(with_addresses)))
