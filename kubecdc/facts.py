@@ -46,13 +46,14 @@ class Watch(msgspec.Struct, frozen=True, omit_defaults=True):
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trigger in this process: deliveries done, why its last attempt has failed, why its breaker is open.
 
-    ``paused``: its manifest pauses it.
+    ``paused``: its manifest pauses it. ``locked``: its events wait for the key that they are encrypted with.
     """
 
     done: float = 0
     failed: Trouble | None = None
     breaker: Trouble | None = None
     paused: bool = False
+    locked: Trouble | None = None
 
 
 class Register(Generic[T]):

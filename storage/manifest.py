@@ -17,6 +17,7 @@ from kubecdc.manifest.fields import DEFAULT_BUS, Duration, Items, Printable, Qua
 from kubecdc.manifest.model import API_VERSIONS, Manifest, Model
 from kubecdc.plugins import Plugins
 from kubecdc.storage.contracts.types import QueueType, StoreType
+from kubecdc.storage.encryption.manifest import Encryption
 from kubecdc.storage.installed import queue_types, store_types
 
 MISSING = ("nats", "jetstream", "jetstreamExotic", "kafka")  # well-known, refused unless a package provides them
@@ -108,6 +109,7 @@ class _EventBusSpec(Model):
     retention_bytes: Quantity = Field(1 << 30, ge=0)
     max_pending: int = Field(1_000_000, ge=1)
     subscriptions: Items[BusSubscription] = ()
+    encryption: Encryption | None = None
 
     @property
     def queue_name(self) -> str:

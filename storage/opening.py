@@ -12,6 +12,9 @@ from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.types import BusSettings, Opening
+from kubecdc.storage.encryption import require_library
+from kubecdc.storage.encryption.bus import EncryptedBus
+from kubecdc.storage.encryption.keyring import KeyRing
 from kubecdc.storage.manifest import EventBus
 
 
@@ -24,9 +27,17 @@ async def opened(manifest: EventBus, opening: Opening) -> AsyncIterator[Bus]:
     access = opening.cluster
     async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster:
         keys = Keys(opening.mounts, cluster, manifest.metadata.namespace)
+        encryption = manifest.spec.encryption
+        if encryption:
+            require_library()
         bus = await _open(manifest, replace(opening, keys=keys))
         try:
-            yield bus
+            if encryption is None:
+                yield bus
+                return
+            codec = KeyRing(manifest.name, encryption.keys, keys)
+            async with codec.kept():
+                yield EncryptedBus(bus, codec)
         finally:
             await bus.close()
 

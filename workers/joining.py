@@ -8,6 +8,7 @@ from functools import partial
 
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.encryption.codec import codec_of
 from kubecdc.workers.conditions.half_met import HalfMet, Hold
 from kubecdc.workers.conditions.stored import Set
 from kubecdc.workers.rate import Rate
@@ -47,15 +48,17 @@ async def join(event: Event, values: Values, key: str, half_met: HalfMet, hold: 
 
 
 def share(bus: Bus, routes: Sequence[Route]) -> None:
-    """Give the routes of each trigger what they share with each other and with all workers: conditions and rate."""
+    """Give the routes of each trigger what they share with each other and with all workers: conditions, rate, keys."""
+    codec = codec_of(bus)
     shared: dict[int, HalfMet] = {}
     rates: dict[int, Rate] = {}
     state = bus.state if bus.capabilities.state and bus.state.frequent else None
     for route in all_of(routes):
+        route.codec = codec
         if route.rate_limit:
             made = Rate(route.rate_limit.interval, state, f"{route.sensor}/{route.name}")
             route.rate = rates.setdefault(id(route.trigger), made)
     for route in routes:
         if route.dependency.name not in route.expression.alone:
-            known = shared.get(id(route.trigger)) or route.half_met_in(bus.state)
+            known = shared.get(id(route.trigger)) or route.half_met_in(bus.state, codec)
             route.half_met = shared[id(route.trigger)] = known

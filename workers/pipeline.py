@@ -17,7 +17,7 @@ from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers import dead_letter, explanation, filtering, outdated, traces
+from kubecdc.workers import dead_letter, explanation, filtering, locked, outdated, traces
 from kubecdc.workers.attempt import attempt, log_fields, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
@@ -141,6 +141,8 @@ async def _process(
         event = claim.delivery.event
     except Undecodable as e:
         return DeadLetter(str(e))
+    if event.encryptionkey:
+        return locked.wait(event, claim, route, settings)
     if not route.matches(event):
         return await outdated.not_of_dependency(claim, event, subscription, route)
     if 0 < settings.max_deliveries < claim.counted:

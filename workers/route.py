@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from kubecdc.cluster.shared import SharedCluster, no_cluster
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts import StateStore
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.encryption.codec import CLEAR, Codec
 from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.conditions.half_met import HalfMet
 from kubecdc.workers.metrics import TriggerMetrics
@@ -30,6 +31,9 @@ from kubecdc.workers.sensor.parameters import ParameterError, rewrite
 from kubecdc.workers.sensor.template import TriggerTemplate
 from kubecdc.workers.sensor.values import Values
 from kubecdc.workers.triggers.contract import Context, Render, Trigger
+
+if TYPE_CHECKING:
+    from kubecdc.workers.locked import Missing
 
 
 class Route:
@@ -66,6 +70,8 @@ class Route:
         self.metrics = metrics or TriggerMetrics(sensor.name, manifest.name)
         self.retry_reason = ""  # why the last run has to be repeated
         self.acks: set[asyncio.Task[None]] = set()  # the bus is being told of these successes
+        self.codec: Codec = CLEAR  # opens what events wait with for the conditions
+        self.missing_keys: dict[str, Missing] = {}  # with which events are encrypted that came, by name
         self.outdated = False  # whether it was logged that another process has another dependency for it
         self.in_thread: set[str] = set()  # steps whose last templates computed for too long on the event loop
         self.transforms = self.dependency.transform.program is not None
@@ -154,8 +160,8 @@ class Route:
         return jsonpath.text(found)
 
 
-def half_met_in(sensor: Sensor, manifest: Action, state: StateStore) -> HalfMet:
-    """The state of a trigger's conditions."""
+def half_met_in(sensor: Sensor, manifest: Action, state: StateStore, codec: Codec = CLEAR) -> HalfMet:
+    """The state of a trigger's conditions. Without the bus's codec, its events are not opened."""
     template = manifest.template
     return HalfMet(
         state,
@@ -163,6 +169,7 @@ def half_met_in(sensor: Sensor, manifest: Action, state: StateStore) -> HalfMet:
         sensor.expression(manifest),
         {needed.name: needed.print for needed in sensor.needs(manifest)},
         now=time.time,
+        codec=codec,
         resets=template.resets,
         ttl=template.conditions_ttl if template.conditions_key else None,
     )

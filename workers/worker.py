@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.manifest import Redelivery
+from kubecdc.workers import locked
 from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.breaker import Breaker
 from kubecdc.workers.joining import share
@@ -164,4 +166,10 @@ def _paused(route: Route, pauses: Pauses) -> bool | None:
 
 
 def _facts(route: Route, breaker: Breaker) -> facts.Trigger:
-    return facts.Trigger(route.metrics.done, breaker.failed, breaker.trouble, paused=route.paused)
+    return facts.Trigger(
+        route.metrics.done,
+        breaker.failed,
+        breaker.trouble,
+        paused=route.paused,
+        locked=locked.trouble(route, time.time),
+    )

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from kubecdc.cli import options
+from kubecdc.cli import logs, options
 from kubecdc.cli.manifests.loading import Manifests
 from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import Bus, LeadTimes, SubscriptionSpec
@@ -26,6 +26,7 @@ def holder() -> str:
 
 def opening(*, create: bool = True, lead: LeadTimes | None = None) -> Opening:
     """The settings to open buses with: the current command's options for Secrets and for the cluster."""
+    logs.keep_off_stdout()
     return Opening(
         holder=holder(),
         cluster=options.cluster_access(),

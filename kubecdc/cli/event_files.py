@@ -40,7 +40,11 @@ def read(file: str) -> Event:
                 name, "is a Kubernetes object, not an event", hint="put it into `data.body` of a CloudEvent"
             )
         now = datetime.now(UTC).isoformat()
-        return Event.decode(msgspec.json.encode({**_DEFAULTS, "time": now, **given}))
+        event = Event.decode(msgspec.json.encode({**_DEFAULTS, "time": now, **given}))
+        if event.encryptionkey:
+            hint = "`kubecdc dlq show` decrypts an event of its bus"
+            raise _invalid_event(name, f"is encrypted with key {event.encryptionkey}", hint=hint)
+        return event
     except (msgspec.DecodeError, UnicodeDecodeError, Undecodable) as e:
         raise _invalid_event(name, f"is {e}" if isinstance(e, Undecodable) else f"is not JSON: {e}") from e
     except RecursionError as e:

@@ -50,8 +50,12 @@ def of_buses(buses: Iterable[EventBus], home: str) -> Iterator[KeyUse]:
     for bus in buses:
         spec = bus.spec
         for part in (spec.queue,) if spec.queue_type.holds_checkpoint else (spec.queue, spec.store):
-            for path, ref in located_refs(part):
-                yield KeyUse(f"EventBus {bus.name}, {path}", bus.metadata.namespace or home, ref)
+            yield from _of_bus(bus, home, located_refs(part))
+        yield from _of_bus(bus, home, located_refs(spec.encryption, "encryption"))
+
+
+def _of_bus(bus: EventBus, home: str, refs: Iterable[tuple[str, KeyRef]]) -> Iterator[KeyUse]:
+    return (KeyUse(f"EventBus {bus.name}, {path}", bus.metadata.namespace or home, ref) for path, ref in refs)
 
 
 async def check(access: ClusterAccess, mounts: Mounts, uses: Iterable[KeyUse]) -> tuple[list[AccessProblem], list[str]]:

@@ -47,6 +47,16 @@ def configure(log_format: str | None, level: str, *, unread: bool = False) -> No
     root.setLevel(logging.WARNING)
 
 
+def keep_off_stdout() -> None:
+    """For commands that print, and have not set up their log: what is logged goes to stderr, from WARNING on."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=lines("console", sys.stderr),
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        )
+
+
 def lines(chosen: str, stream: TextIO) -> list[Any]:
     """The processors of structlog that make a line. A traceback has no values of variables: they may be secrets."""
     return [

@@ -22,6 +22,7 @@ from kubecdc.rq.configuration import addresses, configured, opening
 from kubecdc.rq.delivery import JobDelivery, JobSubscription
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.contracts.event import redelivered
+from kubecdc.storage.encryption.bus import EncryptedBus
 from kubecdc.storage.opening import opened
 from kubecdc.storage.pauses import paused
 from kubecdc.storage.rq.bus import RqBus
@@ -91,13 +92,14 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
     found = configured(subscription)
     how = opening()
     async with opened(found.bus, how) as bus:
-        if not isinstance(bus, RqBus):
+        inner = bus.inner if isinstance(bus, EncryptedBus) else bus
+        if not isinstance(inner, RqBus):
             raise UsageError(f"the bus of {subscription!r} is not an rq bus in the manifests of this worker")
-        running = bus.running(job.id, cast(str, job.worker_name), subscription)
+        running = inner.running(job.id, cast(str, job.worker_name), subscription)
         claim, received, attempts, failures, again = await running.begin()
         if again:
             body = redelivered(body, "redrive")
-        whole = bus.subscription(subscription, prefetch=1)
+        whole = inner.subscription(subscription, prefetch=1)
         last = JobDelivery(claim, body, received=received, attempts=attempts, failures=failures, wait=running.wait)
 
         async def is_paused() -> bool:
@@ -113,7 +115,8 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         stop = asyncio.Event()
         watching = asyncio.create_task(_set_when_stopping(running, stop))
         try:
-            await consume(one, to, settings, stop=stop)
+            opened_one = bus.opening(one) if isinstance(bus, EncryptedBus) else one
+            await consume(opened_one, to, settings, stop=stop)
         finally:
             watching.cancel()
             await close([to])

@@ -97,3 +97,15 @@ class ClaimLost(KubecdcError):
 
 class Undecodable(KubecdcError):
     """The stored bytes are not an event: dead-letter them."""
+
+
+class Locked(Unavailable):
+    """It is stored, and encrypted with a key that is not here. It waits: the key may come."""
+
+    @classmethod
+    def of(cls, key: str, known: str) -> Locked:
+        """``key`` is the name of the key, ``known`` says which there are."""
+        return cls(
+            f"the encryption key {key} is not here: {known}",
+            hint="give the EventBus that key too, in `encryption.keys`, until nothing is encrypted with it",
+        )

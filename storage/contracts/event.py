@@ -25,7 +25,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``data`` is the JSON text of ``{type, body, oldBody, group, version, resource, metadata}``, as Argo Events has it.
     ``sequence`` is the resourceVersion padded with zeros, so that it sorts as text (CloudEvents sequence extension).
     ``partitionkey`` is ``<resource>.<group>/<namespace>/<name>``: all events with the same key are delivered in order.
-    ``cluster`` is the name that --cluster-name gives the cluster.
+    ``cluster`` is the name that --cluster-name gives the cluster. ``encryptionkey`` names the key of `encryption` with
+    which ``data`` is encrypted; then that is a string.
     ``redelivery`` is ``redrive`` or ``replay`` if an operator has had the event delivered again. It is the first field
     because `redelivered` writes it there.
     """
@@ -47,6 +48,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     truncated: bool = False
     traceparent: str = ""
     cluster: str = ""
+    encryptionkey: str = ""
     data: msgspec.Raw
 
     def encode(self) -> bytes:
@@ -139,8 +141,11 @@ class _Body(msgspec.Struct, omit_defaults=True):
 def truncated(event: Event) -> Event:
     """The event without the body of its object, of which only the names and the version stay.
 
-    For a back end that cannot carry the event. ``data`` keeps its form, and ``truncated`` tells the consumer.
+    For a back end that cannot carry the event. ``data`` keeps its form, and ``truncated`` tells the consumer. What is
+    encrypted is only marked: whoever has encrypted it has the body.
     """
+    if event.encryptionkey:
+        return msgspec.structs.replace(event, truncated=True)
     data = msgspec.json.decode(event.data, type=_Data)
     body = msgspec.json.encode(msgspec.json.decode(data.body, type=_Body))
     head = b'{"type":"' + data.type.encode() + b'","body":' + body + b',"oldBody":null'

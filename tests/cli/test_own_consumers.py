@@ -21,7 +21,7 @@ from tests.cli.rig import REDIS_BUS, Desk
 pytestmark = pytest.mark.long
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "consumers.md").read_text()
-IN_PYTHON, PLAIN = re.findall(r"```python\n(.+?)```", GUIDE, re.DOTALL)
+IN_PYTHON, PLAIN = re.findall(r"<!-- run by tests/cli/\w+\.py -->\n```python\n(.+?)```", GUIDE, re.DOTALL)
 (DONE,) = re.findall(r"```lua\n(.+?)```", GUIDE, re.DOTALL)
 PREFIX = "{kubecdc:default}"
 BILLING = """\

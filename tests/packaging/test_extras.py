@@ -15,6 +15,7 @@ from kubecdc.cli import tracing
 from kubecdc.cluster.keys import Keys
 from kubecdc.errors import UsageError
 from kubecdc.manifest.secrets import KeyRef
+from kubecdc.storage.encryption import require_library as require_encryption
 from kubecdc.storage.pubsub import require_library as require_pubsub
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis import open_bus as open_redis
@@ -87,6 +88,7 @@ NEEDS: dict[str, tuple[str, str, Callable[[], Awaitable[str]]]] = {
     "rq": ("rq", "", lambda: opened(open_rq(ServerSettings(NOWHERE), holder="a test"))),
     "sqs": ("boto3", "", lambda: required(require_sqs)),
     "pubsub": ("google.pubsub_v1", "", lambda: required(require_pubsub)),
+    "encryption": ("cryptography.hazmat.primitives.ciphers", "", lambda: required(require_encryption)),
     "s3": (
         "boto3",
         "kubecdc.workers.objects.sources.bucket",

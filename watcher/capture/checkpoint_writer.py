@@ -15,6 +15,7 @@ from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Batch, Checkpoint, CheckpointDelta, Gap, Inventoried, State
 from kubecdc.storage.contracts.errors import CommitMismatch
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.encryption.codec import require_clear
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture import traces
 from kubecdc.watcher.capture.entry import Entry, Origin
@@ -102,10 +103,13 @@ class CheckpointWriter:
         return await self._bus.checkpoints.inventory(self.entry.key)
 
     async def bodies(self, uids: Sequence[str]) -> dict[str, bytes]:
-        """The last bodies of objects, by uid, as far as the inventory keeps them."""
+        """The last bodies of objects, by uid, as far as the inventory keeps them. Raises Unavailable."""
         if not (self.entry.keeps_objects and uids):
             return {}
-        return await self._bus.checkpoints.bodies(self.entry.key, uids)
+        found = await self._bus.checkpoints.bodies(self.entry.key, uids)
+        for body in found.values():
+            require_clear(body)
+        return found
 
     async def watch_for_external_changes(self, period: float) -> None:
         """Never return; raise CommitMismatch once another process has changed the checkpoint (reset, set, audit).

@@ -18,6 +18,7 @@ from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import StateEntry, StateStore
 from kubecdc.storage.contracts.errors import StateConflict
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.encryption.codec import CLEAR, Codec
 from kubecdc.storage.shared_state import change
 from kubecdc.workers.conditions.expression import Expression
 from kubecdc.workers.conditions.kept import Kept, kept, settled
@@ -35,7 +36,7 @@ class HalfMet:
 
     ``prints`` tell the dependencies apart from what they were before the Sensor was changed: events of another print
     are forgotten. With ``ttl``, an event counts for that long, and each key is for itself. ``now`` gives seconds since
-    1970.
+    1970. ``codec`` seals the events that are kept.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HalfMet:
         prints: Mapping[str, str],
         *,
         now: Callable[[], float],
+        codec: Codec = CLEAR,
         resets: Resets | None = None,
         ttl: timedelta | None = None,
     ) -> None:
@@ -56,6 +58,7 @@ class HalfMet:
         self._resets = resets or Resets()
         self._ttl = ttl
         self._now = now
+        self._codec = codec
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._acked: dict[str, None] = {}
 
@@ -64,10 +67,11 @@ class HalfMet:
 
         Repeating it for an event changes nothing, until it is acked: ``hold`` is called before each change, so that a
         worker that was stopped for a while takes no event into account that another one has acked. Raises Unavailable,
-        and what ``hold`` raises.
+        which Locked is, and what ``hold`` raises.
         """
         async with self._locks.setdefault(key, asyncio.Lock()):
-            return await self._complete(dependency, event, key, hold)
+            found = await self._complete(dependency, self._codec.seal(event), key, hold)
+        return found and {name: self._codec.open(one) for name, one in found.items()}
 
     async def fired(self, dependency: str, event: Event, key: str = "") -> None:
         """Forget the set that the event completed, before the event is acked. Raises Unavailable."""

@@ -116,6 +116,9 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output)
             content = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             content = body.decode(errors="backslashreplace")
+        if isinstance(content, dict) and (key := content.get("encryptionkey")):
+            text = f"its data is encrypted with key {key}, which `encryption.keys` of {manifest.name} does not give"
+            click.echo(text, err=True)
         return {**_row(letter, manifest), "content": content}
 
     show_one(on_one(load(filenames, stdin=sys.stdin), bus, read), output)

@@ -41,6 +41,7 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: Trouble | None = None
     breaker: Trouble | None = None
     paused: bool = False
+    locked: Trouble | None = None
 
 
 class Process(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -177,7 +177,9 @@ class Reporter:
     def _triggers(self) -> dict[str, Subscription]:
         own = self._subscriptions
         return {
-            name: Subscription(self._rate("subscription", name), trigger.failed, trigger.breaker, trigger.paused)
+            name: Subscription(
+                self._rate("subscription", name), trigger.failed, trigger.breaker, trigger.paused, trigger.locked
+            )
             for name, trigger in facts.triggers.now().items()
             if name in own
         }

@@ -27,7 +27,7 @@ def subscription_row(found: Found, status: SubscriptionStatus) -> Row:
     pause = _pause(found, name, works)
     age = found.at - status.oldest if isinstance(status.oldest, float) else None
     idle = status.pending == 0 and not any(rates)
-    troubles = [trouble for _, work in works if (trouble := work.breaker or work.failed)]
+    troubles = [trouble for _, work in works if (trouble := work.locked or work.breaker or work.failed)]
     leader = leading(found)
     source = leader.sources.get(f"{status.spec.source}/{status.spec.subject}") if leader else None
     return row(
@@ -74,6 +74,8 @@ def _findings(
         why = f": {ended.holder} ended: {ended.reason}" if ended else ""
         yield blocked(f"no worker reports that it has it{why}", "kubecdc work")
     for process, work in works:
+        if work.locked and status.pending:
+            yield blocked(f"events wait: {work.locked.reason}", "kubecdc validate --cluster")
         if work.breaker:
             cause = f"the trigger fails for all objects: {work.breaker.reason}"
             yield failing(cause, "kubecdc try --execute --event FILE")

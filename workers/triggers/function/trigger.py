@@ -148,7 +148,8 @@ class FunctionTrigger:
 def _event(request: TriggerRequest[Function]) -> Event:
     fields = msgspec.structs.asdict(request.event)
     raw = bytes(fields.pop("data"))
-    del fields["specversion"], fields["datacontenttype"]
+    for stored in ("specversion", "datacontenttype", "encryptionkey"):  # of its form in the queue
+        del fields[stored]
     return Event(raw=raw, **fields)
 
 
