@@ -23,19 +23,20 @@ class ClaimedDelivery(ABC):
     """
 
     def __init__(self, body: bytes, *, name: object, received: int, attempts: int, failures: Failures) -> None:
-        self._body = body
+        self.body = body
+        self.attempt = attempts + 1
+        self.failures = failures
         self._event: Event | None = None
         self._name = name
         self._received = received
         self._attempts = attempts
-        self._failures = failures
         self._started = False
         self._settled = ""  # by which method
 
     @property
     def event(self) -> Event:
         if self._event is None:  # no cached_property: that of Python 3.11 takes a lock
-            self._event = Event.decode(self._body)
+            self._event = Event.decode(self.body)
         return self._event
 
     @property
@@ -45,18 +46,6 @@ class ClaimedDelivery(ABC):
             return self.event
         except Undecodable:
             return None
-
-    @property
-    def body(self) -> bytes:
-        return self._body
-
-    @property
-    def attempt(self) -> int:
-        return self._attempts + 1
-
-    @property
-    def failures(self) -> Failures:
-        return self._failures
 
     async def start(self) -> None:
         if self._received > 0:  # the worker that had it before may have died of it

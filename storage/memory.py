@@ -49,11 +49,12 @@ class Share:
     @property
     def limit(self) -> int:
         """How many bytes it may hold now."""
-        return max(self._memory.limit // 2 - self._memory.held + self.held, self._even)
+        free, even = self._memory.limit // 2 - self._memory.held + self.held, self._even
+        return max(even, free)
 
     @property
     def _even(self) -> int:
-        return self._memory.limit // 2 // max(1, self._memory.shares)
+        return self._memory.limit // 2 // (self._memory.shares or 1)
 
     @property
     def room(self) -> int:
@@ -79,26 +80,24 @@ class Share:
     def asked(self, events: int, most: int = BYTES) -> Iterator[int]:
         """So many events are asked for during the block. Yields how many bytes may come, which are taken meanwhile."""
         size = max(1, min(self.room, most, int(events * self.size)))
-        self._change(size)
+        self.change(size)
         try:
             yield size
         finally:
-            self._change(-size)
+            self.change(-size)
 
     def add(self, size: int) -> None:
         """It holds an event of so many bytes more."""
-        self.size = max(size, MEMORY * self.size, 1.0)
-        self.held += size  # as `_change`, in place: this and `remove` are called for each event
-        if self._opened:
-            self._memory.held += size
+        remembered = MEMORY * self.size
+        self.size = size if size > remembered else remembered or 1.0
+        self.change(size)
 
     def remove(self, size: int) -> None:
         """It holds an event of so many bytes less."""
-        self.held -= size
-        if self._opened:
-            self._memory.held -= size
+        self.change(-size)
 
-    def _change(self, size: int) -> None:
+    def change(self, size: int) -> None:
+        """It holds so many bytes, or entries, more; `size` stays as it is."""
         self.held += size
         if self._opened:
             self._memory.held += size

@@ -133,7 +133,8 @@ def test_partitions_that_are_lost_leave_nothing_behind() -> None:
     lanes = Lanes(share, entries)
     for _ in range(5):
         for number in range(1000):
-            entry = Entry(number % 8, f"s{number % 8}", b"%d" % number, b"key-%d" % number, False, 0, 10, b"x" * 10)
+            at = f"s{number % 8}", b"%d" % number
+            entry = Entry(number % 8, at, b"key-%d" % number, b"0", 0, 10, b"x" * 10)
             entry.due = 1e9 if number % 3 else 0.0
             lanes.add(entry)
         lanes.drop(range(8))

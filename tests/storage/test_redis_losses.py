@@ -166,7 +166,7 @@ async def test_an_event_whose_body_is_deleted_while_it_waits_is_a_gap_and_holds_
     async with Receiver.of(bus, NAME) as receiver:
         first = await receiver.next()
         await first.nack(timedelta(seconds=0.2))
-        await bus._connection.keyed("XDEL", "events:1:0", first.entry.eid)  # type: ignore[attr-defined]
+        await bus._connection.keyed("XDEL", "events:1:0", first.entry.at[1])  # type: ignore[attr-defined]
         await leader.commit(event(2))
         assert await receiver.acked(1) == [event(2).id]
     assert (await pending(bus, NAME), await gone(bus)) == (0, 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from kubecdc.storage.contracts import Failures
 from kubecdc.storage.delivery import ClaimedDelivery
@@ -34,10 +34,11 @@ class RedisDelivery(ClaimedDelivery):
         settings: SubscriptionSettings,
         settler: Settler,
         owner: DeliveryOwner,
+        now: float,
     ) -> None:
         super().__init__(
             body,
-            name=entry.eid.decode(),
+            name=entry,
             received=entry.received,
             attempts=entry.attempts,
             failures=entry.failures,
@@ -47,15 +48,15 @@ class RedisDelivery(ClaimedDelivery):
         self._settings = settings
         self._settler = settler
         self._owner = owner
-        self.until = settings.now() + settings.ack_wait  # end of the claim
+        self.until = now + settings.ack_wait  # end of the claim
 
     @property
     def left(self) -> float:
         """Seconds for which the claim still holds."""
         return self.until - self._settings.now()
 
-    async def ack(self) -> None:
-        await self._settle("ack", self._send_ack)
+    def ack(self) -> Coroutine[Any, Any, None]:
+        return self._settle("ack", self._send_ack)
 
     async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
         seconds, kept = max(0.0, delay.total_seconds()), failures or self.failures
@@ -89,7 +90,7 @@ class RedisDelivery(ClaimedDelivery):
     def _send_ack(self) -> Awaitable[None]:
         if not self._started:
             return self._send("skip")
-        if event := self.readable:
+        if event := self._event or self.readable:
             return self._send("ack", self.entry.key, event.passes)
         return self._send("ack")
 

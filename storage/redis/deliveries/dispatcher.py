@@ -50,15 +50,16 @@ class Dispatcher:
         """Read until there is something to hand out or nothing more to read. Raises Unavailable."""
         self._in_flight.let_lapse()
         changed = self.listener.changed()
-        if self.leases.stale or changed is None:  # then another worker may have come or gone
+        if self._now() > self.leases.stale_after or changed is None:  # then another worker may have come or gone
             await self.leases.heartbeat()
         await self._reader.fill(changed)
 
     def next(self) -> RedisDelivery | None:
         """The next delivery, if one is due and may be handed out."""
-        if self._in_flight.full or self.leases.stale or self._connection.ending:
+        now = self._now()
+        if self._in_flight.full or now > self.leases.stale_after or self._connection.ending:
             return None
-        entry = self._first_with_body()
+        entry = self._first_with_body(now)
         if entry is None or entry.body is None:
             return None
         entry.out = True
@@ -69,22 +70,19 @@ class Dispatcher:
             settings=self._settings,
             settler=self._settler,
             owner=self,
+            now=now,
         )
         self._in_flight.add(delivery)
         return delivery
 
-    def _first_with_body(self) -> Entry | None:
+    def _first_with_body(self, now: float) -> Entry | None:
         """Take the next entry that is due; those whose bodies are not here yet keep waiting."""
         without: list[Entry] = []
-        found = None
-        for entry in self._lanes.due(self._now()):
-            if entry.body is not None:
-                found = entry
-                break
+        while (entry := self._lanes.take(now)) and entry.body is None:
             without.append(entry)
-        for entry in without:
-            self._lanes.back(entry, entry.due)
-        return found
+        for each in without:
+            self._lanes.back(each, each.due)
+        return entry
 
     async def wait(self) -> None:
         """Wait until something may have changed."""

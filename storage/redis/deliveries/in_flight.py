@@ -26,9 +26,9 @@ class InFlight:
         """Nothing more may be handed out."""
         return len(self._deliveries) >= self._limit
 
-    def entry(self, stream: str, eid: bytes) -> Entry | None:
-        """The entry of that id, if it is handed out."""
-        delivery = self._deliveries.get((stream, eid))
+    def entry(self, at: tuple[str, bytes]) -> Entry | None:
+        """The entry of that stream and id, if it is handed out."""
+        delivery = self._deliveries.get(at)
         return delivery.entry if delivery else None
 
     def of(self, partition: int) -> list[tuple[str, bytes, float]]:
@@ -38,12 +38,13 @@ class InFlight:
 
     def add(self, delivery: RedisDelivery) -> None:
         """It is handed out."""
-        self._deliveries[delivery.entry.stream, delivery.entry.eid] = delivery
-        self.first_lapse = min(self.first_lapse, delivery.until)
+        self._deliveries[delivery.entry.at] = delivery
+        if delivery.until < self.first_lapse:
+            self.first_lapse = delivery.until
 
     def remove(self, delivery: RedisDelivery) -> None:
         """It is settled, or its claim is lost."""
-        at = (delivery.entry.stream, delivery.entry.eid)
+        at = delivery.entry.at
         if self._deliveries.get(at) is delivery:
             del self._deliveries[at]
 

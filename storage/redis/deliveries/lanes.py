@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+
+import msgspec
 
 from kubecdc.storage.contracts import NO_FAILURES, Failures
 from kubecdc.storage.memory import Share
 
 
-@dataclass(eq=False, slots=True)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """An event in a stream of the partition, owed to the subscription.
 
     ``received`` and ``attempts`` count those before this one, ``failures`` were kept with them.
     """
 
     partition: int
-    stream: str
-    eid: bytes
+    at: tuple[str, bytes]  # stream and id
     key: bytes
-    is_copy: bool  # a copy, made by a replay or a redrive
+    is_copy: bytes  # whether it was made by a replay or a redrive, as the scripts have it
     committed: int  # ms
     size: int
     body: bytes | None
@@ -37,6 +36,10 @@ class Entry:
     held: bool = False  # by another worker, which had it in flight when it gave the partition back
     out: bool = False  # handed out here and not settled
     queued: bool = False
+
+    def __str__(self) -> str:
+        """The id, for messages."""
+        return self.at[1].decode()
 
 
 class Lanes:
@@ -78,21 +81,18 @@ class Lanes:
         """The entries that another worker still had in flight."""
         if not self._held:
             return []
-        self._held = {
-            entry for entry in self._held if entry.held and self._known.get((entry.stream, entry.eid)) is entry
-        }
+        self._held = {entry for entry in self._held if entry.held and self._known.get(entry.at) is entry}
         return list(self._held)
 
     def add(self, entry: Entry) -> None:
         """Append the entry to its lane, unless it is known already."""
-        at = (entry.stream, entry.eid)
-        if at in self._known:
+        if entry.at in self._known:
             return
-        self._known[at] = entry
+        self._known[entry.at] = entry
         self._of[entry.partition] += 1
         if entry.held:
             self._held.add(entry)
-        self._entries.add(1)
+        self._entries.change(1)
         lane = self._lanes.get(entry.key)
         if entry.body is not None:
             if lane is not None and self._share.held + entry.size > self._share.limit // 2:
@@ -109,11 +109,11 @@ class Lanes:
         """Set the body that was fetched again."""
         if entry.body is None:
             entry.body = body
-            if (entry.stream, entry.eid) in self._known:
+            if entry.at in self._known:
                 self._share.add(entry.size)
 
-    def due(self, now: float) -> Iterator[Entry]:
-        """The heads of lanes that may be handed out, in turn. What is taken from the iterator leaves the queue."""
+    def take(self, now: float) -> Entry | None:
+        """The next head of a lane that may be handed out, which leaves the queue. None if there is none."""
         while self._waiting and self._waiting[0][0] <= now:
             due, _, entry = heapq.heappop(self._waiting)
             if due == entry.due and self._is_head(entry) and not entry.queued and not entry.held:
@@ -123,7 +123,8 @@ class Lanes:
             entry = self._ready.popleft()
             entry.queued = False
             if self._is_head(entry) and not entry.held and entry.due <= now:
-                yield entry
+                return entry
+        return None
 
     def peek(self, count: int) -> list[Entry]:
         """The next entries that could be handed out."""
@@ -138,7 +139,7 @@ class Lanes:
     def remove(self, entry: Entry) -> None:
         """The entry is settled or deleted: the next one of its lane becomes the head."""
         entry.out = False
-        if self._known.get((entry.stream, entry.eid)) is not entry:
+        if self._known.get(entry.at) is not entry:
             return
         self._forget(entry)
         lane = self._lanes[entry.key]
@@ -161,15 +162,15 @@ class Lanes:
         heapq.heapify(self._waiting)
 
     def _forget(self, entry: Entry) -> None:
-        del self._known[entry.stream, entry.eid]
+        del self._known[entry.at]
         self._of[entry.partition] -= 1
-        self._entries.remove(1)
+        self._entries.change(-1)
         if entry.body is not None:
             self._share.remove(entry.size)
 
     def _is_head(self, entry: Entry) -> bool:
         lane = self._lanes.get(entry.key)
-        return bool(lane) and lane is not None and lane[0] is entry and not entry.out
+        return lane is not None and lane[0] is entry and not entry.out  # no lane is empty
 
     def _schedule(self, entry: Entry) -> None:
         if entry.out or entry.queued:

@@ -83,7 +83,7 @@ class PartitionLeases:
         self._owner = owner
         self._now = settings.now
         self._lock = asyncio.Lock()
-        self._sure_until = float("-inf")
+        self.stale_after = float("-inf")  # then half of the time has passed until other workers may take our partitions
         self._left = False
         self._unsure = False  # an answer of the server was lost
         self._failure: Unavailable | None = None  # the last
@@ -92,11 +92,6 @@ class PartitionLeases:
         self.id = 0  # of the subscription, while it is registered
         self._entries: list[str] = []  # that it reads
         self.owned: dict[int, Partition] = {}
-
-    @property
-    def stale(self) -> bool:
-        """Half of the time has passed after which other workers may take our partitions."""
-        return self._now() > self._sure_until - self._settings.ack_wait / 2
 
     @property
     def pause(self) -> float:
@@ -144,7 +139,7 @@ class PartitionLeases:
             if int(id_) != self.id or entries != self._entries:
                 self._lose(list(self.owned))
                 self.id, self._entries = int(id_), entries
-            self._sure_until = sent + s.ack_wait
+            self.stale_after = sent + s.ack_wait / 2
             self._unsure = False
             self._lose([number for number in self.owned if unsure or number not in mine or number in fresh])
             for number in mine:
@@ -166,7 +161,7 @@ class PartitionLeases:
     def forget(self) -> None:
         """The leases are gone with the subscription: hand out nothing before the next heartbeat."""
         self._lose(list(self.owned))
-        self._sure_until = float("-inf")
+        self.stale_after = float("-inf")
 
     def restart(self) -> None:
         """An answer was lost, so that it is unknown what was read: read again what is not settled."""

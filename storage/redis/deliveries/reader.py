@@ -73,7 +73,7 @@ class Reader:
 
     def settled(self, entry: Entry, *, returns: bool) -> None:
         """An entry was settled, or ``returns`` to its lane. An answer that is under way may not know that."""
-        self._settled[entry.stream, entry.eid] = entry if returns else None
+        self._settled[entry.at] = entry if returns else None
 
     async def fill(self, changed: set[int] | None) -> None:
         """Read until there is something to hand out or nothing more, and then go on in the background.
@@ -156,7 +156,7 @@ class Reader:
             if not self._is_ours(partition) or not ours:
                 continue  # lost meanwhile: the next heartbeat learns of it, and the new owner finds these unsettled
             for raw in entries:
-                self._add(partition, raw, int(time), sent)
+                self._add(partition, raw, time, sent)
             if more or not partition.at_end:
                 self.add(partition.number)
             partition.was_read(last[0], more=bool(more))
@@ -166,17 +166,20 @@ class Reader:
 
     def _add(self, partition: Partition, raw: Any, time: int, now: float) -> None:
         eid, key, is_copy, committed, body, tries, failures, hold = raw
-        stream = partition.stream
-        if out := self._in_flight.entry(stream, eid):  # handed out before the partition was lost and taken again
+        at = partition.stream, eid
+        if out := self._in_flight.entry(at):  # handed out before the partition was lost and taken again
             self._lanes.add(out)
             return
-        if (stream, eid) in self._settled:
-            if entry := self._settled[stream, eid]:
+        if at in self._settled:
+            if entry := self._settled[at]:
                 self._lanes.add(entry)
             return
-        entry = Entry(partition.number, stream, eid, key, is_copy == b"1", int(committed), len(body), body)
-        entry.received = int(partition.cursor != NEW)
-        (entry.attempts, entry.due), entry.failures = _tries(tries, time, now), _failures(failures)
+        received = 0 if partition.cursor == NEW else 1
+        entry = Entry(partition.number, at, key, is_copy, committed, len(body), body, received)
+        if tries:
+            entry.attempts, entry.due = _tries(tries, time, now)
+        if failures:
+            entry.failures = _failures(failures)
         if hold:
             entry.held, entry.due = True, now + (int(hold.split()[1]) - time) / 1000
         self._lanes.add(entry)
@@ -186,7 +189,7 @@ class Reader:
         now = self._now()
         args: list[Argument] = []
         for entry in held:
-            args += [entry.stream, entry.eid]
+            args += entry.at
         answers = await self._connection.run("deliveries/held", self._leases.id, self._leases.token, *args)
         for entry, (what, *more) in zip(held, answers, strict=True):
             if what == b"GONE":
@@ -209,7 +212,7 @@ class Reader:
         for entry in next_:
             if entry.body is None and left > 0:
                 wanted.append(entry)
-                args += [entry.stream, entry.eid]
+                args += entry.at
                 left -= entry.size
         if not wanted:
             return

@@ -29,13 +29,13 @@ class Settler:
 
     async def settle(self, id_: int, entry: Entry, what: str, first: Argument = 0, second: Argument = "") -> None:
         """Raises ClaimLost. Raises Unavailable: then it may have been done, and may be repeated."""
-        args = (entry.stream, entry.eid, what, first, second, entry.size, entry.committed, int(entry.is_copy))
+        args = (*entry.at, what, first, second, entry.size, entry.committed, entry.is_copy)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(id_, []).append((args, answer))
         if not self._task or self._task.done():
             self._task = asyncio.create_task(self._run())
         if not await answer:
-            raise ClaimLost.lapsed(entry.eid.decode())
+            raise ClaimLost.lapsed(str(entry))
 
     async def _run(self) -> None:
         await asyncio.sleep(0)  # so that the other settlements of this turn of the loop are sent along
