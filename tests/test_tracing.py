@@ -6,9 +6,9 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
@@ -204,9 +204,9 @@ def test_every_type_of_trigger_passes_the_run_on(spans: InMemorySpanExporter) ->
     assert run != about.traceparent
     assert Mark.of(request).on({})["metadata"]["annotations"][TRACEPARENT] == run
     config = Kafka.model_validate({"url": "broker:9092", "topic": "changes"})
-    sent = kafka.prepare(replace(request, config=config))
+    sent = kafka.prepare(msgspec.structs.replace(request, config=config))
     assert (sent.headers["traceparent"], sent.headers["ce_traceparent"]) == (run, about.traceparent)
-    asked = http.prepare(replace(request, config=Http.model_validate({"url": "http://x"})))
+    asked = http.prepare(msgspec.structs.replace(request, config=Http.model_validate({"url": "http://x"})))
     assert asked.traceparent == run
     leave()
     assert tracing.current() == ""

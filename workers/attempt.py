@@ -45,8 +45,11 @@ async def attempt(
     span = None if tracing.active is None else traces.Run(tracing.active, claim, route)
     outcome: Outcome | None = None
     try:
-        prepare = partial(route.request, event, values, attempt=claim.attempt)
-        request = await prepared(prepare, values, route, settings)
+        if _is_quick(values, route):
+            request = route.request(event, values, attempt=claim.attempt)
+        else:
+            prepare = partial(route.request, event, values, attempt=claim.attempt)
+            request = await prepared(prepare, values, route, settings)
         strategy = None if once else route.retry_strategy
         if strategy is None:
             outcome = await _execute(route, request, again=claim.attempt > 1, placed=placed)
@@ -84,9 +87,14 @@ def log_fields(claim: Claim, route: Route) -> dict[str, object]:
     return {"sensor": route.sensor, "trigger": route.name, **claim.facts}
 
 
+def _is_quick(values: Values, route: Route) -> bool:
+    """Whether the request is prepared on the event loop, which no event may hold up, however large."""
+    return not route.has_parameters and values.size <= INLINE_BYTES
+
+
 async def prepared(prepare: Callable[[], Any], values: Values, route: Route, settings: Settings) -> Any:
-    """The result of ``prepare``. No event holds up the event loop, however large. Raises ParameterError."""
-    if not route.has_parameters and values.size <= INLINE_BYTES:
+    """The result of ``prepare``, from a thread if it may take long. Raises ParameterError."""
+    if _is_quick(values, route):
         return prepare()
     try:
         return await compute(prepare, values, route, settings, step="parameters", seconds=PREPARING)

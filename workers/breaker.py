@@ -47,7 +47,8 @@ class Breaker:
         self._rng = rng
         self._failing: set[str] = set()  # objects, since the last success
         self._probe = asyncio.Lock()  # first come, first served
-        self._closed = asyncio.Event()
+        self.open = False  # whether the trigger fails for all objects
+        self._closed = asyncio.Event()  # set unless it is open
         self._closed.set()
         self.reason = ""  # of the last failure
         self._failed_since: float | None = None  # Unix time of the first failure since the last success
@@ -56,11 +57,6 @@ class Breaker:
         self._due = 0.0  # when the next probe may begin
         self._probes = 0
         self._waited = 0
-
-    @property
-    def open(self) -> bool:
-        """The trigger fails for all objects."""
-        return not self._closed.is_set()
 
     @property
     def failed(self) -> Trouble | None:
@@ -114,6 +110,7 @@ class Breaker:
             self._failed_since = time.time()
 
     def _open(self, after: float | None) -> None:
+        self.open = True
         self._closed.clear()
         self._opened, self._probes, self._waited = self._now(), 0, 0
         self._wait(after)
@@ -123,6 +120,7 @@ class Breaker:
             self._tell_opened(self.reason)
 
     def _close(self) -> None:
+        self.open = False
         self._closed.set()
         numbers = {"seconds": round(self._now() - self._opened, 1), "probes": self._probes, "waited": self._waited}
         log.info("the trigger works again", code="breaker-closed", **self._names, **numbers)

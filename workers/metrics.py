@@ -154,4 +154,4 @@ class TriggerMetrics:
             except ValueError:
                 return
             self._time = event.time, captured
-        self._latency.observe(max(0.0, now - captured))
+        self._latency.observe(now - captured if now > captured else 0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 LONGEST_REASON = 1000  # characters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)  # it has nothing to set, and there is one for each event
 class Success:
     """The trigger did its work."""
 

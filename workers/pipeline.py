@@ -22,7 +22,7 @@ from kubecdc.workers.attempt import attempt, log_fields, prepared
 from kubecdc.workers.breaker import Breaker, Overdue
 from kubecdc.workers.claim import Claim, InFlight
 from kubecdc.workers.joining import join
-from kubecdc.workers.outcome import Outcome, Retry, Success
+from kubecdc.workers.outcome import Failure, Retry, Success
 from kubecdc.workers.route import Route
 from kubecdc.workers.scripts.process import Interrupted, ScriptError
 from kubecdc.workers.sensor.parameters import ParameterError
@@ -49,7 +49,7 @@ async def consume(
     time, and only the next event of each partitionkey.
     """
     breaker = breaker or breaker_of(route, settings)
-    handle = partial(_handle, subscription=subscription, route=route, settings=settings, breaker=breaker)
+    handle = partial(_handle, subscription, route, settings, breaker)
     in_flight = InFlight(traces.traced(handle, route), settings, route.metrics)
 
     async def receive() -> None:
@@ -82,7 +82,7 @@ def breaker_of(route: Route, settings: Settings, opened: Callable[[str], None] |
 
 
 async def _handle(
-    claim: Claim, *, subscription: Subscription, route: Route, settings: Settings, breaker: Breaker
+    subscription: Subscription, route: Route, settings: Settings, breaker: Breaker, claim: Claim
 ) -> Settlement | None:
     """Handle one delivery, from its claim to its settlement. None: the claim was lost."""
     try:
@@ -171,10 +171,10 @@ async def _process(
     except Exception as e:
         if claim.task.cancelling():
             raise
-        outcome: Outcome = _interrupted(e, claim, route)
+        retry = _interrupted(e, claim, route)
         await persist(claim.delivery.start)  # it counts as an attempt: the event may be what this is due to
         claim.phase = "started"
-        return await _decided(outcome, claim, event, subscription, route, settings)
+        return await _not_done(retry, claim, event, subscription, route, settings)
     if settings.debug:
         explanation.matched(claim, route, breaker)
     claim.phase = "waiting"
@@ -195,13 +195,18 @@ async def _process(
     finally:
         if is_probe:
             breaker.leave()
+    if isinstance(outcome, Success):
+        route.retry_reason = ""
+        if claim.joined:
+            await claim.joined.fired()
+        return Ack()
     if isinstance(outcome, Retry):
         known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
         (log.debug if known else log.warning)(
             "the trigger failed", code="trigger-failed", reason=outcome.reason, **log_fields(claim, route)
         )
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
-    return await _decided(outcome, claim, event, subscription, route, settings)
+    return await _not_done(outcome, claim, event, subscription, route, settings)
 
 
 def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:
@@ -214,13 +219,9 @@ def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:
     return Retry(f"{type(error).__name__}: {error}")
 
 
-async def _decided(
-    outcome: Outcome, claim: Claim, event: Event, subscription: Subscription, route: Route, settings: Settings
+async def _not_done(
+    outcome: Failure | Retry, claim: Claim, event: Event, subscription: Subscription, route: Route, settings: Settings
 ) -> Settlement:
-    if isinstance(outcome, Success):
-        if claim.joined:
-            await claim.joined.fired()
-        return Ack()
     successes = await _successes(subscription, route) if isinstance(outcome, Retry) else 0
     return decide(outcome, claim.attempt, claim.delivery.failures, successes, settings, settings.left(event))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 from kubecdc import tracing
 from kubecdc.manifest.model import Model
@@ -13,8 +14,7 @@ from kubecdc.workers.sensor.values import Values
 Config = TypeVar("Config", bound=Model)
 
 
-@dataclass(frozen=True)
-class TriggerRequest(Generic[Config]):
+class TriggerRequest(msgspec.Struct, Generic[Config], frozen=True):
     """One event for one trigger.
 
     ``sensor``, ``trigger`` and ``dependency`` are the names in the manifest, whatever parameters make of the template.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,7 +26,7 @@ NEVER = 2**53 - 1  # more successes than there are: this attempt does not count 
 _REPORTED_FAILURE = 5  # after about 3 s; the bus itself has reported the outage by then
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)  # it has nothing to set, and there is one for each event
 class Ack:
     """Done."""
 
@@ -90,15 +90,15 @@ def age(settings: Settings) -> str:
     return f"because it was captured more than {settings.give_up_after} ago (giveUpAfter)"
 
 
-async def settle(delivery: Delivery, settlement: Settlement) -> None:
+def settle(delivery: Delivery, settlement: Settlement) -> Coroutine[Any, Any, None]:
     """Tell the bus. The call is retried while the bus is unavailable. Raises ClaimLost."""
     match settlement:
         case Ack():
-            await persist(delivery.ack)
+            return persist(delivery.ack)
         case Nack(delay, failures):
-            await persist(lambda: delivery.nack(timedelta(seconds=delay), failures))
+            return persist(lambda: delivery.nack(timedelta(seconds=delay), failures))
         case DeadLetter(reason):
-            await persist(lambda: delivery.dead_letter(reason))
+            return persist(lambda: delivery.dead_letter(reason))
 
 
 class _Outage:

@@ -24,20 +24,31 @@ async def test_a_line_has_the_event_its_context_and_the_names() -> None:
     said: list[Mapping[str, object]] = []
     when = datetime(2026, 1, 31, 8, tzinfo=UTC)
     fields = {"team": "a", "sensor": "not this"}
-    trigger = LogTrigger(fields=fields, render=into(said), wall=lambda: when)
+    trigger = LogTrigger(fields=fields, render=into(said), wall=lambda: _nanoseconds(when))
     about = event(synthetic=True)
     assert await trigger.execute(route(trigger).request(about)) == Success()
     [line] = said
     assert {k: line[k] for k in ("team", "sensor", "trigger", "dependencyName")} == {
         "team": "a", "sensor": "s", "trigger": "t", "dependencyName": "dep",
     }  # fmt: skip
-    assert [line[k] for k in ("timestamp", "level", "event")] == [when.isoformat(), "info", about.partitionkey]
+    assert line["timestamp"] == "2026-01-31T08:00:00.000000+00:00"
+    assert [line[k] for k in ("level", "event")] == ["info", about.partitionkey]
     assert msgspec.json.decode(msgspec.json.encode(line["data"])) == DATA
     context = line["eventContext"]
     assert isinstance(context, dict)
     assert (context["id"], context["source"], context["subject"]) == (about.id, "workflows", "changed")
     assert (context["type"], context["time"], context["synthetic"]) == ("resource", about.time, True)
     assert "data" not in context
+
+
+async def test_the_timestamp_of_each_line_is_its_own() -> None:
+    said: list[Mapping[str, object]] = []
+    times = [datetime(2026, 12, 31, 23, 59, second, micro, UTC) for second, micro in ((58, 1), (58, 20), (59, 3))]
+    clock = map(_nanoseconds, times)
+    trigger = LogTrigger(fields={}, render=into(said), wall=lambda: next(clock))
+    for number in range(3):
+        await trigger.execute(route(trigger).request(event(number)))
+    assert [line["timestamp"] for line in said] == [each.isoformat() for each in times]
 
 
 async def test_at_most_one_line_in_an_interval_and_the_next_says_how_many_were_left_out() -> None:
@@ -163,6 +174,10 @@ async def test_a_line_on_stdout_is_one_json_object(capfd: pytest.CaptureFixture[
     first, second = capfd.readouterr().out.splitlines()
     assert json.loads(first) == {"a": "ü\n", "b": {"c": [1]}}
     assert json.loads(second) == {"a": 2}
+
+
+def _nanoseconds(when: datetime) -> int:
+    return int(when.timestamp()) * 10**9 + when.microsecond * 1000
 
 
 def _ids(text: bytes) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -24,26 +25,28 @@ class Values:
     ``partial`` are the paths that are expected: if nothing else is asked for, no more than these read is decoded.
     """
 
+    # What only some triggers read is set when it is needed: these objects are made for each event.
+    others: Mapping[str, Values] = MappingProxyType({})
+    unreadable = ""  # why the data could not be read
+    _data: object = _UNREAD
+    _part: object = _UNREAD
+    _context: dict[str, object] | None = None
+    _more: Mapping[str, object] = MappingProxyType({})  # attributes
+    _meter: templates.Meter | None = None
+
     def __init__(self, event: Event, dependency: str = "", partial: jsonpath.Partial | None = None) -> None:
         self.event = event
+        self.dependency = dependency
         self._partial = partial
-        self._part: object = _UNREAD
-        self._data: object = _UNREAD
-        self._context: dict[str, object] | None = None
-        self._more: Mapping[str, object] = {}  # attributes
-        self._meter: templates.Meter | None = None
         self._inputs: dict[str, Any] = {}  # of templates
         self._texts: dict[int, tuple[ParameterSource, str | templates.TemplateError]] = {}  # by the id of the source
-        self.dependency = dependency
-        self.others: Mapping[str, Values] = {}
-        self.unreadable = ""  # why the data could not be read
 
     @property
     def size(self) -> int:
         """The bytes of data of all events of the firing."""
         size = len(self.event.data)
-        for other in self.others.values():
-            size += len(other.event.data)
+        if self.others:
+            size += sum(len(other.event.data) for other in self.others.values())
         return size
 
     @property

@@ -37,6 +37,7 @@ class Lines:
         self._writing = False  # the thread is
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._known: tuple[int, int] | None = None  # a descriptor, and the kind of its file
 
     async def write(self, line: bytes) -> None:
         """Write a line, which may be empty, after those before it. On return it has left this process.
@@ -45,7 +46,7 @@ class Lines:
         """
         rest = line
         if self._at_once and not (self._writing or self._waiting):
-            rest = _write_at_once(_stdout(), line)
+            rest = self._write_at_once(line)
         if not rest:
             return
         loop = asyncio.get_running_loop()
@@ -61,6 +62,22 @@ class Lines:
             raise
         finally:
             late.cancel()
+
+    def _write_at_once(self, text: bytes) -> bytes:
+        """Write as much as does not block, and return the rest. Raises OSError."""
+        fd = _stdout()
+        if self._known is None or self._known[0] != fd:
+            self._known = fd, _kind(fd)
+        kind = self._known[1]
+        if kind == stat.S_IFSOCK:
+            return text
+        if kind != stat.S_IFIFO:  # a file, or /dev/null: no reader
+            return text[os.write(fd, text) :]
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        while text and poll.poll(0):
+            text = text[os.write(fd, text[: select.PIPE_BUF]) :]  # a pipe that is ready takes this much
+        return text
 
     def _queue(self, line: _Line) -> None:
         if self._thread is None:
@@ -101,18 +118,10 @@ def _stdout() -> int:
     return sys.stdout.fileno() if sys.stdout is not None else 1  # None if it was closed: writing fails
 
 
-def _write_at_once(fd: int, text: bytes) -> bytes:
-    """Write as much as does not block, and return the rest. Raises OSError."""
+def _kind(fd: int) -> int:
+    """What reads a descriptor: S_IFIFO, S_IFSOCK, also for a terminal, or what has no reader. Raises OSError."""
     kind = stat.S_IFMT(os.fstat(fd).st_mode)
-    if kind == stat.S_IFSOCK or (kind == stat.S_IFCHR and os.isatty(fd)):
-        return text
-    if kind != stat.S_IFIFO:  # a file, or /dev/null: no reader
-        return text[os.write(fd, text) :]
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    while text and poll.poll(0):
-        text = text[os.write(fd, text[: select.PIPE_BUF]) :]  # a pipe that is ready takes this much
-    return text
+    return stat.S_IFSOCK if kind == stat.S_IFCHR and os.isatty(fd) else kind
 
 
 def _give_up(line: _Line) -> None:
