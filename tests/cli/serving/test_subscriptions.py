@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from kubecdc.cli.serving.metrics import Scrapes
-from kubecdc.cli.serving.subscriptions import CLAIM_SECONDS, OLD_SECONDS, SCRAPED_SECONDS, Subscriptions
+from kubecdc.cli.serving.subscriptions import (
+    CLAIM_SECONDS,
+    OLD_SECONDS,
+    PAUSE_SECONDS,
+    SCRAPED_SECONDS,
+    Subscriptions,
+)
 from kubecdc.errors import Unavailable
 from kubecdc.metrics import Series
 from kubecdc.storage.contracts import (
@@ -93,11 +99,11 @@ async def test_depth_and_age_follow_the_bus_and_a_pruned_subscription_is_gone(bu
         delivery = await anext(bus.subscription("s/0", prefetch=1).deliveries())
         await delivery.start()
         await delivery.dead_letter("refused")
-        clock.ahead += 1
+        clock.ahead += PAUSE_SECONDS
         await numbers.refresh()
         assert (value("pending_events"), value("dead_letters")) == (2, 1)
         await bus.prune("s/1")
-        clock.ahead += 1
+        clock.ahead += PAUSE_SECONDS
         await numbers.refresh()
         assert value("pending_events", "s/1") is None
     assert value("pending_events") is None
