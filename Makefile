@@ -4,9 +4,9 @@ PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
 # Tests wait more than they compute, so more run at a time than there are cores, of the long ones too. All other Pythons run at
 # the same time.
-JOBS ?= 4
+JOBS ?= 6
 LONG_JOBS ?= 3
-PYTHON_JOBS ?= 2
+PYTHON_JOBS ?= 3
 # Tests start the command some hundred times: without bytecode on the disk, each start would compile all of it again.
 export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
@@ -25,13 +25,13 @@ help: ## Show what there is to make
 demo: $(INSTALLED) ## Two minutes: workflows change while watcher and workers are killed, and nothing is lost
 	$(BIN)/python examples/workflow-tracker/demo.py
 
-test: $(READY) redis ## Run all tests but the long ones (JOBS=4)
+test: $(READY) redis ## Run all tests but the long ones (JOBS=6)
 	$(BIN)/pytest -n $(JOBS) -m "not long"
 
 test-long: $(READY) redis ## Run the long tests (KUBEBUILDER_ASSETS=DIR for a real API server, KUBECDC_KILLS=50, KUBECDC_OBJECTS=3000, KUBECDC_EVENTS=100000, KUBECDC_NAMESPACES=5000 and KUBECDC_LARGE_OBJECTS=120 for full numbers, LONG_JOBS=3)
 	$(BIN)/pytest -n $(LONG_JOBS) -m long
 
-test-pythons: $(READY) redis ## Run the tests on every other supported Python that is installed, but the long ones and those of tests/once.py (PYTHONS="3.12 3.13", PYTHON_JOBS=2 for each)
+test-pythons: $(READY) redis ## Run the tests on every other supported Python that is installed, but the long ones and those of tests/once.py (PYTHONS="3.12 3.13", PYTHON_JOBS=3 for each)
 	@$(MAKE) --no-print-directory --jobs --output-sync=target $(PYTHONS:%=test-on-%)
 
 test-on-%:
