@@ -19,6 +19,7 @@ from kubecdc.storage.contracts import (
 from kubecdc.storage.ensure import ensure_registered
 from kubecdc.storage.redis.administration import registrations as registry
 from kubecdc.storage.redis.administration import replays
+from kubecdc.storage.redis.administration.ages import Ages
 from kubecdc.storage.redis.administration.dead_letters import RedisDeadLetters
 from kubecdc.storage.redis.administration.retention import Retention
 from kubecdc.storage.redis.commits.publisher import RedisPublisher
@@ -70,6 +71,7 @@ class RedisBus:
         self.state = RedisState(connection)
         self.dead_letters = RedisDeadLetters(connection, partitions=partitions, max_pending=max_pending)
         self.retention = Retention(settings, connection)
+        self._ages = Ages(connection, partitions)
         self.elector = RedisElector(connection, self.retention.run, settings.lead, holder, self._now)
 
     async def open(self, *, create: bool) -> None:
@@ -101,7 +103,7 @@ class RedisBus:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
-        return await registry.statuses(self._connection, self._settings.partitions, ages=ages)
+        return await registry.statuses(self._connection, self._ages if ages else None)
 
     async def prune(self, name: str) -> bool:
         return await registry.prune(self._connection, name, self._settings.partitions)

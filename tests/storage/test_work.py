@@ -13,8 +13,7 @@ from kubecdc.cli import backlog
 from kubecdc.current import Current
 from kubecdc.storage.contracts import UNKNOWN, CheckpointStore, Gap, Publication, Replay, SubscriptionSpec, Term
 from kubecdc.storage.contracts.errors import LeadershipLost
-from kubecdc.storage.redis.administration import registrations as administration
-from kubecdc.storage.redis.administration import replays
+from kubecdc.storage.redis.administration import ages, registrations, replays
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis.deliveries import dispatcher
 from kubecdc.storage.redis_server.connection import Argument, Connection
@@ -151,8 +150,8 @@ async def test_an_event_is_read_by_those_that_want_it(
 async def test_the_status_of_many_subscriptions_is_found_in_small_steps(
     entries: str, redis_harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(administration, "BUDGET", 200_000)
-    monkeypatch.setattr(administration, "SUBSCRIPTIONS", 25)
+    monkeypatch.setattr(ages, "BUDGET", 200_000)
+    monkeypatch.setattr(registrations, "STATUSES", 25)
     bus = await redis_harness.redis()
     specs = [spec(number, None if entries == "of their own" else 0) for number in range(60)]
     await bus.register(specs)

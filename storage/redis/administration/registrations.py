@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubecdc.storage.contracts import UNKNOWN, SubscriptionSpec, SubscriptionStatus, Unknown, Worker
+from kubecdc.storage.redis.administration.ages import Ages, Owed
 from kubecdc.storage.redis_server import losses
-from kubecdc.storage.redis_server.connection import BODIES_BYTES, Argument, Connection
+from kubecdc.storage.redis_server.connection import BODIES_BYTES, Connection
 
 STEP = 250  # events in one script, so that commits and reads get their turn
 SUBSCRIPTIONS = 100  # in one script
+STATUSES = 50  # the same, where several commands are for each
 COMMANDS = 500  # of a script that looks for what is gone, about
-BUDGET = 512 * 1024  # of a script that looks for the oldest events, as `oldest.lua` counts it
 
 
-async def statuses(connection: Connection, partitions: int, *, ages: bool) -> list[SubscriptionStatus]:
+async def statuses(connection: Connection, ages: Ages | None) -> list[SubscriptionStatus]:
     """All subscriptions by name. No script does more than a bounded part of the work."""
     ids: list[bytes] = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
-    answers = await connection.run_in_pages("administration/status", ids, SUBSCRIPTIONS)
+    answers = await connection.run_in_pages("administration/status", ids, STATUSES)
     found: dict[bytes, Sequence[Any]] = {id_: answer for id_, answer in zip(ids, answers, strict=True) if answer}
-    oldest = await _oldest(connection, found, partitions) if ages else defaultdict(lambda: UNKNOWN)
-    return sorted((_status(of, oldest[id_]) for id_, of in found.items()), key=lambda status: status.spec.name)
-
-
-async def _oldest(
-    connection: Connection, statuses: Mapping[bytes, Sequence[Any]], partitions: int
-) -> defaultdict[bytes, float | Unknown | None]:
-    """When the oldest pending event of each subscription was committed."""
-    owed: dict[bytes, list[bytes]] = defaultdict(list)  # subscriptions, by entry
-    for id_, (*_, pending, _, _, _, entries) in statuses.items():
-        for entry in entries if int(pending) > 0 else ():
-            owed[entry].append(id_)
-    found: dict[bytes, int] = {}
-    left: list[tuple[Argument, ...]] = [(entry, len(ids), *ids) for entry, ids in owed.items()]
-    partition = 0
-    while left:
-        args: list[Argument] = [value for entry in left[:SUBSCRIPTIONS] for value in entry]
-        done, partition, times = await connection.run("administration/oldest", partitions, BUDGET, partition, *args)
-        for id_, time in zip(times[::2], times[1::2], strict=True):
-            found[id_] = min(found.get(id_, time), time)
-        left = left[done:]
-    return defaultdict(lambda: None, {id_: time / 1000 for id_, time in found.items()})
+    oldest: Mapping[bytes, float | Unknown] = dict.fromkeys(found, UNKNOWN)
+    if ages is not None:
+        oldest = await ages.oldest({id_: Owed(tuple(of[8]), int(of[9])) for id_, of in found.items() if int(of[4]) > 0})
+    return sorted((_status(of, oldest.get(id_)) for id_, of in found.items()), key=lambda status: status.spec.name)
 
 
 def _status(of: Sequence[Any], oldest: float | Unknown | None) -> SubscriptionStatus:
-    name, source, subject, registered, pending, dead, holders, gone, _ = of
+    name, source, subject, registered, pending, dead, holders, gone, _, _ = of
     seen: dict[str, float] = {}
     for heartbeat in holders:
         time, _, holder = heartbeat.decode().partition(" ")

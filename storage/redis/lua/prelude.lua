@@ -58,11 +58,17 @@ local function follow(id, entry, partitions)
   end
 end
 
+-- Tells who remembers how old the events of a subscription are that older ones have come in behind them.
+local function rewind(id)
+  redis.call('HSET', p .. ':subscription:' .. id, 'rewound', now())
+end
+
 -- Makes the group of a subscription again if somebody deleted it, or the whole stream. It begins with all that the stream still
 -- has; of that, what all subscriptions have settled is passed over when it is read. Returns whether it was missing.
 local function make_again(id, name)
   if redis.pcall('XGROUP', 'CREATE', stream(name), group(id), '0', 'MKSTREAM').err then return false end
   redis.call('SADD', p .. ':again:' .. id, name)
+  rewind(id)
   return true
 end
 

@@ -28,6 +28,7 @@ for _, pair in ipairs(found) do
 end
 if #found > 0 then
   redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', #found)
+  rewind(id)
   notify(id, partition_of(place))
 end
 return #found

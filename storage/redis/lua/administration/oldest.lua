@@ -1,10 +1,9 @@
--- Arguments: partitions, budget, partition, then entries, each with the number of its subscriptions that have events pending,
--- and those. Finds out when the oldest of these events were committed, from that partition of the first entry on. Returns the
--- number of entries that it has done, the partition of the next one to go on with, and of subscriptions the oldest time found,
--- in turn. An event comes with its body; the budget is of bytes; a command counts as a thousand, a group as some hundred.
-local partitions, left, partition = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local done, oldest, result = 0, {}, {}
-local at = 4
+-- Arguments: budget, then of each look: an entry, some of its partitions ('0 5'), the number of the subscriptions to look for,
+-- and these. Finds out when the first event that a subscription has pending in a partition was committed. Returns the time, the
+-- number of partitions that it has done, and for each subscription in each of these, in turn, the time of its event: 0 if there
+-- is none, -1 if it is not among the first few. An event comes with its body; the budget is of bytes; a command counts as a
+-- thousand, a group or an event in its answer as two.
+local left, result, at = tonumber(ARGV[1]), {now(), 0}, 2
 local function spend(bytes) left = left - 1000 - bytes end
 
 -- The first event from there on: its id, time of commit and who it is for. Many subscriptions look at the same one.
@@ -12,7 +11,7 @@ local function first(key, seen, from)
   if seen[from] == nil then
     local pair = redis.call('XRANGE', key, from, '+', 'COUNT', 1)[1]
     local of, receivers = pair and fields(pair[2]), {}
-    spend(of and #(of.body or '') or 0)
+    spend(of and 2000 + #(of.body or '') or 0)
     for id in string.gmatch(of and of['for'] or '', '%d+') do receivers[id] = true end
     seen[from] = pair and {pair[1], committed(pair[1], of), receivers} or false
   end
@@ -24,43 +23,42 @@ local function is_idle(info)
   return info[5] == 'pending' and info[6] == 0 and info[11] == 'lag' and info[12] == 0
 end
 
-while ARGV[at] and left > 0 do
-  local entry, count, wanted = ARGV[at], tonumber(ARGV[at + 1]), {}
-  for i = at + 2, at + 1 + count do wanted[ARGV[i]] = true end
-  while partition < partitions and left > 0 do
-    local key, seen = stream(stream_name(entry, partition)), {}
-    local groups = redis.pcall('XINFO', 'GROUPS', key) -- an error: somebody has deleted it
+local function oldest(key, seen, id, of)
+  local from = '(' .. of['last-delivered-id']
+  if of.pending > 0 then
+    from = redis.call('XPENDING', key, of.name)[2]
     spend(0)
-    for _, info in ipairs(groups.err and {} or groups) do
-      left = left - 100
-      if not is_idle(info) then
-        left = left - 400
-        local of = fields(info)
-        local id = string.match(of.name, '^%d+')
-        if wanted[id] then
-          local from = '(' .. of['last-delivered-id']
-          if of.pending > 0 then
-            from = redis.call('XPENDING', key, of.name)[2]
-            spend(0)
-          end
-          for _ = 1, 20 do
-            local found = first(key, seen, from)
-            if not found then break end
-            if found[3][id] then
-              if not oldest[id] or found[2] < oldest[id] then oldest[id] = found[2] end
-              break
-            end
-            from = '(' .. found[1]
-          end
-        end
-      end
-    end
-    partition = partition + 1
   end
-  if partition == partitions then done, partition, at = done + 1, 0, at + 2 + count end
+  for _ = 1, 20 do
+    local found = first(key, seen, from)
+    if not found then return 0 end
+    if found[3][id] then return found[2] end
+    from = '(' .. found[1]
+  end
+  return -1
 end
-for id, time in pairs(oldest) do
-  result[#result + 1] = id
-  result[#result + 1] = time
+
+local function look(key, ids)
+  local groups, seen, places = redis.pcall('XINFO', 'GROUPS', key), {}, {} -- an error: somebody has deleted it
+  spend(0)
+  for _, id in ipairs(ids) do
+    result[#result + 1] = 0
+    places[id] = #result
+  end
+  for _, info in ipairs(groups.err and {} or groups) do
+    left = left - 2000
+    local place = not is_idle(info) and places[string.match(info[2], '^%d+')]
+    if place then result[place] = oldest(key, seen, string.match(info[2], '^%d+'), fields(info)) end
+  end
+  result[2] = result[2] + 1
 end
-return {done, partition, result}
+
+while ARGV[at] and left > 0 do
+  local entry, partitions, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local ids = {unpack(ARGV, at + 3, at + 2 + count)}
+  for partition in string.gmatch(partitions, '%d+') do
+    if left > 0 then look(stream(stream_name(entry, partition)), ids) end
+  end
+  at = at + 3 + count
+end
+return result

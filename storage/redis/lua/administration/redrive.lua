@@ -25,6 +25,7 @@ for _, one in ipairs(known) do
     'for', ',' .. one[4] .. ',', 'again', 1, 'committed', of.first, 'superseded', superseded(of),
     'body', redelivered(of.body, 'redrive'))
   redis.call('HINCRBY', p .. ':subscription:' .. one[4], 'pending', 1)
+  rewind(one[4])
   redis.call('XDEL', p .. ':letters', one[1])
   bury(of.subscription, of.place and of.key, -1)
   told[#told + 1] = one[4]
