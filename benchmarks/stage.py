@@ -59,15 +59,21 @@ class Stage:
         return int(await program.wrote(port))
 
     def manifests(
-        self, kind_name: str, trigger: Mapping[str, object] | None = None, *, sqlite: bool = False, **entry: object
+        self,
+        kind_name: str,
+        trigger: Mapping[str, object] | None = None,
+        *,
+        sqlite: bool = False,
+        bus: Mapping[str, object] | None = None,
+        **entry: object,
     ) -> None:
-        """Every change of the kind to one trigger, ``log`` if none is given."""
+        """Every change of the kind to one trigger, ``log`` if none is given. ``bus`` has fields of the EventBus."""
         kind = KINDS[kind_name]
         resource = {"group": kind.group, "version": kind.version, "resource": kind.plural, **entry}
         resource["eventTypes"] = ["ADD", "UPDATE", "DELETE"]
-        bus = {"sqlite": {"path": str(self.bus_file)}} if sqlite else {"redis": {"url": self.redis_url}}
+        place = {"sqlite": {"path": str(self.bus_file)}} if sqlite else {"redis": {"url": self.redis_url}}
         specs = {
-            "EventBus": ("default", bus),
+            "EventBus": ("default", {**place, **(bus or {})}),
             "EventSource": ("bench", {"resource": {"changed": resource}}),
             "Sensor": (
                 "bench",
@@ -103,6 +109,12 @@ class Stage:
     async def printed(self, loop: str, *args: object) -> dict[str, float]:
         """What a bare loop measured."""
         return await self.bare(loop, *args).decoded()
+
+    def secret(self, name: str, key: str, text: str) -> None:
+        """Have a Secret mounted, for processes with `--secrets-dir secrets`."""
+        folder = self.folder / "secrets" / name
+        folder.mkdir(parents=True)
+        (folder / key).write_text(text)
 
     @property
     def bus_file(self) -> Path:

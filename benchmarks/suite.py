@@ -11,6 +11,7 @@ from benchmarks.creation import costs as costs_of_creation
 from benchmarks.creation import rates as rates_of_creation
 from benchmarks.crowd import costs
 from benchmarks.delivery import worker_http, worker_log
+from benchmarks.encryption import costs as costs_of_encryption
 from benchmarks.figure import Definition, Figure, Target
 from benchmarks.pace import paced
 from benchmarks.projection import costs as costs_of_projection
@@ -155,6 +156,10 @@ MEASUREMENTS = (
     _runs(
         Definition("projection_redis", "us/event", Target(1.0, at_least=False, of_ratio=True), "the whole object"),
         lambda size: costs_of_projection(size.changes // 3),
+    ),
+    _runs(
+        Definition("encryption_redis", "us/event", Target(1.25, at_least=False, of_ratio=True), "in the clear"),
+        lambda size: costs_of_encryption(size.changes // 3),
     ),
     _runs(
         _faster("worker_log_redis", 15_000, "XREADGROUP COUNT 100, XACK", of_ratio=False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.manifest.secrets import KeyRef, located_refs
 from kubecdc.storage.contracts.types import ClusterAccess
+from kubecdc.storage.encryption.sealing import MAKE, key_bytes
 from kubecdc.storage.manifest import EventBus
 from kubecdc.workers.access import place
 from kubecdc.workers.sensor.manifest import Sensor
@@ -22,12 +23,16 @@ from kubecdc.workers.sensor.manifest import Sensor
 
 @dataclass(frozen=True)
 class KeyUse:
-    """A reference in a manifest. ``chosen``: a parameter writes it, so that the object is known with the event only."""
+    """A reference in a manifest. ``chosen``: a parameter writes it, so that the object is known with the event only.
+
+    ``form`` raises ValueError for a content that is of no use.
+    """
 
     where: str
     namespace: str
     ref: KeyRef
     chosen: bool = False
+    form: Callable[[bytes], object] = bytes
 
     @property
     def rule(self) -> AccessRule:
@@ -51,15 +56,18 @@ def of_buses(buses: Iterable[EventBus], home: str) -> Iterator[KeyUse]:
         spec = bus.spec
         for part in (spec.queue,) if spec.queue_type.holds_checkpoint else (spec.queue, spec.store):
             yield from _of_bus(bus, home, located_refs(part))
-        yield from _of_bus(bus, home, located_refs(spec.encryption, "encryption"))
+        yield from _of_bus(bus, home, located_refs(spec.encryption, "encryption"), form=key_bytes)
 
 
-def _of_bus(bus: EventBus, home: str, refs: Iterable[tuple[str, KeyRef]]) -> Iterator[KeyUse]:
-    return (KeyUse(f"EventBus {bus.name}, {path}", bus.metadata.namespace or home, ref) for path, ref in refs)
+def _of_bus(
+    bus: EventBus, home: str, refs: Iterable[tuple[str, KeyRef]], *, form: Callable[[bytes], object] = bytes
+) -> Iterator[KeyUse]:
+    namespace = bus.metadata.namespace or home
+    return (KeyUse(f"EventBus {bus.name}, {path}", namespace, ref, form=form) for path, ref in refs)
 
 
 async def check(access: ClusterAccess, mounts: Mounts, uses: Iterable[KeyUse]) -> tuple[list[AccessProblem], list[str]]:
-    """Read all keys. Returns what is not there, and notices of what only the pods can tell.
+    """Read all keys. Returns what is not there or of no use, and notices of what only the pods can tell.
 
     Raises Unreadable if the cluster cannot be asked.
     """
@@ -70,7 +78,9 @@ async def check(access: ClusterAccess, mounts: Mounts, uses: Iterable[KeyUse]) -
             if use.chosen:
                 continue
             try:
-                await Keys(mounts, cluster, use.namespace).content(use.ref)
+                use.form(await Keys(mounts, cluster, use.namespace).content(use.ref))
+            except ValueError as e:
+                problems.append(AccessProblem(use.where, f"{use.ref} {e}", MAKE))
             except Unreadable as e:
                 if e.ours:
                     raise

@@ -22,7 +22,6 @@ from kubecdc.storage.outage import Outage
 
 PAUSE = 30.0  # seconds until the Secrets are read again
 DOUBTED = 1.0  # the same, at least, while something is encrypted with a key that is not there
-MAKE = "`openssl rand -base64 32` makes a key"
 
 
 class KeyRing:
@@ -75,7 +74,7 @@ class KeyRing:
             try:
                 self._found[ref] = sealing.read_key(await self._keys.content(ref))
             except ValueError as e:
-                self._lost(ref, Unavailable(f"{ref} {e}", hint=MAKE))
+                self._lost(ref, Unavailable(f"{ref} {e}", hint=sealing.MAKE))
             except Unreadable as e:
                 if not (e.ours and ref in self._found):  # the API server is away, and the value is known
                     self._lost(ref, e)

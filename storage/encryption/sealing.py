@@ -19,6 +19,7 @@ from kubecdc.storage.contracts.errors import Undecodable
 from kubecdc.storage.contracts.event import Event
 
 KEY_BYTES = 32
+MAKE = "`openssl rand -base64 32` makes a key"
 ID_CHARACTERS = 16
 NONCE_BYTES = 12
 PLAIN, ZLIB = b"\x01", b"\x02"  # the form of what was encrypted
@@ -53,14 +54,19 @@ class Key:
 
 
 def read_key(content: bytes) -> Key:
-    """The key in the value of a Secret. Raises ValueError, which shows nothing of the value."""
+    """The key in the value of a Secret. Raises ValueError."""
+    return Key(key_bytes(content))
+
+
+def key_bytes(content: bytes) -> bytes:
+    """The bytes of a key, of the value of a Secret. Raises ValueError, which shows nothing of the value."""
     try:
         secret = base64.b64decode(content.strip(), validate=True)
     except binascii.Error:
         raise ValueError("is not base64") from None
     if len(secret) != KEY_BYTES:
         raise ValueError(f"has {len(secret)} bytes, and a key has {KEY_BYTES}")
-    return Key(secret)
+    return secret
 
 
 def seal_event(event: Event, key: Key, *, smaller: bool = False) -> Event:

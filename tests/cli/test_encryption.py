@@ -144,5 +144,10 @@ async def test_the_keys_are_references_like_others(desk: Desk, keys: KeyFolder) 
     assert done.code == 2 and "leave `encryption` out to encrypt nothing" in done.err
     desk.write("bus.yaml", bus(NEW))
     assert (await desk.call("validate")).code == 0
+    keys.put(NEW, "c2hvcnQ=")
+    done = await desk.call("validate", "--cluster", "--no-leader-election")
+    assert done.code == 1
+    assert f"encryption.keys.0: key `{NEW}` of Secret `{SECRET}` has 5 bytes, and a key has 32" in done.err
+    assert "`openssl rand -base64 32` makes a key" in done.err
     printed = CliRunner().invoke(rbac, ["-f", str(desk.manifests), "--namespace", "default"]).stdout
     assert printed.count(f"resourceNames: [{SECRET}]") == 2

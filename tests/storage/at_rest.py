@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from kubecdc.storage.contracts import Bus, Delivery, Inventoried, SubscriptionSpec
-from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.contracts.event import Event, truncated
 from kubecdc.storage.encryption.bus import EncryptedBus
 from kubecdc.storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event
 from tests.storage.keys import NEW, OLD, KeyFolder
@@ -109,3 +110,29 @@ async def _waits_for_its_key(receiver: Receiver, event: Event, folder: KeyFolder
             assert delivery.event == left.pop(delivery.event.id)
             await delivery.ack()
     assert locked
+
+
+async def fits_when_encrypted(bus: Bus, raw_sizes: Callable[[], list[int]], limit: int, secrets: Path) -> None:
+    """Of three events of more than a message takes once they are encrypted, the one that is compressible enough is sent
+    whole, and so is the one that is not and was small enough in the clear. The other one is truncated."""
+    folder = KeyFolder(secrets).write(NEW)
+    async with encrypting(bus, folder, NEW) as encrypted:
+        await encrypted.register([READ])
+        padded, noise, large = change(1, SECRET, size=2 * limit), noisy(2, limit * 9 // 10), noisy(3, limit * 3)
+        sent = [encrypted.publisher.fit(one) for one in (padded, noise, large)]
+        assert sent == [padded, noise, truncated(large)]
+        leader = await Leader.take(encrypted)
+        for one in sent:
+            await leader.commit(one)
+        left = {one.id: one for one in sent}
+        async with Receiver.of(encrypted, READ.name) as receiver:
+            while left:
+                delivery = await receiver.next()
+                assert delivery.event == left.pop(delivery.event.id)
+                await delivery.ack()
+    assert max(raw_sizes()) <= limit
+
+
+def noisy(number: int, size: int) -> Event:
+    """An event whose data has about that many bytes, of which compression leaves a half."""
+    return change(number, random.Random(number).randbytes(size // 2).hex())

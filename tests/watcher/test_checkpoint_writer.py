@@ -9,11 +9,13 @@ from typing import Any, cast
 import pytest
 
 from kubecdc.storage.contracts import Bus, Inventoried, Term
-from kubecdc.storage.contracts.errors import CommitMismatch
+from kubecdc.storage.contracts.errors import CommitMismatch, Locked
+from kubecdc.storage.encryption.bus import EncryptedBus
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import Entry
 from kubecdc.watcher.session import Session
+from tests.storage.keys import OLD, KeyFolder
 from tests.watcher.rig import KEY, NAME, SOURCE, event_source
 
 KNOWN = Inventoried("7", "default", "a", True)
@@ -26,8 +28,8 @@ async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
     await bus.close()
 
 
-async def opened(bus: Bus, term: int) -> CheckpointWriter:
-    manifest = event_source().spec.resource[NAME]
+async def opened(bus: Bus, term: int, **fields: str) -> CheckpointWriter:
+    manifest = event_source(**fields).spec.resource[NAME]
     entry = Entry(SOURCE, NAME, manifest, namespace="", key=KEY, max_event_bytes=1 << 20)
     return await CheckpointWriter.open(Session(cast(Any, None), bus, Term(term, "test")), entry, cluster="c")
 
@@ -66,3 +68,13 @@ async def test_a_state_that_is_overridden_is_stored_by_the_next_commit(bus: Bus)
     assert (await opened(bus, 1)).state.timeline == 0
     await writer.commit(listing="backwards")
     assert writer.state.timeline == (await opened(bus, 2)).state.timeline == 2
+
+
+async def test_a_body_that_is_encrypted_is_not_taken_for_one_when_encryption_is_off(bus: Bus, tmp_path: Path) -> None:
+    async with KeyFolder(tmp_path / "secrets").write(OLD).kept(OLD) as ring:
+        writer = await opened(EncryptedBus(bus, ring), 1, inventory="objects")
+        await writer.commit(position="10", upserts={"uid-a": KNOWN}, bodies={"uid-a": b"{}"})
+        assert await writer.bodies(["uid-a"]) == {"uid-a": b"{}"}
+    writer = await opened(bus, 2, inventory="objects")
+    with pytest.raises(Locked, match="is not here: the EventBus has no `encryption`"):
+        await writer.bodies(["uid-a"])

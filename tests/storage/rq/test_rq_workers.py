@@ -17,9 +17,11 @@ from rq.job import JobStatus
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 from kubecdc.storage.contracts import Failures
+from kubecdc.storage.encryption.bus import EncryptedBus
 from kubecdc.storage.pauses import pause, resume
 from kubecdc.storage.rq import ServerSettings
-from kubecdc.storage.testing.actors import Receiver, event, events
+from kubecdc.storage.testing.actors import Leader, Receiver, event, events
+from tests.storage.keys import NEW, OLD, SECRET, KeyFolder
 from tests.storage.redis_server import RedisServer
 from tests.storage.rq.workshop import FAST, SUBSCRIPTION, Workshop, kill, workshop
 
@@ -49,6 +51,27 @@ async def test_a_burst_worker_delivers_in_order_and_leaves_nothing(shop: Worksho
     assert (status.pending, status.oldest, status.dead_letters) == (0, None, 0)
     assert not list(shop.client.scan_iter("rq:job:*"))
     assert all(line.idempotency_key.endswith(SUBSCRIPTION) for line in shop.received)
+
+
+async def test_an_encrypted_event_waits_in_its_job_until_its_key_is_there(shop: Workshop, tmp_path: Path) -> None:
+    folder = KeyFolder(tmp_path / "secrets").write(OLD)
+    async with folder.kept(OLD) as ring:
+        leader = await Leader.take(EncryptedBus(shop.bus, ring), term=2)
+        await leader.commit(event(1))
+    (job,) = shop.client.scan_iter("rq:job:*")
+    assert "as it was" not in str(shop.client.hgetall(job))
+    folder.write(NEW)
+    shop.environment["KUBECDC_SECRETS_DIR"] = str(folder.secrets)
+    keys = "".join(f"    - {{name: {SECRET}, key: {name}}}\n" for name in (NEW, OLD))
+    shop.rewrite("spec:\n  redelivery:", f"spec:\n  encryption:\n    keys:\n{keys}  redelivery:")
+    worker = shop.rq_worker()
+    await shop.until(lambda: "event-locked" in worker.tail(), 30, "the event waits")
+    assert shop.received == []
+    folder.write(NEW, OLD)
+    await shop.until(lambda: shop.accepted == [event(1).id], 30, "the event")
+    await shop.empty()
+    (status,) = await shop.bus.subscriptions()
+    assert (status.pending, status.dead_letters) == (0, 0)
 
 
 async def test_a_trigger_that_fails_first_is_repeated_in_its_job_after_the_backoff(shop: Workshop) -> None:

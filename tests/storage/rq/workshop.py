@@ -72,6 +72,7 @@ class Workshop:
     leader: Leader
     client: Redis
     url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)  # of workers, beside their manifests
     started: int = field(default=0, init=False)
 
     @property
@@ -119,7 +120,7 @@ class Workshop:
 
     def _start(self, argv: list[str], kind: str, env: dict[str, str] | None = None) -> Process:
         self.started += 1
-        return self.processes.start(f"{kind}-{self.started}", argv, env)
+        return self.processes.start(f"{kind}-{self.started}", argv, self.environment | (env or {}))
 
     async def until(self, condition: Callable[[], object], timeout: float, what: str) -> None:
         """Wait for a condition. Raises AssertionError with all logs."""
