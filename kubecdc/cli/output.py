@@ -21,11 +21,15 @@ GAP = "   "  # between two columns
 
 @dataclass(frozen=True)
 class View:
-    """What a table shows of rows: its columns, those that the wide form adds, and the text in place of no rows."""
+    """What a table shows of rows: its columns, those that the wide form adds, and the text in place of no rows.
+
+    ``notes`` are fields that a row may have, and that are too long for a column: each is a line below its row.
+    """
 
     columns: tuple[str, ...]
     wide: tuple[str, ...] = ()
     empty: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -63,17 +67,21 @@ class Output:
         if self.form == "name":
             click.echo("".join(f"{printable(next(iter(row.values())))}\n" for row in rows), nl=False)
         else:
-            self._table(rows, [*view.columns, *(view.wide if self.form == "wide" else ())])
+            self._table(rows, [*view.columns, *(view.wide if self.form == "wide" else ())], view.notes)
 
-    def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    def _table(self, rows: Sequence[Row], columns: Sequence[str], notes: Sequence[str]) -> None:
         """No cell is ever wrapped or cut: whoever reads it may be a script."""
         lines = [[self._cell(row[column]) for column in columns] for row in rows]
+        below = [[f"{name}: {self._cell(row[name])}" for name in notes if row[name]] for row in rows]
         if not self._widths:
             lines.insert(0, [column.upper().replace("_", " ") for column in columns])
+            below.insert(0, [])
             self._widths = [0] * len(columns)
         self._widths = [max(width, *map(len, cells)) for width, *cells in zip(self._widths, *lines, strict=True)]
-        for line in lines:
+        indent = " " * (self._widths[0] + len(GAP))
+        for line, texts in zip(lines, below, strict=True):
             click.echo(GAP.join(cell.ljust(width) for cell, width in zip(line, self._widths, strict=True)).rstrip())
+            click.echo("".join(f"{indent}{text}\n" for text in texts), nl=False)
 
     def _cell(self, value: Any) -> str:
         if value is None or value == "":

@@ -11,9 +11,10 @@ from typing import Any
 from kubecdc.cli.output import Row, View
 
 VIEW = View(
-    ("verdict", "name", "behind", "pending", "rate_in", "rate_out", "dead", "by", "cause", "next"),
+    ("verdict", "name", "behind", "pending", "rate_in", "rate_out", "dead", "by"),
     ("position", "gap", "audit", "paused", "partitions", "bus"),
     "the manifests have nothing to show",
+    ("cause", "next"),
 )
 
 
@@ -61,7 +62,7 @@ def row(name: str, findings: Iterable[Finding], otherwise: Verdict, **fields: An
     }
 
 
-_OWN = {"name", "verdict", "cause", "next"}
+_OWN = {"name", "verdict"}
 
 
 def severity(row: Row) -> int:
