@@ -65,7 +65,7 @@ async def test_it_finds_what_one_finds_who_has_never_asked(redis_harness: RedisH
         receivers = {spec.name: await stack.enter_async_context(Receiver.of(fresh, spec.name)) for spec in SPECS}
         for turn in range(40):
             name = rng.choice(SPECS).name
-            what = rng.choices(("commit", "settle", "redrive", "replay"), (8, 8, 2, 2))[0]
+            what = rng.choices(("commit", "settle", "redrive", "replay", "move"), (8, 8, 2, 2, 1))[0]
             match what:
                 case "commit":
                     count = rng.choice((1, 5, 20))
@@ -81,6 +81,8 @@ async def test_it_finds_what_one_finds_who_has_never_asked(redis_harness: RedisH
                     await fresh.dead_letters.redrive([letter.id for letter in letters])
                 case "replay":
                     await fresh.replay(Replay(subscription=name))
+                case "move":
+                    await fresh.register([SubscriptionSpec(name, SOURCE, rng.choice(ENTRIES))])
             await same(bus, fresh, f"turn {turn}: {what}")
 
 

@@ -59,6 +59,30 @@ async def test_what_was_owed_before_a_subscription_moved_comes_first_and_then_it
     assert await raw(bus, "HGETALL", "entries") == [f"{SOURCE}\n{SUBJECT}".encode(), b"1"]
 
 
+async def test_a_worker_reads_what_comes_for_a_process_that_still_has_the_entry_before(
+    redis_harness: RedisHarness,
+) -> None:
+    """While processes are replaced, events of both entries are owed, in any order."""
+    settings = replace(redis_harness.settings, partitions=1)
+    old, new = await redis_harness.redis(settings, "old"), await redis_harness.redis(settings, "new")
+    await old.register([HERE])
+    leader = await Leader.take(old)
+    await new.register([THERE])
+    async with Receiver.of(new, "billing", prefetch=4) as receiver:
+        for numbers in ([1], [2, 3], [4]):
+            for number in numbers:
+                here, there = event(number), event(number, subject="other")
+                await leader.commit(here)
+                assert await receiver.acked(1) == [here.id]
+                await leader.commit(there)
+                assert await receiver.acked(1) == [there.id]
+            await leader.commit(
+                *(event(number, "b", subject=subject) for number in numbers for subject in (SUBJECT, "other"))
+            )
+            await receiver.acked(2 * len(numbers))
+    assert await pending(new, "billing") == 0
+
+
 async def restore(harness: RedisHarness) -> None:
     """A bus of format 1: what a program of that format has written."""
     bus = await harness.redis()

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubecdc.errors import KubecdcError, Unavailable
@@ -24,13 +24,18 @@ NEW = b">"
 class Partition:
     """A partition from the time that we take it until we lose it.
 
-    Its ``streams`` are read to their ends in turn; only the last one gets new events. ``cursor`` is where to read on in
-    the first of them.
+    Its ``streams`` are read to their ends in turn, at first that of the newest entry last. Those of earlier entries get
+    new events while another process has these. ``cursor`` is where to read on in the first stream.
     """
 
     number: int
     streams: list[str]
     cursor: bytes = b"0"  # first, what any worker has read and nobody has settled
+    begun: int = 1  # streams, this one included
+    left: int = field(init=False)  # streams to read to their ends, this one included
+
+    def __post_init__(self) -> None:
+        self.left = len(self.streams)
 
     @property
     def stream(self) -> str:
@@ -39,16 +44,24 @@ class Partition:
 
     @property
     def at_end(self) -> bool:
-        """Whatever was there when it was taken has been read: from now on there are new events only."""
-        return self.cursor == NEW and len(self.streams) == 1
+        """Once this stream has been read to its end, so have been all, since there was news."""
+        return self.cursor == NEW and self.left <= 1
+
+    def has_news(self) -> None:
+        """Any of its streams may have new events. The answer of a read that is under way may not know them."""
+        if len(self.streams) > 1:
+            self.left = len(self.streams) + 1
 
     def was_read(self, last: bytes, *, more: bool) -> None:
         """Go on after what was read. ``more``: there may be more like it."""
         if self.cursor != NEW:
             self.cursor = last if more else NEW
         elif not more and len(self.streams) > 1:
-            del self.streams[0]
-            self.cursor = b"0"
+            self.streams.append(self.streams.pop(0))
+            self.left -= 1
+            if self.begun < len(self.streams):
+                self.begun += 1
+                self.cursor = b"0"
 
 
 class PartitionOwner(Protocol):

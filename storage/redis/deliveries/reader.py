@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kubecdc.storage.contracts import NO_FAILURES, Failures
@@ -65,7 +65,7 @@ class Reader:
 
     def add_all(self) -> None:
         """Any partition may have more."""
-        self._unread.update(dict.fromkeys(self._leases.owned))
+        self._have_news(self._leases.owned)
 
     def remove(self, number: int) -> None:
         """The partition is not ours any more."""
@@ -83,7 +83,7 @@ class Reader:
         if changed is None:
             self.add_all()
         else:
-            self._unread.update(dict.fromkeys(sorted(self._leases.owned.keys() & changed)))
+            self._have_news(sorted(self._leases.owned.keys() & changed))
         held = self._lanes.held()
         if due := held if changed is None else [entry for entry in held if entry.due <= self._now()]:
             await self._check_held(due)
@@ -98,6 +98,11 @@ class Reader:
             else:
                 await self._read()
         await self._fetch_bodies()
+
+    def _have_news(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._unread[number] = None
+            self._leases.owned[number].has_news()
 
     def cancel(self) -> None:
         """Stop reading in the background."""
