@@ -52,6 +52,6 @@ def wait(event: Event, claim: Claim, route: Route, settings: Settings) -> Nack:
 def trouble(route: Route, wall: Callable[[], float]) -> Trouble | None:
     """The key for which events of the route wait longest."""
     now = wall()
-    waiting = [missing for missing in route.missing_keys.values() if now <= missing.due + LATE]
+    waiting = [missing for missing in list(route.missing_keys.values()) if now <= missing.due + LATE]
     longest = min(waiting, key=lambda missing: missing.since, default=None)
     return None if longest is None else Trouble(shortened(longest.reason), longest.since, longest.hint)

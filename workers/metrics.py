@@ -65,6 +65,12 @@ PAUSED = Gauge(
     ["subscription"],
     by=SAME,
 )
+KEY_MISSING = Gauge(
+    "kubecdc_subscription_key_missing",
+    "1 while events of the subscription wait for the key that they are encrypted with, which the process does not have",
+    ["subscription"],
+    by=SAME,
+)
 
 
 class TriggerMetrics:

@@ -23,7 +23,7 @@ from kubecdc.workers import locked
 from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.breaker import Breaker
 from kubecdc.workers.joining import share
-from kubecdc.workers.metrics import PAUSED
+from kubecdc.workers.metrics import KEY_MISSING, PAUSED
 from kubecdc.workers.pauses import Pauses
 from kubecdc.workers.pipeline import breaker_of, consume
 from kubecdc.workers.plan import Plan, Planned
@@ -127,6 +127,7 @@ class _Work:
                 for route in made:
                     self.pauses.add(route.subscription)
                     exported.read(PAUSED, partial(_paused, route, self.pauses), route.subscription)
+                    exported.read(KEY_MISSING, partial(_key_missing, route), route.subscription)
                     told.callback(facts.triggers.read(route.subscription, partial(_facts, route, breaker)))
                 async with asyncio.TaskGroup() as consumers:
                     for route in made:
@@ -163,6 +164,10 @@ def _record(recorder: Recorder | None, route: Route, reason: str) -> None:
 def _paused(route: Route, pauses: Pauses) -> bool | None:
     """Whether nothing of it is delivered, None if that is not known yet."""
     return True if route.paused else pauses.paused(route.subscription)
+
+
+def _key_missing(route: Route) -> bool:
+    return locked.trouble(route, time.time) is not None
 
 
 def _facts(route: Route, breaker: Breaker) -> facts.Trigger:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import cast
 
 from kubecdc.storage.contracts import Delivery, Failures, Subscription
-from kubecdc.storage.contracts.errors import Locked
+from kubecdc.storage.contracts.errors import Locked, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.encryption.codec import Codec
 
@@ -34,8 +34,10 @@ class SealedDelivery:
     @property
     def body(self) -> bytes:
         stored = self._inner.body
-        event = Event.decode(stored)
-        return self.event.encode() if event.encryptionkey else stored
+        try:
+            return self.event.encode() if Event.decode(stored).encryptionkey else stored
+        except Undecodable:
+            return stored
 
     @property
     def attempt(self) -> int:

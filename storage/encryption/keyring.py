@@ -21,7 +21,8 @@ from kubecdc.storage.encryption.sealing import Key
 from kubecdc.storage.outage import Outage
 
 PAUSE = 30.0  # seconds until the Secrets are read again
-DOUBTED = 1.0  # the same, at least, while something is encrypted with a key that is not there
+DOUBTED = 1.0  # the same at first, when something is encrypted with a key that is not there
+PATIENCE = 2.0  # seconds for the first reading, before the bus is used without keys
 
 
 class KeyRing:
@@ -53,14 +54,20 @@ class KeyRing:
         rng = random.Random()
         self._outages = {ref: Outage(text, rng, code="encryption-key-unusable", bus=bus, key=str(ref)) for ref in refs}
         self._doubted = asyncio.Event()
+        self._read = asyncio.Event()
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Read the keys, and again and again until the end of the context. Raises nothing for a key that is away."""
-        await self.refresh()
+        """Read the keys, and again and again until the end of the context.
+
+        Raises nothing for a key that is away, and does not wait for long for a cluster that does not answer.
+        """
         end = facts.troubles.read(f"encryption of {self._bus}", self._trouble)
         keeping = asyncio.create_task(self._keep())
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._read.wait()
             yield
         finally:
             end()
@@ -108,7 +115,7 @@ class KeyRing:
     @property
     def _first(self) -> Key:
         if not self.usable:
-            why, _ = self._unusable[self._refs[0]]
+            why, _ = self._unusable.get(self._refs[0], (Unavailable("the keys are not read yet"), 0.0))
             raise Unavailable(f"nothing can be encrypted: {why}", hint=why.hint)
         return self._found[self._refs[0]]
 
@@ -139,13 +146,22 @@ class KeyRing:
 
     async def _keep(self) -> None:
         pause, doubted = self._pauses
+        await self.refresh()
+        self._read.set()
         await asyncio.sleep(doubted)  # a command that needs no key has nothing to tell of it
+        wait = doubted
         while True:
             self._report()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._doubted.wait()
-                await asyncio.sleep(doubted)
+                await asyncio.sleep(wait)
                 self._keys.doubt(self._refs)
             self._doubted.clear()
+            before = self._names
             await self.refresh()
+            wait = doubted if self._names != before else min(2 * wait, pause)
+
+    @property
+    def _names(self) -> set[str]:
+        return {key.id for key in self._found.values()}

@@ -295,6 +295,24 @@ CASES: dict[tuple[str, str], tuple[dict[str, str], int, dict[str, str] | None]] 
         361,
         None,
     ),
+    ("KubecdcEncryptionKeyMissing", "one worker"): (
+        {
+            f'kubecdc_subscription_key_missing{{namespace="k",pod="{pod}",subscription="s/t"}}': f"{value}x30"
+            for pod, value in (("a", 0), ("b", 1))
+        },
+        11,
+        NAMES,
+    ),
+    ("KubecdcEncryptionKeyMissing", "a rotation"): (
+        {'kubecdc_subscription_key_missing{namespace="k",pod="a",subscription="s/t"}': "0x5 1x3 0x30"},
+        11,
+        None,
+    ),
+    ("KubecdcBacklogOld", "its encryption key is missing"): (
+        {**OLD, 'kubecdc_subscription_key_missing{namespace="k",pod="a",subscription="s/t"}': "1x60"},
+        10,
+        None,
+    ),
     ("KubecdcApiErrors", "a right is missing"): (
         {'kubecdc_api_errors_total{namespace="k",pod="a",status="403"}': "0+2x60"},
         30,

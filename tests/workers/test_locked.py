@@ -23,6 +23,7 @@ from kubecdc.workers import locked, worker
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.plan import Plan, plan_of, subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
+from tests.exported import REGISTRY
 from tests.storage.conftest import Clock
 from tests.storage.keys import NEW, OLD, KeyFolder
 from tests.workers.support import (
@@ -88,6 +89,11 @@ def waiting() -> facts.Trouble | None:
     return found.locked if found else None
 
 
+def missing() -> float | None:
+    """What it exports."""
+    return REGISTRY.get_sample_value("kubecdc_subscription_key_missing", {"subscription": "s/t"})
+
+
 async def until_settled(bus: Bus) -> None:
     async with asyncio.timeout(60):
         while any(known(status.pending) for status in await bus.subscriptions()):  # noqa: ASYNC110
@@ -104,6 +110,7 @@ async def test_an_event_waits_for_its_key(folder: KeyFolder, names: tuple[str, .
             await until(lambda: waiting() is not None)
             found = waiting()
             assert found and found.reason.startswith("the encryption key") and "`encryption.keys`" in found.hint
+            assert missing() == 1
             await asyncio.sleep(0.5)  # a few more deliveries of each
             [status] = await bus.subscriptions()
             assert (known(status.pending), known(status.dead_letters)) == (3, 0)
@@ -112,6 +119,7 @@ async def test_an_event_waits_for_its_key(folder: KeyFolder, names: tuple[str, .
     assert len(said) == 1, "once, not for each event"
     async with opened(folder, NEW, OLD) as bus, working(bus) as ran:
         await until(lambda: bool(ran))
+        assert missing() == 0
         await until_settled(bus)
     assert len(ran) == 3
 
