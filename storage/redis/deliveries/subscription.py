@@ -17,6 +17,8 @@ from kubecdc.storage.redis_server.connection import Connection
 from kubecdc.storage.redis_server.notifier import Notifier
 from kubecdc.storage.redis_server.registrations import Registrations, registered, successes
 
+PARTS = 4  # of what may be unsettled: one part is settled in Redis while the next is worked on here
+
 
 class RedisSubscription:
     """`storage.contracts.Subscription`. ``opened`` has the leases of all open iterators of the bus."""
@@ -43,6 +45,7 @@ class RedisSubscription:
         outage = Outage(
             "cannot read the subscription", self._settings.rng, code="subscription-unreadable", subscription=self.name
         )
+        handed_out, part = 0, max(1, self._settings.prefetch // PARTS)
         heartbeats = asyncio.create_task(leases.run())
         self._opened.add(leases)
         exported = PARTITIONS.read(lambda: len(leases.owned), self.name)
@@ -61,6 +64,9 @@ class RedisSubscription:
                         continue
                     while delivery := dispatcher.next():
                         yield delivery
+                        handed_out += 1
+                        if handed_out % part == 0:
+                            await asyncio.sleep(0)  # let the work on it begin
                     await dispatcher.wait()
         finally:
             exported()
