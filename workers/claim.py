@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -85,7 +84,7 @@ class InFlight:
     ) -> None:
         self._handle = handle
         self._settings = settings
-        self._claims: set[Claim] = set()
+        self._claims: dict[asyncio.Task[Any], Claim] = {}
         self._loop = asyncio.get_running_loop()
         self.uncount = metrics.count_in_flight(self)
 
@@ -96,11 +95,11 @@ class InFlight:
         """Start to work on a delivery."""
         claim = Claim(delivery, kept=self._loop.time())
         claim.task = self._loop.create_task(self._handle(claim))
-        claim.task.add_done_callback(partial(self._end, claim))
-        self._claims.add(claim)
+        claim.task.add_done_callback(self._end)
+        self._claims[claim.task] = claim
 
-    def _end(self, claim: Claim, task: asyncio.Task[None]) -> None:
-        self._claims.discard(claim)
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        claim = self._claims.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             known = {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}
             log.error(
@@ -116,7 +115,7 @@ class InFlight:
         pause = ack_wait / 3
         while True:
             await asyncio.sleep(pause)
-            kept = await asyncio.gather(*(self._extend(claim, ack_wait / 3) for claim in self._claims))
+            kept = await asyncio.gather(*(self._extend(claim, ack_wait / 3) for claim in self._claims.values()))
             pause = ack_wait / 3 if all(kept) else ack_wait / 12
 
     async def _extend(self, claim: Claim, deadline: float) -> bool:
@@ -141,7 +140,7 @@ class InFlight:
         the bus takes.
         """
         try:
-            for claim in self._claims:
+            for claim in self._claims.values():
                 claim.returning = True
                 if claim.phase == "waiting":
                     claim.task.cancel()
@@ -160,12 +159,12 @@ class InFlight:
                     count=len(self._claims),
                 )
         finally:  # also when the drain itself is cancelled
-            for claim in self._claims:
-                claim.task.cancel()
+            for task in self._claims:
+                task.cancel()
         await self._idle(_CANCELLED)
 
     def _interrupt(self) -> None:
-        for claim in self._claims:
+        for claim in self._claims.values():
             if claim.phase != "settling":
                 claim.task.cancel()
 
@@ -181,4 +180,4 @@ class InFlight:
 
     async def _idle(self, timeout: float | None) -> None:
         if self._claims:
-            await asyncio.wait([claim.task for claim in self._claims], timeout=timeout)
+            await asyncio.wait(list(self._claims), timeout=timeout)

@@ -200,13 +200,18 @@ async def _process(
         if claim.joined:
             await claim.joined.fired()
         return Ack()
+    _tell_failure(outcome, claim, route, breaker)
+    return await _not_done(outcome, claim, event, subscription, route, settings)
+
+
+def _tell_failure(outcome: Failure | Retry, claim: Claim, route: Route, breaker: Breaker) -> None:
+    """Log why the trigger failed, if it may work later: once, not for each event that waits."""
     if isinstance(outcome, Retry):
-        known = breaker.open or outcome.reason == route.retry_reason  # said once, not for each event that waits
+        known = breaker.open or outcome.reason == route.retry_reason
         (log.debug if known else log.warning)(
             "the trigger failed", code="trigger-failed", reason=outcome.reason, **log_fields(claim, route)
         )
     route.retry_reason = outcome.reason if isinstance(outcome, Retry) else ""
-    return await _not_done(outcome, claim, event, subscription, route, settings)
 
 
 def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:

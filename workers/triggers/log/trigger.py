@@ -19,6 +19,7 @@ from kubecdc.workers.triggers.log import lines
 from kubecdc.workers.triggers.log.manifest import Log
 
 LogRequest: TypeAlias = TriggerRequest[Log]
+_LF, _CR = b"\n\r"  # as numbers, which are found in half the time
 _SPACES = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -115,4 +116,4 @@ def _on_a_line(data: msgspec.Raw) -> msgspec.Raw:
         except UnicodeDecodeError as e:
             raise ParameterError(f"the event's data cannot be read: {e}") from e
     # Inside a JSON string a line break is escaped, so these are between tokens.
-    return msgspec.Raw(text.translate(_SPACES)) if b"\n" in text or b"\r" in text else data
+    return msgspec.Raw(text.translate(_SPACES)) if _LF in text or _CR in text else data
