@@ -19,15 +19,16 @@ spec:
 """
 
 
-def loaded(*documents: str) -> Manifests:
+def loaded(*documents: str, to_run: bool = False) -> Manifests:
     """The documents, as read from standard input."""
-    return load(["-"], stdin=io.StringIO("\n---\n".join(map(textwrap.dedent, documents))))
+    text = "\n---\n".join(map(textwrap.dedent, documents))
+    return load(["-"], stdin=io.StringIO(text), to_run=to_run)
 
 
-def problems(*documents: str) -> list[str]:
+def problems(*documents: str, to_run: bool = False) -> list[str]:
     """The lines that say what is wrong with the documents, without the name of the file."""
     with pytest.raises(ManifestErrors) as e:
-        loaded(*documents)
+        loaded(*documents, to_run=to_run)
     assert str(e.value).splitlines()[1:] == [str(problem) for problem in e.value.problems], "a line each"
     return [str(problem).removeprefix("standard input, ") for problem in e.value.problems]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from kubecdc.workers.objects import document
 from kubecdc.workers.scripts import program
 from kubecdc.workers.triggers.registry import installed
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
@@ -296,6 +297,29 @@ def test_a_package_that_is_missing_is_named(transform: str, package: str, monkey
     assert problems(SOURCE, text) == [
         f"document 2, Sensor/notify: spec.dependencies[0].transform.{field}: needs the package `{package}`, "
         "which is not installed; pip install 'kubecdc[scripts]'"
+    ]
+
+
+BUCKET = "s3: {endpoint: e, bucket: {name: b, key: k}}"
+APP = "{privateKey: {name: n, key: k}, appID: 1, installationID: 1}"
+APPS = f"git: {{url: 'https://github.com/t/r', filePath: a.yaml, branch: main, githubApp: {APP}}}"
+
+
+@pytest.mark.parametrize("trigger", ["k8s: {operation: create, ", "argoWorkflow: {operation: submit, "])
+@pytest.mark.parametrize(
+    ("place", "field", "package", "extra"),
+    [(BUCKET, "s3", "boto3", "s3"), (APPS, "git.githubApp", "cryptography", "github")],
+)
+def test_a_package_that_a_source_needs_is_named(
+    trigger: str, place: str, field: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = sensor(f"{trigger}source: {{{place}}}}}")
+    assert loaded(SOURCE, text, to_run=True)
+    monkeypatch.setattr(document, "find_spec", lambda name: None if name == package else name)
+    assert loaded(SOURCE, text), "a watcher needs none of it"
+    assert problems(SOURCE, text, to_run=True) == [
+        f"document 2, Sensor/notify: spec.triggers[0].template.{trigger.partition(':')[0]}.source.{field}: needs the package "
+        f"{package}, which is not installed; pip install 'kubecdc[{extra}]'"
     ]
 
 

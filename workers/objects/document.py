@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 from kubecdc.concurrency import INLINE_BYTES, in_thread
@@ -66,6 +67,19 @@ def lacking(source: Source, written: Set[str]) -> Iterator[Finding]:
         path = ("source", *field.split("."))
         if not any(".".join(path[:depth]) in written for depth in range(len(path) + 1)):
             yield Finding(path, "is required")
+
+
+def uninstalled(source: Source) -> Iterator[Finding]:
+    """The packages that are needed to read the source, and are not there."""
+    if source.s3 and find_spec("boto3") is None:
+        yield _without("boto3", "s3", "s3")
+    if source.git and source.git.github_app and find_spec("cryptography") is None:
+        yield _without("cryptography", "github", "git", "githubApp")
+
+
+def _without(package: str, extra: str, *field: str) -> Finding:
+    hint = f"pip install 'kubecdc[{extra}]'"
+    return Finding(("source", *field), f"needs the package {package}, which is not installed", hint)
 
 
 def malformed(document: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from kubecdc.manifest.finding import Finding
-from kubecdc.workers.objects.document import Unusable, in_manifest, lacking, written_inside
+from kubecdc.workers.objects.document import Unusable, in_manifest, lacking, uninstalled, written_inside
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.argo_workflow import access
 from kubecdc.workers.triggers.argo_workflow.arguments import Options, WrongArgument, parse
@@ -44,6 +44,10 @@ class ArgoWorkflowType(TriggerType[ArgoWorkflow]):
             wrong = str(e)
         if wrong:
             yield Finding(("source", "inline" if config.source.inline is not None else "resource"), wrong)
+
+    def missing(self, config: ArgoWorkflow, written: Set[str]) -> Iterator[Finding]:
+        """The package that its source needs."""
+        return uninstalled(config.source)
 
     def notices(self, config: ArgoWorkflow) -> Iterator[str]:
         """Arguments that only change what Argo's command line prints."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from kubecdc.manifest.finding import Finding
-from kubecdc.workers.objects.document import Unusable, in_manifest, lacking, written_inside
+from kubecdc.workers.objects.document import Unusable, in_manifest, lacking, uninstalled, written_inside
 from kubecdc.workers.sensor.policy import Policy
 from kubecdc.workers.triggers.contract import AccessRule, Context, Trigger, TriggerType
 from kubecdc.workers.triggers.k8s import access
@@ -35,6 +35,10 @@ class K8sType(TriggerType[K8s]):
         if wrong:
             field = "inline" if config.source.inline is not None else "resource"
             yield Finding(("source", field), wrong)
+
+    def missing(self, config: K8s, written: Set[str]) -> Iterator[Finding]:
+        """The package that its source needs."""
+        return uninstalled(config.source)
 
     def notices(self, config: K8s) -> Iterator[str]:
         """What the manifest says and the trigger does not do."""
