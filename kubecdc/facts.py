@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from kubecdc.reasons import one_line
+
 MOST = 300  # characters of a reason
 T = TypeVar("T")
 
@@ -25,7 +27,8 @@ class Trouble(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def of(cls, error: Exception, since: float) -> Trouble:
         """An error as a trouble."""
-        return cls(shortened(str(error)), since, shortened(str(getattr(error, "hint", ""))), type(error).__name__)
+        reason, hint = (one_line(text, MOST) for text in (str(error), str(getattr(error, "hint", ""))))
+        return cls(reason, since, hint, type(error).__name__)
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -90,8 +93,3 @@ triggers: Register[Trigger] = Register()
 """By subscription."""
 troubles: Register[Trouble] = Register()
 """By what has it: a watch, an entry, or something of the whole process, such as its manifests or its lease."""
-
-
-def shortened(text: str) -> str:
-    """At most `MOST` characters of it."""
-    return text if len(text) <= MOST else f"{text[: MOST - 1]}…"

@@ -11,7 +11,8 @@ from contextlib import suppress
 import structlog
 
 from kubecdc.backoff import Backoff
-from kubecdc.facts import Trouble, shortened
+from kubecdc.facts import MOST, Trouble
+from kubecdc.reasons import one_line
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 
 log = structlog.get_logger()
@@ -62,14 +63,14 @@ class Breaker:
     def failed(self) -> Trouble | None:
         """Why the last attempt has failed, since the first that has; None if it has succeeded."""
         since = self._failed_since
-        return None if since is None else Trouble(shortened(self._last_failure), since)
+        return None if since is None else Trouble(one_line(self._last_failure, MOST), since)
 
     @property
     def trouble(self) -> Trouble | None:
         """Why it is open, and since when."""
         if not self.open:
             return None
-        return Trouble(shortened(self.reason), time.time() - (self._now() - self._opened))
+        return Trouble(one_line(self.reason, MOST), time.time() - (self._now() - self._opened))
 
     async def turn(self, most: float | None = None) -> bool:
         """Wait for a turn before an attempt, while it is `open`. Raises Overdue after ``most`` seconds.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from kubecdc.facts import Trouble, shortened
+from kubecdc.facts import MOST, Trouble
+from kubecdc.reasons import one_line
 from kubecdc.storage.contracts.errors import Locked, Undecodable
 from kubecdc.storage.contracts.event import Event
 from kubecdc.workers.attempt import log_fields
@@ -54,4 +55,4 @@ def trouble(route: Route, wall: Callable[[], float]) -> Trouble | None:
     now = wall()
     waiting = [missing for missing in list(route.missing_keys.values()) if now <= missing.due + LATE]
     longest = min(waiting, key=lambda missing: missing.since, default=None)
-    return None if longest is None else Trouble(shortened(longest.reason), longest.since, longest.hint)
+    return None if longest is None else Trouble(one_line(longest.reason, MOST), longest.since, longest.hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LONGEST_REASON = 1000  # characters
+from kubecdc.reasons import one_line
 
 
 @dataclass(frozen=True, init=False)  # it has nothing to set, and there is one for each event
@@ -42,11 +42,3 @@ class Failure(_Unsuccessful):
 
 
 Outcome = Success | Retry | Failure
-
-
-def one_line(text: str) -> str:
-    """The text as one printable line, at most `LONGEST_REASON` characters long. Only that much of it is looked at."""
-    start = text[: LONGEST_REASON + 1]
-    if not start.isprintable():
-        start = "".join(c if c.isprintable() else " " for c in start)
-    return start if len(start) <= LONGEST_REASON else f"{start[: LONGEST_REASON - 1]}…"

@@ -13,9 +13,10 @@ import structlog
 
 from kubecdc.backoff import Backoff
 from kubecdc.errors import KubecdcError, Unavailable
+from kubecdc.reasons import one_line
 from kubecdc.retry import until_done
 from kubecdc.storage.contracts import Delivery, Failures
-from kubecdc.workers.outcome import Failure, Outcome, Retry, Success, one_line
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.settings import Settings
 
 log = structlog.get_logger()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubecdc.workers.outcome import LONGEST_REASON, Outcome, Retry, Success
+from kubecdc.reasons import LONGEST_REASON
+from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.triggers.http.trigger import HttpTrigger
 from tests.workers.raw_peer import Asked, raw_peer
 from tests.workers.support import event, http_trigger, route

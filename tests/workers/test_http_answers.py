@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from kubecdc.workers.outcome import LONGEST_REASON, Failure, Retry, Success
+from kubecdc.reasons import LONGEST_REASON
+from kubecdc.workers.outcome import Failure, Retry, Success
 from kubecdc.workers.triggers.http.trigger import SHOWN_CHARACTERS
 from tests.workers.raw_peer import Asked, raw_peer, says
 from tests.workers.support import event, http_trigger, route

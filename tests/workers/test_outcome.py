@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubecdc.workers.outcome import LONGEST_REASON, Failure, Retry
+from kubecdc.reasons import LONGEST_REASON
+from kubecdc.workers.outcome import Failure, Retry
 from kubecdc.workers.settlement import DeadLetter
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from kubecdc import jsonpath
 from kubecdc.manifest.finding import without
 from kubecdc.manifest.model import Model
-from kubecdc.workers.outcome import one_line
+from kubecdc.reasons import one_line
 from kubecdc.workers.sensor import templates
 from kubecdc.workers.sensor.parameter_manifest import Parameter, ParameterSource, PayloadParameter
 from kubecdc.workers.sensor.values import Values

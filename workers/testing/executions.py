@@ -11,8 +11,9 @@ import msgspec
 
 from kubecdc.cluster.keys import Keys
 from kubecdc.manifest.mounts import Mounts
+from kubecdc.reasons import LONGEST_REASON
 from kubecdc.storage.contracts.event import Event
-from kubecdc.workers.outcome import LONGEST_REASON, Failure, Outcome, Retry, Success
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.testing.case import Case, Harness, Running, collect, running
 
 CASES: list[Case] = []

@@ -32,7 +32,8 @@ from kubecdc.cli.status.record import (
     keeps,
 )
 from kubecdc.errors import KubecdcError, most_relevant
-from kubecdc.facts import Trouble, shortened
+from kubecdc.facts import MOST, Trouble
+from kubecdc.reasons import one_line
 from kubecdc.storage.contracts import Bus, StateChange, StateConflict
 from kubecdc.storage.shared_state import change
 from kubecdc.watcher import metrics as watcher
@@ -116,8 +117,8 @@ class Reporter:
         words = Ended(
             self._holder,
             self._wall(),
-            shortened(str(found) or type(found).__name__),
-            shortened(str(getattr(found, "hint", ""))),
+            one_line(str(found) or type(found).__name__, MOST),
+            one_line(str(getattr(found, "hint", "")), MOST),
             bool(self._entries),
             bool(self._subscriptions),
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubecdc.workers.outcome import one_line
+from kubecdc.reasons import one_line
 from kubecdc.workers.sensor.values import Values
 
 

@@ -11,7 +11,7 @@ from traceback import extract_tb
 from kubecdc.errors import UsageError
 from kubecdc.function import Handler
 from kubecdc.manifest.finding import Finding
-from kubecdc.workers.outcome import one_line
+from kubecdc.reasons import one_line
 
 INSTALL = "install its package where this runs, or put its folder into PYTHONPATH"
 

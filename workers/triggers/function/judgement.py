@@ -8,7 +8,8 @@ from traceback import extract_tb
 from kubecdc import function
 from kubecdc.errors import most_relevant
 from kubecdc.function import Context
-from kubecdc.workers.outcome import LONGEST_REASON, Failure, Outcome, Retry, Success
+from kubecdc.reasons import LONGEST_REASON
+from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 
 CALLS = 20  # of a traceback that are logged
 _OWN = str(Path(__file__).parent)
