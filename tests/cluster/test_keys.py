@@ -30,6 +30,7 @@ from tests.apiserver import (
     write_kubeconfig,
 )
 from tests.cli.test_roles import sensor
+from tests.clock import Clock
 from tests.examples.stage import apply
 from tests.workers.pod import TOKEN, Pod
 
@@ -47,16 +48,6 @@ async def put(api: ApiServer, value: str, name: str = "api", namespace: str = "d
         await api.create(*SECRETS, namespace, document)
     except RequestFailed:
         await api.patch(*SECRETS, namespace, name, {"data": data})
-
-
-class Clock:
-    """A clock that stands still."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

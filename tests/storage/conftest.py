@@ -31,16 +31,6 @@ from tests.storage.redis_topologies import RedisCluster, RedisWithSentinel, runn
 
 
 @dataclass
-class Clock:
-    """A clock that a test sets."""
-
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
 class SqliteHarness:
     """A file for each test. What was opened is closed after the test."""
 

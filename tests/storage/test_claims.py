@@ -15,7 +15,8 @@ from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import delivery
 from kubecdc.storage.sqlite.file.connection import rows
 from kubecdc.storage.testing.actors import DEADLINE, SOURCE, SUBJECT, Leader, Receiver, event, pending
-from tests.storage.conftest import Clock, SqliteHarness
+from tests.clock import Clock
+from tests.storage.conftest import SqliteHarness
 
 NAME = "billing"
 ACK_WAIT = 30.0

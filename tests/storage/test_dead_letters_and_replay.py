@@ -11,7 +11,8 @@ from kubecdc.storage.contracts import ObjectName, Replay, Replayable, Subscripti
 from kubecdc.storage.sqlite.administration import replays
 from kubecdc.storage.sqlite.file.connection import row
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending
-from tests.storage.conftest import Clock, SqliteHarness
+from tests.clock import Clock
+from tests.storage.conftest import SqliteHarness
 
 NAME = "billing"
 SUB = SubscriptionSpec(NAME, SOURCE, SUBJECT)

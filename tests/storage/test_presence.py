@@ -15,7 +15,8 @@ from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries import presence
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, known, until
-from tests.storage.conftest import Clock, SqliteHarness
+from tests.clock import Clock
+from tests.storage.conftest import SqliteHarness
 
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
 

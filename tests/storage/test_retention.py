@@ -11,7 +11,8 @@ from kubecdc.storage.sqlite.administration.retention import SPARE_PAGES
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, pending, until
-from tests.storage.conftest import Clock, SqliteHarness
+from tests.clock import Clock
+from tests.storage.conftest import SqliteHarness
 
 NAME = "billing"
 SIZE = len(event(1).encode())

@@ -8,8 +8,9 @@ from pathlib import Path
 from kubecdc.storage.contracts import StateChange, StateEntry
 from kubecdc.storage.redis import RedisSettings, open_bus
 from kubecdc.storage.sqlite.file.connection import rows
+from tests.clock import Clock
 from tests.storage import redis_server
-from tests.storage.conftest import Clock, SqliteHarness
+from tests.storage.conftest import SqliteHarness
 from tests.storage.redis_server import RedisServer
 
 SCOPE = "print/line"

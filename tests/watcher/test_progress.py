@@ -14,18 +14,9 @@ from kubecdc.watcher.capture import pages, relist
 from kubecdc.watcher.capture.progress import HISTORY_SECONDS, Progress
 from kubecdc.watcher.session import Session
 from tests.apiserver import LocalSimulator
+from tests.clock import Clock
 from tests.exported import REGISTRY
 from tests.watcher.rig import KEY, Rig, event_source, rig
-
-
-class Clock:
-    """Stands still unless it is told."""
-
-    def __init__(self) -> None:
-        self.time = 5000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 def gauge(name: str) -> float | None:
@@ -44,25 +35,25 @@ def counted(name: str) -> float:
 def test_it_is_behind_from_the_first_change_that_waits_until_the_last_is_committed() -> None:
     clock = Clock()
     progress = Progress(clock)
-    clock.time += 7
+    clock.now += 7
     assert progress.behind() == 7, "nothing has been read yet"
     progress.came()
     progress.committed()
     assert progress.behind() == 0
-    clock.time += 1000
+    clock.now += 1000
     assert progress.behind() == 0, "a watch that is open and quiet"
     progress.came()
     progress.came()
-    clock.time += 3
+    clock.now += 3
     progress.came()
     progress.committed()
-    clock.time += 2
+    clock.now += 2
     assert progress.behind() == 5
     progress.committed()
     progress.committed()
     assert progress.behind() == 0
     progress.ended()
-    clock.time += 11
+    clock.now += 11
     progress.ended()
     assert progress.behind() == 11, "no watch is open"
 
@@ -72,12 +63,12 @@ def test_ages_count_from_the_last_change_and_the_last_position() -> None:
     progress = Progress(clock)
     assert progress.last_change_age() is None
     progress.stored(moved=True, changed=True)
-    clock.time += 60
+    clock.now += 60
     progress.stored(moved=True, changed=False)  # a bookmark
-    clock.time += 10
+    clock.now += 10
     assert (progress.last_change_age(), progress.position_age()) == (70, 10)
     assert progress.expires() == HISTORY_SECONDS - 10
-    clock.time += HISTORY_SECONDS
+    clock.now += HISTORY_SECONDS
     assert (progress.position_age(), progress.expires()) == (HISTORY_SECONDS + 10, 0)
     progress.renewed()
     assert (progress.position_age(), progress.expires()) == (HISTORY_SECONDS + 10, HISTORY_SECONDS)
@@ -104,7 +95,7 @@ async def test_a_watch_says_how_far_behind_it_is_while_the_api_server_is_away(
     await bench.create("a")
     assert len(await bench.events()) == 1
     await bench.until(lambda: told(gauge("watch_behind_seconds") == 0))
-    clock.time += 40
+    clock.now += 40
     assert gauge("watch_behind_seconds") == 0
     assert gauge("watch_last_change_age_seconds") == 40
     assert gauge("watch_position_age_seconds") == 40
@@ -114,7 +105,7 @@ async def test_a_watch_says_how_far_behind_it_is_while_the_api_server_is_away(
     bench.api.fail(503, path=".*")
     bench.api.cut_streams(mid_line=False)
     await bench.until(lambda: told(counted("watch_restarts") > restarts))
-    clock.time += 50
+    clock.now += 50
     assert gauge("watch_behind_seconds") == 50
     assert gauge("watch_position_age_seconds") == 90
     assert gauge("checkpoint_expires_seconds") == HISTORY_SECONDS - 90
@@ -136,16 +127,16 @@ async def test_a_bus_that_is_full_is_time_behind_though_the_watch_is_open(
         await bench.watching()
         await bench.create("a")
         await bench.until(lambda: told(gauge("watch_last_change_age_seconds") == 0))
-        begun = clock.time
+        begun = clock.now
         await bench.create("b")
 
         async def waits() -> bool:
-            clock.time += 0.5
+            clock.now += 0.5
             return bool(gauge("watch_behind_seconds"))
 
         await bench.until(waits)
-        assert gauge("watch_behind_seconds") <= clock.time - begun  # type: ignore[operator]
-        before, clock.time = cast(float, gauge("watch_behind_seconds")), clock.time + 70
+        assert gauge("watch_behind_seconds") <= clock.now - begun  # type: ignore[operator]
+        before, clock.now = cast(float, gauge("watch_behind_seconds")), clock.now + 70
         assert gauge("watch_behind_seconds") == before + 70
         assert len(await bench.events()) == 2
         await bench.until(lambda: told(gauge("watch_behind_seconds") == 0))

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus, Publication
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.manifest import Redelivery
@@ -21,11 +20,12 @@ from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import known
-from kubecdc.workers import outdated, worker
-from kubecdc.workers.plan import plan_of, subscriptions
+from kubecdc.workers import outdated
+from kubecdc.workers.plan import subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.storage.redis_server import RedisServer
 from tests.workers.support import event, into, log_trigger, sensor
+from tests.workers.working import settled, working
 
 NAME = "s/t"
 
@@ -67,13 +67,8 @@ class Processes:
     @asynccontextmanager
     async def working(self, holder: str, bus: Bus, made: Sensor) -> AsyncIterator[None]:
         lines: list[Mapping[str, object]] = []
-        stop = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(bus, Current(plan_of([made])), Redelivery(), stop=stop, render=into(lines)))
-            try:
-                yield
-            finally:
-                stop.set()
+        async with working(bus, made, rules=Redelivery(), render=into(lines)):
+            yield
         self.ran += [(holder, line["eventContext"]["id"]) for line in lines]  # type: ignore[index]
 
 
@@ -196,9 +191,3 @@ async def test_a_rolling_update_under_load_in_which_the_old_version_starts_again
     assert all("waits for workflows/modified now" in reason for reason in letters.values())
     for holder, id_ in processes.ran:
         assert id_.startswith("modified" if holder in {"new", "last"} else "changed"), (holder, id_)
-
-
-async def settled(bus: Bus) -> None:
-    async with asyncio.timeout(60):
-        while (await counts(bus))[0]:  # noqa: ASYNC110 - no bus tells
-            await asyncio.sleep(0.01)

@@ -16,7 +16,8 @@ from kubecdc.cluster.shared import SharedCluster
 from kubecdc.workers.outcome import Failure, Retry, Success
 from kubecdc.workers.testing.case import event_of, running
 from tests.apiserver import CONFIGMAPS, LocalSimulator, simulator
-from tests.cluster.test_keys import SECRETS, Clock, clock, connected, put
+from tests.clock import Clock
+from tests.cluster.test_keys import SECRETS, clock, connected, put
 from tests.workers.k8s.rig import Bench, config_map
 from tests.workers.kafka.mock import consume, mock_cluster
 from tests.workers.kafka.test_kafka import Setting

@@ -13,18 +13,17 @@ from structlog.testing import capture_logs
 
 from kubecdc import facts
 from kubecdc.backoff import Backoff
-from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus, Publication
 from kubecdc.storage.encryption.bus import EncryptedBus
 from kubecdc.storage.manifest import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import known
-from kubecdc.workers import locked, worker
+from kubecdc.workers import locked
 from kubecdc.workers.pipeline import consume
-from kubecdc.workers.plan import Plan, plan_of, subscriptions
+from kubecdc.workers.plan import subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
+from tests.clock import Clock
 from tests.exported import REGISTRY
-from tests.storage.conftest import Clock
 from tests.storage.keys import NEW, OLD, KeyFolder
 from tests.workers.support import (
     FakeTrigger,
@@ -37,6 +36,7 @@ from tests.workers.support import (
     settings,
     until,
 )
+from tests.workers.working import settled, working
 
 SENSOR = sensor(log_trigger())
 JOINS = sensor(
@@ -70,17 +70,11 @@ async def opened(folder: KeyFolder, *names: str) -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
-async def working(bus: Bus, of: Sensor = SENSOR) -> AsyncIterator[list[Mapping[str, object]]]:
+async def running(bus: Bus, of: Sensor = SENSOR) -> AsyncIterator[list[Mapping[str, object]]]:
     """A worker; what its trigger is given."""
     lines: list[Mapping[str, object]] = []
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        plan = Current[Plan](plan_of([of]))
-        group.create_task(worker.run(bus, plan, QUICK, stop=stop, render=into(lines)))
-        try:
-            yield lines
-        finally:
-            stop.set()
+    async with working(bus, of, rules=QUICK, render=into(lines)):
+        yield lines
 
 
 def waiting() -> facts.Trouble | None:
@@ -94,19 +88,13 @@ def missing() -> float | None:
     return REGISTRY.get_sample_value("kubecdc_subscription_key_missing", {"subscription": "s/t"})
 
 
-async def until_settled(bus: Bus) -> None:
-    async with asyncio.timeout(60):
-        while any(known(status.pending) for status in await bus.subscriptions()):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("names", [(NEW,), ()], ids=["another key", "encryption was turned off"])
 async def test_an_event_waits_for_its_key(folder: KeyFolder, names: tuple[str, ...]) -> None:
     async with opened(folder, OLD) as bus:
         await bus.register(subscriptions([SENSOR]))
         await bus.publisher.publish(Publication([event(1), event(2), event(3, key="other")]))
     with capture_logs() as logged:
-        async with opened(folder, *names) as bus, working(bus) as ran:
+        async with opened(folder, *names) as bus, running(bus) as ran:
             await until(lambda: waiting() is not None)
             found = waiting()
             assert found and found.reason.startswith("the encryption key") and "`encryption.keys`" in found.hint
@@ -117,10 +105,10 @@ async def test_an_event_waits_for_its_key(folder: KeyFolder, names: tuple[str, .
             assert ran == []
     said = [line for line in logged if line["code"] == "event-locked"]
     assert len(said) == 1, "once, not for each event"
-    async with opened(folder, NEW, OLD) as bus, working(bus) as ran:
+    async with opened(folder, NEW, OLD) as bus, running(bus) as ran:
         await until(lambda: bool(ran))
         assert missing() == 0
-        await until_settled(bus)
+        await settled(bus)
     assert len(ran) == 3
 
 
@@ -130,7 +118,7 @@ async def test_a_worker_at_work_goes_on_once_the_key_is_back(folder: KeyFolder) 
         await bus.publisher.publish(Publication([event(1)]))
     folder.write(NEW)
     with capture_logs():
-        async with opened(folder, NEW, OLD) as bus, working(bus) as ran:
+        async with opened(folder, NEW, OLD) as bus, running(bus) as ran:
             await until(lambda: waiting() is not None)
             await bus.publisher.publish(Publication([event(2, key="other")]))
             await until(lambda: bool(ran))
@@ -146,14 +134,14 @@ async def test_what_is_half_met_is_encrypted_and_waits_for_its_key(folder: KeyFo
     async with opened(folder, OLD) as bus:
         await bus.register(subscriptions([JOINS]))
         await bus.publisher.publish(Publication([secret]))
-        async with working(bus, JOINS):
-            await until_settled(bus)
+        async with running(bus, JOINS):
+            await settled(bus)
         assert await bus.state.keys("s/t")
     files = b"".join(file.read_bytes() for file in folder.secrets.parent.iterdir() if file.name.startswith("bus.db"))
     assert b"s3cret-of-an-object" not in files
     folder.write(NEW)
     with capture_logs() as logged:
-        async with opened(folder, NEW, OLD) as bus, working(bus, JOINS) as ran:
+        async with opened(folder, NEW, OLD) as bus, running(bus, JOINS) as ran:
             await bus.publisher.publish(Publication([OTHER]))
             await until(lambda: any(line["code"] == "settlements-blocked" for line in logged))
             assert ran == []

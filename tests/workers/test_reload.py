@@ -25,7 +25,7 @@ from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
 from tests.workers.peer import serving
 from tests.workers.support import event, into, sensor, until
-from tests.workers.test_worker import redelivery, settled
+from tests.workers.working import redelivery, settled, working
 
 Lines = list[Mapping[str, object]]
 
@@ -51,17 +51,11 @@ def http(name: str, url: str, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def working(bus: SqliteBus, made: Sensor, lines: Lines) -> AsyncIterator[Current[Plan]]:
+async def running(bus: SqliteBus, made: Sensor, lines: Lines) -> AsyncIterator[Current[Plan]]:
     """A worker, and its plan."""
     await bus.register(subscriptions([made]))
-    plan: Current[Plan] = Current(plan_of([made]))
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(worker.run(bus, plan, redelivery(), stop=stop, render=into(lines)))
-        try:
-            yield plan
-        finally:
-            stop.set()
+    async with working(bus, made, render=into(lines)) as plan:
+        yield plan
 
 
 async def become(bus: SqliteBus, plan: Current[Plan], made: Sensor) -> None:
@@ -80,7 +74,7 @@ def triggers(lines: Lines) -> list[str]:
 
 async def test_a_trigger_is_added_and_removed_while_another_goes_on(bus: SqliteBus) -> None:
     lines: Lines = []
-    async with working(bus, sensor(log_line("a")), lines) as plan:
+    async with running(bus, sensor(log_line("a")), lines) as plan:
         await bus.publisher.publish(Publication([event(0)]))
         await until(lambda: triggers(lines) == ["a"])
         await become(bus, plan, sensor(log_line("a"), log_line("b")))
@@ -105,7 +99,7 @@ async def test_a_delivery_in_flight_ends_with_the_trigger_that_began_it(bus: Sql
             await held.wait()
         return web.Response()
 
-    async with serving(answer) as peer, working(bus, sensor(http("t", f"{peer.url}/old")), []) as plan:
+    async with serving(answer) as peer, running(bus, sensor(http("t", f"{peer.url}/old")), []) as plan:
         await bus.publisher.publish(Publication([event(0, key="k"), event(1, key="k")]))
         await until(lambda: asked == [("/old", "0")])
         await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
@@ -131,7 +125,7 @@ async def test_one_that_is_the_same_in_other_manifests_is_not_touched(bus: Sqlit
 
     async with serving(answer) as peer:
         same = http("same", f"{peer.url}/same")
-        async with working(bus, sensor(same, log_line("b")), []) as plan:
+        async with running(bus, sensor(same, log_line("b")), []) as plan:
             await bus.publisher.publish(Publication([event(0)]))
             await until(lambda: asked == ["/same"])
             for n in range(5):
@@ -157,7 +151,7 @@ async def test_a_stop_hurries_a_trigger_that_ends_because_it_was_changed(
 
     async with asyncio.timeout(60), serving(answer) as peer:
         made = sensor(http("t", f"{peer.url}/old"))
-        async with working(bus, made, []) as plan:
+        async with running(bus, made, []) as plan:
             await bus.publisher.publish(Publication([event(0)]))
             await until(lambda: asked == ["/old"])
             await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
@@ -177,7 +171,7 @@ async def test_what_runs_too_long_when_its_trigger_is_changed_runs_again_under_t
             await asyncio.Event().wait()
         return web.Response()
 
-    async with serving(answer) as peer, working(bus, sensor(http("t", f"{peer.url}/old")), []) as plan:
+    async with serving(answer) as peer, running(bus, sensor(http("t", f"{peer.url}/old")), []) as plan:
         await bus.publisher.publish(Publication([event(0)]))
         await until(lambda: asked == ["/old"])
         await become(bus, plan, sensor(http("t", f"{peer.url}/new")))
@@ -201,7 +195,7 @@ async def test_a_success_that_the_bus_does_not_take_for_long_is_not_given_up_for
         await ack(self)
 
     monkeypatch.setattr(SqliteDelivery, "ack", late)
-    async with working(bus, sensor(log_line("t")), lines) as plan:
+    async with running(bus, sensor(log_line("t")), lines) as plan:
         await bus.publisher.publish(Publication([event(0)]))
         await tried.wait()
         await become(bus, plan, sensor(log_line("t", retryStrategy={"steps": 2})))
@@ -218,7 +212,7 @@ def _impatient(of: Any, *given: Any, **more: Any) -> Settings:
 
 async def test_a_trigger_that_is_added_while_it_is_paused_in_the_bus_waits(bus: SqliteBus) -> None:
     lines: Lines = []
-    async with working(bus, sensor(log_line("a")), lines) as plan:
+    async with running(bus, sensor(log_line("a")), lines) as plan:
         await bus.register(subscriptions([sensor(log_line("b"))]))
         await pause(bus, "s/b")
         await bus.publisher.publish(Publication([event(0)]))
@@ -233,7 +227,7 @@ async def test_a_trigger_that_is_added_while_it_is_paused_in_the_bus_waits(bus: 
 
 
 async def test_a_worker_without_a_trigger_has_nothing_to_do(bus: SqliteBus) -> None:
-    async with working(bus, sensor(log_line("a")), []) as plan:
+    async with running(bus, sensor(log_line("a")), []) as plan:
         plan.replace({})
     async with asyncio.timeout(60):
         await worker.run(bus, Current({}), redelivery(), stop=asyncio.Event())

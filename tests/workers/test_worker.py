@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,22 +17,19 @@ import apsw
 import pytest
 from aiohttp import web
 
-from kubecdc.current import Current
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Delivery, Publication, Subscription, SubscriptionSpec
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.manifest import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
-from kubecdc.storage.testing.actors import known
-from kubecdc.workers import worker
 from kubecdc.workers.outcome import Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
-from kubecdc.workers.plan import plan_of, subscriptions
+from kubecdc.workers.plan import subscriptions
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.manifest import Sensor
 from tests.workers.peer import saying, serving
 from tests.workers.support import FakeTrigger, event, http_trigger, into, log_trigger, route, sensor, settings, until
+from tests.workers.working import pending, redelivery, settled, working
 
 
 @dataclass
@@ -69,34 +66,7 @@ async def filled(house: House, made: Sensor, *events: Event) -> SqliteBus:
     return bus
 
 
-async def pending(bus: SqliteBus) -> int:
-    return sum(known(s.pending) for s in await bus.subscriptions())
-
-
 SLOWER = {"duration": "200ms", "cap": "200ms"}  # time for another event between two attempts
-
-
-def redelivery(**given: Any) -> Redelivery:
-    backoff = {"duration": "10ms", "cap": "20ms"}
-    return Redelivery.model_validate({"backoff": backoff, **given})
-
-
-@asynccontextmanager
-async def working(bus: SqliteBus, made: Sensor, **given: Any) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    rules = given.pop("redelivery", redelivery())
-    async with asyncio.TaskGroup() as group:
-        group.create_task(worker.run(bus, Current(plan_of([made])), rules, stop=stop, **given))
-        try:
-            yield
-        finally:
-            stop.set()
-
-
-async def settled(bus: SqliteBus) -> None:
-    async with asyncio.timeout(60):
-        while await pending(bus):  # noqa: ASYNC110 - another connection has the event
-            await asyncio.sleep(0.005)
 
 
 def test_each_trigger_has_its_subscription() -> None:
@@ -163,10 +133,10 @@ async def test_stops_use_up_no_attempts(house: House) -> None:
         made = sensor(http_trigger(peer.url))
         bus = await filled(house, made, event(1))
         once = redelivery(maxDeliveries=1)
-        async with working(bus, made, redelivery=once), asyncio.timeout(60):
+        async with working(bus, made, rules=once), asyncio.timeout(60):
             await arrived.wait()
         assert await pending(bus) == 1
-        async with working(bus, made, redelivery=once):
+        async with working(bus, made, rules=once):
             await settled(bus)
     assert len(peer.received) == 2
     assert await bus.dead_letters.page() == []
@@ -186,7 +156,7 @@ async def test_after_a_dead_letter_the_next_event_of_the_object_proceeds(house: 
     async with serving(answer) as peer:
         made = sensor(http_trigger(peer.url))
         bus = await filled(house, made, event(1), event(2))
-        async with working(bus, made, redelivery=redelivery(maxDeliveries=3, backoff=SLOWER)):
+        async with working(bus, made, rules=redelivery(maxDeliveries=3, backoff=SLOWER)):
             await settled(bus)
     assert attempts == ["1", "1", "1", "2"]
     [dead] = await bus.dead_letters.page()
@@ -209,7 +179,7 @@ async def test_an_outage_makes_no_dead_letter_and_a_poison_among_its_events_beco
         bus = await filled(house, made, *(event(n, key=key) for n, key in enumerate(keys)))
         other = await house.bus()
         rules = redelivery(maxDeliveries=2)
-        async with working(bus, made, redelivery=rules), working(other, made, redelivery=rules):
+        async with working(bus, made, rules=rules), working(other, made, rules=rules):
             await until(lambda: sum(attempts.values()) >= 10 * len(keys))
             assert await bus.dead_letters.page() == []
             down, number = False, 1000
@@ -246,7 +216,7 @@ async def test_an_event_that_crashes_every_worker_ends_as_a_dead_letter(house: H
         house.ahead += 31
     lines: list[Mapping[str, object]] = []
     other = await house.bus()
-    async with working(other, made, render=into(lines), redelivery=redelivery(maxDeliveries=2)):
+    async with working(other, made, render=into(lines), rules=redelivery(maxDeliveries=2)):
         await settled(other)
     [dead] = await other.dead_letters.page()
     assert (dead.attempts, dead.event) == (2, event(1).id)
@@ -262,7 +232,7 @@ async def test_a_dlq_trigger_announces_what_the_bus_keeps_also_if_a_worker_died_
         await died.start()  # and it died in the dlqTrigger: the bus knows of nothing
         house.ahead += 31
         other = await house.bus()
-        async with working(other, made, render=into(lines), redelivery=redelivery(maxDeliveries=2)):
+        async with working(other, made, render=into(lines), rules=redelivery(maxDeliveries=2)):
             await settled(other)
     dead = {letter.event: letter for letter in await other.dead_letters.page()}
     assert set(dead) == {event(1).id, event(2, key="b").id}

@@ -15,18 +15,9 @@ from kubecdc.current import Current
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import SubscriptionSpec
 from tests.cli.serving.asking import ask, serving
+from tests.clock import Clock
 
 SPECS = [SubscriptionSpec("s/t", "source", "entry")]
-
-
-class Clock:
-    """Stands still unless it is told."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 async def test_a_loop_that_hangs_is_not_alive_and_a_thread_says_so() -> None:
@@ -48,9 +39,9 @@ async def test_a_loop_that_hangs_is_not_alive_and_a_thread_says_so() -> None:
         frozen.start()
         begun.wait()
         assert [ask(port, path)[0] for path in ("/startupz", "/livez", "/readyz")] == [200] * 3
-        clock.time += HANG_SECONDS
+        clock.now += HANG_SECONDS
         assert ask(port, "/livez")[0] == 200
-        clock.time += 1
+        clock.now += 1
         assert ask(port, "/livez") == (503, "[-]event loop: it has not turned for 31 s\n")
         assert ask(port, "/readyz")[0] == 503
         assert ask(port, "/startupz")[0] == 200
@@ -65,11 +56,11 @@ async def test_a_loop_that_turns_stays_alive() -> None:
     beating = asyncio.create_task(health.turn(0.001))
     with serving(health.pages) as port:
         for _ in range(5):
-            before = clock.time = clock.time + 2 * HANG_SECONDS
+            before = clock.now = clock.now + 2 * HANG_SECONDS
             async with asyncio.timeout(60):
                 while (await asyncio.to_thread(ask, port, "/livez"))[0] != 200:  # noqa: ASYNC110 - a thread answers
                     await asyncio.sleep(0)
-            assert clock.time == before
+            assert clock.now == before
     beating.cancel()
 
 
@@ -132,5 +123,5 @@ async def test_a_bus_that_hangs_or_fails_does_not_count_as_up_until_it_answers(s
     await until(lambda: probe.up)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    clock.time += OLD_SECONDS + 1
+    clock.now += OLD_SECONDS + 1
     assert probe.why_not() == "it was asked 61 s ago for the last time"  # its loop hangs

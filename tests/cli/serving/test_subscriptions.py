@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import CAPABILITIES
 from kubecdc.watcher import metrics as watcher
 from tests.cli.serving.asking import ask, serving
+from tests.clock import RunningClock
 from tests.exported import REGISTRY
 from tests.workers.support import event
 
@@ -41,26 +41,13 @@ SPECS = [SubscriptionSpec(f"s/{number}", "workflows", "changed") for number in r
 BUS = "the one of this test"
 
 
-class Clock:
-    """The time now, and what a test adds to it."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def wall(self) -> float:
-        return time.time() + self.ahead
-
-    def now(self) -> float:
-        return time.monotonic() + self.ahead
+@pytest.fixture
+def clock() -> RunningClock:
+    return RunningClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def bus(tmp_path: Path, clock: Clock) -> AsyncIterator[Bus]:
+async def bus(tmp_path: Path, clock: RunningClock) -> AsyncIterator[Bus]:
     opened = await open_bus(SqliteSettings(tmp_path / "bus.db"), holder="w", clock=clock.wall)
     await opened.register(SPECS)
     yield opened
@@ -68,7 +55,7 @@ async def bus(tmp_path: Path, clock: Clock) -> AsyncIterator[Bus]:
 
 
 @contextmanager
-def exporting(bus: Any, clock: Clock, name: str = BUS) -> Iterator[Subscriptions]:
+def exporting(bus: Any, clock: RunningClock, name: str = BUS) -> Iterator[Subscriptions]:
     series = Series()
     try:
         yield Subscriptions(name, bus, series, wall=clock.wall, now=clock.now)
@@ -84,7 +71,7 @@ async def publish(bus: Any, *numbers: int) -> None:
     await bus.publisher.publish(Publication([event(n, key=f"k{n}") for n in numbers]))
 
 
-async def test_depth_and_age_follow_the_bus_and_a_pruned_subscription_is_gone(bus: Any, clock: Clock) -> None:
+async def test_depth_and_age_follow_the_bus_and_a_pruned_subscription_is_gone(bus: Any, clock: RunningClock) -> None:
     with exporting(bus, clock) as numbers:
         await numbers.refresh()
         assert (value("pending_events"), value("oldest_pending_age_seconds"), value("dead_letters")) == (0, 0, 0)
@@ -110,7 +97,7 @@ async def test_depth_and_age_follow_the_bus_and_a_pruned_subscription_is_gone(bu
 
 
 async def test_one_process_of_a_bus_exports_and_another_takes_over_from_one_that_ends_or_hangs(
-    bus: Any, clock: Clock
+    bus: Any, clock: RunningClock
 ) -> None:
     with exporting(bus, clock, "one") as one, exporting(bus, clock, "other") as other:
 
@@ -135,7 +122,7 @@ async def test_one_process_of_a_bus_exports_and_another_takes_over_from_one_that
         assert await scraped() == ["one"]
 
 
-async def test_the_claim_is_kept_between_scrapes_and_given_up_without_them(bus: Any, clock: Clock) -> None:
+async def test_the_claim_is_kept_between_scrapes_and_given_up_without_them(bus: Any, clock: RunningClock) -> None:
     async def exports(other: Subscriptions) -> bool:
         await other.refresh()
         return value("pending_events", bus="other") is not None
@@ -182,7 +169,7 @@ def leading() -> Iterator[None]:
     watcher.leading.discard(BUS)
 
 
-async def test_without_a_state_the_leader_exports_what_is_known_and_asks_seldom(clock: Clock) -> None:
+async def test_without_a_state_the_leader_exports_what_is_known_and_asks_seldom(clock: RunningClock) -> None:
     service = Service()
     with exporting(service, clock) as numbers:
         await numbers.refresh()
@@ -206,7 +193,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_scrape_while_the_bus_hangs_has_what_was_known_and_its_age_and_later_leaves_it_out(
-    clock: Clock, leading: None
+    clock: RunningClock, leading: None
 ) -> None:
     service = Service()
     service.capabilities = replace(CAPABILITIES, state=False)
@@ -240,7 +227,9 @@ async def test_a_scrape_while_the_bus_hangs_has_what_was_known_and_its_age_and_l
 
 
 @pytest.mark.parametrize("loop_hangs", [False, True])
-async def test_a_scrape_is_answered_whatever_the_loop_does(clock: Clock, leading: None, loop_hangs: bool) -> None:
+async def test_a_scrape_is_answered_whatever_the_loop_does(
+    clock: RunningClock, leading: None, loop_hangs: bool
+) -> None:
     scrapes = Scrapes(wait=0.05)
     with exporting(Service(), clock) as numbers, serving(scrapes.pages) as port:
         ends = scrapes.before(numbers.refresh)
@@ -262,7 +251,7 @@ def ask_closed_loop() -> int:
         return ask(port, "/metrics")[0]
 
 
-async def test_a_scrape_looks_once_for_all_subscriptions(clock: Clock, leading: None) -> None:
+async def test_a_scrape_looks_once_for_all_subscriptions(clock: RunningClock, leading: None) -> None:
     service, scrapes = Service(200), Scrapes()
     service.capabilities = replace(CAPABILITIES, state=False)
     with exporting(service, clock) as numbers, serving(scrapes.pages) as port:

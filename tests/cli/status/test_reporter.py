@@ -24,19 +24,19 @@ from kubecdc.facts import Audit, Trigger, Trouble, Watch
 from kubecdc.storage.contracts import Bus, Publication, StateChange, SubscriptionSpec
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
-from tests.cli.serving.test_subscriptions import Clock
 from tests.cli.status.site import ENTRY, NAME, Site
+from tests.clock import RunningClock
 from tests.harness.processes import until
 from tests.workers.support import event
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> RunningClock:
+    return RunningClock()
 
 
 @pytest.fixture
-async def bus(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteBus]:
+async def bus(tmp_path: Path, clock: RunningClock) -> AsyncIterator[SqliteBus]:
     opened = await open_bus(SqliteSettings(tmp_path / "bus.db"), holder="w", clock=clock.wall)
     yield opened
     await opened.close()
@@ -49,7 +49,7 @@ def told() -> Iterator[ExitStack]:
         yield stack
 
 
-def made(bus: Any, clock: Clock, holder: str = "host/1") -> Reporter:
+def made(bus: Any, clock: RunningClock, holder: str = "host/1") -> Reporter:
     return Reporter(
         "x", bus, holder, entries=lambda: [ENTRY], subscriptions=lambda: [NAME], wall=clock.wall, now=clock.now
     )
@@ -61,7 +61,7 @@ async def reports(place: Site, bus: Bus) -> list[Process]:
 
 
 async def test_a_report_expires_by_the_clock_of_the_bus_and_is_withdrawn_at_the_end(
-    bus: SqliteBus, clock: Clock, place: Site
+    bus: SqliteBus, clock: RunningClock, place: Site
 ) -> None:
     killed = made(bus, clock, "killed")
     await killed.report()
@@ -81,7 +81,7 @@ async def test_a_report_expires_by_the_clock_of_the_bus_and_is_withdrawn_at_the_
 
 
 async def test_it_is_written_when_something_changes_and_else_once_a_period(
-    bus: SqliteBus, clock: Clock, told: ExitStack
+    bus: SqliteBus, clock: RunningClock, told: ExitStack
 ) -> None:
     async def version() -> str:
         found = await bus.state.get(PROCESSES, "host/1")
@@ -107,7 +107,7 @@ async def test_it_is_written_when_something_changes_and_else_once_a_period(
     assert await version() != fourth
 
 
-def test_the_watches_of_an_entry_are_one_source_and_others_are_left_out(clock: Clock, told: ExitStack) -> None:
+def test_the_watches_of_an_entry_are_one_source_and_others_are_left_out(clock: RunningClock, told: ExitStack) -> None:
     watches = {
         f"{ENTRY}/ns-{number}": Watch(float(number), 3, Audit("differs" if number == 7 else "clean", number))
         for number in range(500)
@@ -131,7 +131,9 @@ def test_the_watches_of_an_entry_are_one_source_and_others_are_left_out(clock: C
     assert process.troubles == {"lease default/kubecdc": Trouble("forbidden", 5.0)}
 
 
-async def test_rates_are_of_the_last_minute_and_unknown_at_first(bus: SqliteBus, clock: Clock, told: ExitStack) -> None:
+async def test_rates_are_of_the_last_minute_and_unknown_at_first(
+    bus: SqliteBus, clock: RunningClock, told: ExitStack
+) -> None:
     counted = {"in": 1000.0, "out": 500.0}
     told.callback(facts.watches.read(ENTRY, lambda: Watch(0.0, counted["in"])))
     told.callback(facts.triggers.read(NAME, lambda: Trigger(counted["out"])))
@@ -181,7 +183,7 @@ class Away:
 
 
 async def test_it_goes_on_when_the_bus_is_back(
-    bus: SqliteBus, clock: Clock, place: Site, monkeypatch: pytest.MonkeyPatch
+    bus: SqliteBus, clock: RunningClock, place: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reporter, "LOOK_SECONDS", 0.001)
     away = Away(bus)
@@ -195,7 +197,7 @@ async def test_it_goes_on_when_the_bus_is_back(
 
 
 async def test_nothing_is_written_or_guessed_on_a_bus_without_such_a_state(
-    bus: SqliteBus, clock: Clock, place: Site
+    bus: SqliteBus, clock: RunningClock, place: Site
 ) -> None:
     await bus.register([SubscriptionSpec(NAME, "workflows", "changed")])
     await bus.publisher.publish(Publication([event()]))
@@ -215,7 +217,7 @@ async def test_nothing_is_written_or_guessed_on_a_bus_without_such_a_state(
 
 
 async def test_what_another_version_has_written_is_read_as_far_as_it_is_known(
-    bus: SqliteBus, clock: Clock, place: Site
+    bus: SqliteBus, clock: RunningClock, place: Site
 ) -> None:
     for holder, value in (
         ("newer", b'{"holder":"newer","at":1,"started":1,"version":"9","leads":true,"moods":[1]}'),
@@ -229,7 +231,7 @@ async def test_what_another_version_has_written_is_read_as_far_as_it_is_known(
 
 
 async def test_the_last_words_of_a_process_are_the_most_relevant_error(
-    bus: SqliteBus, clock: Clock, place: Site
+    bus: SqliteBus, clock: RunningClock, place: Site
 ) -> None:
     error = ExceptionGroup("several", [ValueError("less"), Refused("the file is damaged " * 100, hint="do this")])
     await made(bus, clock, "host/9").last_words(error)
