@@ -9,14 +9,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from kubecdc import facts
+from kubecdc.cluster.keys import Keys
 from kubecdc.errors import Unavailable
+from kubecdc.manifest.secrets import KeyRef
 from kubecdc.storage.contracts.errors import Locked
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.encryption import keyring
 from kubecdc.storage.encryption.codec import CLEAR, require_clear
 from kubecdc.storage.encryption.keyring import KeyRing
 from kubecdc.storage.encryption.sealing import read_key
 from kubecdc.storage.testing.actors import event
-from tests.storage.keys import NEW, OLD, KeyFolder, key_text
+from tests.storage.keys import NEW, OLD, KeyFolder, key_text, refs
 
 NAME = "encryption of default"
 
@@ -123,3 +126,44 @@ async def test_without_encryption_what_is_sealed_is_not_taken_for_an_event(folde
         CLEAR.open(made.seal(event(1)))
     with pytest.raises(Locked):
         require_clear(made.seal_body(b"{}", "key", "uid"))
+
+
+class Hanging(Keys):
+    """A cluster that does not answer at first. ``asked`` counts how often a key was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.asked = 0
+
+    async def content(self, ref: KeyRef) -> bytes:
+        self.asked += 1
+        await self.answers.wait()
+        return key_text(ref.key).encode()
+
+
+async def test_a_cluster_that_does_not_answer_holds_up_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring, "PATIENCE", 0.01)
+    keys = Hanging()
+    made = KeyRing("default", refs(NEW), keys)
+    async with made.kept():
+        with pytest.raises(Unavailable, match="nothing can be encrypted: the keys are not read yet"):
+            made.seal(event(1))
+        keys.answers.set()
+        async with asyncio.timeout(20):
+            while not made.usable:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+        assert made.seal(event(1)).encryptionkey == id_of(NEW)
+
+
+async def test_a_key_that_stays_away_is_asked_for_less_and_less_often(folder: KeyFolder) -> None:
+    sealed, keys = (await ring(folder, OLD)).seal(event(1)), Hanging()
+    keys.answers.set()
+    made = KeyRing("default", refs(NEW), keys, pause=3600, doubted=0.001)
+    now = asyncio.get_running_loop().time
+    begun = now()
+    async with made.kept(), asyncio.timeout(20):
+        while keys.asked < 9:
+            assert await opened(made, sealed) is None
+            await asyncio.sleep(0.001)
+    assert now() - begun > 0.12, "the last pauses were of 32, 64 and 128 ms, and none can be shorter"
