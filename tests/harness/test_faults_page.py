@@ -44,7 +44,7 @@ def test_every_field_of_a_kubeconfig_and_variable_names_a_test() -> None:
     rows = [line for line in CONNECTION.splitlines() if re.match(r"\| (?!---|field|what|variable)", line)]
     assert len(rows) > 35
     for row in rows:
-        assert re.search(r"\.py::|they set parts of client-go that do not exist here", row), row
+        assert re.search(r"\.py::|they configure parts of client-go that kubecdc does not have", row), row
 
 
 def test_every_row_of_the_argo_table_is_on_the_page() -> None:
