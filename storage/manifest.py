@@ -73,7 +73,7 @@ class Redelivery(Model):
     @classmethod
     def _some_time(cls, value: timedelta | None) -> timedelta | None:
         if value is not None and value <= timedelta():
-            raise invalid("must be above 0", "leave it out to give up no event because of its age")
+            raise invalid("must be above 0", "leave it out so that no event is given up because of its age")
         return value
 
 
@@ -182,7 +182,7 @@ class _EventBusSpec(Model):
         most = cls.queues[kind].most_deliveries if kind else None
         if most is not None and value.max_deliveries == 0:
             raise invalid(
-                f"has a `maxDeliveries` of 0, which is to never give up; a bus of type {kind} cannot promise that, "
+                f"has a `maxDeliveries` of 0, which means to never give up; a bus of type {kind} cannot promise that, "
                 "because the service gives up by itself after a number of receptions",
                 f"set it to {most} at most",
             )

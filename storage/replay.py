@@ -42,7 +42,7 @@ class ReplayPlan(ABC):
             raise Unavailable(
                 f"a replay of {self.events} events would bring subscription {self.name!r}, which has {self.pending} "
                 f"pending, above maxPending {max_pending}",
-                hint="replay less at a time, wait for its workers, or raise maxPending",
+                hint="replay fewer events at a time, wait for its workers, or raise maxPending",
             )
 
 

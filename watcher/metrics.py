@@ -11,7 +11,9 @@ from kubecdc.metrics import LEADER, Cell, Counter, Gauge, Histogram, Series
 
 CHANGES = Counter("kubecdc_changes", "Changes read from watches, by type", ["watch", "type"])
 FILTERED = Counter(
-    "kubecdc_changes_filtered", "Changes that `eventTypes`, `filter` or `initialList` keep from being events", ["watch"]
+    "kubecdc_changes_filtered",
+    "Changes that `eventTypes`, `filter` or `initialList` kept from becoming events",
+    ["watch"],
 )
 EVENTS = Counter("kubecdc_events", "Events committed to the bus", ["watch"])
 SYNTHETIC = Counter("kubecdc_synthetic_events", "Events made by gap repair", ["watch"])
@@ -26,42 +28,42 @@ ROUTINE_GAPS = Counter(
     "kubecdc_routine_gaps", "Expired history in which nothing was found to have changed, by reason", ["watch", "reason"]
 )
 RELISTS = Counter("kubecdc_relists", "Lists of all objects that were begun, by reason", ["watch", "reason"])
-RESTARTS = Counter(
-    "kubecdc_watch_restarts", "Ends of a watch, after each of which it goes on, by reason", ["watch", "reason"]
-)
+RESTARTS = Counter("kubecdc_watch_restarts", "Ends of a watch, which is then resumed, by reason", ["watch", "reason"])
 ERRORS = Counter(
     "kubecdc_watch_errors", "Failed lists and watches, by HTTP status (0: not reached)", ["watch", "status"]
 )
 AUDITS = Counter("kubecdc_audits", "Audits of the inventory against the cluster, by result", ["watch", "result"])
-DIFFERENCES = Counter("kubecdc_audit_differences", "Objects found different, which no event explains", ["watch"])
+DIFFERENCES = Counter(
+    "kubecdc_audit_differences", "Objects found to differ from the cluster, which no event explains", ["watch"]
+)
 BEHIND = Gauge(
     "kubecdc_watch_behind_seconds",
-    "0 while a watch is open and all that came is committed; else the seconds since that was so",
+    "0 while a watch is open and everything received is committed; otherwise the seconds since that was last so",
     ["watch"],
     by=LEADER,
 )
 LAST_CHANGE = Gauge(
     "kubecdc_watch_last_change_age_seconds",
-    "Seconds since a change was committed last, by this leader; it grows on a quiet resource too",
+    "Seconds since this leader last committed a change; it also grows while a resource is quiet",
     ["watch"],
     by=LEADER,
 )
 POSITION_AGE = Gauge(
     "kubecdc_watch_position_age_seconds",
-    "Seconds since the position moved last, by a change or by a bookmark, which comes about once a minute; "
-    "at least as many, if this leader has not moved it yet",
+    "Seconds since the position last moved, by a change or a bookmark, which comes about once a minute; "
+    "at least that long, if this leader has not moved it yet",
     ["watch"],
     by=LEADER,
 )
 EXPIRES = Gauge(
     "kubecdc_checkpoint_expires_seconds",
-    "Seconds until the API server has probably forgotten the history since the position, if that does not move: "
-    "etcd is compacted each 5 minutes. At 0, the next resume may need a list",
+    "Seconds until the API server has probably discarded the history after the position, if that does not move: "
+    "etcd is compacted every 5 minutes. At 0, the next resume may need a list",
     ["watch"],
     by=LEADER,
 )
 COMMIT_SECONDS = Histogram(
-    "kubecdc_commit_duration_seconds", "How long a commit took, until the bus had accepted it", ["bus"]
+    "kubecdc_commit_duration_seconds", "Duration of a commit, until the bus accepted it", ["bus"]
 )
 IS_LEADER = Gauge("kubecdc_leader", "1 if this process leads the bus, 0 if it stands by: sum is 1", ["bus"])
 TERM = Gauge("kubecdc_leader_term", "The number of the term, which only grows", ["bus"], by=LEADER)

@@ -99,7 +99,7 @@ async def prepared(prepare: Callable[[], Any], values: Values, route: Route, set
     try:
         return await compute(prepare, values, route, settings, step="parameters", seconds=PREPARING)
     except TimeoutError:
-        raise ParameterError(f"what the parameters ask for takes more than {PREPARING:g} s") from None
+        raise ParameterError(f"applying the parameters takes more than {PREPARING:g} s") from None
 
 
 async def _execute(route: Route, request: Any, *, again: bool, placed: bool) -> Outcome:

@@ -115,7 +115,7 @@ class Breaker:
         self._closed.clear()
         self._opened, self._probes, self._waited = self._now(), 0, 0
         self._wait(after)
-        text = "the trigger fails for all objects; one event at a time tries it"
+        text = "the trigger fails for all objects; only one event at a time is tried"
         log.warning(text, code="breaker-opened", reason=self.reason, **self._names)
         if self._tell_opened:
             self._tell_opened(self.reason)

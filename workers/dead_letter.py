@@ -31,7 +31,7 @@ async def announced(letter: DeadLetter, claim: Claim, dlq: Route, settings: Sett
     if claim.phase != "started":  # it is given up without an attempt
         attempts -= 1
         if 0 < settings.max_deliveries < claim.counted - MORE:
-            return DeadLetter(f"{letter.reason}; its dlqTrigger was begun {MORE} times and did not end")
+            return DeadLetter(f"{letter.reason}; its dlqTrigger was started {MORE} times and never ended")
         await persist(claim.delivery.start)  # what ends the process now is counted
         claim.phase = "started"
     values.annotate({"error": letter.reason, "attempts": attempts})

@@ -13,13 +13,13 @@ from kubecdc.workers.settlement import Ack, DeadLetter, Nack, Settlement
 _LABELS = ("sensor", "trigger")
 _EXECUTIONS = Counter(
     "kubecdc_trigger_executions",
-    "Times a trigger ran, tries of its retryStrategy included; error: it raised one, or was cancelled",
+    "Runs of a trigger, including the tries of its retryStrategy; error: it raised an error or was cancelled",
     (*_LABELS, "result"),
     by=WORKERS,
 )
 _RETRIES = Counter(
     "kubecdc_trigger_retries",
-    "Runs of a trigger that repeat one for the same event, in the same attempt or in a later one",
+    "Runs of a trigger that repeat an earlier run for the same event, in the same attempt or a later one",
     _LABELS,
     by=WORKERS,
 )
@@ -32,8 +32,8 @@ _DURATION = Histogram(
 )
 _CHANGE_TO_ACK = Histogram(
     "kubecdc_change_to_ack_seconds",
-    "From the time at which a change was read from the API server to its ack, of events that are delivered for the "
-    "first time; by the clocks of both machines",
+    "Seconds from reading a change from the API server to its ack, for events that are delivered for the first time; "
+    "by the clocks of both machines",
     _LABELS,
     by=WORKERS,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
@@ -43,25 +43,25 @@ _DELIVERIES = Counter(
     "kubecdc_deliveries",
     "Deliveries by outcome. acked: the trigger succeeded, or there was nothing to do; retried: delivered again after "
     "a failure; returned: delivered again because the worker stopped, or has another dependency; dead_letter: given "
-    "up on; lost: the claim lapsed before, and it is delivered again",
+    "up on; lost: the claim lapsed first, and it is delivered again",
     (*_LABELS, "outcome"),
     by=WORKERS,
 )
 _BREAKER_OPEN = Gauge(
     "kubecdc_trigger_breaker_open",
-    "1 while a trigger fails for all objects and one at a time tries it",
+    "1 while a trigger fails for all objects, and only one event at a time is tried",
     _LABELS,
     by=WORKERS,
 )
 _FILTERED = Counter(
     "kubecdc_events_filtered",
-    "Events that the filters of the dependency did not let pass; error: a filter could not be evaluated",
+    "Events that did not pass the filters of the dependency; error: a filter could not be evaluated",
     (*_LABELS, "reason"),
     by=WORKERS,
 )
 PAUSED = Gauge(
     "kubecdc_subscription_paused",
-    "1 while nothing of the subscription is delivered, because of a command or of the manifest",
+    "1 while the subscription is paused, by a command or in the manifest",
     ["subscription"],
     by=SAME,
 )

@@ -25,7 +25,7 @@ async def not_of_dependency(claim: Claim, event: Event, subscription: Subscripti
     if not wants or (event.source, event.subject) in {(spec.source, spec.subject) for spec in wants}:
         report = log.debug if route.outdated else log.warning
         report(
-            "another process has another dependency for this trigger: its events wait for a worker that has it",
+            "another process has a different dependency for this trigger: those events wait for a worker that has it",
             code="dependency-differs",
             source=event.source,
             subject=event.subject,

@@ -218,7 +218,7 @@ def _interrupted(error: Exception, claim: Claim, route: Route) -> Retry:
     """What an error before the attempt comes to."""
     names = log_fields(claim, route)
     if isinstance(error, Interrupted):
-        log.warning("a script was not run to its end", code="script-interrupted", reason=str(error), **names)
+        log.warning("a script did not run to its end", code="script-interrupted", reason=str(error), **names)
         return Retry(str(error), ours=error.ours)
     log.error("the event failed unexpectedly before its trigger", code="event-failed", exc_info=error, **names)
     return Retry(f"{type(error).__name__}: {error}")

@@ -18,7 +18,7 @@ _allow = options.option(
     "allow",
     multiple=True,
     metavar="NETWORK|NAME,...",
-    help="Where triggers may connect to, and nowhere else: networks, addresses and names of hosts, such as "
+    help="The only destinations of triggers: networks, addresses and host names, such as "
     "10.1.0.0/16,*.example.com. Repeatable.",
 )
 _deny = options.option(
@@ -26,7 +26,7 @@ _deny = options.option(
     "deny",
     multiple=True,
     metavar="NETWORK,...",
-    help="Where triggers never connect to, whatever name leads there: networks and addresses, such as "
+    help="Destinations that triggers never connect to, whatever their name: networks and addresses, such as "
     "169.254.0.0/16. Repeatable.",
 )
 

@@ -59,16 +59,16 @@ class Stop:
     def _watch(self) -> None:
         self._untold.acquire()
         if self.failure is None:
-            hint = {"hint": "Ctrl-C again ends it at once; what is in flight is then done again"}
+            hint = {"hint": "press Ctrl-C again to end at once; work in flight is then repeated"}
             log.info(
-                "stopping once what is in flight is settled or returned",
+                "stopping once all work in flight is settled or returned",
                 code="stopping",
                 seconds=SECONDS,
                 **(hint if self._interrupted else {}),
             )
         time.sleep(SECONDS)
         log.warning(
-            "not everything has ended in time: what hangs is left behind, and what was in work is done again",
+            "not everything ended in time: what hangs is abandoned, and unfinished work is repeated",
             code="stop-overdue",
         )
         code = 0

@@ -24,7 +24,7 @@ COMMANDS = {
     "run": ("kubecdc.cli.commands.run", "Run `watch` and `work` in one process."),
     "watch": ("kubecdc.cli.commands.run", "Capture changes into the bus. One process leads, others stand by."),
     "work": ("kubecdc.cli.commands.run", "Deliver events from the bus to triggers, in any number of processes."),
-    "status": ("kubecdc.cli.commands.status", "Show what is wrong, why, and what to type next."),
+    "status": ("kubecdc.cli.commands.status", "Show what is wrong, why, and which command to run next."),
     "validate": ("kubecdc.cli.commands.validate", "Check manifests offline and print every problem."),
     "rbac": ("kubecdc.cli.commands.rbac", "Print the Roles and bindings that the manifests need."),
     "try": ("kubecdc.cli.commands.try_", "Test the Sensors with an event, without a bus or a cluster."),

@@ -117,7 +117,7 @@ cluster_name = _context_option(
     convert=_cluster_name,
     default="",
     metavar="NAME",
-    help="What events call the cluster, in their attribute `cluster`: for consumers of several.",
+    help="Name of the cluster, in the attribute `cluster` of each event. For consumers of several clusters.",
 )
 
 
@@ -140,13 +140,14 @@ logs = combined(
     option(
         "--log-format",
         type=click.Choice(["json", "console"]),
-        help="Default: console on a terminal, else json.",
+        help="Format of the log.  [default: console on a terminal, otherwise json]",
     ),
     option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
         default="info",
         show_default=True,
+        help="Lowest level that is logged.",
     ),
 )
 
@@ -154,7 +155,7 @@ logs = combined(
 tracing = option(
     "--tracing/--no-tracing",
     default=None,
-    help="Trace each change to its triggers by OpenTelemetry, as its variables OTEL_* say.  "
+    help="Trace each change to its triggers with OpenTelemetry. The variables OTEL_* configure it.  "
     "[default: on if OTEL_EXPORTER_OTLP_ENDPOINT is set]",
 )
 
@@ -169,14 +170,21 @@ def _address(context: click.Context, parameter: click.Parameter, text: str) -> A
 
 
 def _address_option(name: str, default: str, what: str) -> Callable[[Command], Command]:
-    text = f"Where to serve {what}; 0: nowhere. Without HOST on all addresses."
+    text = f"Address to serve {what}, or 0 for none. Without HOST: all addresses."
     return option(name, callback=_address, metavar="HOST:PORT", default=default, show_default=True, help=text)
 
 
 serving = combined(
     _address_option("--metrics-bind-address", "127.0.0.1:9464", "Prometheus metrics, as /metrics"),
-    option("--metrics-cert-file", metavar="FILE", type=FILE, help="Certificate with its chain: serve metrics by TLS."),
-    option("--metrics-key-file", metavar="FILE", type=FILE, help="Key of that certificate. Both are read again."),
+    option(
+        "--metrics-cert-file", metavar="FILE", type=FILE, help="Certificate with its chain, to serve metrics over TLS."
+    ),
+    option(
+        "--metrics-key-file",
+        metavar="FILE",
+        type=FILE,
+        help="Key of that certificate. Both files are read again when they change.",
+    ),
     _address_option("--health-bind-address", "127.0.0.1:9465", "/livez, /readyz and /startupz"),
 )
 
@@ -184,7 +192,7 @@ serving = combined(
 reload = option(
     "--reload/--no-reload",
     default=True,
-    help="Read the manifests again when they change. If off, only at SIGHUP.  [default: on]",
+    help="Read the manifests again when they change. If off, only on SIGHUP.  [default: on]",
 )
 
 
@@ -269,8 +277,9 @@ _form = option(
     type=click.Choice(["table", "wide", "name", "json", "yaml"]),
     default="table",
     show_default=True,
+    help="Format of the output.",
 )
-_timestamps = click.option("--timestamps", is_flag=True, help="Show times in place of ages in tables.")
+_timestamps = click.option("--timestamps", is_flag=True, help="Show times instead of ages in tables.")
 
 
 def output(command: Command) -> Command:
@@ -286,6 +295,6 @@ def output(command: Command) -> Command:
 
 
 watch = click.option(
-    "-w", "--watch", is_flag=True, help="Go on, and print each row again when it changes, until Ctrl-C."
+    "-w", "--watch", is_flag=True, help="Keep running, and print each row again when it changes, until Ctrl-C."
 )
 yes = click.option("--yes", is_flag=True, help="Do not ask before data is discarded or sent again.")

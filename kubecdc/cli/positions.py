@@ -17,7 +17,7 @@ SECONDS = 10.0  # for the answer of the cluster
 
 
 async def require_usable(version: str, state: State, access: ClusterAccess) -> None:
-    """Raise UsageError for what is no resourceVersion, and for one that the cluster has not come to yet.
+    """Raise UsageError for what is no resourceVersion, and for one that the cluster has not reached yet.
 
     A cluster that does not tell its newest is no obstacle: that is said on standard error. Servers whose versions are
     opaque take any.
@@ -32,11 +32,11 @@ async def require_usable(version: str, state: State, access: ClusterAccess) -> N
             newest = (await ListWatch(cluster, resource_of(state.selection)).page(1)).version
     except (KubecdcError, TimeoutError) as e:
         why = str(e) or f"no answer within {SECONDS:g} s"
-        click.echo(f"whether the cluster has come to {version} is not checked: {why}", err=True)
+        click.echo(f"could not check whether the cluster has reached {version}: {why}", err=True)
         return
     if older(newest, version):
         raise UsageError(
-            f"the cluster has not come to {version} yet: its newest resourceVersion is {newest}",
-            hint=f"give {newest} or less; from a later one, a watch takes the cluster for one that was restored, "
-            "and announces every object again",
+            f"the cluster has not reached {version} yet: its newest resourceVersion is {newest}",
+            hint=f"give {newest} or less; with a later one, the watch would take the cluster for a restored one, "
+            "and announce every object again",
         )

@@ -117,7 +117,7 @@ async def run(
 
 
 def _cannot_reload() -> None:
-    what = "the manifests cannot be read again: they are from standard input or a pipe"
+    what = "the manifests cannot be read again: they came from standard input or a pipe"
     log.warning(what, code="reload-impossible", hint="give a file or a directory with -f, or restart")
 
 

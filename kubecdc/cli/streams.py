@@ -11,7 +11,9 @@ from contextlib import suppress
 from kubecdc.metrics import Counter
 
 HELD_BYTES = 1 << 20  # of lines that wait for a reader
-DROPPED = Counter("kubecdc_log_lines_dropped", "Log lines that nobody read, or that could not be written").at()
+DROPPED = Counter(
+    "kubecdc_log_lines_dropped", "Log lines dropped, because nobody read them or they could not be written"
+).at()
 
 
 class Unread(io.TextIOBase):

@@ -95,7 +95,7 @@ class AccessReviews:
             answer = await self._cluster.post(REVIEWS, msgspec.Raw(review.to_json().encode()))
             status = V1SelfSubjectAccessReview.from_json(answer).status
         except ValueError as e:
-            raise Malformed(f"the API server's answer is no access review: {shown(answer)}") from e
+            raise Malformed(f"the API server's answer is not an access review: {shown(answer)}") from e
         except ApiError as e:
             if e.status not in NO_REVIEWS:
                 raise

@@ -114,7 +114,7 @@ class Contents:
             kept.data = data
         elif kept.data is not None and getattr(error, "status", 0) not in DEFINITE:
             if kept.error is None:
-                text = "a Secret or ConfigMap cannot be read anew; the values that were read before are used"
+                text = "a Secret or ConfigMap cannot be read again; the last values that were read are used"
                 log.warning(text, code="key-unreadable", **what, error=str(error))
         else:
             kept.data = None

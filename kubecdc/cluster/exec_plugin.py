@@ -193,7 +193,9 @@ class ExecPlugin:
         expires = status.expiration_timestamp
         if expires is not None and expires.tzinfo is None:
             expires = expires.replace(tzinfo=UTC)
-        late = f"{self._name} returned what expired at {expires}" if expires and expires <= self._now() else ""
+        late = (
+            f"{self._name} returned credentials that expired at {expires}" if expires and expires <= self._now() else ""
+        )
         return Credential(credential.authorization, pair, late), expires
 
     def _said(self, error: bytearray) -> str:

@@ -64,7 +64,7 @@ class Keys:
                     forbidden = f"and reading it in namespace {namespace} is forbidden (403)"
                     grant = "or grant `get` on it: `kubecdc rbac` prints the Role"
                     raise Unreadable(f"{missing}, {forbidden}; {mount}, {grant}", denied=True) from e
-            raise Unreadable(f"{missing}, and the cluster does not give it: {e}", ours=True) from e
+            raise Unreadable(f"{missing}, and it cannot be read from the cluster: {e}", ours=True) from e
         if ref.key not in data:
             has_not = f"and the {ref.kind} in namespace {namespace} has no such key; add the key"
             raise Unreadable(f"{missing}, {has_not}")

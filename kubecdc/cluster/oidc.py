@@ -97,7 +97,7 @@ class OidcTokens:
         try:
             return msgspec.json.decode(text, type=dict[str, Any])
         except UNREADABLE as e:
-            raise _failed(f"{url} answered no JSON object: {e}") from e
+            raise _failed(f"{url} did not answer with a JSON object: {e}") from e
 
 
 def _expiry(token: str) -> float:

@@ -149,7 +149,7 @@ class Recorder:
         if not self._told:
             self._told = True
             log.warning(
-                "what happens is not written as Kubernetes Events",
+                "no Kubernetes Events are written",
                 code="kubernetes-events-refused",
                 reason=str(error),
                 hint=f"grant create on events in the namespace {self.namespace}, or leave it",

@@ -49,7 +49,7 @@ def parse(address: str, proxy_url: str) -> Server:
     except ValueError:  # its text may contain a password
         raise UsageError(f"the kubeconfig's server {masked(full)!r} is not a URL", hint=hint) from None
     if url.scheme not in {"http", "https"} or not url.host:
-        raise UsageError(f"the kubeconfig's server {masked(full)!r} is no address of HTTP or HTTPS", hint=hint)
+        raise UsageError(f"the kubeconfig's server {masked(full)!r} is not an HTTP or HTTPS address", hint=hint)
     authorization = ""
     if url.user is not None or url.password is not None:
         authorization = basic(url.user or "", url.password or "").authorization

@@ -123,7 +123,7 @@ def _put(document: Any, parts: tuple[Part, ...], value: Any) -> Any:
         return [*document, *[None] * ((part.index or 0) - len(document)), _put(None, rest, value)]
     if part.appends:
         return [*document, _put(None, rest, value)]
-    raise ValueError(f"`{part.key}` is not an index, and there is an array")
+    raise ValueError(f"`{part.key}` is not an index, but there is an array")
 
 
 def _new(part: Part, rest: tuple[Part, ...], value: Any) -> Any:

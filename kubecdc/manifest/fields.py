@@ -58,7 +58,7 @@ def no_kubeconfig(spec: Any) -> Any:
     variables = value if isinstance(value, list) else []
     if any(isinstance(variable, dict) and variable.get("name") == "KUBECONFIG" for variable in variables):
         raise invalid(
-            "`template.container.env` sets KUBECONFIG, which is without effect here: another cluster would be used",
+            "`template.container.env` sets KUBECONFIG, which has no effect here: another cluster would be used",
             "remove it, and start kubecdc with --kubeconfig or --context",
         )
     return spec

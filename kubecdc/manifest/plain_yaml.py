@@ -131,5 +131,5 @@ def likely_cause(error: yaml.YAMLError, text: str) -> str:
     if "{{" in line:
         return "it is a template: render it first, for example with `helm template`"
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "it is indented with a tab: YAML takes spaces only"
+        return "it is indented with a tab: YAML allows only spaces"
     return ""

@@ -67,11 +67,11 @@ def run(subscription: str, event: str) -> None:
         _leave(job, e)
         return
     except NoSubscription as e:  # it was pruned, and so this job is to be deleted
-        log.warning("the event is owed to nobody any more", code="job-unwanted", error=str(e), **_facts(job))
+        log.warning("the event is no longer owed to any subscription", code="job-unwanted", error=str(e), **_facts(job))
         return
     except KubecdcError as e:
         log.error(
-            "the event cannot be worked on here; it is handed back",
+            "the event cannot be processed here; it is returned",
             code="job-returned",
             error=str(e),
             hint=e.hint,

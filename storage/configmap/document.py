@@ -116,7 +116,7 @@ def pack(key: str, inventory: Mapping[str, Inventoried], bodies: Mapping[str, by
 
 
 def read(text: bytes, place: str) -> Found:
-    """Decode an answer. Raises Refused if it is no ConfigMap of ours, UsageError if its format is newer."""
+    """Decode an answer. Raises Refused if it is not a ConfigMap of ours, UsageError if its format is newer."""
     try:
         found = msgspec.json.decode(text, type=_ConfigMap)
         metadata = msgspec.json.decode(text)["metadata"]
@@ -129,7 +129,7 @@ def read(text: bytes, place: str) -> Found:
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, zlib.error) as e:
         raise Refused(
             f"the ConfigMap {place} does not hold checkpoints, or is damaged: {e!r}",
-            hint="name another one; or delete it, then everything is listed anew",
+            hint="name another one, or delete it: then everything is listed again",
         ) from e
     # A kubecdc of an earlier version writes the terms of the checkpoints only.
     epoch = max((table.epoch, *(record.stamp.term for record in checkpoints.values())))

@@ -59,6 +59,6 @@ class Remote:
         try:
             self._metadata = msgspec.json.decode(await send(document, seconds=DEADLINE), type=Answer).metadata
         except msgspec.MsgspecError as e:
-            raise Unavailable(f"the answer of the API server is no ConfigMap: {e}") from e
+            raise Unavailable(f"the answer of the API server is not a ConfigMap: {e}") from e
         self.stamps = stamps
         self._attempts.clear()

@@ -169,7 +169,7 @@ class ConfigMapState:
         try:
             metadata = msgspec.json.decode(answer, type=Answer).metadata
         except msgspec.MsgspecError as e:
-            raise Unavailable(f"the answer of the API server is no ConfigMap: {e}") from e
+            raise Unavailable(f"the answer of the API server is not a ConfigMap: {e}") from e
         self._known = Content(metadata, draft.values)
         self._decoded = draft.values
         self._writes += 1

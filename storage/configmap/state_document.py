@@ -98,7 +98,7 @@ def document(metadata: Mapping[str, Any] | None, values: Iterable[Stored]) -> di
 def read(text: bytes | None, place: str, known: Iterable[Stored] = ()) -> Content:
     """Decode an answer; None: there is no ConfigMap. The lines of ``known`` values are not decoded again.
 
-    Raises Refused if it is no ConfigMap of ours, UsageError if its format is newer.
+    Raises Refused if it is not a ConfigMap of ours, UsageError if its format is newer.
     """
     if text is None:
         return Content(None, {})
@@ -113,7 +113,7 @@ def read(text: bytes | None, place: str, known: Iterable[Stored] = ()) -> Conten
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as e:
         raise Refused(
             f"the ConfigMap {place} does not hold the state of triggers, or is damaged: {e!r}",
-            hint="name the ConfigMap of the checkpoint otherwise; or delete it, then counts begin anew",
+            hint="give the ConfigMap of the checkpoint another name, or delete it: then counts start again",
         ) from e
     return Content(found.metadata, {stored.name: stored for stored in values})
 

@@ -177,7 +177,7 @@ class ConfigMapSync:
         self._remote.accept(found)
         if kept:
             what = "is gone" if found is None else "is older than it was"
-            text = f"the ConfigMap {what}: this leader writes again what it has in memory"
+            text = f"the ConfigMap {what}: this leader writes it again from memory"
             log.warning(text, code="checkpoint-restored", configmap=self._place)
             self.mark_changed()
 

@@ -69,14 +69,17 @@ class Publication:
             return
         if self.term.assured < seconds:
             raise UsageError(
-                f"a call of the bus may take {seconds:g} s, and the lead is sure for {self.term.assured:g} s only",
+                f"a call of the bus may take {seconds:g} s, and the lead is certain for {self.term.assured:g} s only",
                 hint=f"--renew-deadline must be at least {seconds:g} s longer than --retry-period, as it is by default",
             )
         left = self.term.left()
         if left <= 0:
             raise LeadershipLost(f"term {self.term.number} of {self.term.holder} is over")
         if left < seconds:
-            raise Unavailable("the lead was not renewed for too long to begin a call", hint="it goes on once it is")
+            raise Unavailable(
+                "the last renewal of the lead is too long ago to begin a call",
+                hint="it continues once the lead is renewed",
+            )
 
 
 class Publisher(Protocol):

@@ -41,7 +41,7 @@ class SealedCheckpoints:
         try:
             return {uid: self._codec.open_body(body, key, uid) for uid, body in found.items()}
         except Undecodable as e:
-            hint = f"`kubecdc checkpoint reset {key}` has all objects announced again"
+            hint = f"`kubecdc checkpoint reset {key}` announces all objects again"
             raise Unavailable(f"a body in the inventory of {key} cannot be read: {e}", hint=hint) from e
 
 

@@ -66,6 +66,6 @@ class Replays:
         if not retention:
             raise UsageError(
                 f"topic {self._names.topic!r} retains nothing that could be replayed",
-                hint="set `retention` in the EventBus above 0 and run `kubecdc bus ensure`; it holds from then on",
+                hint="set `retention` in the EventBus above 0 and run `kubecdc bus ensure`; it applies from then on",
             )
         return self._now() - retention

@@ -144,7 +144,7 @@ class PubSubSource:
                 await self.release(messages, 0.0)
         except KubecdcError as e:
             log.debug(
-                "messages that came too late are not handed back",
+                "messages that came too late were not handed back",
                 code="messages-kept",
                 subscription=self._name,
                 error=str(e),

@@ -49,7 +49,7 @@ def map_error(error: Exception, place: str, prefix: str) -> Exception:
             return error.__cause__
         case exceptions.AuthenticationError() | exceptions.AuthorizationError():
             return UsageError(
-                f"{place} does not let us in: {error}",
+                f"{place} refuses the login: {error}",
                 hint="check user and password in the `url` of the EventBus, or its `username` and `password`",
             )
         case exceptions.NoPermissionError():

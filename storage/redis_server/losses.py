@@ -25,7 +25,7 @@ def report(subscription: str, *, missing: Sequence[bytes] = (), gone: int = 0) -
     if gone:
         GONE.at(subscription).value += gone
         log.warning(
-            "gap of a subscription: events are gone that it has not settled",
+            "gap in a subscription: events that it had not settled are gone",
             code="events-gone",
             subscription=subscription,
             events=gone,

@@ -73,9 +73,9 @@ class Server(Model):
             if given and there:
                 raise invalid(f"says the {name} twice", f"leave it out of `url`, or leave `{name}` out")
             if given and name.startswith("sentinel") and url.kind != "sentinel":
-                raise invalid(f"has a `{name}`, and its `url` names no Sentinels", redis_url.EXAMPLES["sentinel"])
+                raise invalid(f"has a `{name}`, but its `url` names no Sentinels", redis_url.EXAMPLES["sentinel"])
         if self.tls and url.tls is None:
-            raise invalid("has `tls`, and its `url` does not ask for TLS", "write rediss instead of redis")
+            raise invalid("has `tls`, but its `url` does not ask for TLS", "write rediss instead of redis")
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ class Sentinels:
                 if isinstance(e.__cause__, KubecdcError):  # there is no password to send
                     raise e.__cause__ from None
                 raise UsageError(
-                    f"Sentinel {sentinel} does not let us in: {e}",
+                    f"Sentinel {sentinel} refuses the login: {e}",
                     hint="check `sentinelUsername` and `sentinelPassword` of the EventBus; user and password of "
                     "the `url` are for Redis only",
                 ) from e

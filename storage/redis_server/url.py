@@ -146,7 +146,7 @@ def _path(kind: Kind, parts: SplitResult, options: Mapping[str, str], example: s
     if kind == "sentinel":
         primary, _, db = db.partition("/")
         if not primary:
-            raise BadUrl("does not say which primary the Sentinels shall name", example)
+            raise BadUrl("does not name the primary to ask the Sentinels for", example)
     elif kind == "socket":
         db = ""
         if not parts.path.strip("/"):
@@ -165,7 +165,7 @@ def _options(query: str, *, tls: bool, sentinel: bool) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS:
-            raise BadUrl("has an option that a bus does not take", f"it takes {', '.join(sorted(OPTIONS))}")
+            raise BadUrl("has an option that a bus does not support", f"the options are {', '.join(sorted(OPTIONS))}")
         if name in TLS_OPTIONS and not tls:
             raise BadUrl(f"has the option {name}, but does not ask for TLS", "write rediss instead of redis")
         if name.startswith("sentinel_") and not sentinel:

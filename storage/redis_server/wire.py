@@ -124,7 +124,7 @@ class Wire(asyncio.Protocol):
                 elif not future.done():
                     future.set_result(answer)
         except (exceptions.InvalidResponse, IndexError) as e:
-            self._end(exceptions.ConnectionError(f"it does not answer as a Redis does: {e}"))
+            self._end(exceptions.ConnectionError(f"it does not answer like a Redis server: {e}"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """The server, the network or this process has closed the connection."""

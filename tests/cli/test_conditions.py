@@ -130,7 +130,9 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_shown(desk: Desk) -> None:
 
     asyncio.run(damage())
     assert [held for held, _ in desk.shown().values()] == [None, None]
-    assert "what waits for others cannot be read: what is half met of 's/t' is damaged: JSON is malformed" in desk.said
+    assert (
+        "the number of held events cannot be read: what is half met of 's/t' is damaged: JSON is malformed" in desk.said
+    )
 
 
 def test_a_dead_letter_that_is_purged_takes_its_set_along(desk: Desk) -> None:

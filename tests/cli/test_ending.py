@@ -66,7 +66,7 @@ async def test_it_ends_though_its_loop_or_a_thread_hangs(start: Start) -> None:
         started.term()
     for started in cases:
         assert await started.end() == 0
-        assert "what hangs is left behind" in started.err
+        assert "what hangs is abandoned" in started.err
 
 
 async def test_the_first_ctrl_c_says_what_it_waits_for_and_the_second_ends_at_once(start: Start) -> None:
@@ -74,11 +74,11 @@ async def test_the_first_ctrl_c_says_what_it_waits_for_and_the_second_ends_at_on
     started = start("hangs", program=PROGRAM.format(first=patient, hangs="time.sleep(60)", runner=RUNNERS["uvloop"]))
     await started.until("ready")
     started.term(signal.SIGINT)
-    await started.until("stopping once what is in flight is settled or returned")
-    await started.until("Ctrl-C again ends it at once")
+    await started.until("stopping once all work in flight is settled or returned")
+    await started.until("press Ctrl-C again to end at once")
     started.term(signal.SIGINT)
     assert await started.end() == 130
-    assert "left behind" not in started.err
+    assert "abandoned" not in started.err
 
 
 @pytest.mark.long

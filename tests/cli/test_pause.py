@@ -165,7 +165,7 @@ async def test_what_is_paused_is_pruned_only_by_its_name(desk: Desk, receiver: R
     manifest = (desk.manifests / "sensor.yaml").read_text()
     desk.write("sensor.yaml", manifest.split("---")[0])
     done = await desk.call("bus", "prune", "--yes")
-    assert done.err.strip() == f"{NAME} is kept: it is paused; resume it, or name it"
+    assert done.err.strip() == f"{NAME} is kept: it is paused; resume it, or prune it by name"
     assert await said(desk, "prune", NAME, "--yes") == f"{NAME} removed"
     desk.write("sensor.yaml", manifest)
     async with desk.running("run") as kubecdc:

@@ -116,7 +116,7 @@ def server(shared_redis: RedisServer) -> Iterator[RedisServer]:
 
 
 REFUSED = [
-    (f"url: 'redis://user:{WORD}@127.0.0.1:{{port}}'", 2, "redis://127.0.0.1:{port}/0 does not let us in: ", "user"),
+    (f"url: 'redis://user:{WORD}@127.0.0.1:{{port}}'", 2, "redis://127.0.0.1:{port}/0 refuses the login: ", "user"),
     (f"url: 'redis://barred:{WORD}@127.0.0.1:{{port}}'", 2, "forbids what a bus needs", "ACL rule"),
     ("url: 'redis+cluster://127.0.0.1:{port}'", 2, "127.0.0.1:{port} is not in a cluster", "redis://localhost"),
     ("url: 'redis+sentinel://127.0.0.1:{port}/main'", 2, "127.0.0.1:{port} is no Sentinel", "redis://localhost"),

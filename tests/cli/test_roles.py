@@ -155,7 +155,7 @@ def test_a_kind_that_depends_on_the_event_is_said(more: dict[str, Any]) -> None:
     template = makes(JOB) if more else makes(JOB, parameters=written("kind"))
     documents, told = printed(sensor(template, **more))
     assert documents == []
-    assert "Sensor s, trigger t: the object depends on the event or is elsewhere: add its rule" in told
+    assert "Sensor s, trigger t: the object depends on the event, or is not in the manifests: add a rule for it" in told
 
 
 def test_manifests_without_anything_in_the_cluster_need_nothing() -> None:

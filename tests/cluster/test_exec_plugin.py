@@ -116,7 +116,9 @@ async def test_a_plugin_is_run_again_when_its_credential_has_expired(server: Htt
     async with cluster_of(server, plugin(path)) as cluster:
         assert await whoami(cluster) == "a"  # the clocks may differ: the server decides
         server.accepts = "b"
-        with pytest.raises(ApiError, match=r"\(401\); the exec plugin .* returned what expired at 2001-01-01"):
+        with pytest.raises(
+            ApiError, match=r"\(401\); the exec plugin .* returned credentials that expired at 2001-01-01"
+        ):
             await whoami(cluster)
         (server.folder / "answer").write_text(answers["b"])
         assert await whoami(cluster) == "b"

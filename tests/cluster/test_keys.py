@@ -152,7 +152,7 @@ async def test_while_the_api_server_does_not_answer_the_last_value_is_used(
             clock.now += AGAIN
             await keys.text(REF)
             await asyncio.sleep(0.01)
-    assert said.count("cannot be read anew; the values that were read before are used") == 1
+    assert said.count("cannot be read again; the last values that were read are used") == 1
     assert VALUE not in said
     await api.delete(*SECRETS, "default", "api")
     clock.now += KEPT
@@ -199,7 +199,7 @@ async def test_an_api_server_that_was_never_reached_is_nobodys_fault(tmp_path: P
     async with connected(write_kubeconfig(tmp_path / "nobody", "http://127.0.0.1:1")) as cluster:
         error = await refused(Keys(pod.mounts, cluster))
     assert error.ours
-    assert "and the cluster does not give it: " in str(error)
+    assert "and it cannot be read from the cluster: " in str(error)
 
 
 async def test_an_answer_that_cannot_be_read_is_not_shown(pod: Pod, tmp_path: Path) -> None:

@@ -253,6 +253,5 @@ def test_filters_with_every_field_load() -> None:
     assert filters.time.timezone == "America/New_York"
     place = "standard input, document 1, Sensor/filtered"
     assert manifests.notices[1:] == [
-        f"{place}: filters.context.{name} is without effect: filters do not look at it"
-        for name in ("id", "specversion", "time")
+        f"{place}: filters.context.{name} has no effect: filters ignore it" for name in ("id", "specversion", "time")
     ]

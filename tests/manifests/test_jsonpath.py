@@ -77,7 +77,7 @@ def test_what_cannot_be_written_is_refused_when_compiled(path: str, reason: str)
 
 
 def test_a_key_where_an_array_is_cannot_be_set() -> None:
-    with pytest.raises(ValueError, match="`x` is not an index, and there is an array"):
+    with pytest.raises(ValueError, match="`x` is not an index, but there is an array"):
         set_path({"a": [1]}, "a.x", 1)
 
 

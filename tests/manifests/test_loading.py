@@ -81,7 +81,7 @@ def test_other_kinds_beside_ours_are_skipped_with_a_notice(tmp_path: Path) -> No
     [
         ("kind: {{ .Values.kind }}\n", "it is a template: render it first, for example with `helm template`"),
         ("{{- if .Values.on }}\nkind: a\n{{- end }}\n", "it is a template: render it first"),
-        ("kind: a\nspec:\n\tb: c\n", "it is indented with a tab: YAML takes spaces only"),
+        ("kind: a\nspec:\n\tb: c\n", "it is indented with a tab: YAML allows only spaces"),
         ("kind: [\n", ""),
     ],
 )
@@ -242,7 +242,7 @@ def test_two_triggers_of_one_name_are_refused() -> None:
 
 def test_without_any_event_source_dependencies_are_not_checked_and_that_is_said() -> None:
     assert loaded(sensor("log: {}")).notices == [
-        "no EventSource is given: it was not checked whether the events of the subscriptions exist"
+        "no EventSource is given, so it was not checked whether the events of the subscriptions exist"
     ]
 
 
@@ -251,8 +251,8 @@ def test_what_has_no_effect_is_said_once_for_each_manifest() -> None:
     notices = loaded(source("", "replicas: 2\ntemplate: {anything: [at, all]}"), sensor("log: {}", trigger)).notices
     assert [notice.removeprefix("standard input, ") for notice in notices] == [
         "document 1, EventSource/pods: spec.replicas, spec.template: accepted, without effect",
-        "document 2, Sensor/notify: atLeastOnce: false is without effect: every trigger runs at least once",
-        "document 2, Sensor/notify: policy.status is without effect on a log trigger",
+        "document 2, Sensor/notify: atLeastOnce: false has no effect: every trigger runs at least once",
+        "document 2, Sensor/notify: policy.status has no effect on a log trigger",
     ]
 
 
@@ -282,10 +282,10 @@ def test_an_entry_that_sends_the_values_of_secrets_is_told_of(entry: str, sends:
 def test_at_least_once_is_taken_and_only_false_is_without_effect() -> None:
     dlq = "dlqTrigger: {template: {name: dlq, log: {}}, atLeastOnce: %s, policy: {status: {allow: [200]}}}"
     assert loaded(SOURCE, sensor("log: {}", "atLeastOnce: true\n" + dlq % "true")).notices == [
-        "standard input, document 2, Sensor/notify: policy.status is without effect on a log trigger"
+        "standard input, document 2, Sensor/notify: policy.status has no effect on a log trigger"
     ]
     notices = loaded(SOURCE, sensor("log: {}", "atLeastOnce: true\n" + dlq % "false")).notices
-    assert notices[0].endswith("atLeastOnce: false is without effect: every trigger runs at least once")
+    assert notices[0].endswith("atLeastOnce: false has no effect: every trigger runs at least once")
 
 
 def test_conditions_may_name_the_one_dependency() -> None:

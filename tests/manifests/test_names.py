@@ -63,7 +63,7 @@ def test_buses_of_one_name_are_told_apart_in_the_same_way() -> None:
 def test_without_the_annotation_the_problem_says_what_to_write_and_why() -> None:
     assert problems(source("namespace: a"), source("namespace: b")) == [
         "document 2, EventSource/pods: metadata.name: is also the name of one in namespace a (standard input, document "
-        "1), and checkpoints and subscriptions are found by it; give the newer of the two the annotation "
+        "1); checkpoints and subscriptions are identified by it; give the newer of the two the annotation "
         "`kubecdc.io/name: b.pods`"
     ]
 
@@ -77,7 +77,7 @@ def test_one_name_in_one_namespace_is_refused_whatever_the_annotation_says() -> 
 def test_a_name_that_an_annotation_takes_from_another_is_refused() -> None:
     assert problems(source("namespace: a"), source(known_as("pods"))) == [
         "document 2, EventSource/pods: metadata.name: is also the name of one in namespace a (standard input, document "
-        "1), and checkpoints and subscriptions are found by it; give the newer of the two the annotation "
+        "1); checkpoints and subscriptions are identified by it; give the newer of the two the annotation "
         "`kubecdc.io/name: b.pods`"
     ]
     assert problems(source(""), source(known_as("b.pods")), source(known_as("b.pods", "c"))) == [

@@ -31,7 +31,7 @@ ENTRIES = [
     ),
     ("namespaces: []", "namespaces: must not be empty; leave it out for all namespaces"),
     ("namespaces: [a, a]", "namespaces: names a namespace twice"),
-    ("namespaceSelector: {}", "namespaceSelector: selects nothing in particular; leave it out for all namespaces"),
+    ("namespaceSelector: {}", "namespaceSelector: is empty, which selects every namespace; leave it out for all namespaces"),
     ("namespaceSelector: {matchLabel: {a: b}}", "namespaceSelector.matchLabel: is not a field; did you mean `matchLabels`?"),
     (
         "namespaces: [a], namespaceSelector: {matchLabels: {a: b}}",
@@ -137,7 +137,7 @@ TEMPLATES = [
     ("log: {}, conditionsTTL: 0s", "template.conditionsTTL: must be a second or more"),
     ("log: {}, conditionsKey: 'a.['", "template.conditionsKey[\"*\"]: `[` is not closed in it"),
     ("log: {}, conditionsKey: {pot: a}", "template.conditionsKey.pot: `pot` is not a dependency of this Sensor; did you mean `pod`?"),
-    ("log: {}, conditions: 'pod &&'", "template.conditions: ends where the name of a dependency is missing"),
+    ("log: {}, conditions: 'pod &&'", "template.conditions: ends where the name of a dependency is expected"),
     ("log: {}, dlqTrigger: {}", "template.dlqTrigger: is not a field here; it belongs one level up, beside `template`"),
     ("log: {}, parameters: []", "template.parameters: is not a field here; it belongs one level up, beside `template`"),
     ("log: {}, paused: true", "template.paused: is not a field here; it belongs one level up, beside `template`"),
@@ -338,7 +338,7 @@ def test_conditions_need_a_store_that_takes_a_change_for_each_event(redis: str) 
     buses = bus(f"sqs: {{region: eu-west-1}}, {store}")
     refused = [
         "document 3, Sensor/notify: spec.triggers[0].template.conditions: "
-        "EventBus `default` cannot keep what is half met: its checkpoint store takes no change with each event; "
+        "EventBus `default` cannot store half-met conditions: its checkpoint store takes no change with each event; "
         "give the EventBus `checkpoint: {sqlite: {path: ./checkpoints.db}}` or "
         "`checkpoint: {redis: {url: 'redis://localhost:6379/0'}}`"
     ]
@@ -410,7 +410,7 @@ BUSES = [
     ("sqlite: {}", "spec.sqlite.path: is required"),
     ("redis: {url: 'redis://h', bogus: 1}", "spec.redis.bogus: is not a field; the fields here are partitions, password, sentinelPassword, sentinelUsername, tls, url, username"),
     ("redis: {url: x}", "spec.redis.url: is not the URL of a Redis; write it like redis://localhost:6379/0, or rediss:// for TLS; redis+sentinel://host:26379,host2:26379/mymaster/0 for Sentinels, redis+cluster://host:6379,host2:6379 for a cluster"),
-    ("redis: {url: 'redis+sentinel://a,b'}", "spec.redis.url: does not say which primary the Sentinels shall name; write it like redis+sentinel://host:26379,host2:26379/mymaster/0"),
+    ("redis: {url: 'redis+sentinel://a,b'}", "spec.redis.url: does not name the primary to ask the Sentinels for; write it like redis+sentinel://host:26379,host2:26379/mymaster/0"),
     ("redis: {url: 'redis://u:ge/heim@h'}", "spec.redis.url: cannot be read; write `/`, `?`, `#` and `@` in a user or password as %2F, %3F, %23 and %40"),
     ("redis: {url: 'redis://h', partitions: 0}", "spec.redis.partitions: must be at least 1"),
     ("redis: {url: 'redis://h'}, checkpoint: {redis: {url: 'redis://other'}}", "spec.checkpoint: names another Redis than the bus: a bus of type redis holds its own checkpoint, because events would be lost if only the bus were restored to an earlier state; leave `checkpoint` out"),
@@ -452,8 +452,8 @@ BUSES = [
     ("pubsub: {projectID: my-project}, redelivery: {maxDeliveries: 51}", "spec.redelivery: has a `maxDeliveries` of 51; a bus of type pubsub allows 50, because the service gives up by itself after a number of receptions, which are more than attempts; lower it, or use a longer `backoff`"),
     ("sqs: {}, redelivery: {maxDeliveries: 501}", "spec.redelivery: has a `maxDeliveries` of 501; a bus of type sqs allows 500, because the service gives up by itself after a number of receptions, which are more than attempts; lower it, or use a longer `backoff`"),
     ("sqlite: {path: a}, redelivery: {maxDeliveries: -1}", "spec.redelivery.maxDeliveries: must be at least 0"),
-    ("sqs: {}, redelivery: {maxDeliveries: 0}", "spec.redelivery: has a `maxDeliveries` of 0, which is to never give up; a bus of type sqs cannot promise that, because the service gives up by itself after a number of receptions; set it to 500 at most"),
-    ("sqlite: {path: a}, redelivery: {giveUpAfter: 0s}", "spec.redelivery.giveUpAfter: must be above 0; leave it out to give up no event because of its age"),
+    ("sqs: {}, redelivery: {maxDeliveries: 0}", "spec.redelivery: has a `maxDeliveries` of 0, which means to never give up; a bus of type sqs cannot promise that, because the service gives up by itself after a number of receptions; set it to 500 at most"),
+    ("sqlite: {path: a}, redelivery: {giveUpAfter: 0s}", "spec.redelivery.giveUpAfter: must be above 0; leave it out so that no event is given up because of its age"),
     ("sqlite: {path: a}, redelivery: {backoff: {factor: 0.5}}", "spec.redelivery.backoff.factor: must be at least 1"),
     ("sqlite: {path: a}, redelivery: {backoff: {jitter: 1.5}}", "spec.redelivery.backoff.jitter: must be at most 1"),
     ("sqlite: {path: a}, redelivery: {backoff: {duration: 0s}}", "spec.redelivery.backoff.duration: must be above 0"),
@@ -479,7 +479,7 @@ ENVELOPES = [
     ("kind: EventSource\n", "", "kind: is required; it is one of EventBus, EventSource, Sensor"),
     ("v1alpha1", "v1", "apiVersion: 'argoproj.io/v1' is not supported; write argoproj.io/v1alpha1 or kubecdc.io/v1alpha1"),
     ("apiVersion: argoproj.io/v1alpha1\n", "", "apiVersion: is required; it is argoproj.io/v1alpha1 or kubecdc.io/v1alpha1"),
-    ("spec:", "spec:\n  template: {container: {env: [{name: KUBECONFIG, value: /x}]}}", "EventSource/pods: spec: `template.container.env` sets KUBECONFIG, which is without effect here: another cluster would be used; remove it, and start kubecdc with --kubeconfig or --context"),
+    ("spec:", "spec:\n  template: {container: {env: [{name: KUBECONFIG, value: /x}]}}", "EventSource/pods: spec: `template.container.env` sets KUBECONFIG, which has no effect here: another cluster would be used; remove it, and start kubecdc with --kubeconfig or --context"),
     ("[ADD]}", "[ADD], fieldSelector: a=b}", "EventSource/pods: spec.resource.changed.fieldSelector: is not a field; write `filter: {fields: [{key: status.phase, value: Running}]}`"),
     ("spec:", "specs:", "EventSource/pods: specs: is not a field; did you mean `spec`?"),
     ("  resource:", "  webhook:", "EventSource/pods: spec.webhook: EventSource type `webhook` is not supported"),
@@ -615,7 +615,7 @@ K8S = [
     ),
     ("{source: {inline: 'a: [1'}}", "k8s.source.inline: it is not plain YAML: did not find expected ',' or ']' "),
     (r"""{source: {inline: "a: 1\n---\nb: 2"}}""", "k8s.source.inline: it has several documents"),
-    ("{source: {inline: '- 1'}}", "k8s.source.inline: it is no object"),
+    ("{source: {inline: '- 1'}}", "k8s.source.inline: it is not an object"),
     ("{source: {inline: ''}}", "k8s.source.inline: it is empty"),
     (
         "{operation: patch, patchStrategy: application/json-patch+json, source: {resource: "

@@ -60,7 +60,7 @@ async def test_a_settlement_ends_when_the_disk_hangs(harness: SqliteHarness, mon
         bus._writer.post(lambda db: hangs.wait(DEADLINE))
         with monkeypatch.context() as patch:
             patch.setattr(delivery, "DEADLINE", 0.05)
-            with pytest.raises(Unavailable, match="was not written"):
+            with pytest.raises(Unavailable, match="could not be written"):
                 await settled.ack()
         hangs.set()
         await settled.ack()

@@ -466,7 +466,7 @@ async def test_one_that_comes_back_older_does_not_move_the_leader(tmp_path: Path
     with structlog.testing.capture_logs() as logs:
         assert (await Keeper.take(store)).number == keeper.number
         await store.flush()
-    assert "is older than it was: this leader writes again what it has in memory" in logs[0]["event"]
+    assert "is older than it was: this leader writes it again from memory" in logs[0]["event"]
     other = await stores.store("other")
     assert (await Keeper.take(other, term=2)).number == keeper.number
     assert set(await other.inventory(KEY)) == {"uid-a", "uid-b"}

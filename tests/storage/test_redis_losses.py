@@ -21,7 +21,7 @@ from tests.storage.conftest import RedisHarness
 
 NAME = "billing"
 MISSING = "consumer groups were missing in Redis and are made again"
-GAP = "gap of a subscription: events are gone that it has not settled"
+GAP = "gap in a subscription: events that it had not settled are gone"
 Fault = Callable[[RedisBus], Awaitable[None]]
 
 

@@ -217,7 +217,7 @@ async def test_a_server_that_speaks_otherwise_is_said() -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         sender = Sender(server.sockets[0].getsockname()[1])
-        with pytest.raises(exceptions.ConnectionError, match="does not answer as a Redis does"):
+        with pytest.raises(exceptions.ConnectionError, match="does not answer like a Redis server"):
             await sender.send("PING")
         await left.wait()
 

@@ -111,11 +111,11 @@ def test_every_way_to_a_part_is_followed(document: dict[str, Any], path: list[st
     ("entry", "reason"),
     [
         ({"project": {}}, "is empty"),
-        ({"project": {"drop": ["metadata"]}}, "tells what object it is"),
-        ({"project": {"redact": ["metadata.name"]}}, "tells what object it is"),
-        ({"project": {"drop": ["spec.*.x"]}}, "has more than names"),
-        ({"project": {"drop": ["spec|x"]}}, "has more than names"),
-        ({"project": {"drop": ["spec.#"]}}, "has more than names"),
+        ({"project": {"drop": ["metadata"]}}, "identifies the object"),
+        ({"project": {"redact": ["metadata.name"]}}, "identifies the object"),
+        ({"project": {"drop": ["spec.*.x"]}}, "may have only names"),
+        ({"project": {"drop": ["spec|x"]}}, "may have only names"),
+        ({"project": {"drop": ["spec.#"]}}, "may have only names"),
         ({"project": {"drops": ["spec"]}}, "drops"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_filter_that_would_look_at_a_stored_body_without_its_field_is_refused(
     }
     Entry.model_validate(made)
     if taken:
-        with pytest.raises(ValidationError, match=f"`project` takes away {key}"):
+        with pytest.raises(ValidationError, match=f"`project` removes {key}"):
             Entry.model_validate({**made, "inventory": "objects"})
     else:
         Entry.model_validate({**made, "inventory": "objects"})

@@ -169,7 +169,7 @@ async def test_an_end_that_cannot_read_on_waits_no_longer_than_its_patience(
             return any(line["event"] == module.REMOVED for line in logs)
 
         await bench.until(named)
-    assert [line["watch"] for line in logs if "not all that has changed" in line["event"]] == [OTHER]
+    assert [line["watch"] for line in logs if "before all changes were read" in line["event"]] == [OTHER]
 
 
 async def test_a_value_is_awaited_until_it_is_the_one() -> None:

@@ -267,7 +267,7 @@ def test_two_hours_without_a_receiver_cost_probes_and_no_dead_letter(workers: in
         said = Counter(line["event"] for line in logs if line["log_level"] != "debug")
         assert said == {
             "the trigger failed": said["the trigger failed"],
-            "the trigger fails for all objects; one event at a time tries it": workers,
+            "the trigger fails for all objects; only one event at a time is tried": workers,
             "the trigger works again": workers,
             "dead letter": 1,
         }

@@ -180,7 +180,7 @@ def test_the_type_decides_about_policies_and_fixed_fields(packages: Path) -> Non
         sensor('{"good": {"topics": "x"}}'),
     ) == [
         ["good"],
-        ["good", "standard input, document 1, Sensor/s: policy.status is without effect on a good trigger"],
+        ["good", "standard input, document 1, Sensor/s: policy.status has no effect on a good trigger"],
         ["spec.triggers[0].parameters[0].dest: `topic` cannot depend on the event; make a trigger of each topic"],
         ["spec.triggers[0].template.good.topics: is not a field; did you mean `topic`?"],
     ]

@@ -27,7 +27,7 @@ class Explanation:
         """It is no event because of that field of the manifest."""
         facts = {"type": action, "object": f"{change.meta.namespace}/{change.meta.name}"}
         facts |= {"version": change.meta.resource_version, "reason": reason}
-        log.debug("the change is no event", code="change-filtered", watch=self._entry.key, **facts)
+        log.debug("the change is not an event", code="change-filtered", watch=self._entry.key, **facts)
 
     def captured(self, event: Event) -> None:
         """It is an event, which is committed next."""

@@ -91,7 +91,7 @@ class _Progress:
             return
         self._told = now
         log.info(
-            "the list goes on",
+            "the list is still running",
             code="list-progress",
             watch=self._watch,
             objects=self._objects,

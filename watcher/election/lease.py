@@ -62,7 +62,7 @@ def decode(text: bytes) -> Lease:
         document = msgspec.json.decode(text, type=dict[str, Any])
         lease = msgspec.convert(document, _Lease)
     except UNREADABLE as e:
-        raise Malformed(f"the API server's answer is no Lease: {e}") from e
+        raise Malformed(f"the API server's answer is not a Lease: {e}") from e
     meta, spec = lease.metadata, lease.spec
     annotations = meta.annotations or {}
     epoch = annotations.get(EPOCH, "")

@@ -146,7 +146,7 @@ class Entry(Model):
             for field in self.filter.fields:
                 if self.project.hides(field.key):
                     raise invalid(
-                        f"`project` takes away {field.key}, which `filter.fields` needs with `inventory: objects`",
+                        f"`project` removes {field.key}, which `filter.fields` needs with `inventory: objects`",
                         "keep it, or use `inventory: versions`",
                     )
         return self

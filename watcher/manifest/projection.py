@@ -36,7 +36,7 @@ def names(path: str) -> tuple[str, ...]:
     else:
         if not more:
             return tuple(found)
-    raise ValueError(f"{path!r} has more than names and `#`")
+    raise ValueError(f"{path!r} may have only names and `#`")
 
 
 def _plain(path: str) -> str:
@@ -53,7 +53,7 @@ def _not_identity(path: str) -> str:
     for known in IDENTITY:
         if names(known)[: len(taken)] == taken:
             raise invalid(
-                f"{path!r} has {known}, which tells what object it is", "name what is to go, and not the whole"
+                f"{path!r} contains {known}, which identifies the object", "name the parts to drop, not the whole"
             )
     return path
 

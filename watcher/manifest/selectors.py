@@ -137,7 +137,7 @@ class NamespaceSelector(Model):
     @model_validator(mode="after")
     def _some(self) -> Self:
         if not (self.match_labels or self.match_expressions):
-            raise invalid("selects nothing in particular", "leave it out for all namespaces")
+            raise invalid("is empty, which selects every namespace", "leave it out for all namespaces")
         return self
 
     @property

@@ -76,7 +76,7 @@ async def read_on(watch: Callable[[], Watch], key: str) -> None:
         patience = Patience(PATIENCE_SECONDS)
         while not patience.is_over(writer.state.position if writer else ""):  # noqa: ASYNC110 - a position
             await asyncio.sleep(LOOK_SECONDS)
-        log.warning("a watch ends, and not all that has changed is read", code="end-unread", watch=key)
+        log.warning("a watch ended before all changes were read", code="end-unread", watch=key)
 
     await run_until_first(read(), lose_patience())
 

@@ -50,7 +50,7 @@ def _tokens(text: str) -> list[tuple[str, int]]:
         found = _TOKEN.match(text, at)
         if not found:
             at = len(text) - len(text[at:].lstrip())
-            raise BadConditions(f"{text[at]!r} at character {at + 1} is no operator: write `&&` or `||`")
+            raise BadConditions(f"{text[at]!r} at character {at + 1} is not an operator: write `&&` or `||`")
         tokens.append((found[1], found.start(1) + 1))
         at = found.end()
     return tokens
@@ -93,12 +93,12 @@ class _Parser:
             self._depth -= 1
             return met
         if self._at == len(self._tokens):
-            raise BadConditions("ends where the name of a dependency is missing")
+            raise BadConditions("ends where the name of a dependency is expected")
         name, place = self._tokens[self._at]
         if name in {"&&", "||", ")"}:
-            raise BadConditions(f"{name!r} at character {place} stands where the name of a dependency is missing")
+            raise BadConditions(f"{name!r} at character {place} stands where the name of a dependency is expected")
         if name.startswith("!"):
-            raise BadConditions(f"{name!r} at character {place} is a negation, and there is none in `conditions`")
+            raise BadConditions(f"{name!r} at character {place} is a negation, which `conditions` cannot have")
         self._at += 1
         self._names.add(name)
         return lambda present: name in present

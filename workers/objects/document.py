@@ -41,7 +41,7 @@ def parsed(text: str) -> Document:
     except ValueError as e:
         raise Unusable(str(e)) from None
     if not isinstance(content, dict):
-        raise Unusable("it is no object")
+        raise Unusable("it is not an object")
     return content
 
 
@@ -89,10 +89,10 @@ def malformed(document: Mapping[str, Any]) -> str:
             return f"it has no `{field}`"
     metadata = document.get("metadata", {})
     if not isinstance(metadata, dict):
-        return "its `metadata` is no mapping"
+        return "its `metadata` is not a mapping"
     for field in ("labels", "annotations"):
         if not isinstance(metadata.get(field) or {}, dict):
-            return f"its `metadata.{field}` is no mapping"
+            return f"its `metadata.{field}` is not a mapping"
     for field in ("name", "namespace", "generateName"):
         if not isinstance(metadata.get(field) or "", str):
             return f"its `metadata.{field}` is no text"
@@ -115,4 +115,4 @@ async def computed(make: Callable[[], Document], event: Event) -> Document:
     try:
         return await in_thread(make, seconds=APPLYING)
     except TimeoutError:
-        raise ParameterError(f"what the parameters ask for takes more than {APPLYING:g} s") from None
+        raise ParameterError(f"applying the parameters takes more than {APPLYING:g} s") from None

@@ -198,4 +198,4 @@ def _kind(value: Any) -> str:
 
 
 def _said(error: lua51.LuaError) -> str:
-    return str(error).partition(_TRACE)[0] or "it raised an error that is no text"
+    return str(error).partition(_TRACE)[0] or "it raised an error that is not text"

@@ -32,7 +32,7 @@ WAITING = 100  # of the events that wait for their conditions, which JSON and YA
 
 @click.group()
 def bus() -> None:
-    """Create and show subscriptions and their backlog, pause them, remove unused ones."""
+    """Create, show, pause and resume subscriptions, and remove unused ones."""
 
 
 @bus.command("show")
@@ -43,8 +43,8 @@ def bus() -> None:
 def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
     """Print each subscription with its backlog and its workers.
 
-    The column HELD shows how many events wait for others that the `conditions` of their trigger need, NAMED whether
-    a manifest (-f) has the subscription, PAUSED whether nothing of it is delivered because of a command or a manifest.
+    HELD is the number of events that wait for others to meet the `conditions` of their trigger. NAMED shows whether a
+    manifest (-f) has the subscription. PAUSED shows whether a command or a manifest has paused it.
     """
     manifests = load(filenames, stdin=sys.stdin)
 
@@ -55,13 +55,13 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
             pauses |= dict.fromkeys(await paused(bus), "command")
         except (UsageError, Unavailable) as e:  # of a state that is elsewhere, in a cluster that is not to be had
             otherwise = "unknown"
-            click.echo(f"what is paused cannot be read: {e}", err=True)
+            click.echo(f"the paused subscriptions cannot be read: {e}", err=True)
         statuses = await bus.subscriptions()
         held: dict[str, list[Kept]] = {}
         try:
             held = await waiting(bus, manifests, manifest, [s.spec.name for s in statuses])
         except (Refused, Unavailable) as e:
-            click.echo(f"what waits for others cannot be read: {e}", err=True)
+            click.echo(f"the number of held events cannot be read: {e}", err=True)
         return [
             _row(
                 s,
@@ -79,13 +79,13 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
 @bus.command("ensure")
 @options.manifests
 @options.secrets
-@click.option("--dry-run", is_flag=True, help="Print what would be created or changed, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be created or changed, without doing it.")
 def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
-    """Create all that the subscriptions of the manifests (-f) need.
+    """Create everything that the subscriptions of the manifests (-f) need.
 
     Depending on the type of the bus, these are queues, topics, subscriptions, places for dead letters, and their
-    policies. Run it with the right to create them; the watcher and the workers then need only the right to use them.
-    What exists stays. Subscriptions of other manifests are not touched.
+    policies. Run this with the right to create them. The watcher and the workers then need only the right to use them.
+    Nothing is removed, and the subscriptions of other manifests are not touched.
     """
     manifests = load(filenames, stdin=sys.stdin)
 
@@ -105,8 +105,8 @@ def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
 def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
     """Remove the subscriptions that no manifest (-f) has, or only NAME, and discard their backlog.
 
-    Pass all manifests that use the bus. A subscription that a manifest has is never removed, and one that a worker has
-    open only if it is the NAME.
+    Pass all manifests that use the bus. A subscription that a manifest has is never removed. One that a worker has
+    open, or that is paused, is removed only by its NAME.
     """
     manifests = load(filenames, stdin=sys.stdin)
     kept: list[str] = []
@@ -122,10 +122,12 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
             if s.spec.name in named or name not in {None, s.spec.name}:
                 continue
             if name is None and isinstance(s.workers, tuple) and s.workers:
-                kept.append(f"{s.spec.name} is kept: {_workers(s.workers)} has it open; stop that worker, or name it")
+                kept.append(
+                    f"{s.spec.name} is kept: {_workers(s.workers)} has it open; stop that worker, or prune it by name"
+                )
                 continue
             if name is None and s.spec.name in pauses:
-                kept.append(f"{s.spec.name} is kept: it is paused; resume it, or name it")
+                kept.append(f"{s.spec.name} is kept: it is paused; resume it, or prune it by name")
                 continue
             backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
             confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)
@@ -151,9 +153,9 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
 @options.manifests
 @options.secrets
 def pause_(filenames: tuple[str, ...], subscription: str) -> None:
-    """Deliver nothing of SUBSCRIPTION from now on.
+    """Stop the deliveries of SUBSCRIPTION.
 
-    Its workers stop within seconds and return what they have in work. Its events are kept, up to `maxPending`: a full
+    Its workers stop within seconds and return the events in progress. Its events are kept, up to `maxPending`: a full
     bus blocks the watcher.
     """
     _set_paused(filenames, subscription, pause, "paused")
@@ -164,7 +166,7 @@ def pause_(filenames: tuple[str, ...], subscription: str) -> None:
 @options.manifests
 @options.secrets
 def resume_(filenames: tuple[str, ...], subscription: str) -> None:
-    """Deliver SUBSCRIPTION again, where it was paused, unless a manifest pauses it."""
+    """Deliver SUBSCRIPTION again after a pause, unless a manifest pauses it."""
     _set_paused(filenames, subscription, resume, "resumed")
 
 
@@ -176,9 +178,9 @@ def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], 
             return []
         if name in {own.name for own in manifest.spec.subscriptions}:
             raise UsageError(
-                f"{name!r} is for a consumer of your own, which no pause reaches", hint="stop that consumer"
+                f"{name!r} belongs to a consumer of your own, which kubecdc cannot pause", hint="stop that consumer"
             )
-        require_capability(bus.capabilities.pauses, manifest, "keep what is paused")
+        require_capability(bus.capabilities.pauses, manifest, "store pauses")
         await do(bus, name)
         return [manifest.name]
 

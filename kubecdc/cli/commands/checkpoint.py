@@ -46,7 +46,7 @@ def checkpoint() -> None:
 def show_(filenames: tuple[str, ...], key: str | None, output: Output, watch: bool) -> None:
     """Print the checkpoints: the position, what is watched, and the repaired gaps.
 
-    An entry has the gaps of namespaces that are no longer watched.
+    The gaps of namespaces that are no longer watched are shown with their entry.
     """
     manifests = load(filenames, stdin=sys.stdin)
 
@@ -85,7 +85,7 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
     """Move a watch to another resourceVersion.
 
     With an older version, later changes are captured again. With a newer version, the changes in between are lost.
-    A version that the cluster has not come to is refused.
+    A version that the cluster has not reached is refused.
     """
     access = options.cluster_access()
 

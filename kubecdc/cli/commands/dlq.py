@@ -26,8 +26,9 @@ VIEW = View(
     "no dead letters",
 )
 RECEIVED = (
-    "bus {name}: the service lists no messages, they are received and handed back. Some may be missing, for example "
-    "those that another command looks at, and their order is approximate. Whether they are superseded is not known"
+    "bus {name}: this service cannot list messages, so they are received and handed back. Some may be missing, for "
+    "example those that another command is reading, and their order is approximate. It is not known whether they are "
+    "superseded"
 )
 
 of_subscription = options.option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
@@ -134,9 +135,9 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output)
 def redrive(superseded: str | None, **selected: Any) -> None:
     """Deliver dead letters again, each to its own subscription, with a full set of attempts.
 
-    A dead letter is queued after the pending events of its object, so it may arrive after newer events: the receiver
-    then has an old state last. If some are superseded, or may be, `--superseded` decides. The event id and the
-    Idempotency-Key do not change, and the attribute `redelivery` is `redrive`.
+    A dead letter is queued after the pending events of its object. It may therefore arrive after newer events, so that
+    the receiver sees an old state last. If dead letters are superseded, or may be, `--superseded` decides. The event id
+    and the Idempotency-Key do not change, and the attribute `redelivery` is `redrive`.
     Exit code 1 if a dead letter could not be redriven. The reason is printed.
     """
     done, refused, skipped = 0, 0, 0

@@ -24,24 +24,25 @@ WATCHER, WORKERS = "kubecdc-watch", "kubecdc-work"
 @options.option(
     "--namespace",
     metavar="NAME",
-    help="Namespace of the pods: of their service accounts, Lease and ConfigMaps, and of objects without one.  "
+    help="Namespace of the pods, their service accounts, Lease and ConfigMaps, and of objects that name none.  "
     "[default: the pod's namespace, or `default`]",
 )
 @options.option(
     "--cluster",
     "against_cluster",
     is_flag=True,
-    help="Ask the API server for the plurals and scopes of kinds, which are guessed otherwise.",
+    help="Ask the API server for the plural and scope of each kind. Without it, they are guessed.",
 )
 @options.cluster
 @options.election
 def rbac(filenames: tuple[str, ...], namespace: str | None, against_cluster: bool, **election: Any) -> None:
     """Print the service accounts, Roles and bindings that the manifests need, for `kubectl apply -f -`.
 
-    The watcher and the workers get an account each. A ClusterRole is written only for what is needed in all namespaces.
-    `kubecdc run` needs both. A Secret or ConfigMap that the manifests refer to may be read by its name: leave that out
-    if the pods have it mounted. Roles that end in `-optional` are for Kubernetes Events on the Deployments of the pods
-    (gaps, lost leads, triggers that fail for all objects): without them, the log and the metrics tell the same.
+    The watcher and the workers each get an account. `kubecdc run` needs the permissions of both. A ClusterRole is
+    printed only for what is needed in all namespaces. The Roles grant `get` on each Secret and ConfigMap that the
+    manifests refer to, by name. Remove those rules if the pods mount them. Roles that end in `-optional` allow
+    Kubernetes Events on the Deployments of the pods (gaps, lost leads, triggers that fail for all objects). Without
+    them, you find the same in the log and the metrics.
     """
     manifests = load(filenames, stdin=sys.stdin)
     home = namespace or options.cluster_access().namespace
@@ -99,11 +100,14 @@ def _workers(manifests: Manifests, home: str) -> Iterator[AccessRule]:
             rules = access.rules_of(sensor, trigger, home)
             if not rules and trigger.template.trigger_type.uses_cluster:
                 what = f"Sensor {sensor.name}, trigger {trigger.name}"
-                click.echo(f"notice: {what}: the object depends on the event or is elsewhere: add its rule", err=True)
+                click.echo(
+                    f"notice: {what}: the object depends on the event, or is not in the manifests: add a rule for it",
+                    err=True,
+                )
             yield from rules
     for use in key_uses.of_sensors(manifests.sensors.values(), home):
         if use.chosen:
-            click.echo(f"notice: {use.where}: the {use.ref.kind} depends on the event: add its rule", err=True)
+            click.echo(f"notice: {use.where}: the {use.ref.kind} depends on the event: add a rule for it", err=True)
         else:
             yield use.rule
     for bus in _buses(manifests, watch=False):

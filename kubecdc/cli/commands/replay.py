@@ -43,7 +43,7 @@ from kubecdc.storage.manifest import EventBus
     metavar="[RESOURCE/]NS/NAME",
     help="Only events of this object. RESOURCE is the plural, as in the EventSource: workflows/default/a, nodes//n1.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the number of events, and deliver nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the number of events, without delivering them.")
 @options.manifests
 @options.secrets
 @options.bus

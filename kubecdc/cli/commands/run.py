@@ -73,8 +73,8 @@ def watch(**given: Any) -> None:
 def work(**given: Any) -> None:
     """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 
-    On SIGTERM, events in progress are finished or returned to the bus. The cluster is only needed if the bus keeps its
-    state there, or a trigger works on objects.
+    On SIGTERM, events in progress are finished or returned to the bus. The cluster is needed only if the bus keeps its
+    state there, a trigger works on objects, or a Secret or ConfigMap is not mounted.
     """
     _run_process(watch=False, work=True, **given)
 
@@ -159,7 +159,7 @@ def certificate(chain: Path | None, key: Path | None) -> Certificate | None:
     if chain is None and key is None:
         return None
     if chain is None or key is None:
-        raise UsageError("--metrics-cert-file and --metrics-key-file belong together", hint="give both, or none")
+        raise UsageError("--metrics-cert-file and --metrics-key-file belong together", hint="give both or neither")
     from kubecdc.cli.serving.tls import Certificate
 
     return Certificate(chain, key)

@@ -1,4 +1,4 @@
-"""`kubecdc status`: what is wrong, why, and what to type next."""
+"""`kubecdc status`: what is wrong, why, and which command to run next."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ NUMBERS = {"behind", "pending", "rate_in", "rate_out", "position"}  # no reason 
 @options.watch
 @options.output
 def status(filenames: tuple[str, ...], output: Output, watch: bool) -> int:
-    """Print how sources, buses and subscriptions are, the worst first: why, and what to type next.
+    """Print the state of sources, buses and subscriptions, the worst first, with the cause and the command to run next.
 
-    Verdicts: blocked (nothing goes on), failing, unknown, behind, ok, idle. Exit code 1 if something is blocked or
+    Verdicts: blocked (nothing moves), failing, unknown, behind, ok, idle. Exit code 1 if something is blocked or
     failing. With -w, a row is printed again when its verdict or its cause changes.
     """
     manifests = load(filenames, stdin=sys.stdin)

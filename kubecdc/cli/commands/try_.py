@@ -44,18 +44,30 @@ SOME_ERROR = "(the reason of the dead letter)"
     "event_files",
     multiple=True,
     metavar="FILE",
-    help="File with a CloudEvent in structured JSON, or - for stdin. Several come one after another, for `conditions`.",
+    help="File with a CloudEvent in structured JSON, or - for stdin. "
+    "Repeatable, for `conditions`: the events arrive in this order.",
 )
 @options.option(
     "--object",
     "object_",
     metavar="KIND/NAME",
-    help="Make the event of this object of the cluster, as the EventSources would: deployments/web.",
+    help="Make the event from this object of the cluster, as the EventSources would: deployments/web.",
 )
-@options.option("-n", "--namespace", default="", metavar="NAME", help="Of the object.  [default: that of the entry]")
-@options.option("--type", "action", type=click.Choice(["ADD", "UPDATE", "DELETE"]), help="Of the event of the object.")
 @options.option(
-    "--sample", is_flag=True, help="Print an event for each entry of the EventSources, to edit it and try it."
+    "-n",
+    "--namespace",
+    default="",
+    metavar="NAME",
+    help="Namespace of the object.  [default: the namespace of the entry]",
+)
+@options.option(
+    "--type",
+    "action",
+    type=click.Choice(["ADD", "UPDATE", "DELETE"]),
+    help="Type of the event that is made from --object.",
+)
+@options.option(
+    "--sample", is_flag=True, help="Print a sample event for each entry of the EventSources, to edit and try."
 )
 @click.option(
     "--execute",
@@ -76,17 +88,19 @@ def try_(
     execute: bool,
     addresses: Addresses,
 ) -> int:
-    """Test the Sensors with an event, without a bus: from a file, or of an object of the cluster.
+    """Test the Sensors with an event, without a bus.
+
+    The event comes from a file, or is made from an object of the cluster.
 
     Prints one line of JSON for each trigger and each dependency that it needs: whether the event matches, and what the
-    trigger would do, with secrets replaced by ***. Triggers run only with `--execute`. Exit code 1 if one of them did
-    not succeed, or what it would do cannot be made of the event.
+    trigger would do, with secrets replaced by ***. Triggers run only with `--execute`. Exit code 1 if a trigger did
+    not succeed, or if its request cannot be built from the event.
     """
     if sum(map(bool, (event_files, object_, sample))) != 1:
-        raise UsageError("give one of --event, --object and --sample", hint="`--sample` prints an event to begin with")
+        raise UsageError("give one of --event, --object and --sample", hint="`--sample` prints an event to start from")
     if [*event_files, *filenames].count(STDIN) > 1:
         raise UsageError(
-            "standard input cannot be several of the manifests (-f) and events", hint="use a file for all but one"
+            "standard input can be used only once, for manifests (-f) or for an event", hint="use files for the others"
         )
     logs.configure(None, "warning")
     manifests = load(filenames, stdin=sys.stdin, to_run=True)

@@ -32,11 +32,13 @@ from kubecdc.storage.contracts.types import ClusterAccess
 def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any) -> None:
     """Check manifests offline and print every problem.
 
-    Exit code 2 if there is a problem. With --cluster, exit code 1 if the cluster cannot be reached, does not have a
-    resource, or does not grant a permission: to get, list and watch each resource, to get, create and update the Lease
-    (if a Lease elects the leader), and those that the checkpoint store and the triggers need; or if a Secret or
-    ConfigMap that the manifests refer to is neither mounted here nor in the cluster, or has no such key. Nothing is
-    written to the cluster.
+    Exit code 2 if there is a problem.
+
+    With --cluster, exit code 1 if the cluster cannot be reached, does not have a resource, or does not grant a
+    permission. These are checked: get, list and watch on each resource; get, create and update on the Lease, if a Lease
+    elects the leader; and what the checkpoint store and the triggers need. Exit code 1 also if a Secret or ConfigMap
+    that the manifests refer to is neither mounted here nor in the cluster, or lacks the key. Nothing is written to the
+    cluster.
     """
     manifests = load(filenames, stdin=sys.stdin, to_run=True)
     for notice in manifests.notices:

@@ -186,7 +186,7 @@ def _check_references(loading: _Loading, *, to_run: bool) -> None:
     wanted = known.sensors or any(m.spec.subscriptions for m in models if isinstance(m, EventBus))
     if wanted and not sources:
         loading.notices.append(
-            "no EventSource is given: it was not checked whether the events of the subscriptions exist"
+            "no EventSource is given, so it was not checked whether the events of the subscriptions exist"
         )
 
 
@@ -219,14 +219,14 @@ def _notices(manifest: _Read) -> Iterator[str]:
         return
     contexts = [dependency.filters.context for dependency in model.spec.dependencies]
     for name in sorted({name for c in contexts if c for name in c.unused if getattr(c, name)}):
-        yield f"{manifest.place}: filters.context.{name} is without effect: filters do not look at it"
+        yield f"{manifest.place}: filters.context.{name} has no effect: filters ignore it"
     triggers = [action for _, _, action in model.actions]
     if any(trigger.at_least_once is False for trigger in triggers):
-        yield f"{manifest.place}: atLeastOnce: false is without effect: every trigger runs at least once"
+        yield f"{manifest.place}: atLeastOnce: false has no effect: every trigger runs at least once"
     for notice in sorted({notice for trigger in triggers for notice in _of_type(trigger)}):
         yield f"{manifest.place}: {notice}"
     for name, policy in sorted({pair for trigger in triggers for pair in _unused_policies(trigger)}):
-        yield f"{manifest.place}: policy.{policy} is without effect on a {name} trigger"
+        yield f"{manifest.place}: policy.{policy} has no effect on a {name} trigger"
 
 
 def _of_type(trigger: Action) -> Iterator[str]:

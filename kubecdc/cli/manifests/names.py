@@ -62,7 +62,7 @@ def _taken(named: Named, other: Named, at: str) -> Finding:
     place = f"in namespace {other.namespace}" if other.namespace else "without a namespace"
     return Finding(
         ("metadata", "name"),
-        f"is also the name of one {place} ({at}), and checkpoints and subscriptions are found by it",
+        f"is also the name of one {place} ({at}); checkpoints and subscriptions are identified by it",
         f"give the newer of the two the annotation `{NAME_ANNOTATION}: {named.namespace or 'other'}.{named.written}`",
     )
 

@@ -142,7 +142,7 @@ def _conditions(sensor: Sensor, trigger: Trigger, at: Location, known: Known) ->
     if without and sensor.spec.event_bus_name in known.without_state:
         yield Finding(
             (*at, "template", "conditions"),
-            f"EventBus `{sensor.spec.event_bus_name}` cannot keep what is half met: its checkpoint store takes no "
+            f"EventBus `{sensor.spec.event_bus_name}` cannot store half-met conditions: its checkpoint store takes no "
             "change with each event",
             f"give the EventBus {_stores_that_do()}",
         )
@@ -167,7 +167,7 @@ def _dependency_name(name: str, sensor: Sensor, trigger: Trigger, at: Location) 
         hint = f"its dependency is `{names[0]}`" if len(names) == 1 else _suggestion(name, names)
         yield Finding(at, f"`{name}` is not a dependency of this Sensor", hint)
     elif name not in sensor.expression(trigger).names:
-        yield Finding(at, f"`{name}` is not in the conditions of this trigger: there is never an event of it")
+        yield Finding(at, f"`{name}` is not in the conditions of this trigger: it never gets an event of it")
 
 
 def _parameters(action: Action, at: Location) -> Iterator[tuple[Location, FromEvent]]:

@@ -10,12 +10,12 @@ from kubecdc.metrics import SAME, Gauge, Series
 
 SUCCESSFUL = Gauge(
     "kubecdc_manifests_last_reload_successful",
-    "1 if the manifests are in use as they were read last; 0 if older ones go on, because those have a problem: min",
+    "1 if the manifests that were read last are in use; 0 if they have a problem and older ones stay in use: min",
     by=SAME,
 )
 SUCCESS_TIME = Gauge(
     "kubecdc_manifests_last_reload_success_timestamp_seconds",
-    "When manifests were read last that are in use, in seconds since 1970: min",
+    "When the manifests in use were read, in seconds since 1970: min",
     by=SAME,
 )
 

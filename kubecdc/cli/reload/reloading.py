@@ -19,7 +19,7 @@ from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import KubecdcError
 
 log = structlog.get_logger()
-NOT_USED = "the manifests have changed and are not used: what ran before goes on"
+NOT_USED = "the changed manifests are not used; the previous ones stay in use"
 IN_USE = "the manifests were read again and are in use"
 MOST = 20  # problems in a line
 

@@ -71,15 +71,15 @@ def require_no_restart(old: Uses, new: Uses) -> None:
         if reason := _restart(old.get(name), new.get(name)):
             raise UsageError(
                 f"EventBus/{name}: {reason}: that needs a restart",
-                hint="restart the process, or put it back; until then, the older manifests go on as a whole",
+                hint="restart the process, or undo the change; until then, all of the previous manifests stay in use",
             )
 
 
 def _restart(old: BusUse | None, new: BusUse | None) -> str:
     if old is None:
-        return "nothing was on this bus before, and something is now"
+        return "no EventSource or Sensor used this bus before"
     if new is None:
-        return "nothing is on this bus any more"
+        return "no EventSource or Sensor uses this bus any more"
     if old.watched != new.watched:
         return f"it has {'its first' if new.watched else 'no'} EventSource now"
     was, is_ = old.manifest, new.manifest

@@ -32,7 +32,7 @@ class BusProbe:
     def why_not(self) -> str:
         """Why it does not count as answering; "" if it does. For any thread."""
         age = self._now() - self._asked
-        return self._why or (f"it was asked {age:.0f} s ago for the last time" if age > OLD_SECONDS else "")
+        return self._why or (f"it was last asked {age:.0f} s ago" if age > OLD_SECONDS else "")
 
     async def watch(
         self,

@@ -46,12 +46,12 @@ class Health:
         }
 
     def _starting(self) -> str:
-        return "the event loop has not begun to turn" if math.isnan(self._beat) else ""
+        return "the event loop has not started" if math.isnan(self._beat) else ""
 
     def _hanging(self) -> str:
         """Before its first turn, it does not count as hanging."""
         age = self._now() - self._beat
-        return f"it has not turned for {age:.0f} s" if age > self._hang else ""
+        return f"it has not run for {age:.0f} s" if age > self._hang else ""
 
     def _unready(self) -> Mapping[str, str]:
         found = {"start": self._starting(), "event loop": self._hanging()}

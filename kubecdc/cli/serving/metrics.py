@@ -16,10 +16,10 @@ from kubecdc.metrics import SAME, Gauge
 
 WAIT_SECONDS = 1.0  # for what is read anew; then what was known last is exported
 BUILD = Gauge("kubecdc_build_info", "1, with the versions of kubecdc and of Python", ["version", "python"])
-BUS_UP = Gauge("kubecdc_bus_up", "1 if the bus answered this process lately: min", ["bus"], by=SAME)
+BUS_UP = Gauge("kubecdc_bus_up", "1 if the bus answered this process recently: min", ["bus"], by=SAME)
 LIMIT = Gauge(
     "kubecdc_pending_events_limit",
-    "`maxPending` of the bus: while a subscription has so many events pending, nothing more is captured for the bus",
+    "`maxPending` of the bus: while a subscription has this many pending events, nothing more is captured for the bus",
     ["bus"],
     by=SAME,
 )

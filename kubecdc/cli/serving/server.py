@@ -131,7 +131,7 @@ def serve(what: str, option: str, address: Address | None, pages: Mapping[str, P
         text = f"{what} cannot be served on {address}: {e.strerror or e}"
         if not address.optional:
             raise UsageError(text, hint=f"give another --{option}, or 0 for none") from e
-        hint = f"another process has the port: give another --{option}, or 0 for none"
+        hint = f"another process uses the port: give another --{option}, or 0 for none"
         log.info(text, code="not-serving", hint=hint)
         return
     server.start()

@@ -42,7 +42,8 @@ OLDEST = Gauge(
 LETTERS = Gauge("kubecdc_dead_letters", "Dead letters that are kept now", LABELS, by=ONE)
 AGE = Gauge(
     "kubecdc_subscriptions_age_seconds",
-    "Seconds since the numbers of the subscriptions were read; what cannot be read again is left out after a while",
+    "Seconds since the numbers of the subscriptions were read; "
+    "after a while, numbers that cannot be read again are left out",
     ["bus"],
     by=ONE,
 )

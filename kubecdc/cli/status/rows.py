@@ -46,7 +46,7 @@ def rows_without_answer(bus: EventBus, manifests: Manifests, error: KubecdcError
     """The rows of a bus that cannot be reached from here, or refuses."""
     hint = f" ({error.hint})" if error.hint else ""
     away = Finding(Verdict.BLOCKED, f"{error}{hint}", "kubecdc status -w")
-    unknown = [Finding(Verdict.UNKNOWN, "the bus does not tell")]
+    unknown = [Finding(Verdict.UNKNOWN, "its bus cannot be read")]
     yield row(f"bus/{bus.name}", [away], Verdict.OK, kind="bus", bus=bus.name, up=False)
     nothing = Found(bus, manifests, 0.0)
     for entry in nothing.entries:
@@ -62,7 +62,7 @@ def _bus_row(found: Found) -> Row:
         if what != "checkpoints"  # the sources say it
     ]
     if found.unwritable:
-        cause = f"it can be read, and not written: {found.unwritable}"
+        cause = f"it can be read but not written: {found.unwritable}"
         findings.append(Finding(Verdict.BLOCKED, cause, "kubecdc status -w"))
     ages = [found.at - s.oldest for s in found.statuses if isinstance(s.oldest, float)]
     pending = [s.pending for s in found.statuses if isinstance(s.pending, int)]

@@ -68,12 +68,12 @@ def _findings(
     if why := found.unknown.get("checkpoints"):
         yield Finding(Verdict.UNKNOWN, f"its position cannot be read: {why}", LOOK_AT_THE_CLUSTER)
     if found.processes is None:
-        why = found.unknown.get("processes", "processes do not report to this type of bus; their metrics tell it")
-        yield Finding(Verdict.UNKNOWN, f"who leads, and how far behind, is not known: {why}")
+        why = found.unknown.get("processes", "processes do not report to this type of bus; see their metrics")
+        yield Finding(Verdict.UNKNOWN, f"the leader and its lag are not known: {why}")
     elif leader is None:
         yield _nobody_leads(found)
     elif own is None:
-        cause = "the leader does not watch it: it is about to begin, or has other manifests"
+        cause = "the leader does not watch it: it is still starting, or has other manifests"
         yield Finding(Verdict.BEHIND, cause, "kubecdc validate")
     elif own.trouble and own.trouble.error == "Cut":  # by the network, now and then
         cause = f"no watch is open: {own.trouble.reason}"
@@ -82,13 +82,15 @@ def _findings(
         command = COMMANDS.get(own.trouble.error, LOOK_AT_THE_CLUSTER)
         yield Finding(Verdict.BLOCKED, own.trouble.reason, command)
     elif own.behind > BEHIND_SECONDS:
-        yield Finding(Verdict.BEHIND, "no watch is open, or what was read waits for its commit", "kubecdc bus show")
+        yield Finding(
+            Verdict.BEHIND, "no watch is open, or changes that were read are not committed yet", "kubecdc bus show"
+        )
     elif not checkpoints and "checkpoints" not in found.unknown:
         yield Finding(Verdict.BEHIND, "nothing has been committed yet", "kubecdc checkpoint show")
     for reason in {c.state.listing for c in checkpoints if c.state and c.state.listing}:
         yield Finding(Verdict.BEHIND, f"a list is under way: {reason}", "kubecdc checkpoint show")
     if own and own.audit and own.audit.result != "clean":
-        yield Finding(Verdict.OK, "the last audit found differences, and had them repaired", "kubecdc audit")
+        yield Finding(Verdict.OK, "the last audit found differences, which were repaired", "kubecdc audit")
     if gap and found.at - datetime.fromisoformat(gap.time).timestamp() < RECENT_SECONDS:
         cause = f"a gap was repaired: {gap.reason}; versions in it may be collapsed"
         yield Finding(Verdict.OK, cause, "kubecdc checkpoint show")
@@ -103,11 +105,11 @@ def _nobody_leads(found: Found) -> Finding:
         hint = f" ({ended.hint})" if ended.hint else ""
         return Finding(Verdict.BLOCKED, f"nobody leads: {ended.holder} ended: {ended.reason}{hint}", "kubecdc watch")
     cause = "nobody leads: "
-    cause += f"{len(watchers)} stand by" if watchers else "no process that watches reports to the bus"
+    cause += f"{len(watchers)} stand by" if watchers else "no watcher reports to the bus"
     if troubles := {trouble.reason for process in watchers for trouble in process.troubles.values()}:
         return Finding(Verdict.BLOCKED, f"{cause}: {', '.join(sorted(troubles))}", LOOK_AT_THE_CLUSTER)
     if last and last.holder not in {process.holder for process in watchers}:
-        cause += f"; {last.holder} led last: it was ended, hangs, or does not reach the bus"
+        cause += f"; the last leader, {last.holder}, was ended, hangs, or cannot reach the bus"
     return Finding(Verdict.BLOCKED, cause, "kubecdc watch")
 
 

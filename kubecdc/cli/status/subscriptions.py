@@ -72,7 +72,7 @@ def _findings(
     elif status.pending and _nobody_works(status, works):
         ended = found.ended if found.ended and found.ended.works else None
         why = f": {ended.holder} ended: {ended.reason}" if ended else ""
-        yield blocked(f"no worker reports that it has it{why}", "kubecdc work")
+        yield blocked(f"no worker of it reports to the bus{why}", "kubecdc work")
     for process, work in works:
         if work.locked and status.pending:
             yield blocked(f"events wait: {work.locked.reason}", "kubecdc validate --cluster")
@@ -86,11 +86,11 @@ def _findings(
         command = f"kubecdc dlq list --subscription {name}"
         yield failing(f"it has dead letters{f': {letter.reason}' if letter else ''}", command)
     if age is not None and age > BEHIND_SECONDS:
-        yield behind("events wait for long", "kubecdc bus show -w")
+        yield behind("events have waited for a long time", "kubecdc bus show -w")
     elif isinstance(status.pending, int) and limit > status.pending >= limit / 2:
         yield behind("its backlog is above half of maxPending", "kubecdc bus show -w")
     if found.processes is None and status.pending and isinstance(status.workers, Unknown):
-        yield Finding(Verdict.UNKNOWN, "who works for it is not known on this type of bus; the metrics tell it")
+        yield Finding(Verdict.UNKNOWN, "its workers are not known on this type of bus; see the metrics")
 
 
 def _pause(found: Found, name: str, works: Works) -> str | None:

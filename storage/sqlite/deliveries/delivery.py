@@ -107,5 +107,5 @@ class SqliteDelivery(ClaimedDelivery):
                 await self._writer.submit(operation)
         except TimeoutError as e:  # it is still queued, and may be done later
             raise Unavailable(
-                f"the file of the bus was not written for {DEADLINE:g} s", hint="check the disk that it is on"
+                f"the file of the bus could not be written for {DEADLINE:g} s", hint="check the disk that it is on"
             ) from e

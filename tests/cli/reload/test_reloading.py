@@ -250,7 +250,7 @@ ENTRY = """\
         (
             {"bus": f"{BUS}---{BUS.replace('default', 'second').replace('kubecdc.db', 'o.db')}",
              "sensor": SENSOR.replace("spec:\n", "spec:\n  eventBusName: second\n")},
-            "nothing is on this bus any more",
+            "no EventSource or Sensor uses this bus any more",
         ),
     ],
 )  # fmt: skip
@@ -282,9 +282,9 @@ async def test_a_process_that_would_have_nothing_to_do_goes_on_as_before(house: 
 def test_without_its_bus_a_process_needs_a_restart(house: House) -> None:
     uses = uses_of(load([str(house.mounted.path)], stdin=io.StringIO()), watch=True, work=True)
     require_no_restart(uses, uses)
-    with pytest.raises(UsageError, match="nothing is on this bus any more"):
+    with pytest.raises(UsageError, match="no EventSource or Sensor uses this bus any more"):
         require_no_restart(uses, {})
-    with pytest.raises(UsageError, match="nothing was on this bus before"):
+    with pytest.raises(UsageError, match="no EventSource or Sensor used this bus before"):
         require_no_restart({}, uses)
     watched_elsewhere = {"default": replace(uses["default"], entries={})}
     with pytest.raises(UsageError, match="it has no EventSource now"):

@@ -92,7 +92,7 @@ async def test_an_outage_makes_a_process_not_ready_and_a_hanging_loop_not_alive(
             await pod.until("/readyz", 200)
 
         os.kill(pods["worker"].started.pid, signal.SIGUSR1)
-        assert "it has not turned for" in await pods["worker"].until("/livez", 503)
+        assert "it has not run for" in await pods["worker"].until("/livez", 503)
         await pods["worker"].until("/readyz", 503)
 
 

@@ -260,18 +260,20 @@ async def bad_manifests(site: Site) -> None:
     await both(site)
 
 
-NOBODY = "^nobody leads: no process that watches reports to the bus"
+NOBODY = "^nobody leads: no watcher reports to the bus"
 AGAIN = "kubecdc validate --cluster"
 CASES = {
-    "watcher killed": Case(watcher_killed, SOURCE, "blocked", f"{NOBODY}; watcher led last", "kubecdc watch"),
-    "leader hung": Case(leader_hung, SOURCE, "blocked", f"{NOBODY}; watcher led last.*hangs", "kubecdc watch"),
+    "watcher killed": Case(watcher_killed, SOURCE, "blocked", f"{NOBODY}; the last leader, watcher,", "kubecdc watch"),
+    "leader hung": Case(
+        leader_hung, SOURCE, "blocked", f"{NOBODY}; the last leader, watcher, .*hangs", "kubecdc watch"
+    ),
     "no watcher": Case(no_watcher, SOURCE, "blocked", f"{NOBODY}$", "kubecdc watch"),
     "no right to the lease": Case(
         no_right_to_the_lease, SOURCE, "blocked", "^nobody leads: 1 stand by: forbidden .403.*leases", AGAIN
     ),
-    "worker killed": Case(worker_killed, SUBSCRIPTION, "blocked", "^no worker reports that", "kubecdc work"),
+    "worker killed": Case(worker_killed, SUBSCRIPTION, "blocked", "^no worker of it reports", "kubecdc work"),
     "worker killed, Redis": Case(
-        worker_killed_on_redis, SUBSCRIPTION, "blocked", "^no worker reports that", "kubecdc work"
+        worker_killed_on_redis, SUBSCRIPTION, "blocked", "^no worker of it reports", "kubecdc work"
     ),
     "API server 401": Case(api_answers(401), SOURCE, "blocked", "does not accept the credentials .401", AGAIN),
     "API server 403": Case(api_answers(403), SOURCE, "blocked", "^forbidden .403", AGAIN),
@@ -306,7 +308,9 @@ CASES = {
         receiver_answers(400), SUBSCRIPTION, "failing", "^it has dead letters: .*400", "kubecdc dlq list"
     ),
     "receiver hangs up": Case(receiver_hangs_up, SUBSCRIPTION, "failing", "^the trigger fails for all objects: "),
-    "receiver slow": Case(receiver_slow, SUBSCRIPTION, "behind", "^events wait for long", "kubecdc bus show -w"),
+    "receiver slow": Case(
+        receiver_slow, SUBSCRIPTION, "behind", "^events have waited for a long time", "kubecdc bus show -w"
+    ),
     "one event fails": Case(
         one_event_fails, SUBSCRIPTION, "failing", "^the last attempts failed: .*503", "kubecdc try"
     ),

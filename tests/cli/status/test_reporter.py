@@ -213,7 +213,7 @@ async def test_nothing_is_written_or_guessed_on_a_bus_without_such_a_state(
     told = {row["name"]: row for row in rows(found)}
     source = told[f"source/{ENTRY}"]
     assert (source["verdict"], source["needs_person"], source["by"]) == ("unknown", False, None)
-    assert source["cause"].startswith("who leads, and how far behind, is not known")
+    assert source["cause"].startswith("the leader and its lag are not known")
 
 
 async def test_what_another_version_has_written_is_read_as_far_as_it_is_known(

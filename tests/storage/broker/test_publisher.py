@@ -231,7 +231,7 @@ async def test_a_call_is_not_begun_that_could_outlast_the_term() -> None:
 async def test_a_lead_too_short_for_any_call_is_a_mistake_of_the_operator_and_not_waited_for() -> None:
     made = broker()
     short = Term(1, "me", lambda: MemoryQueue.seconds, MemoryQueue.seconds / 2)
-    with pytest.raises(UsageError, match="the lead is sure for"):
+    with pytest.raises(UsageError, match="the lead is certain for"):
         await MemoryQueue(made).publish(Publication([event(1)], term=short))
     assert not sends(made)
 

@@ -113,7 +113,7 @@ def test_the_commands_use_it(elastic_mq: ElasticMq, tmp_path: Path, monkeypatch:
     (row,) = json.loads(shown.stdout)
     assert (row["subscription"], row["source"], row["event"]) == ("billing", "pods", "changed")
     assert row["paused"] == "unknown", "that is in a ConfigMap, and there is no cluster"
-    assert "what is paused cannot be read: no Kubernetes cluster is configured" in shown.stderr
+    assert "the paused subscriptions cannot be read: no Kubernetes cluster is configured" in shown.stderr
     listed = run("dlq", "list").output
     assert "no dead letters" in listed
     assert "received and handed back" in listed

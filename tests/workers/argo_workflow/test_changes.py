@@ -144,7 +144,7 @@ async def test_a_repeated_resume_does_not_wake_a_later_node(api: LocalSimulator,
         ({"compressedNodes": "KLUv/Q=="}, "its nodes are compressed, but not with gzip"),
         ({"compressedNodes": "?"}, "its compressed nodes cannot be read"),
         ({"compressedNodes": base64.b64encode(gzip.compress(b"{}")[:-9]).decode()}, "its nodes are cut off"),
-        ({"nodes": {"w-2": 1}}, "its nodes are no mapping of nodes"),
+        ({"nodes": {"w-2": 1}}, "its nodes are not a mapping of nodes"),
     ],
 )
 async def test_nodes_that_cannot_be_resumed_are_a_failure(

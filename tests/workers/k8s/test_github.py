@@ -122,7 +122,7 @@ async def test_an_app_that_gets_no_token_is_retried(
 async def test_a_key_that_is_none_is_told_without_it(it: Bench, mounts: Mounts) -> None:
     (mounts.secrets / "app" / "pem").write_text("no key at all")
     outcome = await it.run({"source": {"git": PLACE}}, mounts=mounts)
-    assert outcome == Retry(f"{WHERE}: key `pem` of Secret `app` is no private key in PEM")
+    assert outcome == Retry(f"{WHERE}: key `pem` of Secret `app` is not a private key in PEM")
 
 
 async def test_an_api_that_is_away_is_retried(it: Bench, mounts: Mounts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,8 +229,8 @@ async def test_nothing_leads_out_of_a_repository(it: Bench, repository: Path) ->
         return await it.run({"source": {"git": {"url": f"file://{repository}", "filePath": path, **more}}})
 
     url = f"file://{repository}"
-    assert await run("link.yaml") == Failure(f"{url}, link.yaml: it is no plain file")
-    assert await run("in") == Failure(f"{url}, in: it is no plain file")
+    assert await run("link.yaml") == Failure(f"{url}, link.yaml: it is not a regular file")
+    assert await run("in") == Failure(f"{url}, in: it is not a regular file")
     assert await run("large.yaml") == Failure(f"{url}, large.yaml has more than {LARGEST} bytes")
     assert await run("none.yaml") == Retry(f"{url}, none.yaml: there is no such file at HEAD")
     outcome = await run("in/one.yaml", branch="none")

@@ -340,7 +340,7 @@ def test_fields_of_argo_without_effect_are_told() -> None:
     config = Kafka.model_validate(
         {"url": "k:9092", "topic": "t", "partition": 0, "requiredAcks": 1, "version": "2.5.0", "partitioningKey": "x"}
     )
-    assert [notice.partition(" is without effect")[0] for notice in TYPE.notices(config)] == [
+    assert [notice.partition(" has no effect")[0] for notice in TYPE.notices(config)] == [
         "requiredAcks: 1",
         "partition",
         "version",

@@ -71,7 +71,7 @@ LUA_FAILS = [
     ("return {1, 2}", "it returns a list: it must return a table with names, such as `event`"),
     ("return event.a.b", "script:1: attempt to index field 'a' (a nil value)"),
     ("\n\nerror('boom')", "script:3: boom"),
-    ("error({})", "it raised an error that is no text"),
+    ("error({})", "it raised an error that is not text"),
     ("return {a = 0/0}", "its result has the number nan, which JSON does not have, at a"),
     ("return {a = {b = -1/0}}", "its result has the number -inf, which JSON does not have, at a.b"),
     ('return {a = "\\255"}', "its result has text that is not UTF-8"),

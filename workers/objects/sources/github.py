@@ -59,7 +59,7 @@ def _claim(app: GithubApp, private_key: str, where: str) -> str:
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, RSAPrivateKey):
-        raise Undone(Retry(f"{where}: {app.private_key} is no private key in PEM"))
+        raise Undone(Retry(f"{where}: {app.private_key} is not a private key in PEM"))
     now = int(time.time())
     parts = {"alg": "RS256", "typ": "JWT"}, {"iat": now - EARLIER, "exp": now + VALID, "iss": str(app.app_id)}
     signed = ".".join(_encoded(json.dumps(part).encode()) for part in parts)

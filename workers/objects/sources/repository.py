@@ -114,7 +114,7 @@ class _Git:
         if not entry:
             raise Undone(Retry(f"{self._where}: there is no such file at {ref}"))
         if mode not in FILES:
-            raise Undone(Failure(f"{self._where}: it is no plain file"))
+            raise Undone(Failure(f"{self._where}: it is not a regular file"))
         if int(size) > LARGEST:
             raise too_large(self._where)
         return await self._run("cat-file", "blob", f"FETCH_HEAD:{source.file_path}")

@@ -82,7 +82,7 @@ def _expr(index: int, given: ExprFilter) -> Check:
         result = expression.evaluate({name: operand(find(values)) for name, find in finds})
         if result is True or result is False:
             return result
-        raise FilterError(f"it gives {kind(result)}, and neither true nor false")
+        raise FilterError(f"it gives {kind(result)}, which is neither true nor false")
 
     return Check(f"filters.exprs[{index}] ({given.expr})", test, expression.is_slow)
 

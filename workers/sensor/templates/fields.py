@@ -28,7 +28,7 @@ class Fields(ValueAdapter):  # type: ignore[misc]  # it is Any without gotpl
             return INVALID
         if isinstance(value, Version) and field in _OF_VERSION:
             return getattr(value, field)
-        raise TemplateExecutionError(f"there is no field `{field}`, because the value is no object")
+        raise TemplateExecutionError(f"there is no field `{field}`, because the value is not an object")
 
 
 _VALUE_ADAPTERS[OBJECTS] = Fields()

@@ -44,10 +44,10 @@ def arguments_defect(spec: Mapping[str, Any]) -> str:
     """What is wrong with the arguments of a workflow's ``spec``, "" if nothing is."""
     arguments = spec.get("arguments") or {}
     if not isinstance(arguments, dict):
-        return "its `spec.arguments` is no mapping"
+        return "its `spec.arguments` is not a mapping"
     parameters = arguments.get("parameters") or []
     if not isinstance(parameters, list) or not all(isinstance(one, dict) for one in parameters):
-        return "its `spec.arguments.parameters` is no list of mappings"
+        return "its `spec.arguments.parameters` is not a list of mappings"
     return ""
 
 

@@ -33,7 +33,7 @@ def read(status: Mapping[str, Any]) -> Nodes:
     else:
         nodes = {}
     if not isinstance(nodes, dict) or not all(isinstance(node, dict) for node in nodes.values()):
-        raise NodesUnreadable("its nodes are no mapping of nodes")
+        raise NodesUnreadable("its nodes are not a mapping of nodes")
     return nodes
 
 

@@ -30,7 +30,7 @@ MOST_LEFT_BEHIND = 16  # calls of a trigger whose time is over and that go on; e
 ENDING = 0.5  # seconds for a coroutine to end after its time is over
 _LEFT_BEHIND = Gauge(
     "kubecdc_function_calls_left_behind",
-    "Calls of a handler that go on although nobody waits for them any more",
+    "Handler calls that still run after their time was over",
     ("sensor", "trigger"),
     by=WORKERS,
 )

@@ -43,7 +43,7 @@ class K8sType(TriggerType[K8s]):
     def notices(self, config: K8s) -> Iterator[str]:
         """What the manifest says and the trigger does not do."""
         if config.source.url and not config.source.url.verify_cert:
-            yield "source.url.verifyCert: false is without effect: certificates are always verified"
+            yield "source.url.verifyCert: false has no effect: certificates are always verified"
 
     def rules(self, config: K8s, written: Set[str], namespace: str) -> Sequence[AccessRule]:
         """What its operation needs."""

@@ -33,11 +33,11 @@ class KafkaType(TriggerType[Kafka]):
     def notices(self, config: Kafka) -> Iterator[str]:
         """Fields that are without effect."""
         if config.required_acks != -1:
-            yield f"requiredAcks: {config.required_acks} is without effect: each message waits for all replicas in sync"
+            yield f"requiredAcks: {config.required_acks} has no effect: each message waits for all replicas in sync"
         if "partition" in config.model_fields_set:
-            yield "partition is without effect: the key decides"
+            yield "partition has no effect: the key decides"
         if config.version:
-            yield "version is without effect: the client asks the brokers"
+            yield "version has no effect: the client asks the brokers"
 
     def build(self, config: Kafka, policy: Policy, context: Context) -> Trigger[KafkaRequest]:
         """The trigger. The client library is imported here, and that of Avro where it is needed."""

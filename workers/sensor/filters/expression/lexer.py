@@ -64,7 +64,7 @@ def _token(match: re.Match[str]) -> Token:
         case "name" if text in ("in", "IN"):
             return Token("operator", "in", at)
         case "name" if "." in text:
-            raise ValueError(f"`{text}` is no name: give the value a name in `fields`, with its path")
+            raise ValueError(f"`{text}` is not a name: give the value a name in `fields`, with its path")
         case "name":
             return Token("name", _ESCAPED.sub(r"\1", text), at)
         case _:

@@ -69,7 +69,7 @@ def same(left: Any, right: Any, depth: int = DEEPEST) -> bool:
 def among(left: Any, right: Any) -> bool:
     """``in``."""
     if not isinstance(right, list):
-        raise FilterError(f"`in` needs a list on its right, and there is {kind(right)}")
+        raise FilterError(f"`in` needs a list on its right, but there is {kind(right)}")
     return any(same(left, item) for item in right)
 
 
