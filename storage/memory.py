@@ -49,12 +49,8 @@ class Share:
     @property
     def limit(self) -> int:
         """How many bytes it may hold now."""
-        free, even = self._memory.limit // 2 - self._memory.held + self.held, self._even
-        return max(even, free)
-
-    @property
-    def _even(self) -> int:
-        return self._memory.limit // 2 // (self._memory.shares or 1)
+        half = self._memory.limit // 2
+        return max(half - self._memory.held + self.held, half // (self._memory.shares or 1))
 
     @property
     def room(self) -> int:
@@ -64,7 +60,7 @@ class Share:
     @property
     def full(self) -> bool:
         """It holds something, and has no room for another event as large as those that came lately."""
-        return self.held > 0 and self.room < self.size
+        return self.held > 0 and self.limit - self.held < self.size
 
     @property
     def events(self) -> int:
@@ -74,7 +70,8 @@ class Share:
     @property
     def own_events(self) -> int:
         """How many of them are within its even share, which no other takes. At least 1."""
-        return max(1, int((self._even - self.held) / self.size))
+        even = self._memory.limit // 2 // (self._memory.shares or 1)
+        return max(1, int((even - self.held) / self.size))
 
     @contextmanager
     def asked(self, events: int, most: int = BYTES) -> Iterator[int]:
@@ -89,7 +86,7 @@ class Share:
     def add(self, size: int) -> None:
         """It holds an event of so many bytes more."""
         remembered = MEMORY * self.size
-        self.size = size if size > remembered else remembered or 1.0
+        self.size = size if size > remembered else max(remembered, 1.0)
         self.change(size)
 
     def remove(self, size: int) -> None:

@@ -140,3 +140,10 @@ def test_partitions_that_are_lost_leave_nothing_behind() -> None:
         lanes.drop(range(8))
         assert (len(lanes), lanes.ready, lanes.next_due) == (0, 0, None)
     assert (share.held, entries.held) == (0, 0)
+
+
+def test_events_without_a_body_have_a_size() -> None:
+    share = Share(Memory())
+    for _ in range(10_000):
+        share.add(0)
+    assert share.size == 1.0

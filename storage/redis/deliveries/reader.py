@@ -208,14 +208,15 @@ class Reader:
 
     async def _fetch_bodies(self) -> None:
         """Fetch the bodies of what is next and was kept without its body."""
+        next_ = self._lanes.peek(BODIES)
+        without = [entry for entry in next_ if entry.body is None]
+        left = min(BODIES_BYTES, self._share.room) if without else 0
+        if not left and not self._in_flight and len(without) == len(next_):
+            left = 1  # whatever its size
         wanted: list[Entry] = []
         args: list[Argument] = [self._leases.id]
-        next_ = self._lanes.peek(BODIES)
-        left = min(BODIES_BYTES, self._share.room)
-        if not left and not self._in_flight and all(entry.body is None for entry in next_):
-            left = 1  # whatever its size
-        for entry in next_:
-            if entry.body is None and left > 0:
+        for entry in without:
+            if left > 0:
                 wanted.append(entry)
                 args += entry.at
                 left -= entry.size
