@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.storage import redis_server
 
 KILLS = int(os.environ.get("KUBECDC_KILLS", "15"))
 SEED = int(os.environ.get("KUBECDC_SEED", "1"))
+ROTATED = 5.0  # seconds after the load has begun: a process that is started then has the new key, and others not yet
 CONCURRENCY = 64  # of a worker, by default: what its death can repeat at most
 LEASE = 15.0  # seconds by default: a standby for a Lease waits that long after a death, one for a file does not
 
@@ -68,6 +70,7 @@ async def test_nothing_is_lost_though_watchers_workers_and_the_api_server_are_ki
 async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back_older(
     simulator: Server, tmp_path: Path, kind: type[RedisStreams | RqQueues]
 ) -> None:
+    """Events are encrypted, and the key is rotated meanwhile."""
     redis_server.require()
     trial = Trial(
         Load(seed=SEED, objects=150, changes=1500, rate=1500 / max(15.0, KILLS)),
@@ -83,9 +86,11 @@ async def test_nothing_is_lost_on_redis_though_that_is_killed_too_and_comes_back
     )
     with Processes(tmp_path) as processes:
         async with kind(processes, tmp_path / "redis").running() as bus:
+            keys = bus.encrypt(tmp_path / "secrets")
             stack = await raise_stack(tmp_path, simulator, processes, bus, workers=("worker-1", "worker-2", "worker-3"))
             async with Api(stack.kubeconfig) as api:
                 writer = Writer(api, WORKFLOWS)
+                asyncio.get_running_loop().call_later(ROTATED, keys.rotate, "newer")
                 report = await trial.run(stack, writer)
             taken = terms(watcher_logs(processes))
             found = quarrels(taken, await bus.committed() if isinstance(bus, RedisStreams) else [])

@@ -24,6 +24,7 @@ from tests.harness.kinds import OF_A_BUS, Kind
 from tests.harness.processes import Process, Processes, until
 from tests.harness.proxy import Proxy
 from tests.harness.terms import Committed
+from tests.storage.keys import NEW, OLD, SECRET, KeyFolder
 from tests.storage.redis_server import START, RedisServer
 
 PARTITIONS = 8
@@ -49,10 +50,22 @@ class OwnRedis(ABC):
         self._server = RedisServer(folder, "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
         self._processes = processes
         self._proxy = Proxy(self._server.port)
+        self._encryption: Mapping[str, object] = {}
+
+    @property
+    def manifest(self) -> Mapping[str, object]:
+        return {**self.queue, **self._encryption}
 
     @property
     @abstractmethod
-    def manifest(self) -> Mapping[str, object]: ...
+    def queue(self) -> Mapping[str, object]:
+        """The `manifest` without encryption."""
+
+    def encrypt(self, secrets: Path) -> KeyFolder:
+        """Encrypt with `NEW`, and decrypt with `OLD` too. To be called before the manifests are written."""
+        self._encryption = {"encryption": {"keys": [{"name": SECRET, "key": key} for key in (NEW, OLD)]}}
+        self.environment = {"KUBECDC_SECRETS_DIR": str(secrets)}
+        return KeyFolder(secrets).write(NEW, OLD)
 
     @property
     @abstractmethod
@@ -148,7 +161,7 @@ class RedisStreams(OwnRedis):
         self._partitions = partitions
 
     @property
-    def manifest(self) -> Mapping[str, object]:
+    def queue(self) -> Mapping[str, object]:
         return {"redis": {"url": f"redis://127.0.0.1:{self.proxy.port}/0", "partitions": self._partitions}}
 
     @property
@@ -175,7 +188,7 @@ class RqQueues(OwnRedis):
     heartbeat = OwnRedis.ack_wait  # of a worker's, a third of it
 
     @property
-    def manifest(self) -> Mapping[str, object]:
+    def queue(self) -> Mapping[str, object]:
         return {"rq": {"url": f"redis://127.0.0.1:{self.proxy.port}/0"}}
 
     @asynccontextmanager

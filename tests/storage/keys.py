@@ -40,6 +40,11 @@ class KeyFolder:
     def put(self, name: str, text: str) -> None:
         (self._folder / name).write_text(text)
 
+    def rotate(self, name: str) -> None:
+        """Have the new key become the old one, and take the key of that name for the new one."""
+        self.put(OLD, (self._folder / NEW).read_text())
+        self.put(NEW, key_text(name))
+
     def ring(self, *names: str, pause: float = 0.05, doubted: float = 0.05) -> KeyRing:
         """The keys of a bus whose manifest names these, the first one for what is new."""
         return KeyRing("default", refs(*names), Keys(Mounts(secrets=self.secrets)), pause=pause, doubted=doubted)
