@@ -113,7 +113,7 @@ class Demo:
         self.say("kill -9 watcher, without a restart")
         for workflow in self._announced()[:DELETED]:
             await self.writer.delete(workflow.namespace, workflow.name)
-        self.say("meanwhile five workflows are deleted ...")
+        self.say("meanwhile, five workflows are deleted ...")
         await self._wait_for_changes(0.7)
         await self.stack.server.expire_history()
         self.say("... and the API server's history expires")
@@ -180,11 +180,11 @@ def _unusual(changes: Sequence[Change], receipts: Sequence[Receipt]) -> dict[str
     found: dict[str, list[str]] = {workflow: [] for workflow in made}
     for workflow, texts in found.items():
         if count := missed[workflow]:
-            texts.append(f"{count} of {made[workflow]} changes collapsed, the newest state arrived")
+            texts.append(f"{count} of {made[workflow]} changes were collapsed; the newest state arrived")
         if any(r.partitionkey == workflow and r.action == "DELETE" and r.synthetic for r in receipts):
             texts.append("its deletion was found by comparing a list with the inventory")
         if repeats[workflow]:
-            texts.append(f"{repeats[workflow]} delivered twice, for its worker was killed meanwhile")
+            texts.append(f"{repeats[workflow]} delivered twice, because the worker was killed in between")
     return {workflow: texts for workflow, texts in found.items() if texts}
 
 
@@ -234,12 +234,12 @@ def told(reports: Mapping[str, Report], unusual: Sequence[str]) -> str:
             "",
             *lines,
             "",
-            "collapsed: the API server had forgotten these versions before the watcher was back. The newest state of",
-            "  each object, or its deletion, arrived all the same, marked `synthetic`. Nobody can read them any more.",
-            "duplicates: a worker was killed after the receiver had answered, and before it could say so. The repeat",
-            "  has the same idempotency key.",
+            "collapsed: the API server had discarded these versions before the watcher was back, so nobody can read",
+            "  them any more. The newest state of each object, or its deletion, still arrived, marked `synthetic`.",
+            "duplicates: a worker was killed after the receiver had answered, but before it could ack the event. The",
+            "  repetition has the same idempotency key.",
             "",
-            *(unusual or ["To every object happened what happens without faults."]),
+            *(unusual or ["No object was affected by the faults."]),
             *(str(report) for report in reports.values() if not report.ok),
             "",
         ]
@@ -252,7 +252,7 @@ def main() -> None:
     print(f"60 workflows run while kubecdc is killed five times. Logs, queue and manifests: {DIRECTORY}", flush=True)
     if not asyncio.run(demo(DIRECTORY)):
         sys.exit(f"FAILED: an event was lost or out of order; the logs are in {DIRECTORY}")
-    print(f"No event was lost or out of order. Logs, queue and manifests stay in {DIRECTORY}")
+    print(f"No event was lost or out of order. Logs, queue and manifests are kept in {DIRECTORY}")
 
 
 if __name__ == "__main__":
