@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from datetime import timedelta
 from typing import cast
 
-from kubecdc.storage.contracts import Delivery, Failures, Subscription
+from kubecdc.storage.contracts import Delivery, Subscription
 from kubecdc.storage.contracts.errors import Locked, Undecodable
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.delegation import WrappedDelivery
 from kubecdc.storage.encryption.codec import Codec
 
 
-class SealedDelivery:
-    """`storage.contracts.Delivery`. While the key is not there, the event is as it is stored: `Event.encryptionkey`."""
+class SealedDelivery(WrappedDelivery):
+    """A `Delivery` whose event is opened. While the key is not there, it is as it is stored: `Event.encryptionkey`."""
 
     def __init__(self, inner: Delivery, codec: Codec) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._codec = codec
         self._event: Event | None = None
 
@@ -38,32 +38,6 @@ class SealedDelivery:
             return self.event.encode() if Event.decode(stored).encryptionkey else stored
         except Undecodable:
             return stored
-
-    @property
-    def attempt(self) -> int:
-        return self._inner.attempt
-
-    @property
-    def failures(self) -> Failures:
-        return self._inner.failures
-
-    async def start(self) -> None:
-        await self._inner.start()
-
-    def withdraw(self) -> None:
-        self._inner.withdraw()
-
-    async def ack(self) -> None:
-        await self._inner.ack()
-
-    async def nack(self, delay: timedelta, failures: Failures | None = None) -> None:
-        await self._inner.nack(delay, failures)
-
-    async def extend(self) -> None:
-        await self._inner.extend()
-
-    async def dead_letter(self, reason: str) -> None:
-        await self._inner.dead_letter(reason)
 
 
 class SealedSubscription:

@@ -24,6 +24,7 @@ from kubecdc.storage.contracts import (
     TransactionalPublisher,
 )
 from kubecdc.storage.contracts.event import Event
+from kubecdc.storage.delegation import WrappedDelivery
 
 Call = Callable[[], Awaitable[None]]
 Fault = Callable[[Call], Awaitable[None]]
@@ -104,37 +105,12 @@ class FaultyPublisher:
         await self._script.run(lambda: self._inner.commit(batch, term=term))
 
 
-class FaultyDelivery:
+class FaultyDelivery(WrappedDelivery):
     """A `Delivery` whose settlement (ack, nack, dead_letter) follows the script."""
 
     def __init__(self, inner: Delivery, script: Script) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._script = script
-
-    @property
-    def event(self) -> Event:
-        return self._inner.event
-
-    @property
-    def body(self) -> bytes:
-        return self._inner.body
-
-    @property
-    def attempt(self) -> int:
-        return self._inner.attempt
-
-    @property
-    def failures(self) -> Failures:
-        return self._inner.failures
-
-    async def start(self) -> None:
-        await self._inner.start()
-
-    def withdraw(self) -> None:
-        self._inner.withdraw()
-
-    async def extend(self) -> None:
-        await self._inner.extend()
 
     async def ack(self) -> None:
         await self._script.run(self._inner.ack)
