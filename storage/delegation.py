@@ -1,4 +1,4 @@
-"""What wraps a delivery and changes a part of it."""
+"""Base of classes that wrap a delivery and change part of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kubecdc.storage.contracts.event import Event
 
 
 class WrappedDelivery:
-    """`storage.contracts.Delivery`: all of it is that of another one, ``inner``, but what a subclass overrides."""
+    """A `storage.contracts.Delivery` that delegates to ``inner``, except for what a subclass overrides."""
 
     def __init__(self, inner: Delivery) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""`Queue.ensure` for a bus that makes itself when it is opened, so that only its subscriptions may be missing."""
+"""`Queue.ensure` for a bus that is created when it is opened, so that only its subscriptions may be missing."""
 
 from __future__ import annotations
 

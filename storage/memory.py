@@ -11,7 +11,7 @@ MEMORY = 0.9  # how much of the largest size is remembered with each event
 
 
 class Memory:
-    """Shared by open subscriptions: one half goes to those that need it, the other half is shared out evenly.
+    """Memory that open subscriptions share: one half goes to those that need it, the other half is divided evenly.
 
     So one whose receiver is slow holds up no other. A subscription may always hold one event, whatever its size.
     """
@@ -26,7 +26,7 @@ PROCESS = Memory()
 
 
 class Share:
-    """What one subscription holds. It counts for the others while it is ``opened``.
+    """The bytes that one subscription holds. They count for the others while it is ``opened``.
 
     ``size`` is about that of the larger events which came lately.
     """

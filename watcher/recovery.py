@@ -1,4 +1,4 @@
-"""What follows a failure, for everything that runs within a term: report it, wait, and try again."""
+"""The reaction to a failure of anything that runs within a term: report it, wait, and try again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed from an event's text: at once, or in a thread if that could hold up the event loop."""
+"""Runs computations on an event's text: at once, or in a thread if they could hold up the event loop."""
 
 from __future__ import annotations
 

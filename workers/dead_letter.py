@@ -1,4 +1,4 @@
-"""The dlqTrigger: what runs for an event that becomes a dead letter, before the bus is told.
+"""The dlqTrigger, which runs for an event that becomes a dead letter, before the dead letter is settled.
 
 If the process dies meanwhile, the event is delivered again: the trigger is tried once more, and then the dlqTrigger.
 So no dead letter goes unannounced, but one may be announced twice. Whether the dlqTrigger succeeds or fails, the event

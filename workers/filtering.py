@@ -1,4 +1,4 @@
-"""The filter step: an event that the filters of its dependency do not let pass is settled without a run."""
+"""The filter step: an event that does not pass the filters of its dependency is settled without a run."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Retry(_Unsuccessful):
 
 @dataclass(frozen=True)
 class Failure(_Unsuccessful):
-    """It can never work for this event: it is not retried, but becomes a dead letter.
+    """The trigger can never work for this event, which is not retried but becomes a dead letter.
 
     The reason becomes one line, at most `LONGEST_REASON` characters long.
     """

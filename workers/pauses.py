@@ -18,7 +18,7 @@ CHECK_SECONDS = 2.0
 
 
 class Pauses:
-    """Until the bus has told what is paused, nothing is delivered; while it is away, what it told last holds.
+    """Nothing is delivered until the bus has said what is paused. While it does not answer, its last answer applies.
 
     `watch` has to run. ``stop`` of each call is set when the work on its subscription is to end.
     """

@@ -1,4 +1,4 @@
-"""What the workers have to do: the triggers of the Sensors on one bus."""
+"""The work of the workers: the triggers of the Sensors on one bus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kubecdc.workers.sensor.manifest import Dependency, Sensor, Trigger
 
 @dataclass(frozen=True)
 class Planned:
-    """A trigger, and what else of its Sensor it depends on. If two are equal, the trigger does the same."""
+    """A trigger, and the other parts of its Sensor that it depends on. Two that are equal do the same."""
 
     sensor: Sensor = field(compare=False)
     trigger: Trigger

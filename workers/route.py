@@ -200,7 +200,7 @@ def routes_of(sensor: Sensor, trigger: TriggerManifest, **given: Any) -> Iterato
 
 
 class _Made:
-    """What the routes of a trigger share: it, its dlqTrigger, and their metrics."""
+    """What the routes of a trigger share: the trigger, its dlqTrigger, and their metrics."""
 
     def __init__(self, sensor: Sensor, trigger: TriggerManifest, context: Context) -> None:
         self._sensor = sensor

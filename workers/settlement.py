@@ -1,4 +1,4 @@
-"""Settlements: what becomes of a delivery, and how the bus is told."""
+"""Settlements: how the outcome of a delivery is decided and reported to the bus."""
 
 from __future__ import annotations
 

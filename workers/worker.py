@@ -81,7 +81,7 @@ class _UnderWay:
 
 @dataclass(frozen=True)
 class _Work:
-    """What all triggers share. ``given`` is what routes are made with."""
+    """What all triggers share. Routes are made with ``given``."""
 
     bus: Bus
     settings: Settings

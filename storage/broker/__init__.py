@@ -1,1 +1,1 @@
-"""What queues have in common that keep their events in a broker, such as SQS and Pub/Sub."""
+"""What queues that keep their events in a broker, such as SQS and Pub/Sub, have in common."""

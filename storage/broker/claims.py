@@ -18,7 +18,7 @@ HAND_BACK_SECONDS = 3.0  # for what waits, when the deliveries end
 
 
 class Claims:
-    """What this process has received and not settled. ``ack_wait`` is in seconds."""
+    """The messages that this process has received and not settled. ``ack_wait`` is in seconds."""
 
     def __init__(self, source: Source, lanes: Lanes, marks: Marks, ack_wait: float) -> None:
         self._source = source

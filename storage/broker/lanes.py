@@ -1,4 +1,4 @@
-"""The messages in this process, in lanes: what was received and is not settled or handed back yet."""
+"""The messages in this process, in lanes: those that were received and are not yet settled or handed back."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Ledger(Protocol):
 
 
 class ReceptionLedger:
-    """Takes the broker's count of receptions for attempts, where no state store is to be had.
+    """Uses the broker's count of receptions as the attempts, where there is no state store.
 
     A message that this process has received before is counted by what this process did with it. Successes are those of
     this process.

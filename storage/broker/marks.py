@@ -1,4 +1,4 @@
-"""The high-water mark of each lane: what a broker delivers again after its successor was settled is not run again.
+"""The high-water mark of each lane. A message that a broker delivers again after its successor was settled is not run.
 
 A mark is a place in the order of publications (`Publication.order`), which only grows within a lane, and the time when
 the broker took the message. A message that was sent after the marked one is not stale, whatever its place: somebody
@@ -24,7 +24,7 @@ Entrance = Literal["free", "stale", "busy"]
 
 @dataclass(frozen=True)
 class Mark:
-    """The newest settled message of a lane. ``owner`` has another one in work until ``until``, "" nobody."""
+    """The newest settled message of a lane. ``owner`` is running another one until ``until``; "": nobody is."""
 
     order: str = ""
     sent: float = 0.0

@@ -16,7 +16,7 @@ CROWDED = 0.2  # seconds until a subscription without room looks whether others 
 
 
 class Receiver:
-    """Keeps one call waiting for messages, and more of them while each returns all that it may.
+    """Keeps one call waiting for messages, and more calls while each returns as many as it may.
 
     ``asked`` is how many messages the calls under way may return, ``share`` what may be held. ``room`` tells how many
     may be asked for now; `look_again` when that may have changed. ``received`` is called with each message.

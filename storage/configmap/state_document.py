@@ -23,7 +23,7 @@ Name = tuple[str, str]
 
 
 class _Header(msgspec.Struct):
-    """The first line. ``columns`` is for those who read it."""
+    """The first line. ``columns`` is for human readers."""
 
     format: int
     columns: tuple[str, ...] = COLUMNS

@@ -1,4 +1,4 @@
-"""Administration: what an operator sees of a bus, and may do with it.
+"""Administration: what an operator can see of a bus and do with it.
 
 Redriven dead letters and replayed events are delivered after what is pending of their object, as new deliveries without
 attempts. They repeat an event on purpose, under the same event id and with the attribute ``redelivery``; a consumer
@@ -23,7 +23,7 @@ class Approximate(int):
 
 
 class Unknown(Enum):
-    """What a back end cannot tell."""
+    """A value that a back end does not know."""
 
     UNKNOWN = "unknown"
 

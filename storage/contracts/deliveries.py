@@ -23,7 +23,7 @@ class SubscriptionSpec:
 
 @dataclass(frozen=True)
 class Failures:
-    """What is kept of the failed attempts of an event, so that an outage can be told from a poison.
+    """What is kept of the failed attempts of an event, so that an outage can be told from a poison event.
 
     ``uncounted`` of them do not count towards ``maxDeliveries``. ``successes`` is what `Subscription.successes` was at
     the last one, or more than there can be if that one never counts. Without a failed attempt, both are 0, and with

@@ -23,7 +23,7 @@ class BusFull(Unavailable):
 
 
 class NoSubscription(Unavailable):
-    """There is no such subscription, or none to the events of an entry. Nothing was done."""
+    """The subscription does not exist, or nobody subscribes to the events of an entry. Nothing was done."""
 
     @classmethod
     def to_event(cls, source: str, subject: str) -> NoSubscription:
@@ -100,7 +100,7 @@ class Undecodable(KubecdcError):
 
 
 class Locked(Unavailable):
-    """It is stored, and encrypted with a key that is not here. It waits: the key may come."""
+    """The event is stored, encrypted with a key that this process does not have. It waits, since the key may come."""
 
     @classmethod
     def of(cls, key: str, known: str) -> Locked:

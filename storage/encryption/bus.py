@@ -1,4 +1,4 @@
-"""A bus that encrypts: what it is given is sealed, what it gives is opened, and the bus within knows nothing of it."""
+"""A bus that encrypts: it seals what it stores and opens what it returns. The bus inside knows nothing about this."""
 
 from __future__ import annotations
 

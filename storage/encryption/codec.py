@@ -1,4 +1,4 @@
-"""What seals and opens events: the keys of a bus that encrypts, or nothing at all."""
+"""Seals and opens events with the keys of a bus, or leaves them as they are if the bus does not encrypt."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from kubecdc.storage.encryption.keyring import KeyRing
 
 
 class SealingPublisher:
-    """`storage.contracts.TransactionalPublisher`. While the key is away, nothing is published: Unavailable."""
+    """`storage.contracts.TransactionalPublisher`. While the key is missing, nothing is published: Unavailable."""
 
     def __init__(self, inner: TransactionalPublisher, codec: KeyRing) -> None:
         self._inner = inner

@@ -28,7 +28,7 @@ _LEVEL = 1  # of compression, which is for events that would be too large otherw
 
 
 class Key:
-    """A key of 32 bytes. ``id`` is the beginning of its SHA-256: it names the key, and tells nothing of it."""
+    """A key of 32 bytes. ``id`` is the beginning of its SHA-256: it names the key, and reveals nothing about it."""
 
     def __init__(self, secret: bytes) -> None:
         from cryptography.exceptions import InvalidTag

@@ -35,7 +35,7 @@ PERMANENT = "PERMANENT_FAILURE"
 
 @dataclass(frozen=True)
 class Handle:
-    """What a message is settled by, and what it was."""
+    """The means to settle a message, and the message itself."""
 
     path: str
     ack_id: str

@@ -1,4 +1,4 @@
-"""Whether anybody subscribes to an event: asked before it is published."""
+"""Whether anybody subscribes to an event. This is checked before the event is published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEARN_SECONDS = 10.0
 
 
 class Subscribers:
-    """Remembers for `LEARN_SECONDS` that an event has subscribers; that it has none is found out anew each time.
+    """Remembers for `LEARN_SECONDS` that an event has subscribers; that it has none is checked again each time.
 
     So an event may pass for that long after its last subscription was ended. A subscription that is made elsewhere
     gets its events from Pub/Sub at once, whatever is remembered here.

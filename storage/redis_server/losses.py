@@ -1,4 +1,4 @@
-"""Says what somebody has deleted from Redis although a subscription needs it."""
+"""Reports what somebody has deleted from Redis although a subscription needs it."""
 
 from __future__ import annotations
 

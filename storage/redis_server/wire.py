@@ -48,7 +48,7 @@ def pack(*args: str | bytes | int) -> bytes:
 
 
 class Wire(asyncio.Protocol):
-    """Opened, used and closed from one event loop. ``lost``: it is of no more use; ``gone``: the transport is closed.
+    """Opened, used and closed from one event loop. ``lost``: it is unusable; ``gone``: the transport is closed.
 
     Answers are bytes, numbers and lists, as the server sends them. A caller that gives up leaves its place in the
     queue, so that the other callers get their own answers.

@@ -33,7 +33,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Found:
-    """What an audit found of the objects under one checkpoint."""
+    """The differences that an audit found among the objects under one checkpoint."""
 
     key: str
     objects: int

@@ -1,4 +1,4 @@
-"""What an interrupted list has announced, where no inventory tells: the next attempt announces it once.
+"""The objects that an interrupted list has announced, for entries without an inventory: the next attempt skips them.
 
 A list comes in the order of names. So an attempt that ended early has announced every object up to some name, as it was
 at the version of the list.

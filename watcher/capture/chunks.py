@@ -1,4 +1,4 @@
-"""How much one commit has, so that no bus is held for long by one."""
+"""Limits of one commit, so that no commit occupies a bus for long."""
 
 from __future__ import annotations
 

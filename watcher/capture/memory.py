@@ -12,7 +12,7 @@ LEAST_BYTES = 256 << 10  # of an entry
 
 
 class Memory:
-    """What one entry may hold, in all of its namespaces together.
+    """The bytes that one entry may hold, in all of its namespaces together.
 
     Each entry has a limit of its own, so that one whose commits are blocked holds up no other. Who finds no room waits
     for its turn. What is larger than the limit is held alone.
@@ -67,7 +67,7 @@ class Memory:
 
 
 class Holder:
-    """Somebody who holds memory of an entry."""
+    """A user of an entry's memory."""
 
     def __init__(self, memory: Memory) -> None:
         self.held = 0

@@ -1,4 +1,4 @@
-"""What of an object goes into the queue: parts are dropped, kept or redacted before anything is stored or sent.
+"""The parts of an object that go into the queue: others are dropped or redacted before anything is stored or sent.
 
 Only the objects on the way to such a part are taken apart. All other bytes are copied as the API server sent them.
 """

@@ -76,7 +76,7 @@ async def relist(
 
 
 class _Progress:
-    """Tells how far a list is that takes long."""
+    """Logs the progress of a long list."""
 
     def __init__(self, writer: CheckpointWriter) -> None:
         self._watch, self._now = writer.entry.key, writer.session.now

@@ -11,7 +11,7 @@ from kubecdc.storage.contracts.event import Event
 
 
 class Traces:
-    """Those of one watch that are not committed yet. What never will be is forgotten with this."""
+    """The traces of one watch that are not committed yet. Those that never will be are dropped with this object."""
 
     def __init__(self, found: tracing.Tracing, watch: str) -> None:
         self._tracing = found

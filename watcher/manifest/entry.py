@@ -45,7 +45,7 @@ class Filter(Model):
 
 
 class Entry(Model):
-    """One watch: a resource, where, and which of its changes."""
+    """One watch: a resource, where it is watched, and which of its changes become events."""
 
     hints: ClassVar[Mapping[str, str]] = {
         "kind": "write `resource`, the plural in lower case, such as `workflows`",

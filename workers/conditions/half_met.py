@@ -1,4 +1,4 @@
-"""What is half met: the events that a trigger's conditions have so far, in the state store, shared by all workers.
+"""Half-met conditions: the events that a trigger's conditions have so far, in the state store, shared by all workers.
 
 Each event changes the state once, by compare-and-set, before it is acked. The one that completes the conditions takes
 all others out of the state, into a set of its own. It stays unacked until the trigger has had that set. So a worker

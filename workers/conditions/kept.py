@@ -1,4 +1,4 @@
-"""What commands show of half-met conditions, and what they end: where no worker comes by any more.
+"""How commands show half-met conditions, and remove those that no worker will handle any more.
 
 The sets of dead letters that were purged, and all that is left of a trigger whose subscriptions were pruned.
 """

@@ -28,7 +28,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct):
-    """What is half met under a key.
+    """The half-met conditions under one key.
 
     ``seen`` are the events that were taken into account and are perhaps not acked, True if it completed a set that is
     owed. ``ttl``: seconds for which this counts, 0 = without an end.

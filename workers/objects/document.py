@@ -1,4 +1,4 @@
-"""The object that a trigger sends: read from its source, checked, and with what the event gives."""
+"""The object that a trigger sends: read from its source, filled in from the event, and checked."""
 
 from __future__ import annotations
 

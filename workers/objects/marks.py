@@ -1,4 +1,4 @@
-"""How an object tells the event that it was made for: labels as Argo Events has them, and annotations.
+"""How an object records the event that it was made for: Argo Events' labels, and annotations.
 
 An object of a repeated event is recognized by them, so that it is made once.
 """

@@ -1,4 +1,4 @@
-"""What is asked of one process that runs programs, and its answers.
+"""The requests to one process that runs programs, and its answers.
 
 Several requests may be on their way to it, so that it need not wait for the worker in between. It answers in order:
 what it has not answered first is what it was at when it ended.
@@ -19,7 +19,7 @@ _SAID = 4096  # bytes of its standard error that are kept
 
 
 class Answer(NamedTuple):
-    """How a program has ended, its result or the reason, and the seconds that it took."""
+    """How a program ended: its result or the reason of its failure, and the seconds that it took."""
 
     end: int
     text: bytes

@@ -1,4 +1,4 @@
-"""Why a program gives no result, as the process that runs it says."""
+"""Why a program has no result, as reported by the process that runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worker and the process that runs its programs say to each other. This imports nothing else of kubecdc."""
+"""The messages between the worker and the process that runs its programs. This imports nothing else of kubecdc."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _last_line(text: bytes) -> str:
 
 
 class Child:
-    """The process. It starts with the first request, and anew after it has ended."""
+    """The process. It starts with the first request, and again after it has ended."""
 
     def __init__(self) -> None:
         self._exchange: Exchange | None = None

@@ -12,7 +12,7 @@ _SECONDS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}
 
 
 class RateLimit(Model):
-    """How often the trigger runs at most."""
+    """The maximum rate at which the trigger runs."""
 
     unit: Literal["Second", "Minute", "Hour"] = "Second"
     requests_per_unit: int = Field(ge=1, le=1_000_000)

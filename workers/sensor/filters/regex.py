@@ -21,7 +21,7 @@ _SMALL.max_mem = 1 << 16  # bytes; with them, RE2 gives up early on what would t
 
 
 class Pattern:
-    """A compiled expression. Raises ValueError if it is none, or too long.
+    """A compiled expression. Raises ValueError if it is not valid, or too long.
 
     ``matches`` tells whether it matches some of a text. ``is_large``: that may take long.
     """

@@ -1,4 +1,4 @@
-"""Templates, compiled once and rendered by gotpl, which is imported only if there are any: that takes 0.2 s."""
+"""Templates, compiled once and rendered by gotpl, which is imported only if there are any, because that takes 0.2 s."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Why a template gives no text."""
+"""Why a template has no result."""
 
 from __future__ import annotations
 
 
 class TemplateError(ValueError):
-    """It is no template, or it gives nothing for these values. ``hint`` says what to do, if that is known."""
+    """The text is not a template, or has no result for these values. ``hint`` says what to do, if that is known."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The functions of templates: Go's own and Sprig's, each charged for what it is given and what it makes."""
+"""The functions of templates: Go's own and Sprig's, each charged for its input and its output."""
 
 from __future__ import annotations
 

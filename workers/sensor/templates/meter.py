@@ -1,4 +1,4 @@
-"""What templates may compute for one event.
+"""Limits of what templates may compute for one event.
 
 That is counted, not timed, so that an event has the same fate on every machine. The unit is a microsecond of CPU as
 estimated: a list or an object costs something whenever it is walked, a function something for the text that it is
@@ -19,7 +19,7 @@ _DEEPEST = 100  # templates that call each other
 
 
 class Meter:
-    """What is left for the templates of one event, in microseconds.
+    """The computing time that is left for the templates of one event, in microseconds.
 
     ``inline``: they are rendered on the event loop.
     """

@@ -53,7 +53,7 @@ def retry(parameters: Mapping[str, str], workflow: Document, now: str) -> Change
 
 
 class Tree:
-    """The nodes with the links from child to parent. Raises Refused if it is no tree."""
+    """The nodes with the links from child to parent. Raises Refused if they do not form a tree."""
 
     def __init__(self, nodes: Nodes, name: str) -> None:
         self.nodes = nodes

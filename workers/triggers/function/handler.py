@@ -17,7 +17,7 @@ INSTALL = "install its package where this runs, or put its folder into PYTHONPAT
 
 
 class BadHandler(UsageError):
-    """There is no such handler, or it cannot be called as one."""
+    """The handler does not exist, or cannot be called as one."""
 
 
 @dataclass(frozen=True)

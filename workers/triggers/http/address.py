@@ -23,7 +23,7 @@ _UNWRITTEN = re.compile(r"[^!-~]+")  # what a request line cannot have
 
 
 class BadAddress(ValueError):
-    """A text that is no address of HTTP. ``hint``: what to write instead. The message shows no secret."""
+    """A text that is not an HTTP address. ``hint``: what to write instead. The message shows no secret."""
 
     def __init__(self, text: str, hint: str, *, why: str = "") -> None:
         super().__init__(f"{shown(text)!r} is not an HTTP address" + (f": {why}" if why else ""))

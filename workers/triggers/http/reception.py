@@ -1,4 +1,4 @@
-"""What a peer sends on a connection: one answer for each request, and the rest is nobody's."""
+"""Reads what a peer sends on a connection: one answer for each request. Anything more ends the connection."""
 
 from __future__ import annotations
 

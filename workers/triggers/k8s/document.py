@@ -1,4 +1,4 @@
-"""The object of a trigger: checked, and with what the event gives."""
+"""The object of a trigger: checked, and filled in from the event."""
 
 from __future__ import annotations
 

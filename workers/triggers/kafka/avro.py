@@ -31,11 +31,11 @@ _KINDS: dict[type, str] = {
 
 
 class UnusableSchema(Exception):
-    """It is no schema of Avro, or lacks a type. The text says why."""
+    """The schema is not an Avro schema, or lacks a type. The text says why."""
 
 
 class Schema:
-    """A schema of a registry. ``texts`` are those that it refers to, in the order of what they need, and it itself."""
+    """A schema from a registry. ``texts`` are the schemas that it refers to, dependencies first, and then its own."""
 
     def __init__(self, number: int, texts: list[str]) -> None:
         self._name = f"schema {number}"

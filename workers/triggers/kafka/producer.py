@@ -24,7 +24,7 @@ Report = asyncio.Future[KafkaError | None]
 
 
 class Unusable(Exception):
-    """There is no producer with such settings: a certificate that is none, for example."""
+    """No producer can be made with these settings, for example because a certificate is not valid."""
 
 
 class SharedProducer:

@@ -1,4 +1,4 @@
-"""Schemas of a registry with the API of Confluent's, which Apicurio and Karapace have too.
+"""Schemas from a registry with Confluent's API, which Apicurio and Karapace have too.
 
 https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
@@ -40,7 +40,7 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 class Registry:
-    """The schema that a manifest names. It is read once: what an id stands for never changes."""
+    """The schema that a manifest names. It is read once, because the schema of an id never changes."""
 
     def __init__(self, config: SchemaRegistry, keys: Keys, addresses: Addresses = EVERYWHERE) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""What ends an execution before anything was sent."""
+"""Errors that end an execution before anything was sent."""
 
 from __future__ import annotations
 

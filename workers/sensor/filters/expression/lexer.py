@@ -23,7 +23,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 class Token(NamedTuple):
-    """``value`` is the text, number or boolean that is meant, or the operator; ``at`` its index in the expression."""
+    """``value`` is the text, number or boolean, or the operator; ``at`` its index in the expression."""
 
     kind: Kind
     value: object
