@@ -144,7 +144,7 @@ def test_the_lease_and_the_checkpoint_are_in_the_namespace_of_the_pods() -> None
 def test_workers_get_what_the_operation_needs_where_it_works(given: str, expected: dict[str, list[str]]) -> None:
     documents, told = printed(given)
     assert granted(documents, "kubecdc-work") == expected
-    assert "add its rule" not in told
+    assert "add a rule" not in told
     role = "ClusterRole" if "" in expected else "Role"
     kinds = {d["kind"] for d in documents if not d["metadata"]["name"].endswith("-optional")}
     assert kinds == {"ServiceAccount", role, f"{role}Binding"}
