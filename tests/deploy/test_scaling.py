@@ -93,6 +93,7 @@ def test_the_adapter_asks_what_keda_asks_and_the_metrics_exist() -> None:
 
 PENDING = 'kubecdc_pending_events{namespace="kubecdc",bus="default",subscription="%s",pod="%s"}'
 PAUSED = 'kubecdc_subscription_paused{namespace="kubecdc",subscription="%s",pod="w"}'
+LOCKED = 'kubecdc_subscription_key_missing{namespace="kubecdc",subscription="%s",pod="%s"}'
 BREAKER = 'kubecdc_trigger_breaker_open{namespace="kubecdc",sensor="%s",trigger="%s",pod="%s"}'
 CASES: dict[str, tuple[dict[str, int], float | None]] = {
     "no backlog": ({PENDING % ("a/b", "w"): 0}, 0),
@@ -101,6 +102,14 @@ CASES: dict[str, tuple[dict[str, int], float | None]] = {
     "exported twice, at a change of the exporter": ({PENDING % ("a/b", "v"): 4000, PENDING % ("a/b", "w"): 5000}, 5000),
     "paused": ({PENDING % ("a/b", "w"): 5000, PAUSED % "a/b": 1}, 0),
     "not paused": ({PENDING % ("a/b", "w"): 5000, PAUSED % "a/b": 0}, 5000),
+    "its encryption key is missing": (
+        {PENDING % ("a/b", "w"): 5000, LOCKED % ("a/b", "v"): 1, LOCKED % ("a/b", "w"): 1},
+        0,
+    ),
+    "one worker alone lacks the key": (
+        {PENDING % ("a/b", "w"): 5000, LOCKED % ("a/b", "v"): 1, LOCKED % ("a/b", "w"): 0},
+        5000,
+    ),
     "the receiver is away": (
         {PENDING % ("a/b", "w"): 5000, BREAKER % ("a", "b", "v"): 1, BREAKER % ("a", "b", "w"): 1},
         0,
