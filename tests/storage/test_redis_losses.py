@@ -172,6 +172,60 @@ async def test_an_event_whose_body_is_deleted_while_it_waits_is_a_gap_and_holds_
     assert (await pending(bus, NAME), await gone(bus)) == (0, 1)
 
 
+async def test_a_stream_that_is_deleted_while_an_event_of_it_waits_ends_no_worker(bus: RedisBus) -> None:
+    """The group that is made again does not know the event."""
+    leader = await Leader.take(bus)
+    await leader.commit(event(1))
+    async with Receiver.of(bus, NAME) as receiver:
+        await (await receiver.next()).nack(timedelta(seconds=0.2))
+        await stream(bus)
+        await leader.commit(event(2, "b"), event(3))
+        assert await receiver.acked(2) == [event(2, "b").id, event(3).id]
+    await bus.retention.enforce()
+    assert (await pending(bus, NAME), await gone(bus)) == (0, 1)
+
+
+async def test_what_is_pending_without_a_group_is_delivered_although_the_entry_goes_and_comes_back(
+    bus: RedisBus,
+) -> None:
+    """As in a rolling update in which the older version starts again."""
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    await bus.register([SubscriptionSpec(NAME, SOURCE, "other")])
+    await group(bus)
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(2) == [event(1).id, event(2).id]
+    assert (await pending(bus, NAME), await gone(bus)) == (0, 0)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_one_settles_again_is_kept_for_another(ends: bool, redis_harness: RedisHarness) -> None:
+    """Its group was deleted, so it is delivered all again."""
+    bus = await redis_harness.redis(replace(redis_harness.settings, partitions=1, retention=timedelta(0)))
+    await bus.register([SubscriptionSpec(name, SOURCE, SUBJECT) for name in (NAME, "other")])
+    leader, ids = await Leader.take(bus), [event(number).id for number in (1, 2)]
+    await leader.commit(event(1), event(2))
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(2) == ids
+    await group(bus)
+    async with Receiver.of(bus, NAME) as receiver:
+        first = await receiver.next()
+        assert await pending(bus, NAME) == 2
+        if ends:
+            await bus.prune(NAME)
+        else:
+            await first.ack()
+            assert await receiver.acked(1) == ids[1:]
+    await bus.retention.enforce()
+    async with Receiver.of(bus, "other") as receiver:
+        assert await receiver.acked(2) == ids
+    await bus.retention.enforce()
+    left = {status.spec.name: (status.pending, status.gone) for status in await bus.subscriptions()}
+    assert left == {"other": (0, 0)} | ({} if ends else {NAME: (0, 0)})
+    assert not await bus._connection.keyed("XLEN", "events:1:0")
+
+
 @pytest.mark.parametrize("key", ["subscription:1", f"subscribers:{SOURCE}\n{SUBJECT}", "entries"])
 async def test_a_record_of_a_subscription_that_is_gone_is_made_again(key: str, bus: RedisBus) -> None:
     leader = await Leader.take(bus)

@@ -169,6 +169,8 @@ class PartitionLeases:
                 return
             self._left = True
             with suppress(KubecdcError):  # then the leases lapse
+                if not self.id and self._unsure:  # it was cancelled in its first heartbeat, which may have taken some
+                    self.id = int(await self._connection.keyed("HGET", "subscriptions", self._settings.name) or 0)
                 await self._release(list(self.owned), leave=True)
 
     def forget(self) -> None:

@@ -7,8 +7,7 @@ local function stream(name)
 end
 
 local function stream_name(entry, partition)
-  if entry == '0' then return tostring(partition) end
-  return entry .. ':' .. partition
+  return entry == '0' and tostring(partition) or entry .. ':' .. partition
 end
 
 local function partition_of(name)
@@ -52,6 +51,7 @@ local function follow(id, entry, partitions)
   end
   kept[#kept + 1] = number
   redis.call('HSET', p .. ':subscription:' .. id, 'entries', table.concat(kept, ' '))
+  if #kept == #known then return end -- a group that somebody deleted since would begin behind what is pending: see make_again
   local grp = group(id)
   for partition = 0, partitions - 1 do -- it may have the group from an earlier time
     redis.pcall('XGROUP', 'CREATE', stream(stream_name(number, partition)), grp, '$', 'MKSTREAM')
@@ -72,8 +72,50 @@ local function make_again(id, name)
   return true
 end
 
+-- Whether a subscription reads a stream. Entries that were drained are forgotten with their groups.
+local function reads(id, name)
+  for _, entry in ipairs(redis.call('EXISTS', p .. ':subscription:' .. id) == 1 and entries_of(id) or {}) do
+    if stream_name(entry, partition_of(name)) == name then return true end
+  end
+  return false
+end
+
+-- The groups of a stream by the number of the subscription.
+local function groups_of(name)
+  local found = {}
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream(name))) do
+    found[string.match(info[2], '^%d+') or info[2]] = fields(info)
+  end
+  return found
+end
+
+-- Whether a subscription has yet to settle an entry, given its group. One whose group is missing owes all that is there.
+local function owes(id, name, eid, of)
+  if not of then return reads(id, name) end
+  local time, number = string.match(eid, '(%d+)-(%d+)')
+  local last, last_number = string.match(of['last-delivered-id'], '(%d+)-(%d+)')
+  return tonumber(time) > tonumber(last) or time == last and tonumber(number) > tonumber(last_number)
+    or of.pending > 0 and redis.call('XPENDING', stream(name), of.name, eid, eid, 1)[1] ~= nil
+end
+
+-- An entry is handed out by a group that was made again, perhaps after it was settled. It is owed once more then: settled twice
+-- and counted once, it would be settled for all, and deleted while others still want it.
+local function owe_again(id, name, eid, entry, groups)
+  local field, count, certain = name .. '/' .. eid, 0, true
+  for other in string.gmatch(entry['for'], '%d+') do
+    if other ~= id and owes(other, name, eid, groups[other]) then
+      count = count + 1
+      certain = certain and groups[other] and redis.call('EXISTS', p .. ':again:' .. other) == 0
+    end
+  end
+  if tonumber(redis.call('HGET', p .. ':owed', field) or 1) > count then return end
+  redis.call('HSET', p .. ':owed', field, count + 1)
+  if certain then redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', 1) end
+end
+
 -- Counts events that are gone before the subscription has settled them, because somebody deleted them.
 local function count_gone(id, count)
+  if count == 0 then return end -- Lua would write -0, which is no integer to Redis
   redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -count)
   if count > 0 then redis.call('HINCRBY', p .. ':subscription:' .. id, 'gone', count) end
 end
@@ -126,8 +168,7 @@ local function is_unread(id, grp, name, eid)
   if redis.call('EXISTS', p .. ':subscription:' .. id) == 0 then return false end -- it was pruned, with its group
   local from = '-'
   for _, info in ipairs(groups) do
-    local of = fields(info)
-    if of.name == grp then from = '(' .. of['last-delivered-id'] end
+    if info[2] == grp then from = '(' .. fields(info)['last-delivered-id'] end
   end
   return redis.call('XRANGE', stream(name), from, eid, 'COUNT', 1)[1] ~= nil
 end

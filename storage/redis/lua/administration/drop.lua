@@ -3,7 +3,8 @@
 also_when_full()
 local id = redis.call('SRANDMEMBER', p .. ':ended')
 if not id then return 0 end
-local grp, names = group(id), {}
+local grp, names, again = group(id), {}, {}
+for _, name in ipairs(redis.call('SMEMBERS', p .. ':again:' .. id)) do again[name] = true end
 for _, entry in ipairs(entries_of(id)) do
   for partition = 0, tonumber(ARGV[1]) - 1 do names[#names + 1] = stream_name(entry, partition) end
 end
@@ -17,10 +18,11 @@ for _, name in ipairs(names) do
       return type(read) == 'table' and not read.err and read[1][2] or {}
     end)
     if #found > 0 then
-      local owed = {}
+      local owed, groups = {}, again[name] and groups_of(name)
       for _, pair in ipairs(found) do
         local entry = fields(pair[2] or {})
         if entry['for'] and string.find(entry['for'], ',' .. id .. ',', 1, true) then
+          if groups then owe_again(id, name, pair[1], entry, groups) end
           owed[#owed + 1] = {name, pair[1], #entry.body, committed(pair[1], entry), entry.again}
         else
           redis.call('XACK', stream(name), grp, pair[1])

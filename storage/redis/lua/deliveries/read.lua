@@ -7,14 +7,6 @@ local grp, result, time = group(id), {}, now()
 local me, failed, missing, gone, again = ',' .. id .. ',', nil, {}, 0, {}
 for _, name in ipairs(redis.call('SMEMBERS', p .. ':again:' .. id)) do again[name] = true end
 
--- Entries that were drained are forgotten with their groups; the worker hears of it with its next heartbeat.
-local function is_forgotten(name)
-  for _, entry in ipairs(entries_of(id)) do
-    if stream_name(entry, partition_of(name)) == name then return false end
-  end
-  return true
-end
-
 for i = 5, #ARGV, 2 do
   if left <= 0 then break end
   local name, cursor, key = ARGV[i], ARGV[i + 1], stream(ARGV[i])
@@ -24,7 +16,7 @@ for i = 5, #ARGV, 2 do
     local found, size, more = some(count, left, function(n, last)
       local from = cursor == '>' and cursor or last or cursor
       local read = redis.pcall('XREADGROUP', 'GROUP', grp, 'kubecdc', 'COUNT', n, 'STREAMS', key, from)
-      if read and read.err and not is_forgotten(name) then
+      if read and read.err and reads(id, name) then -- else the worker hears of it with its next heartbeat
         if string.find(read.err, 'NOGROUP') and make_again(id, name) then
           missing[#missing + 1] = name
         else
@@ -36,15 +28,17 @@ for i = 5, #ARGV, 2 do
     if failed then return failed end
     more = more or missing[#missing] == name
     left = left - size
-    local entries, last = {}, cursor
+    local entries, last, groups = {}, cursor, again[name] and #found > 0 and groups_of(name)
     for _, pair in ipairs(found) do
       local eid, entry = pair[1], pair[2] and fields(pair[2])
       local field = name .. '/' .. eid
       last = eid
+      local is_ours = entry and entry.body and string.find(entry['for'], me, 1, true)
+        and not (again[name] and redis.call('ZSCORE', p .. ':settled', field .. '/' .. #entry.body))
+      if is_ours and again[name] then owe_again(id, name, eid, entry, groups) end
       if not entry or not entry.body then -- deleted by an operator
         gone = gone + give_up(id, grp, name, eid)
-      elseif not string.find(entry['for'], me, 1, true)
-        or (again[name] and redis.call('ZSCORE', p .. ':settled', field .. '/' .. #entry.body)) then
+      elseif not is_ours then
         redis.call('XACK', key, grp, eid)
       elseif again[name] and redis.call('HEXISTS', ahead(id, name), eid) == 1 then
         finish(id, grp, {{name, eid, #entry.body, committed(eid, entry), entry.again}})
