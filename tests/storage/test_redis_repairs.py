@@ -56,7 +56,12 @@ class Scene:
 
     def __init__(self, harness: RedisHarness, rng: Random) -> None:
         self._rng = rng
-        self._settings = replace(harness.settings, partitions=PARTITIONS, retention=timedelta(hours=rng.choice((0, 1))))
+        self._settings = replace(
+            harness.settings,
+            partitions=PARTITIONS,
+            ack_wait=timedelta(seconds=3),  # a claim that was lost with its group is over before the test is
+            retention=timedelta(hours=rng.choice((0, 1))),
+        )
         self._harness = harness
         self.prefetch = rng.choice((1, 3, 16))
         self._numbers: dict[str, int] = {}  # of each event id
