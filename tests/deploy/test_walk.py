@@ -25,7 +25,7 @@ exec env -i $(tr '\0' '\n' </proc/"$pid"/environ) \
 
 
 def test_the_page_has_these_steps_in_this_order() -> None:
-    assert [*STEPS] == ["Install.", "See a change.", "See that nothing is lost.", "Ask it.", "Remove it."]
+    assert [*STEPS] == ["Install.", "See a change.", "See that nothing is lost.", "Check the state.", "Remove it."]
 
 
 def test_the_quick_start_has_the_steps_that_are_walked() -> None:

@@ -19,7 +19,7 @@ async def walk(environment: Mapping[str, str]) -> None:
     await _step("Install.", environment)
     await _step("See a change.", environment, '"name":"hello"')
     await _step("See that nothing is lost.", environment, '"type":"DELETE"')
-    await _step("Ask it.", environment, "deployments/changed")
+    await _step("Check the state.", environment, "deployments/changed")
     await _step("Remove it.", environment)
 
 
