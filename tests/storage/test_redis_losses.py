@@ -199,6 +199,34 @@ async def test_what_is_pending_without_a_group_is_delivered_although_the_entry_g
     assert (await pending(bus, NAME), await gone(bus)) == (0, 0)
 
 
+async def test_what_is_pending_is_delivered_although_it_is_counted_too_low_and_the_entry_changes(
+    redis_harness: RedisHarness,
+) -> None:
+    """All groups of a stream are deleted: what is delivered again is settled twice, but may be counted once."""
+    bus = await redis_harness.redis(replace(redis_harness.settings, partitions=2))
+    await bus.register([SubscriptionSpec(name, SOURCE, SUBJECT) for name in (NAME, "other")])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1, "a"))
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [event(1, "a").id]
+    for partition in range(2):
+        for name in (f"1:{NAME}", "2:other"):
+            key = f"{bus._settings.prefix}:events:1:{partition}"
+            await bus._connection.command("XGROUP", "DESTROY", key, name)
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [event(1, "a").id]
+    await leader.commit(event(2, "a"))
+    assert await pending(bus, NAME) == 0, "too low"
+    await bus.register([SubscriptionSpec(NAME, SOURCE, "later")])
+    await bus.retention.enforce()
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [event(2, "a").id]
+        await receiver.nothing(0.2)
+    await bus.retention.enforce()
+    await bus.retention.enforce()
+    assert (await pending(bus, NAME), await bus._connection.keyed("HGET", "subscription:1", "entries")) == (0, b"2")
+
+
 @pytest.mark.parametrize("ends", [False, True])
 async def test_what_one_settles_again_is_kept_for_another(ends: bool, redis_harness: RedisHarness) -> None:
     """Its group was deleted, so it is delivered all again."""

@@ -68,6 +68,7 @@ end
 local function make_again(id, name)
   if redis.pcall('XGROUP', 'CREATE', stream(name), group(id), '0', 'MKSTREAM').err then return false end
   redis.call('SADD', p .. ':again:' .. id, name)
+  redis.call('HSET', p .. ':subscription:' .. id, 'remade', 1) -- from now on, `pending` may be too low: see owe_again
   rewind(id)
   return true
 end
