@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -79,6 +80,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if marker and isinstance(item, pytest.Function):
         case: Any = item.callspec.params["case"]
         item.user_properties.append(("conformance", f"{marker.args[0]}\n{case.name}"))
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """A command that runs in the process of the tests sets up the log of the process."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ class RedisHarness:
 @asynccontextmanager
 async def redis_harness_on(url: str, request: pytest.FixtureRequest) -> AsyncIterator[RedisHarness]:
     """Its bus is named after the test."""
-    harness = RedisHarness(RedisSettings(url, name=request.node.name, partitions=8))
+    harness = RedisHarness(RedisSettings(url, name=request.node.nodeid, partitions=8))
     yield harness
     for bus in harness.opened:
         await bus.close()
