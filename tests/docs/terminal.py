@@ -46,7 +46,9 @@ COMMANDS = {
     "How it is": "status -f manifests",
     "The subscriptions": "bus show -f manifests",
     "The positions": "checkpoint show -f manifests",
+    "Whether what was captured matches the cluster": "audit -f manifests",
     "What was given up, and why": "dlq list -f manifests",
+    "The permissions that the manifests need": "rbac -f manifests",
 }
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 SETTLED = (  # what the status says once all is done
