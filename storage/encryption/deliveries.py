@@ -33,11 +33,10 @@ class SealedDelivery(WrappedDelivery):
 
     @property
     def body(self) -> bytes:
-        stored = self._inner.body
         try:
-            return self.event.encode() if Event.decode(stored).encryptionkey else stored
+            return self.event.encode() if self._inner.event.encryptionkey else self._inner.body
         except Undecodable:
-            return stored
+            return self._inner.body
 
 
 class SealedSubscription:

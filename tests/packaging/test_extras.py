@@ -22,9 +22,10 @@ from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.rq import open_bus as open_rq
 from kubecdc.storage.sqs import require_libraries as require_sqs
+from kubecdc.workers.addresses import EVERYWHERE
 from kubecdc.workers.objects.answer import Undone
 from kubecdc.workers.objects.sources.manifest import Source
-from kubecdc.workers.objects.sources.read import read
+from kubecdc.workers.objects.sources.read import Reader
 from kubecdc.workers.scripts import program
 from kubecdc.workers.triggers.kafka import type as kafka
 from kubecdc.workers.triggers.kafka.manifest import Kafka
@@ -49,7 +50,8 @@ class NoKeys:
 
 async def source(**given: object) -> str:
     try:
-        return await read(Source.model_validate(given), cast(Keys, NoKeys()), 1.0)
+        reader = Reader(cast(Keys, NoKeys()), EVERYWHERE, None)
+        return str(await reader.read(Source.model_validate(given), 1.0))
     except Undone as e:
         return str(e)
 

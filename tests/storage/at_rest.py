@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +15,10 @@ from kubecdc.storage.contracts import Bus, Delivery, Inventoried, SubscriptionSp
 from kubecdc.storage.contracts.event import Event, truncated
 from kubecdc.storage.encryption.bus import EncryptedBus
 from kubecdc.storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event
+from tests.storage import redis_server
 from tests.storage.keys import NEW, OLD, KeyFolder
+from tests.storage.redis_server import RedisServer
+from tests.storage.redis_topologies import running
 
 CLEAR, SECRET = "published-in-the-clear", "s3cret-of-an-object"
 READ, GIVEN_UP, LATE = (SubscriptionSpec(name, SOURCE, SUBJECT) for name in ("read", "given-up", "late"))
@@ -40,6 +43,19 @@ async def encrypting(bus: Bus, folder: KeyFolder, *names: str) -> AsyncIterator[
     """The bus, with the keys of these names."""
     async with folder.kept(*names) as ring:
         yield EncryptedBus(bus, ring)
+
+
+@contextmanager
+def redis_with_a_file(folder: Path) -> Iterator[tuple[RedisServer, Raw]]:
+    """A server of its own, and all that it has stored: every command that has written something."""
+    redis_server.require()
+    (folder / "redis").mkdir()
+    with running(RedisServer(folder / "redis")) as server:
+
+        async def raw() -> bytes:
+            return server.file.read_bytes()
+
+        yield server, raw
 
 
 async def is_stored_nowhere(open_: Open, raw: Raw, secrets: Path) -> None:

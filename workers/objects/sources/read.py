@@ -1,4 +1,4 @@
-"""Reading the text of a source."""
+"""Reading the object of a source."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from kubecdc.cluster.keys import Keys
 from kubecdc.concurrency import in_thread
 from kubecdc.manifest.mounts import Unreadable
 from kubecdc.manifest.secrets import key_refs
-from kubecdc.workers.addresses import EVERYWHERE, Addresses, AddressRefused, refused
+from kubecdc.workers.addresses import Addresses, AddressRefused, refused
 from kubecdc.workers.objects.answer import Undone
+from kubecdc.workers.objects.document import Document, parsed
 from kubecdc.workers.objects.sources.manifest import Source
 from kubecdc.workers.outcome import Failure, Retry
 
@@ -18,9 +19,21 @@ LARGEST = 512 * 1024  # bytes, as in Argo Events
 FILE_SECONDS = 10.0
 
 
-async def read(
-    source: Source, keys: Keys, seconds: float, addresses: Addresses = EVERYWHERE, *, chosen: bool = False
-) -> str:
+class Reader:
+    """Reads the sources of a trigger. ``own`` is the one that its manifest has: another one was chosen by an event."""
+
+    def __init__(self, keys: Keys, addresses: Addresses, own: Source | None) -> None:
+        self._keys = keys
+        self._addresses = addresses
+        self._own = own
+
+    async def read(self, source: Source, seconds: float) -> Document:
+        """The object. Raises Undone, Unusable, and TimeoutError for a text that takes longer to read."""
+        text = await _text(source, self._keys, seconds, self._addresses, chosen=source != self._own)
+        return await in_thread(partial(parsed, text), seconds=seconds)
+
+
+async def _text(source: Source, keys: Keys, seconds: float, addresses: Addresses, *, chosen: bool) -> str:
     """The text of a source that is not in the manifest, or that an event has ``chosen``. Raises Undone.
 
     Whatever is wrong may be right later, and for events that do not choose the source it is no fault of theirs: it is

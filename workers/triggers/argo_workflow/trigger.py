@@ -6,15 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from kubecdc.cluster.errors import ApiError, Malformed
-from kubecdc.concurrency import in_thread
 from kubecdc.workers.objects.answer import Undone, judge
-from kubecdc.workers.objects.document import Document, Unusable, parsed
+from kubecdc.workers.objects.document import Document, Unusable
 from kubecdc.workers.objects.sources.manifest import Source
-from kubecdc.workers.objects.sources.read import read
+from kubecdc.workers.objects.sources.read import Reader
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError
@@ -41,7 +39,7 @@ class ArgoWorkflowTrigger:
     ) -> None:
         """``own`` is the source that the manifest has: another one was chosen by an event."""
         self._context = context
-        self._own = own
+        self._reader = Reader(context.keys, context.addresses, own)
         self._policy = policy
         self._now = now
 
@@ -94,16 +92,8 @@ class ArgoWorkflowTrigger:
 
     async def _read(self, request: WorkflowRequest) -> Document:
         """The object of a source outside the manifest. Raises Undone, ParameterError."""
-        config = request.config
-        text = await read(
-            config.source,
-            self._context.keys,
-            config.timeout,
-            self._context.addresses,
-            chosen=config.source != self._own,
-        )
         try:
-            document = await in_thread(partial(parsed, text), seconds=config.timeout)
+            document = await self._reader.read(request.config.source, request.config.timeout)
         except Unusable as e:
             raise ParameterError(f"the object cannot be used: {e}") from None
         return await request.made_of(document)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 from kubecdc.cluster.errors import ApiError, Malformed
-from kubecdc.concurrency import in_thread
 from kubecdc.workers.objects.answer import Undone, judge
-from kubecdc.workers.objects.document import Document, Unusable, in_manifest, parsed
+from kubecdc.workers.objects.document import Document, Unusable, in_manifest
 from kubecdc.workers.objects.sources.manifest import Source
-from kubecdc.workers.objects.sources.read import read
+from kubecdc.workers.objects.sources.read import Reader
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.parameters import ParameterError
@@ -42,7 +40,7 @@ class K8sTrigger:
     ) -> None:
         """``own`` is the source that the manifest has: another one was chosen by an event."""
         self._context = context
-        self._own = own
+        self._reader = Reader(context.keys, context.addresses, own)
         self._policy = policy
         self._now = now
 
@@ -102,14 +100,7 @@ class K8sTrigger:
         try:
             document = in_manifest(config.source)
             if document is None:
-                text = await read(
-                    config.source,
-                    self._context.keys,
-                    config.timeout,
-                    self._context.addresses,
-                    chosen=config.source != self._own,
-                )
-                document = await in_thread(partial(parsed, text), seconds=config.timeout)
+                document = await self._reader.read(config.source, config.timeout)
         except Unusable as e:
             raise ParameterError(f"the object cannot be used: {e}") from None
         if is_live(config):
