@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import apsw
 import pytest
 import yaml
 from aiohttp import web
 
 from tests.apiserver import WORKFLOWS
 from tests.cli.rig import HTTP, SENSOR, Desk
+from tests.harness.other_program import other_program
 
 
 class Taken(NamedTuple):
@@ -160,7 +159,7 @@ async def test_what_is_superseded_is_not_redriven_unless_that_is_said(given_up: 
 
 
 async def test_where_it_is_not_known_what_is_superseded_that_is_said(given_up: Desk) -> None:
-    with closing(apsw.Connection(str(given_up.folder / "kubecdc.db"))) as db:  # as an earlier version has left them
+    with other_program(given_up.folder / "kubecdc.db") as db:  # as an earlier version has left them
         db.execute("UPDATE dead_letters SET superseded = NULL")
     assert {row["superseded"] for row in await listed(given_up)} == {"unknown"}
     done = await given_up.call("dlq", "redrive", "--all")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import apsw
 import msgspec
 import pytest
 
 from tests.apiserver import WatchRules, simulator
 from tests.cli.rig import SOURCE, Desk
+from tests.harness.other_program import other_program
 
 
 @pytest.fixture
@@ -23,10 +23,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 def forget(desk: Desk, name: str) -> None:
-    db = apsw.Connection(str(desk.folder / "kubecdc.db"))
-    db.execute("DELETE FROM inventory WHERE name = ?", (name,))
-    assert db.changes() == 1
-    db.close()
+    with other_program(desk.folder / "kubecdc.db") as db:
+        db.execute("DELETE FROM inventory WHERE name = ?", (name,))
+        assert db.changes() == 1
 
 
 @pytest.mark.long

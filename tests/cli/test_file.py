@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import apsw
 import pytest
 
 from kubecdc.storage.sqlite.file.schema import VERSION
 from tests.apiserver import WORKFLOWS, workflow
 from tests.cli.rig import Desk
+from tests.harness.other_program import other_program
 
 BUS = """\
 apiVersion: argoproj.io/v1alpha1
@@ -127,9 +127,8 @@ async def test_a_newer_file_is_a_usage_error(desk: Desk) -> None:
     path = desk.folder / "kubecdc.db"
     async with desk.running("run") as kubecdc:
         await kubecdc.until("leading")
-    db = apsw.Connection(str(path))
-    db.pragma("user_version", VERSION + 1)
-    db.close()
+    with other_program(path) as db:
+        db.pragma("user_version", VERSION + 1)
     done = await desk.call("run")
     assert done.code == 2
     assert f"has format {VERSION + 1}, this program knows {VERSION}" in done.err

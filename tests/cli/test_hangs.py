@@ -15,12 +15,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from tests.apiserver import simulator
 from tests.cli.scene import Scene, full_pipe, slow_names
 from tests.cli.started import LOOPS, as_pid_1
+from tests.harness.other_program import locked
 from tests.harness.proxy import Proxy
 from tests.ports import free_port
 from tests.storage.redis_server import RedisServer
@@ -112,7 +112,7 @@ async def a_bus_that_is_silent_at_the_start(scene: Scene) -> None:
         await server.reached()
     else:
         await scene.owe()
-        locked(scene)
+        scene.stack.enter_context(locked(scene.file))
         scene.start("work")
         await scene.started.until("waiting for the bus")
 
@@ -131,15 +131,7 @@ async def a_bus_that_falls_silent_with_work_in_flight(scene: Scene) -> None:
     if scene.redis:
         await scene.stack.enter_async_context(proxy.hanging())
     else:
-        locked(scene)
-
-
-def locked(scene: Scene) -> None:
-    """Let another program lock the file of the bus."""
-    db = apsw.Connection(str(scene.file))
-    db.set_busy_timeout(10_000)
-    db.execute("BEGIN IMMEDIATE")
-    scene.stack.callback(db.close)
+        scene.stack.enter_context(locked(scene.file))
 
 
 async def a_redis_whose_name_takes_long(scene: Scene) -> None:

@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import apsw
 import pytest
 
 from tests.apiserver.real import RealApiServer
 from tests.harness.api import WORKFLOWS, Api
 from tests.harness.ledger import Report
 from tests.harness.load import NAMESPACES, Load
+from tests.harness.other_program import locked
 from tests.harness.processes import Processes, until
 from tests.harness.receiver import Behaviour
 from tests.harness.servers import Server, open_server
@@ -207,18 +207,3 @@ async def test_order_connections_latency_and_memory(simulator: Server, tmp_path:
         assert max(files, worker.open_files()) < 64 + 40  # its concurrency, and its own files
         assert max(watcher.memory(), worker.memory()) < 150 << 20
     assert (report.delivered, report.out_of_order, report.duplicates) == (report.made, [], [])
-
-
-class locked:  # noqa: N801 - reads as a verb
-    """A stranger holds the write lock of a SQLite file."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = apsw.Connection(str(path))
-        self._db.set_busy_timeout(10_000)
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN EXCLUSIVE")
-
-    def __exit__(self, *_: object) -> None:
-        self._db.execute("ROLLBACK")
-        self._db.close()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite import clock as bus_clock
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Receiver, event, known
+from tests.harness.other_program import other_program
 
 NAME = "s/t"
 SPEC = SubscriptionSpec(NAME, SOURCE, SUBJECT)
@@ -78,7 +78,7 @@ async def test_a_process_that_has_not_noticed_yet_claims_by_the_times_of_the_fil
         async with Receiver.of(one, NAME, prefetch=8) as receiver:
             await published(one, 1)
             await (await receiver.next()).ack()
-        with closing(apsw.Connection(str(path))) as db:
+        with other_program(path) as db:
             assert other.in_file(db) == pytest.approx(machine.wall(), abs=0.01)
         assert other.now() == pytest.approx(machine.wall() - step, abs=0.01)
 

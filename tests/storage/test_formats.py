@@ -13,6 +13,7 @@ from kubecdc.storage.contracts import Gap, Inventoried, Replay, Replayable, Subs
 from kubecdc.storage.sqlite.file import schema
 from kubecdc.storage.sqlite.file.connection import rows
 from kubecdc.storage.testing.actors import KEY, SOURCE, SUBJECT, Leader, Receiver, event, state
+from tests.harness.other_program import other_program
 from tests.storage.conftest import SqliteHarness
 
 DATA = Path(__file__).parent.parent / "data" / "sqlite"
@@ -22,21 +23,17 @@ LATER = 1_790_000_000.0  # after the claims of the files have lapsed
 
 def restore(number: int, path: Path) -> None:
     """Write the file as a program of that format would."""
-    db = apsw.Connection(str(path))
-    db.execute((DATA / f"format-{number}.sql").read_text())
-    db.pragma("journal_mode", "wal")
-    assert db.pragma("user_version") == number
-    db.close()
+    with other_program(path) as db:
+        db.execute((DATA / f"format-{number}.sql").read_text())
+        db.pragma("journal_mode", "wal")
+        assert db.pragma("user_version") == number
 
 
 def structure(path: Path) -> list[tuple[str, ...]]:
     """Tables, indexes and triggers, without their white space."""
-    db = apsw.Connection(str(path))
-    try:
+    with other_program(path) as db:
         found = rows(db, "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
         return [(*names, " ".join(sql.split())) for *names, sql in found]
-    finally:
-        db.close()
 
 
 @pytest.mark.parametrize("number", EARLIER)
@@ -84,9 +81,8 @@ async def test_of_an_earlier_file_only_what_is_surely_whole_is_replayed(
     gone: int, left: int, harness: SqliteHarness
 ) -> None:
     restore(1, harness.path)
-    db = apsw.Connection(str(harness.path))
-    db.execute("UPDATE events SET committed = committed + seq; DELETE FROM events WHERE seq = ?", (gone,))
-    db.close()
+    with other_program(harness.path) as db:
+        db.execute("UPDATE events SET committed = committed + seq; DELETE FROM events WHERE seq = ?", (gone,))
     bus = await harness.sqlite()
     assert (await bus.replayable(Replay(subscription="audit"))).events == left
 
@@ -121,8 +117,6 @@ async def test_a_migration_that_fails_changes_nothing(harness: SqliteHarness, mo
 
 async def test_a_program_of_format_1_that_is_running_goes_on_and_leaves_nothing_stale(harness: SqliteHarness) -> None:
     restore(1, harness.path)
-    old = apsw.Connection(str(harness.path))
-    old.set_busy_timeout(5000)
     upsert = (
         "INSERT OR REPLACE INTO inventory (key, uid, resource_version, namespace, name, passed)"
         " VALUES (?, ?, ?, ?, ?, ?)"
@@ -133,18 +127,18 @@ async def test_a_program_of_format_1_that_is_running_goes_on_and_leaves_nothing_
         " JOIN subscriptions AS s ON s.id = d.subscription JOIN events AS e ON e.seq = d.seq"
         " JOIN bodies AS b ON b.seq = d.seq WHERE d.seq = ?"
     )
-    rows(old, upsert, (KEY, "uid-b", "3", "default", "b", 1))  # the statement is prepared before the migration
+    with other_program(harness.path) as old:
+        rows(old, upsert, (KEY, "uid-b", "3", "default", "b", 1))  # the statement is prepared before the migration
 
-    bus = await harness.sqlite()
-    leader = await Leader.take(bus, term=2)
-    known = Inventoried("6", "default", "a", True)
-    kept = dict.fromkeys(("uid-a", "uid-b", "uid-c"), known)
-    await leader.send(leader.batch(upserts=kept, bodies=dict.fromkeys(kept, b"{}")))
+        bus = await harness.sqlite()
+        leader = await Leader.take(bus, term=2)
+        known = Inventoried("6", "default", "a", True)
+        kept = dict.fromkeys(("uid-a", "uid-b", "uid-c"), known)
+        await leader.send(leader.batch(upserts=kept, bodies=dict.fromkeys(kept, b"{}")))
 
-    rows(old, upsert, (KEY, "uid-a", "7", "default", "a", 1))
-    rows(old, "DELETE FROM inventory WHERE key = ? AND uid = ?", (KEY, "uid-b"))
-    rows(old, put_aside, ("no", 1, LATER, 2))
-    old.close()
+        rows(old, upsert, (KEY, "uid-a", "7", "default", "a", 1))
+        rows(old, "DELETE FROM inventory WHERE key = ? AND uid = ?", (KEY, "uid-b"))
+        rows(old, put_aside, ("no", 1, LATER, 2))
     assert await bus.checkpoints.bodies(KEY, ["uid-a", "uid-b", "uid-c"]) == {"uid-c": b"{}"}
     named = [(letter.event, letter.partitionkey) for letter in await bus.dead_letters.page()]
     assert named == [(event(n).id, event(n).partitionkey) for n in (1, 2)]

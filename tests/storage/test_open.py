@@ -14,6 +14,7 @@ from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.file.schema import APPLICATION_ID, VERSION
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, event
+from tests.harness.other_program import other_program
 from tests.storage.conftest import SqliteHarness
 
 
@@ -51,9 +52,8 @@ async def test_closing_leaves_one_file_with_everything(harness: SqliteHarness) -
 async def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "bus.db"
     await (await open_bus(SqliteSettings(path), holder="me")).close()
-    db = apsw.Connection(str(path))
-    db.pragma("user_version", VERSION + 1)
-    db.close()
+    with other_program(path) as db:
+        db.pragma("user_version", VERSION + 1)
     before = path.read_bytes()
     error = await refusal(path, UsageError)
     assert f"format {VERSION + 1}" in str(error)
@@ -62,9 +62,8 @@ async def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 async def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "accounts.db"
-    db = apsw.Connection(str(path))
-    db.execute("CREATE TABLE accounts (id)")
-    db.close()
+    with other_program(path) as db:
+        db.execute("CREATE TABLE accounts (id)")
     before = path.read_bytes()
     await refusal(path, Refused)
     assert path.read_bytes() == before

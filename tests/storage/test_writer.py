@@ -19,6 +19,7 @@ from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.file import connection
 from kubecdc.storage.sqlite.file.connection import row
 from kubecdc.storage.testing.actors import DEADLINE, KEY, SOURCE, SUBJECT, Leader, Receiver, event, pending, until
+from tests.harness.other_program import locked
 from tests.storage.conftest import SqliteHarness
 
 SUB = SubscriptionSpec("billing", SOURCE, SUBJECT)
@@ -133,13 +134,10 @@ async def test_a_receiver_that_is_cancelled_while_it_claims_holds_nothing(harnes
 
 async def test_a_lock_held_by_another_process_is_waited_for(harness: SqliteHarness) -> None:
     bus = await harness.sqlite()
-    other = apsw.Connection(str(harness.path))
-    other.execute("BEGIN IMMEDIATE")
-    registering = asyncio.create_task(bus.register([SUB]))
-    await asyncio.sleep(0.05)
-    assert not registering.done()
-    other.execute("ROLLBACK")
-    other.close()
+    with locked(harness.path):
+        registering = asyncio.create_task(bus.register([SUB]))
+        await asyncio.sleep(0.05)
+        assert not registering.done()
     await registering
 
 
@@ -148,13 +146,10 @@ async def test_a_lock_held_for_too_long_is_unavailable_and_passes(
 ) -> None:
     monkeypatch.setattr(connection, "BUSY_DEADLINE", 0.05)
     bus = await harness.sqlite()
-    other = apsw.Connection(str(harness.path))
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unavailable, match="locked"):
-        await bus.register([SUB])
-    assert await bus.subscriptions() == [], "reading does not wait for a writer"
-    other.execute("ROLLBACK")
-    other.close()
+    with locked(harness.path):
+        with pytest.raises(Unavailable, match="locked"):
+            await bus.register([SUB])
+        assert await bus.subscriptions() == [], "reading does not wait for a writer"
     await bus.register([SUB])
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from kubecdc.backoff import Backoff
@@ -18,6 +17,7 @@ from kubecdc.watcher.audit import auditor
 from kubecdc.watcher.capture import pages
 from tests.apiserver import WORKFLOWS, WatchRules, simulator
 from tests.exported import REGISTRY
+from tests.harness.other_program import other_program
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
 
 
@@ -45,10 +45,9 @@ async def stopped_with(bench: Rig, *names: str) -> None:
 
 def edit(bench: Rig, sql: str, *bindings: str) -> None:
     """Change the store behind everybody's back."""
-    db = apsw.Connection(str(bench.path))
-    db.execute(sql, bindings)
-    assert db.changes() == 1
-    db.close()
+    with other_program(bench.path) as db:
+        db.execute(sql, bindings)
+        assert db.changes() == 1
 
 
 @pytest.mark.parametrize(

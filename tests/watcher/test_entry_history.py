@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 
@@ -18,6 +17,7 @@ from kubecdc.watcher.capture import pages, reasons
 from kubecdc.watcher.entry_history import EntryHistory
 from tests.apiserver import LocalSimulator, objects, simulator
 from tests.apiserver.watch import WatchRules
+from tests.harness.other_program import other_program
 from tests.watcher.namespaces import PROD, hurry, keys, namespace, relabel
 from tests.watcher.rig import KEY, Rig, announced_once, data, event_source, told
 
@@ -345,10 +345,9 @@ async def test_the_checkpoints_of_an_earlier_version_go_on_and_tell_the_first_st
 
 async def as_an_earlier_version_left_it(bench: Rig) -> None:
     """No state of the entry, and each checkpoint with a start of its own."""
-    db = apsw.Connection(str(bench.path))
-    db.execute("DELETE FROM entries")
-    for key, started in ((f"{KEY}/one", "2026-01-02T00:00:00+00:00"), (f"{KEY}/two", STARTED)):
-        (state,) = next(iter(db.execute("SELECT state FROM checkpoints WHERE key = ?", (key,))))
-        changed = msgspec.json.encode({**msgspec.json.decode(state), "started": started})
-        db.execute("UPDATE checkpoints SET state = ? WHERE key = ?", (changed, key))
-    db.close()
+    with other_program(bench.path) as db:
+        db.execute("DELETE FROM entries")
+        for key, started in ((f"{KEY}/one", "2026-01-02T00:00:00+00:00"), (f"{KEY}/two", STARTED)):
+            (state,) = next(iter(db.execute("SELECT state FROM checkpoints WHERE key = ?", (key,))))
+            changed = msgspec.json.encode({**msgspec.json.decode(state), "started": started})
+            db.execute("UPDATE checkpoints SET state = ? WHERE key = ?", (changed, key))

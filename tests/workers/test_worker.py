@@ -7,13 +7,11 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 from aiohttp import web
 
@@ -27,6 +25,7 @@ from kubecdc.workers.pipeline import consume
 from kubecdc.workers.plan import subscriptions
 from kubecdc.workers.request import TriggerRequest
 from kubecdc.workers.sensor.manifest import Sensor
+from tests.harness.other_program import other_program
 from tests.workers.peer import saying, serving
 from tests.workers.support import FakeTrigger, event, http_trigger, into, log_trigger, route, sensor, settings, until
 from tests.workers.working import pending, redelivery, settled, working
@@ -339,7 +338,7 @@ async def test_a_lost_claim_gives_its_place_to_the_next_delivery(house: House) -
     subscription = bus.subscription("s/t", prefetch=1)
     task = asyncio.create_task(consume(subscription, route(trigger), rules, stop=stop))
     await until(lambda: len(trigger.requests) == 1)
-    with closing(apsw.Connection(str(house.path))) as db:  # somebody else has it
+    with other_program(house.path) as db:  # somebody else has it
         db.execute("UPDATE deliveries SET token = 'thief', due = due + 3600 WHERE token IS NOT NULL")
     await until(lambda: len(trigger.finished) == 1)
     assert trigger.finished[0].event.partitionkey == "b"

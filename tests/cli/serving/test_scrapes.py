@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import Leader, event
 from tests.exported import REGISTRY
+from tests.harness.other_program import locked
 from tests.storage.rounds import counted
 
 COUNT = 200
@@ -96,12 +96,11 @@ async def test_a_scrape_of_a_sqlite_bus_waits_for_no_writer(tmp_path: Path) -> N
     bus: Bus = await open_sqlite(SqliteSettings(path), holder="a test")
     await bus.register(SPECS)
     leader = await Leader.take(bus)
-    with exporting(bus, lambda: ahead) as numbers, closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with exporting(bus, lambda: ahead) as numbers:
         await numbers.refresh()
         await leader.commit(*(event(n, f"o-{n}", source="source", subject=f"e-{n}") for n in range(COUNT)))
-        other.execute("BEGIN IMMEDIATE")
-        ahead += 5
-        await numbers.refresh()
-        assert exported("pending_events") == [1] * COUNT
-        other.execute("ROLLBACK")
+        with locked(path):
+            ahead += 5
+            await numbers.refresh()
+            assert exported("pending_events") == [1] * COUNT
     await bus.close()
