@@ -8,12 +8,12 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from kubecdc.cli import options
+from kubecdc.cli.option import option
 from kubecdc.workers.addresses import ALLOW, DENY, Addresses
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_allow = options.option(
+_allow = option(
     ALLOW,
     "allow",
     multiple=True,
@@ -21,7 +21,7 @@ _allow = options.option(
     help="The only destinations of triggers: networks, addresses and host names, such as "
     "10.1.0.0/16,*.example.com. Repeatable.",
 )
-_deny = options.option(
+_deny = option(
     DENY,
     "deny",
     multiple=True,

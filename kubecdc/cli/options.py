@@ -1,19 +1,16 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what is made of them."""
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from click.core import ParameterSource
 
-from kubecdc.cli.serving.address import Address
+from kubecdc.cli.option import combined, from_context, in_context, option
 from kubecdc.manifest.mounts import CONFIGS, SECRETS, Mounts
 from kubecdc.manifest.units import duration
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -22,57 +19,8 @@ from kubecdc.watcher.election.settings import home_namespace
 if TYPE_CHECKING:
     from kubecdc.cluster.connection import Cluster
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 LONGEST_NAME = 253  # of a cluster, as of most names in Kubernetes
-SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
-
-
-class _Option(click.Option):
-    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        value = super().resolve_envvar_value(ctx)
-        return None if value and SERVICE_LINK.match(value) else value
-
-
-def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
-    """A click option that can also be set with the environment variable ``KUBECDC_<NAME>``.
-
-    NAME is the first long name of the option, in upper case and with ``_`` for ``-``. Kubernetes sets such variables
-    too, for Services called ``kubecdc-…``: those have no effect. Options that skip a question or that repair have no
-    variable, so that nothing is discarded without being typed: they are plain options of click.
-    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-    """
-    long = next(name for name in names if name.startswith("--"))
-    variable = long.split("/")[0].removeprefix("--").upper().replace("-", "_")
-    return click.option(*names, cls=_Option, envvar=f"KUBECDC_{variable}", show_envvar=True, **settings)
-
-
-def combined(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """One decorator for several options, which `--help` lists in this order."""
-
-    def decorate(command: Command) -> Command:
-        for one in reversed(options):
-            command = one(command)
-        return command
-
-    return decorate
-
-
-def _context_option(
-    *names: str, key: str, convert: Callable[[Any], Any] = str, **settings: Any
-) -> Callable[[Command], Command]:
-    """An option that is not a parameter of the command. Its value is in the click context, for `_from_context`."""
-
-    def store(context: click.Context, _: click.Parameter, value: Any) -> None:
-        context.meta[f"{__name__}.{key}"] = None if value is None else convert(value)
-
-    return option(*names, expose_value=False, callback=store, **settings)
-
-
-def _from_context(key: str, default: Any = None) -> Any:
-    """The value of a `_context_option`, or the default if the current command does not have that option."""
-    return click.get_current_context().meta.get(f"{__name__}.{key}", default)
-
 
 manifests = option(
     "-f",
@@ -85,15 +33,15 @@ manifests = option(
 )
 
 cluster = combined(
-    _context_option(
+    in_context(
         "--kubeconfig",
         key="kubeconfig",
         metavar="FILE",
         help="Kubeconfig file.  [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]",
     ),
-    _context_option("--context", key="context", metavar="NAME", help="Context of the kubeconfig."),
-    _context_option("--as", key="as", metavar="USER", help="User to impersonate, as with kubectl."),
-    _context_option(
+    in_context("--context", key="context", metavar="NAME", help="Context of the kubeconfig."),
+    in_context("--as", key="as", metavar="USER", help="User to impersonate, as with kubectl."),
+    in_context(
         "--as-group",
         key="as_group",
         convert=tuple,
@@ -101,7 +49,7 @@ cluster = combined(
         metavar="GROUP",
         help="Group to impersonate. Repeatable.",
     ),
-    _context_option("--as-uid", key="as_uid", metavar="UID", help="UID to impersonate."),
+    in_context("--as-uid", key="as_uid", metavar="UID", help="UID to impersonate."),
 )
 
 
@@ -111,7 +59,7 @@ def _cluster_name(text: str) -> str:
     return text
 
 
-cluster_name = _context_option(
+cluster_name = in_context(
     "--cluster-name",
     key="cluster_name",
     convert=_cluster_name,
@@ -123,9 +71,9 @@ cluster_name = _context_option(
 
 def cluster_access() -> ClusterAccess:
     """Access to the cluster, with the options of the current command. Without them, the same rules as kubectl apply."""
-    kubeconfig, context = _from_context("kubeconfig"), _from_context("context")
-    name = _from_context("cluster_name", "")
-    user, uid, groups = _from_context("as"), _from_context("as_uid"), _from_context("as_group", ())
+    kubeconfig, context = from_context("kubeconfig"), from_context("context")
+    name = from_context("cluster_name", "")
+    user, uid, groups = from_context("as"), from_context("as_uid"), from_context("as_group", ())
 
     def connect() -> Cluster:
         from kubecdc.cluster.connection import Cluster
@@ -149,50 +97,6 @@ logs = combined(
         show_default=True,
         help="Lowest level that is logged.",
     ),
-)
-
-
-tracing = option(
-    "--tracing/--no-tracing",
-    default=None,
-    help="Trace each change to its triggers with OpenTelemetry. The variables OTEL_* configure it.  "
-    "[default: on if OTEL_EXPORTER_OTLP_ENDPOINT is set]",
-)
-
-
-def _address(context: click.Context, parameter: click.Parameter, text: str) -> Address | None:
-    try:
-        found = Address.parse(text)
-    except ValueError as e:
-        raise click.BadParameter(f"{e}: write `127.0.0.1:9464`, `:9464` or `[::1]:9464`, or `0` for none") from e
-    given = context.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT
-    return found if found is None or given else replace(found, optional=True)
-
-
-def _address_option(name: str, default: str, what: str) -> Callable[[Command], Command]:
-    text = f"Address to serve {what}, or 0 for none. Without HOST: all addresses."
-    return option(name, callback=_address, metavar="HOST:PORT", default=default, show_default=True, help=text)
-
-
-serving = combined(
-    _address_option("--metrics-bind-address", "127.0.0.1:9464", "Prometheus metrics, as /metrics"),
-    option(
-        "--metrics-cert-file", metavar="FILE", type=FILE, help="Certificate with its chain, to serve metrics over TLS."
-    ),
-    option(
-        "--metrics-key-file",
-        metavar="FILE",
-        type=FILE,
-        help="Key of that certificate. Both files are read again when they change.",
-    ),
-    _address_option("--health-bind-address", "127.0.0.1:9465", "/livez, /readyz and /startupz"),
-)
-
-
-reload = option(
-    "--reload/--no-reload",
-    default=True,
-    help="Read the manifests again when they change. If off, only on SIGHUP.  [default: on]",
 )
 
 
@@ -237,18 +141,10 @@ lease = combined(
     _duration_option("--retry-period", "2s", "Time between two renewals, and between two checks by a standby."),
 )
 
-concurrency = option(
-    "--concurrency",
-    type=click.IntRange(1, 10_000),
-    default=64,
-    show_default=True,
-    help="Maximum number of events in progress for each trigger.",
-)
-
 
 def _mount(name: str, default: Path, what: str) -> Callable[[Command], Command]:
     """The option for a directory of `mounted`."""
-    return _context_option(
+    return in_context(
         f"--{name}-dir",
         key=name,
         convert=Path,
@@ -265,7 +161,7 @@ mounts = combined(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
 
 def mounted() -> Mounts:
     """The directories where Secrets and ConfigMaps are mounted, from the options of the current command."""
-    return Mounts(_from_context("secrets", SECRETS), _from_context("configmaps", CONFIGS))
+    return Mounts(from_context("secrets", SECRETS), from_context("configmaps", CONFIGS))
 
 
 bus = option("--bus", metavar="NAME", help="The EventBus to use, if the manifests have several.")

@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from kubecdc.cli import options
+from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, View, age, show_one
 from kubecdc.cli.printable import printable
 
@@ -112,8 +113,8 @@ def test_ages_are_those_of_kubectl(given: timedelta, expected: str) -> None:
 
 
 @click.command()
-@options.option("--metrics-port", type=int)
-@options.option("--bus-name", multiple=True)
+@option("--metrics-port", type=int)
+@option("--bus-name", multiple=True)
 @options.yes
 def command(metrics_port: int | None, bus_name: tuple[str, ...], yes: bool) -> None:
     click.echo(f"{metrics_port} {bus_name} {yes}")

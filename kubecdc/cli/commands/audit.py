@@ -13,6 +13,7 @@ from kubecdc.cli import logs, options
 from kubecdc.cli.buses import on_each
 from kubecdc.cli.election import from_options
 from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, View
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import Bus
@@ -35,7 +36,7 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
     is_flag=True,
     help="Let the leader publish an event for each difference. If there is no leader, this process leads.",
 )
-@options.option(
+@option(
     "--patience",
     type=click.FloatRange(min=0),
     default=150.0,

@@ -14,6 +14,7 @@ import msgspec
 from kubecdc.cli import options
 from kubecdc.cli.buses import on_each
 from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, Row, View, confirm
 from kubecdc.cli.positions import require_usable
 from kubecdc.cli.showing import show_each
@@ -73,7 +74,7 @@ def show_(filenames: tuple[str, ...], key: str | None, output: Output, watch: bo
 
 @checkpoint.command("set")
 @click.argument("key")
-@options.option(
+@option(
     "--resource-version",
     required=True,
 )

@@ -14,6 +14,7 @@ from kubecdc.cli.buses import no_subscription, on_one
 from kubecdc.cli.conditions import purged
 from kubecdc.cli.letters import Letters, Selection, letters, require_browsing, undecided
 from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.option import combined, option
 from kubecdc.cli.output import Output, Row, View, confirm, show_one, time
 from kubecdc.cli.showing import show_each
 from kubecdc.errors import KubecdcError, Unavailable
@@ -31,9 +32,9 @@ RECEIVED = (
     "superseded"
 )
 
-of_subscription = options.option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
+of_subscription = option("--subscription", metavar="NAME", help="Only dead letters of the subscription NAME.")
 all_ = click.option("--all", "everything", is_flag=True, help="All dead letters.")
-selection = options.combined(
+selection = combined(
     click.argument("ids", nargs=-1, metavar="[ID]..."),
     all_,
     of_subscription,
@@ -54,7 +55,7 @@ def dlq() -> None:
 
 @dlq.command("list")
 @of_subscription
-@options.option(
+@option(
     "--limit",
     type=click.IntRange(1),
     default=100,
@@ -127,7 +128,7 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output)
 
 @dlq.command("redrive")
 @selection
-@options.option(
+@option(
     "--superseded",
     type=click.Choice(["skip", "deliver"]),
     help="What to do with dead letters whose object had a later event delivered since. Asked for on a terminal.",

@@ -13,6 +13,7 @@ import yaml
 from kubecdc.cli import options
 from kubecdc.cli.buses import buses_named
 from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.option import option
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.storage.manifest import EventBus
 
@@ -21,13 +22,13 @@ WATCHER, WORKERS = "kubecdc-watch", "kubecdc-work"
 
 @click.command()
 @options.manifests
-@options.option(
+@option(
     "--namespace",
     metavar="NAME",
     help="Namespace of the pods, their service accounts, Lease and ConfigMaps, and of objects that name none.  "
     "[default: the pod's namespace, or `default`]",
 )
-@options.option(
+@option(
     "--cluster",
     "against_cluster",
     is_flag=True,

@@ -11,6 +11,7 @@ import click
 from kubecdc.cli import options
 from kubecdc.cli.buses import no_subscription, on_one, require_capability
 from kubecdc.cli.manifests.loading import load
+from kubecdc.cli.option import option
 from kubecdc.cli.output import confirm, moment
 from kubecdc.cli.output import time as at
 from kubecdc.errors import UsageError
@@ -20,24 +21,24 @@ from kubecdc.storage.manifest import EventBus
 
 
 @click.command()
-@options.option(
+@option(
     "--subscription",
     required=True,
     metavar="NAME",
     help="The receiving subscription: <sensor>/<trigger>, or a name in `subscriptions` of the EventBus.",
 )
-@options.option(
+@option(
     "--since",
     metavar="TIME|DURATION",
     help="Only events committed since a time (2026-01-31T08:00:00Z; default zone: UTC), or in the last 90m or 24h.",
 )
-@options.option(
+@option(
     "--from",
     "first",
     metavar="EVENT_ID",
     help="This event and those committed after it.",
 )
-@options.option(
+@option(
     "--object",
     "name",
     metavar="[RESOURCE/]NS/NAME",

@@ -13,7 +13,7 @@ import click
 import structlog
 
 from kubecdc import __version__, facts
-from kubecdc.cli import logs, options
+from kubecdc.cli import logs, options, process_options
 from kubecdc.cli.addresses import addresses as limits
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.serving.address import Address
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 @options.cluster
 @options.cluster_name
 @options.lease
-@options.concurrency
+@process_options.concurrency
 @limits
 @options.mounts
 @options.logs
-@options.tracing
-@options.serving
-@options.reload
+@process_options.tracing
+@process_options.serving
+@process_options.reload
 def run(**given: Any) -> None:
     """Run `kubecdc watch` and `kubecdc work` in one process."""
     _run_process(watch=True, work=True, **given)
@@ -49,9 +49,9 @@ def run(**given: Any) -> None:
 @options.lease
 @options.secrets
 @options.logs
-@options.tracing
-@options.serving
-@options.reload
+@process_options.tracing
+@process_options.serving
+@process_options.reload
 def watch(**given: Any) -> None:
     """Capture changes: list and watch the resources of the EventSources, and commit each change to the bus.
 
@@ -63,13 +63,13 @@ def watch(**given: Any) -> None:
 @click.command()
 @options.manifests
 @options.cluster
-@options.concurrency
+@process_options.concurrency
 @limits
 @options.mounts
 @options.logs
-@options.tracing
-@options.serving
-@options.reload
+@process_options.tracing
+@process_options.serving
+@process_options.reload
 def work(**given: Any) -> None:
     """Deliver events from the bus to the triggers of the Sensors. Any number of processes can run at once.
 

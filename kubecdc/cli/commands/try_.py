@@ -18,6 +18,7 @@ from kubecdc.cli.addresses import addresses as limits
 from kubecdc.cli.event_files import STDIN, read
 from kubecdc.cli.made_events import Wanted, of_object, samples
 from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.option import option
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts.event import Action, Event
@@ -39,7 +40,7 @@ SOME_ERROR = "(the reason of the dead letter)"
 
 @click.command("try")
 @options.manifests
-@options.option(
+@option(
     "--event",
     "event_files",
     multiple=True,
@@ -47,28 +48,26 @@ SOME_ERROR = "(the reason of the dead letter)"
     help="File with a CloudEvent in structured JSON, or - for stdin. "
     "Repeatable, for `conditions`: the events arrive in this order.",
 )
-@options.option(
+@option(
     "--object",
     "object_",
     metavar="KIND/NAME",
     help="Make the event from this object of the cluster, as the EventSources would: deployments/web.",
 )
-@options.option(
+@option(
     "-n",
     "--namespace",
     default="",
     metavar="NAME",
     help="Namespace of the object.  [default: the namespace of the entry]",
 )
-@options.option(
+@option(
     "--type",
     "action",
     type=click.Choice(["ADD", "UPDATE", "DELETE"]),
     help="Type of the event that is made from --object.",
 )
-@options.option(
-    "--sample", is_flag=True, help="Print a sample event for each entry of the EventSources, to edit and try."
-)
+@option("--sample", is_flag=True, help="Print a sample event for each entry of the EventSources, to edit and try.")
 @click.option(
     "--execute",
     is_flag=True,

@@ -12,6 +12,7 @@ import click
 from kubecdc.cli import options
 from kubecdc.cli.buses import buses_named
 from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.option import option
 from kubecdc.errors import KubecdcError
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -19,7 +20,7 @@ from kubecdc.storage.contracts.types import ClusterAccess
 
 @click.command()
 @options.manifests
-@options.option(
+@option(
     "--cluster",
     "against_cluster",
     is_flag=True,

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 
 from kubecdc.cli.manifests import names, references
 from kubecdc.cli.manifests.documents import Document, read
-from kubecdc.cli.manifests.findings import check, nearest
+from kubecdc.cli.manifests.fields import nearest
+from kubecdc.cli.manifests.findings import check
 from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem, path_text
 from kubecdc.cli.manifests.without_effect import without_them
 from kubecdc.errors import UsageError

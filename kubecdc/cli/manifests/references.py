@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from kubecdc.cli.manifests.findings import nearest
+from kubecdc.cli.manifests.fields import nearest
 from kubecdc.cli.manifests.names import Namesakes
 from kubecdc.manifest.finding import Finding, Location
 from kubecdc.manifest.model import Manifest

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubecdc.cli.manifests.findings import bare
+from kubecdc.cli.manifests.fields import bare
 from kubecdc.cli.manifests.problem import path_text
 from kubecdc.manifest.finding import Location
 from kubecdc.manifest.model import Model
