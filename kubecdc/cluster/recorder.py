@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import structlog
+import tenacity
 
 from kubecdc.backoff import Backoff
 from kubecdc.cluster.access_rule import AccessRule
@@ -122,17 +123,20 @@ class Recorder:
 
     async def run(self) -> None:
         """Write what is recorded, one after the other, until cancelled. What cannot be written is dropped."""
+        trying = tenacity.AsyncRetrying(
+            sleep=self.sleep,
+            wait=lambda state: RETRY.delay(state.attempt_number),
+            stop=tenacity.stop_after_attempt(TRIES),
+            retry=tenacity.retry_if_exception(_may_pass),
+            reraise=True,
+        )
         while True:
             given = await self._queue.get()
-            for tries in range(1, TRIES + 1):
-                try:
-                    await self._write(**given)
-                    break
-                except KubecdcError as e:
-                    if not isinstance(e, ApiError) or e.status not in PASSING:
-                        self._tell(e)
-                        break
-                await self.sleep(RETRY.delay(tries))
+            try:
+                await trying(self._write, **given)
+            except KubecdcError as e:
+                if not _may_pass(e):
+                    self._tell(e)
             self._queue.task_done()
 
     async def _write(self, reason: str, message: str, about: dict[str, str], name: str) -> None:
@@ -190,6 +194,10 @@ class Recorder:
             "lastTimestamp": at,
             "count": 1,
         }
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and error.status in PASSING
 
 
 async def _meta(cluster: Cluster, resource: Resource, name: str) -> _Meta:
