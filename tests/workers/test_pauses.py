@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +11,6 @@ from structlog.testing import capture_logs
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import StateEntry
 from kubecdc.storage.pauses import pause, resume
-from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.workers import pauses as module
 from kubecdc.workers.pauses import Pauses
@@ -39,12 +36,9 @@ class Away:
         return await self._inner.get(scope, key)
 
 
-@pytest.fixture
-async def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteBus]:
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.01)
-    bus = await open_bus(SqliteSettings(tmp_path / "bus.db"), holder="x")
-    yield bus
-    await bus.close()
 
 
 async def test_nothing_is_delivered_before_the_bus_told_and_what_it_told_last_holds(bus: SqliteBus) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from aiohttp import web
 from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.pauses import pause, resume
-from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.sqlite.deliveries.delivery import SqliteDelivery
 from kubecdc.workers import claim, pauses, worker
@@ -33,13 +31,6 @@ Lines = list[Mapping[str, object]]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "CHECK_SECONDS", 0.05)
-
-
-@pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[SqliteBus]:
-    made = await open_bus(SqliteSettings(path=tmp_path / "bus.db"), holder="w")
-    yield made
-    await made.close()
 
 
 def log_line(name: str, **more: Any) -> dict[str, Any]:
