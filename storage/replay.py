@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from kubecdc.counts import counted
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts import Replayable
 
@@ -40,8 +41,8 @@ class ReplayPlan(ABC):
         """Raise Unavailable if the replay would fill the subscription, which would block the watcher."""
         if self.events and self.pending + self.events > max_pending:
             raise Unavailable(
-                f"a replay of {self.events} events would bring subscription {self.name!r}, which has {self.pending} "
-                f"pending, above maxPending {max_pending}",
+                f"a replay of {counted(self.events, 'event')} would bring subscription {self.name!r}, which has "
+                f"{self.pending} pending, above maxPending {max_pending}",
                 hint="replay fewer events at a time, wait for its workers, or raise maxPending",
             )
 

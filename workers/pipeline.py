@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from kubecdc.counts import counted
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts import Subscription
 from kubecdc.storage.contracts.errors import ClaimLost, Undecodable
@@ -146,7 +147,9 @@ async def _process(
     if not route.matches(event):
         return await outdated.not_of_dependency(claim, event, subscription, route)
     if 0 < settings.max_deliveries < claim.counted:
-        return DeadLetter(f"gave up after {claim.attempt - 1} attempts: {_why_none_is_left(claim, settings)}")
+        return DeadLetter(
+            f"gave up after {counted(claim.attempt - 1, 'attempt')}: {_why_none_is_left(claim, settings)}"
+        )
     try:
         if route.transforms:
             event = await route.transformed(event, settings.scripts)
@@ -181,7 +184,7 @@ async def _process(
     try:
         is_probe = breaker.open and await breaker.turn(settings.left(event))
     except Overdue:
-        return DeadLetter(f"gave up after {claim.attempt - 1} attempts, {age(settings)}: {breaker.reason}")
+        return DeadLetter(f"gave up after {counted(claim.attempt - 1, 'attempt')}, {age(settings)}: {breaker.reason}")
     try:
         if route.rate:
             await route.rate.turn()

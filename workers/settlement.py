@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from kubecdc.backoff import Backoff
+from kubecdc.counts import counted
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.reasons import one_line
 from kubecdc.retry import until_done
@@ -78,10 +79,10 @@ def decide(
             works = failures.uncounted > 0 and successes > failures.successes
             uncounted = failures.uncounted - works  # the one before was the event's own failure
             if left == 0.0:
-                return DeadLetter(f"gave up after {attempt} attempts, {age(settings)}: {reason}")
+                return DeadLetter(f"gave up after {counted(attempt, 'attempt')}, {age(settings)}: {reason}")
             if works and not ours and 0 < settings.max_deliveries <= attempt - uncounted:
                 outages = f", {uncounted} of them while it failed for all events" if uncounted else ""
-                return DeadLetter(f"gave up after {attempt} attempts{outages}: {reason}")
+                return DeadLetter(f"gave up after {counted(attempt, 'attempt')}{outages}: {reason}")
             delay = max(settings.backoff.delay(attempt, rng), after or 0.0)
             return Nack(delay, Failures(uncounted + 1, NEVER if ours else successes))
 

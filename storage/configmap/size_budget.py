@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import structlog
 
+from kubecdc.counts import counted
 from kubecdc.errors import Refused
 from kubecdc.storage.configmap.config_map import alternatives
 from kubecdc.storage.configmap.document import Packed, pack, row
@@ -63,8 +64,8 @@ class SizeBudget:
     def _check(self, packed: Packed) -> None:
         if packed.size > self._limit:
             raise Refused(
-                f"the checkpoints of {packed.objects} objects take {packed.size >> 10} KiB, and the ConfigMap "
-                f"{self._place} may take {self._limit >> 10} KiB; their events were not published",
+                f"the checkpoints of {counted(packed.objects, 'object')} take {packed.size >> 10} KiB, and the "
+                f"ConfigMap {self._place} may take {self._limit >> 10} KiB; their events were not published",
                 hint=_hint(),
             )
         if packed.size > NEARLY * self._limit and not self._warned:

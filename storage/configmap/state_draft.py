@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubecdc.counts import counted
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.configmap.config_map import alternatives
 from kubecdc.storage.configmap.state_document import Content, Name, Stored
@@ -33,9 +34,10 @@ class StateDraft:
         new = Stored.of(name, StateEntry(change.value, change.token), self._now + change.ttl.total_seconds())
         grows = new.size - (current.size if current else 0)
         if grows > 0 and self.size + grows > self._limit:
+            values = counted(len(self.values), "value")
             return Unavailable(
-                f"the ConfigMap of the state is full: its {len(self.values)} values take {self.size >> 10} KiB, and "
-                f"may take {self._limit >> 10} KiB",
+                f"the ConfigMap of the state is full: it has {values} in {self.size >> 10} KiB, and may have "
+                f"{self._limit >> 10} KiB",
                 hint=f"keep the `checkpoint` of the EventBus in {alternatives()}; values are dropped as they expire",
             )
         self.values[name] = new

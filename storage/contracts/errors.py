@@ -14,7 +14,7 @@ class BusFull(Unavailable):
 
     def __init__(self, subscription: str, pending: int, limit: int) -> None:
         super().__init__(
-            f"the bus is full: subscription {subscription!r} has {limit} events pending or more (maxPending)",
+            f"the bus is full: subscription {subscription!r} has {limit} or more events pending (maxPending)",
             hint="start or scale its workers, raise maxPending, "
             "or end the subscription with `kubecdc bus prune` if no manifest names it any more",
         )

@@ -15,6 +15,7 @@ import zlib
 
 import msgspec
 
+from kubecdc.counts import counted
 from kubecdc.storage.contracts.errors import Undecodable
 from kubecdc.storage.contracts.event import Event
 
@@ -65,7 +66,7 @@ def key_bytes(content: bytes) -> bytes:
     except binascii.Error:
         raise ValueError("is not base64") from None
     if len(secret) != KEY_BYTES:
-        raise ValueError(f"has {len(secret)} bytes, and a key has {KEY_BYTES}")
+        raise ValueError(f"has {counted(len(secret), 'byte')}, and a key has {KEY_BYTES}")
     return secret
 
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
+from kubecdc.counts import counted
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import (
     Capabilities,
@@ -84,7 +85,7 @@ class RedisBus:
             require_format(found[0], FORMAT, self._settings.name, self._settings.place)
             if int(found[1]) != wanted:
                 raise UsageError(
-                    f"bus {self._settings.name!r} was made with {int(found[1])} partitions, not {wanted}",
+                    f"bus {self._settings.name!r} was made with {counted(int(found[1]), 'partition')}, not {wanted}",
                     hint="set `partitions` back (another number would break the order), or give the bus another name",
                 )
             while await self._connection.run("administration/migrate", wanted, TOGETHER, FORMAT):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kubecdc.concurrency import Limit
+from kubecdc.counts import counted
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import DeadLetter
 from kubecdc.storage.contracts.event import names_in
@@ -81,7 +82,9 @@ class Look:
                     self._held.pop(letter.shown.id, None)
             deleted += len(batch) - len(failed)
             for entry in failed.values():
-                raise Unavailable(f"SQS did not delete {len(failed)} dead letters: {entry.get('Message', '')}")
+                raise Unavailable(
+                    f"SQS did not delete {counted(len(failed), 'dead letter')}: {entry.get('Message', '')}"
+                )
         return deleted
 
     async def hand_back(self) -> None:

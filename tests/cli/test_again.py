@@ -144,7 +144,7 @@ async def test_what_is_superseded_is_not_redriven_unless_that_is_said(given_up: 
     for args in (["--all"], [str(rows[0]["id"]), str(rows[1]["id"])]):
         done = await given_up.call("dlq", "redrive", *args)
         assert (done.code, done.out) == (2, "")
-        assert f"1 of {3 if args == ['--all'] else 2} dead letters" in done.err
+        assert f"1 of {3 if args == ['--all'] else 2} dead letters is superseded" in done.err
         assert "--superseded skip" in done.err
     assert len(await listed(given_up)) == 3
     done = await given_up.call("dlq", "redrive", "--all", "--superseded", "skip")
@@ -185,6 +185,7 @@ async def test_a_letter_of_a_pruned_subscription_stays_and_says_why(given_up: De
 async def test_a_purge_asks_and_forgets(given_up: Desk) -> None:
     first = str((await listed(given_up))[0]["id"])
     asked = await given_up.call("dlq", "purge", first)
+    assert "Delete 1 dead letter permanently?" in asked.err
     assert (asked.code, "--yes" in asked.err) == (2, True)
     assert len(await listed(given_up)) == 3
     assert (await given_up.call("dlq", "purge", first, "--yes")).out == "1 purged\n"
@@ -243,7 +244,7 @@ async def test_a_replay_says_how_many_asks_and_delivers_again(delivered: Desk, r
         assert done.out == "2 events will be delivered to post/send again\n", done.err
         await receiver.until(5)
         done = await delivered.call(*to, "--object", "workflows/default/c", "--yes")
-        assert done.out == "1 events will be delivered to post/send again\n"
+        assert done.out == "1 event will be delivered to post/send again\n"
         await receiver.until(6)
     assert sorted(receiver.taken) == [a, b, b, c, c, c], "the same events under the same keys"
 

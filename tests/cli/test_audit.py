@@ -35,7 +35,7 @@ async def test_no_difference_is_exit_code_0_and_one_is_exit_code_1(desk: Desk) -
     async with desk.running("run") as kubecdc:
         await kubecdc.until('"name":"b"', out=True)
         clean = await desk.call("audit")
-        assert (clean.code, clean.out) == (0, "no difference: 2 objects under 1 checkpoints\n"), clean.err
+        assert (clean.code, clean.out) == (0, "no difference: 2 objects under 1 checkpoint\n"), clean.err
         forget(desk, "a")
         found = await desk.call("audit", "-o", "json")
         assert found.code == 1, found.err
@@ -86,5 +86,5 @@ async def test_pages_that_expire_are_listed_again(desk: Desk) -> None:
         await kubecdc.until('"name":"made-59"', out=True)
         desk.api.fail(410, path="continue=", count=1)
         clean = await desk.call("audit")
-        assert (clean.code, clean.out) == (0, "no difference: 60 objects under 1 checkpoints\n"), clean.err
+        assert (clean.code, clean.out) == (0, "no difference: 60 objects under 1 checkpoint\n"), clean.err
         assert desk.api.faults.failures == []

@@ -58,7 +58,7 @@ async def every_command_reads_it(desk: Desk) -> None:
         async with desk.running("work"):
             await until(lambda: len(peer.received) == 2)
         replayed = await desk.call("replay", "--subscription", "post/send", "--from", about.id, "--yes")
-        assert (replayed.code, replayed.out) == (0, "1 events will be delivered to post/send again\n"), replayed.err
+        assert (replayed.code, replayed.out) == (0, "1 event will be delivered to post/send again\n"), replayed.err
         async with desk.running("work"):
             await until(lambda: len(peer.received) == 3)
     assert {got.body for got in peer.received} == {bytes(about.data)}

@@ -92,7 +92,7 @@ def test_an_event_that_is_too_old_is_given_up_at_its_next_failure_though_it_is_a
     assert left == 0.0
     found = decide(Retry("503"), 1, NO_FAILURES, 0, rules, left)
     assert found == DeadLetter(
-        "gave up after 1 attempts, because it was captured more than 2:00:00 ago (giveUpAfter): 503"
+        "gave up after 1 attempt, because it was captured more than 2:00:00 ago (giveUpAfter): 503"
     )
     assert decide(Success(), 1, NO_FAILURES, 0, rules, left) == Ack()
     younger = settings(give_up_after=timedelta(hours=2), wall=lambda: CAPTURED + 7190.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from kubecdc.counts import counted
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher import metrics
 from kubecdc.watcher.capture.entry import Entry
@@ -26,7 +27,7 @@ def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str = "") -
         # Not of one that captures `events`: a gap that makes an Event, which is a change, might never end.
         text = (
             f"{entry.key}: {gap.reason}; versions after {gap.since or 'the start'} up to {gap.until} may have been "
-            f"collapsed, {gap.synthetic} synthetic events were made"
+            f"collapsed, and the repair made {counted(gap.synthetic, 'synthetic event')}"
         )
         session.recorder.record("GapRepaired", text, kind="EventSource", name=entry.source)
 

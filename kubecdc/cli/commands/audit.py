@@ -15,6 +15,7 @@ from kubecdc.cli.election import from_options
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, View
+from kubecdc.counts import counted
 from kubecdc.errors import UsageError
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.manifest import EventBus
@@ -76,7 +77,8 @@ def audit(
 
     found = on_each(manifests, audit_bus, lead=election.lead)
     rows = _rows(found)
-    clean = f"no difference: {sum(f.objects for f in found)} objects under {len(found)} checkpoints"
+    objects = sum(f.objects for f in found)
+    clean = f"no difference: {counted(objects, 'object')} under {counted(len(found), 'checkpoint')}"
     output.show(rows, View(COLUMNS, empty=clean))
     if rows and repair:
         click.echo(f"{len(rows)} repaired", err=True)

@@ -14,6 +14,7 @@ from kubecdc.cli.conditions import pruned, waiting
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import Output, View, confirm, moment, time
 from kubecdc.cli.showing import show_each
+from kubecdc.counts import counted
 from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.manifest import EventBus
@@ -129,7 +130,7 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
             if name is None and s.spec.name in pauses:
                 kept.append(f"{s.spec.name} is kept: it is paused; resume it, or prune it by name")
                 continue
-            backlog = "backlog" if isinstance(s.pending, Unknown) else f"{s.pending} pending events"
+            backlog = "backlog" if isinstance(s.pending, Unknown) else counted(s.pending, "pending event")
             confirm(f"Remove the subscription {s.spec.name} and discard its {backlog}?", yes=yes)
             if await bus.prune(s.spec.name):
                 if s.spec.name in pauses:

@@ -17,6 +17,7 @@ from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.option import combined, option
 from kubecdc.cli.output import Output, Row, View, confirm, show_one, time
 from kubecdc.cli.showing import show_each
+from kubecdc.counts import counted
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import UNKNOWN, Bus, DeadLetter
 from kubecdc.storage.manifest import EventBus
@@ -93,7 +94,7 @@ def list_(
         for name in received:
             click.echo(RECEIVED.format(name=name), err=True)
         if len(found) > limit and not watch:
-            click.echo(f"only the first {limit} are shown: use --limit to see more", err=True)
+            click.echo(f"there are more than {counted(limit, 'dead letter')}: use --limit to see more", err=True)
         return found if watch else found[:limit]
 
     show_each(load(filenames, stdin=sys.stdin), rows, output, VIEW, watch=watch, only=bus, first=first)
@@ -186,7 +187,7 @@ def purge(yes: bool, **selected: Any) -> None:
 
     async def ask(found: Letters) -> Letters:
         known.update(found)
-        confirm(f"Delete {len(found)} dead letters permanently?", yes=yes)
+        confirm(f"Delete {counted(len(found), 'dead letter')} permanently?", yes=yes)
         return found
 
     chosen.for_each_page(step, ask)
@@ -198,10 +199,11 @@ def purge(yes: bool, **selected: Any) -> None:
 def _ask(found: Letters, some: Mapping[str, DeadLetter]) -> str:
     """Ask what to do with dead letters that are or may be superseded. Raises click.UsageError without a terminal."""
     unknown = sum(letter.superseded is UNKNOWN for letter in some.values())
-    said = f"{len(some)} of {len(found)} dead letters are superseded: a later event of their object was delivered since"
+    are, their = ("is", "its") if len(some) == 1 else ("are", "their")
+    said = f"{len(some)} of {counted(len(found), 'dead letter')} {are} superseded"
+    said += f"{' or may be' if unknown else ''}: a later event of {their} object was delivered since"
     if unknown:
-        said = f"{len(some)} of {len(found)} dead letters are superseded or may be: a later event of their object was "
-        said += f"delivered since, or the bus cannot tell ({unknown})"
+        said += f", or the bus cannot tell ({unknown})"
     if not sys.stdin.isatty():
         raise click.UsageError(f"{said}. Give --superseded skip or --superseded deliver.")
     answer: str = click.prompt(f"{said}. skip or deliver them?", type=click.Choice(["skip", "deliver"]))

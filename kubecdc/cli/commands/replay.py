@@ -14,6 +14,7 @@ from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.option import option
 from kubecdc.cli.output import confirm, moment
 from kubecdc.cli.output import time as at
+from kubecdc.counts import counted
 from kubecdc.errors import UsageError
 from kubecdc.manifest.units import duration
 from kubecdc.storage.contracts import Bus, ObjectName, Replay, Unknown
@@ -89,7 +90,7 @@ def replay(
 
 
 def _events(count: int | Unknown) -> str:
-    return "an unknown number of events" if isinstance(count, Unknown) else f"{count} events"
+    return "an unknown number of events" if isinstance(count, Unknown) else counted(count, "event")
 
 
 def _time(text: str) -> float:

@@ -13,6 +13,7 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import buses_named
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.option import option
+from kubecdc.counts import counted
 from kubecdc.errors import KubecdcError
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -45,7 +46,7 @@ def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any)
     for notice in manifests.notices:
         click.echo(f"notice: {notice}", err=True)
     click.echo(
-        f"valid: {_count(len(manifests.sources), 'EventSource')}, {_count(len(manifests.sensors), 'Sensor')}, "
+        f"valid: {counted(len(manifests.sources), 'EventSource')}, {counted(len(manifests.sensors), 'Sensor')}, "
         f"bus {', '.join(manifests.buses)}"
     )
     if against_cluster:
@@ -76,12 +77,8 @@ async def _check_cluster(
         for notice in notices:
             click.echo(f"notice: {notice}", err=True)
         if problems:
-            count = _count(len(problems), "problem")
+            count = counted(len(problems), "problem")
             raise KubecdcError("\n".join([f"{count} with the cluster at {cluster.host}", *map(str, problems)]))
         click.echo(f"the cluster at {cluster.host} has every resource and grants access to it")
         for lease in leases.values():
             click.echo(f"the Lease {lease.namespace}/{lease.name} can be used for leader election")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

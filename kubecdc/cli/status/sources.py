@@ -9,6 +9,7 @@ from kubecdc.cli.output import Row, time
 from kubecdc.cli.status.look import Found
 from kubecdc.cli.status.record import Process, Source
 from kubecdc.cli.status.verdict import Finding, Verdict, row, seconds
+from kubecdc.counts import counted
 from kubecdc.storage.contracts import Checkpoint, Gap
 
 BEHIND_SECONDS = 10.0
@@ -104,8 +105,8 @@ def _nobody_leads(found: Found) -> Finding:
     if ended and ended.watches and not (last and last.since > ended.at):
         hint = f" ({ended.hint})" if ended.hint else ""
         return Finding(Verdict.BLOCKED, f"nobody leads: {ended.holder} ended: {ended.reason}{hint}", "kubecdc watch")
-    cause = "nobody leads: "
-    cause += f"{len(watchers)} stand by" if watchers else "no watcher reports to the bus"
+    standing_by = counted(len(watchers), "watcher stands by", "watchers stand by")
+    cause = f"nobody leads: {standing_by if watchers else 'no watcher reports to the bus'}"
     if troubles := {trouble.reason for process in watchers for trouble in process.troubles.values()}:
         return Finding(Verdict.BLOCKED, f"{cause}: {', '.join(sorted(troubles))}", LOOK_AT_THE_CLUSTER)
     if last and last.holder not in {process.holder for process in watchers}:

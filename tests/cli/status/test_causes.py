@@ -35,7 +35,7 @@ OBJECTS = [f"w{number}" for number in range(6)]  # as many as open a breaker, an
 
 
 class Case(NamedTuple):
-    """What is done, and what is said then: of what, which verdict, and a pattern of the cause; what to type next."""
+    """What is done, and what is said then: of what, which verdict, and a pattern of the cause; the next command."""
 
     make: Callable[[Site], Awaitable[None]]
     name: str
@@ -269,7 +269,7 @@ CASES = {
     ),
     "no watcher": Case(no_watcher, SOURCE, "blocked", f"{NOBODY}$", "kubecdc watch"),
     "no right to the lease": Case(
-        no_right_to_the_lease, SOURCE, "blocked", "^nobody leads: 1 stand by: forbidden .403.*leases", AGAIN
+        no_right_to_the_lease, SOURCE, "blocked", "^nobody leads: 1 watcher stands by: forbidden .403.*leases", AGAIN
     ),
     "worker killed": Case(worker_killed, SUBSCRIPTION, "blocked", "^no worker of it reports", "kubecdc work"),
     "worker killed, Redis": Case(
