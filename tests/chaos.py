@@ -1,11 +1,11 @@
 """A long run under every fault there is: ``make chaos``, or ``python -m tests.chaos --minutes 5 --seed 7``.
 
-Rounds of a random load under random faults, one after another on the same bus; each ends with the ledger's judgement
+Rounds of a random load under random faults, one after another on the same bus; each ends with the ledger's judgment
 of everything since the start. A failing round keeps its folder and names the seed that makes the same round again.
 It runs on the real API server where KUBEBUILDER_ASSETS holds one. Where a Lease elects the leader, each round also
 holds against each other who led and, on Redis Streams, what was committed.
 
-``--load namespaces``: the objects are in namespaces that are made, labelled, left out and deleted at random. Redis does
+``--load namespaces``: the objects are in namespaces that are made, labeled, left out and deleted at random. Redis does
 not lose its last second then.
 """
 

@@ -78,9 +78,9 @@ def test_a_queue_without_a_model_is_broken_by_itself(found: list[metadata.EntryP
 def test_a_package_that_exits_at_import_does_not_end_the_process(
     found: list[metadata.EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "kubecdc_quits.py").write_text("raise SystemExit('no licence')\n")
+    (tmp_path / "kubecdc_quits.py").write_text("raise SystemExit('no license')\n")
     monkeypatch.syspath_prepend(tmp_path)
     found += [point("good", "Good"), point("quits", "kubecdc_quits:Quits")]
     loaded = plugins.load("kubecdc.test", Base)
     assert list(loaded.types) == ["good"]
-    assert loaded.broken["quits"] == "kubecdc_quits:Quits: no licence"
+    assert loaded.broken["quits"] == "kubecdc_quits:Quits: no license"

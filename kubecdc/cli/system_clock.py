@@ -28,5 +28,5 @@ async def watch(wall: Clock = time.time, monotonic: Clock = time.monotonic, *, p
                 f"the system clock was set {'forward' if step > 0 else 'back'}, or the machine has slept",
                 code="clock-set",
                 seconds=round(abs(step), 1),
-                hint="claims and delays of this process last as long as before; synchronise the clocks of all machines",
+                hint="claims and delays of this process last as long as before; synchronize the clocks of all machines",
             )

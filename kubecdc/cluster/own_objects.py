@@ -1,7 +1,7 @@
 """The objects that kubecdc writes for itself: its Leases, Events, and the ConfigMaps of checkpoints and state.
 
 An entry that captured them would never come to rest: each commit may write one, and that is a change, which would be
-committed. Two watchers would keep each other awake in the same way, so the objects are recognised by an annotation and
+committed. Two watchers would keep each other awake in the same way, so the objects are recognized by an annotation and
 not by their names.
 """
 

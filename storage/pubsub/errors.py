@@ -9,7 +9,7 @@ from google.auth import exceptions as auth
 
 from kubecdc.errors import KubecdcError, Refused, Unavailable, UsageError
 
-EXACTLY_ONCE = "EXACTLY_ONCE_ACKID_FAILURE"  # why acknowledgements fail one by one
+EXACTLY_ONCE = "EXACTLY_ONCE_ACKID_FAILURE"  # why acknowledgments fail one by one
 
 
 class Missing(Unavailable):

@@ -56,7 +56,7 @@ def test_what_nobody_reads_is_dropped_and_told_once_somebody_reads(pipe: Pipe) -
     for _ in range(lines):
         stream.write(LINE)
     stream.drain(0.0)
-    assert time.monotonic() - begun < 5  # it would be for ever
+    assert time.monotonic() - begun < 5  # it would be forever
     text = read_until(pipe, b"were dropped\n")
     kept, told = text.count(LINE.encode()), int(text.splitlines()[-1].split()[0])
     assert kept + told == lines

@@ -9,7 +9,7 @@ from pathlib import Path
 FILE = Path(__file__).parents[2] / "docs" / "concepts.svg"
 WIDTH, HEIGHT = 960, 372
 INK, PALE, LINE = "#1f2933", "#f5f7fa", "#7b8794"
-COLOURS = {"web": "#2b6cb0", "db": "#b7791f"}
+COLORS = {"web": "#2b6cb0", "db": "#b7791f"}
 LANES = {
     "inventory/post": {"web": ["ADD", "UPDATE", "UPDATE"], "db": ["UPDATE"]},
     "audit/write": {"web": ["UPDATE"], "db": ["ADD", "UPDATE"]},
@@ -17,9 +17,9 @@ LANES = {
 
 
 def text(
-    x: float, y: float, words: str, *, size: int = 13, anchor: str = "start", colour: str = INK, bold: bool = False
+    x: float, y: float, words: str, *, size: int = 13, anchor: str = "start", color: str = INK, bold: bool = False
 ) -> str:
-    look = f'font-size="{size}" text-anchor="{anchor}" fill="{colour}"' + (' font-weight="600"' if bold else "")
+    look = f'font-size="{size}" text-anchor="{anchor}" fill="{color}"' + (' font-weight="600"' if bold else "")
     return f'<text x="{x:g}" y="{y:g}" {look}>{escape(words)}</text>'
 
 
@@ -35,16 +35,16 @@ def arrow(x1: float, y1: float, x2: float, y2: float, words: str = "") -> str:
 def titled(x: float, y: float, width: float, height: float, title: str, under: str = "") -> Iterator[str]:
     yield box(x, y, width, height, PALE)
     yield text(x + 12, y + 22, title, size=14, bold=True)
-    yield text(x + 12, y + 40, under, size=12, colour="#52606d")
+    yield text(x + 12, y + 40, under, size=12, color="#52606d")
 
 
 def lane(x: float, y: float, name: str, events: list[str]) -> Iterator[str]:
     """The events of an object from the right: the first one is the next to be delivered."""
-    yield text(x, y + 16, name, size=12, colour=COLOURS[name])
+    yield text(x, y + 16, name, size=12, color=COLORS[name])
     for place, kind in enumerate(events):
         left = x + 196 - 56 * place
-        yield box(left, y, 52, 22, COLOURS[name], COLOURS[name])
-        yield text(left + 26, y + 15, kind, size=10, anchor="middle", colour="#ffffff")
+        yield box(left, y, 52, 22, COLORS[name], COLORS[name])
+        yield text(left + 26, y + 15, kind, size=10, anchor="middle", color="#ffffff")
 
 
 def parts() -> Iterator[str]:
@@ -70,9 +70,9 @@ def parts() -> Iterator[str]:
         yield text(804, top + 46, ("http", "kafka")[row] + " trigger", size=12)
     yield box(446, 312, 268, 32)
     yield text(456, 333, "dead letters: given up, with the reason", size=12)
-    yield text(16, 200, "A lane is a row of one colour: the events", size=12, colour="#52606d")
-    yield text(16, 218, "of one object for one subscription, in order.", size=12, colour="#52606d")
-    yield text(16, 236, "The rightmost one is delivered next.", size=12, colour="#52606d")
+    yield text(16, 200, "A lane is a row of one color: the events", size=12, color="#52606d")
+    yield text(16, 218, "of one object for one subscription, in order.", size=12, color="#52606d")
+    yield text(16, 236, "The rightmost one is delivered next.", size=12, color="#52606d")
 
 
 def drawn() -> str:

@@ -98,5 +98,5 @@ def test_a_mark_is_for_the_block_below_it_only() -> None:
 def test_a_part_that_is_wrong_is_found() -> None:
     with pytest.raises(Exception, match="urll"):
         manifests.check("triggers: [{template: {name: a, http: {urll: x}}}]")
-    with pytest.raises(ValueError, match="there is none around flavour"):
-        manifests.check("flavour: vanilla")
+    with pytest.raises(ValueError, match="there is none around flavor"):
+        manifests.check("flavor: vanilla")

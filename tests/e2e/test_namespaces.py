@@ -1,4 +1,4 @@
-"""Namespaces are made, labelled, left out and deleted at random under load, while watchers and the API server die.
+"""Namespaces are made, labeled, left out and deleted at random under load, while watchers and the API server die.
 
 ``KUBECDC_KILLS`` sets the number of SIGKILLs (15), ``KUBECDC_SEED`` the seed of load and faults (1).
 """

@@ -1,4 +1,4 @@
-"""A trial of namespaces that come and go: a load under random faults on a whole stack, and the judgement of it."""
+"""A trial of namespaces that come and go: a load under random faults on a whole stack, and the judgment of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.harness.trial import KEY, PATIENCE, SUBSCRIPTION
 from tests.harness.writer import Writer
 
 KINDS = set(Kind) - {Kind.LOSE_TAIL}
-"""Faults whose consequences the judgement knows: not what Redis forgets together with the API server's history."""
+"""Faults whose consequences the judgment knows: not what Redis forgets together with the API server's history."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Namespaces that are made, labelled, left out and deleted at random, while objects in them change.
+"""Namespaces that are made, labeled, left out and deleted at random, while objects in them change.
 
 Each namespace has one writer, so what was done to it and in it has one order.
 """

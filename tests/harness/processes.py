@@ -1,4 +1,4 @@
-"""Processes under test: started, watched through their log, signalled by pid, and all of them ended at the end."""
+"""Processes under test: started, watched through their log, signaled by pid, and all of them ended at the end."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.harness.writer import Writer
 @dataclass
 class Verdict:
     """``must``: how many changes had to come, one by one; ``again``: how many events came more than once. `wrong`
-    names each offence, ``forgotten`` what is none because of what a leader had not saved."""
+    names each offense, ``forgotten`` what is none because of what a leader had not saved."""
 
     must: int = 0
     again: int = 0
@@ -72,9 +72,9 @@ def judge(
     for what in told.keys() | there.keys():
         belief = told.get(what)
         believed = (belief.uid, belief.version) if belief else None
-        offence = f"{what} is told to be {believed}, and is {there.get(what)}"
-        if believed != there.get(what) and not (belief and doubts[what[0]].given(belief, offence)):
-            verdict.wrong.append(offence)
+        offense = f"{what} is told to be {believed}, and is {there.get(what)}"
+        if believed != there.get(what) and not (belief and doubts[what[0]].given(belief, offense)):
+            verdict.wrong.append(offense)
     for place in places:
         _complete(place, [r for r in receipts if _place(r) == place.name], gaps.get(place.name, ()), verdict)
         verdict.forgotten += doubts[place.name].benefits
@@ -95,9 +95,9 @@ def _in_order(receipts: Sequence[Receipt], doubts: Mapping[str, Doubt], verdict:
     for receipt in receipts:
         before = last.get(receipt.partitionkey, receipt)
         if (receipt.timeline, receipt.sequence) < (before.timeline, before.sequence):
-            offence = f"{receipt.id} goes back from {before.id}"
-            if not doubts[_place(receipt)].given(before, offence):
-                verdict.wrong.append(offence)
+            offense = f"{receipt.id} goes back from {before.id}"
+            if not doubts[_place(receipt)].given(before, offense):
+                verdict.wrong.append(offense)
         last[receipt.partitionkey] = receipt
 
 
@@ -126,9 +126,9 @@ def _believed(
             if receipt.timeline == known.timeline and history.ended_unseen(known.uid):
                 owed[known.uid] = known
             else:
-                offence = f"{receipt.id} comes while {known.id} is told to be there"
-                if not doubts[what[0]].given(known, offence):
-                    verdict.wrong.append(offence)
+                offense = f"{receipt.id} comes while {known.id} is told to be there"
+                if not doubts[what[0]].given(known, offense):
+                    verdict.wrong.append(offense)
         elif (receipt.action == "ADD") is not (known is None) and exact:
             verdict.wrong.append(f"{receipt.id} comes while {known.id if known else 'nothing'} is told to be there")
         held[what] = receipt

@@ -1,4 +1,4 @@
-"""The judgement of namespaces that come and go finds each kind of fault."""
+"""The judgment of namespaces that come and go finds each kind of fault."""
 
 from __future__ import annotations
 

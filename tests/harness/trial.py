@@ -1,4 +1,4 @@
-"""A trial: a random load under random faults on a whole stack, and the ledger's judgement of it."""
+"""A trial: a random load under random faults on a whole stack, and the ledger's judgment of it."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def verdict(stack: Stack, writer: Writer) -> Report:
 
 
 async def judge(stack: Stack, writer: Writer) -> Report:
-    """The ledger's judgement of everything written so far."""
+    """The ledger's judgment of everything written so far."""
     return audit(
         writer.changes,
         stack.receipts(SUBSCRIPTION),

@@ -1,6 +1,6 @@
 """A watcher with a split bus that dies at any await that leaves it, over a model of the API server.
 
-The watcher's own code captures, lists and repairs; what is modelled is the world: objects, their history, a queue that
+The watcher's own code captures, lists and repairs; what is modeled is the world: objects, their history, a queue that
 may take a part of what it is given, a ConfigMap. Every request is two places to die, before and after its effect.
 """
 

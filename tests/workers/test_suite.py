@@ -92,7 +92,7 @@ class MemoryTrigger:
             case "fails for now":
                 return Retry("away")
             case "fails for good":
-                return Retry("rejected") if self._mistake == "retries for ever" else Failure("rejected")
+                return Retry("rejected") if self._mistake == "retries forever" else Failure("rejected")
         self._harness.events.append(event.id)
         return Success()
 
@@ -158,7 +158,7 @@ class MemoryHarness:
 MISTAKES = {
     "reports before the work is done": "success_is_reported_after_the_work_is_done",
     "raises": "a_failure_that_may_pass_is_retried",
-    "retries for ever": "a_permanent_failure_is_a_failure",
+    "retries forever": "a_permanent_failure_is_a_failure",
     "has no deadline": "a_peer_that_hangs_is_retried_within_the_deadline",
     "blocks the event loop": "a_peer_that_hangs_does_not_block_the_event_loop",
     "swallows a cancellation": "an_execution_may_be_cancelled",

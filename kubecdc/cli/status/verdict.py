@@ -1,4 +1,4 @@
-"""Verdicts: how something is, why, and what to type next."""
+"""Verdicts: how something is, why, and which command to run next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kubecdc status` as a user types it: exit codes, what it says to type next, `-w`, and a bus that does not answer."""
+"""`kubecdc status` as a user types it: exit codes, the command to run next, `-w`, and a bus that does not answer."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ async def test_a_leader_whose_term_is_over_publishes_nothing_more(store: object)
     (places,) = lanes(made.topics[NAME]).values()
     late = [place for place in places if place.startswith("0000000001")]
     assert len(late) == 1, "the call that it was in"
-    assert min(places) == late[0], "which consumers recognise: it is before all of the new leader's"
+    assert min(places) == late[0], "which consumers recognize: it is before all of the new leader's"
 
 
 async def test_a_call_is_not_begun_that_could_outlast_the_term() -> None:

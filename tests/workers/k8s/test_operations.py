@@ -52,7 +52,7 @@ async def test_update_sets_what_the_source_says_and_keeps_the_rest(api: LocalSim
     found = await get(api)
     assert found["data"] == {"a": "9", "empty": ""}, "zero values count, null removes"
     assert found["immutable"] is False
-    assert "labels" not in found["metadata"], "only what is created is labelled"
+    assert "labels" not in found["metadata"], "only what is created is labeled"
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ async def test_events_of_a_key_stay_in_order(cluster: MockCluster, topic: str) -
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (KafkaError.MSG_SIZE_TOO_LARGE, "the message is larger than the topic takes"),
+        (KafkaError.MSG_SIZE_TOO_LARGE, "the message is larger than the topic accepts"),
         (KafkaError.INVALID_RECORD, "Broker: "),
         (KafkaError.POLICY_VIOLATION, "Broker: "),
     ],
@@ -178,7 +178,7 @@ async def test_a_message_that_is_too_large_for_the_client_is_a_dead_letter(clust
     async with running(Setting(cluster.url, topic=topic)) as made:  # type: ignore[arg-type]
         outcome = await made.execute(event)
     assert isinstance(outcome, Failure)
-    assert "larger than the topic takes" in outcome.reason
+    assert "larger than the topic accepts" in outcome.reason
 
 
 @pytest.mark.parametrize("error", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN])

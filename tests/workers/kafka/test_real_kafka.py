@@ -72,7 +72,7 @@ async def test_what_the_broker_refuses_is_a_dead_letter(kafka: Kafka) -> None:
     large = msgspec.structs.replace(event_of(1), data=msgspec.Raw(b'"' + b"x" * 10_000 + b'"'))
     outcome = await sent(kafka.url, large, topic="small")
     assert isinstance(outcome, Failure)
-    assert outcome.reason.startswith(f"small at {kafka.url}: the message is larger than the topic takes")
+    assert outcome.reason.startswith(f"small at {kafka.url}: the message is larger than the topic accepts")
     assert await sent(kafka.url, topic="small", timeout=60) == Success()
     outcome = await sent(kafka.url, topic="nowhere", timeout=60)
     assert isinstance(outcome, Failure)

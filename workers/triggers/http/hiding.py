@@ -14,7 +14,7 @@ from kubecdc.workers.triggers.http.address import HIDDEN, Address
 SHORTEST = 4  # characters of a part of a secret that is hidden by itself
 MOST = 64  # secrets that are looked for; each has about twenty spellings
 LONGEST = 8 * 1024  # characters of all of them
-_BASE64_CHARACTERS = 8  # of a piece of base64 that is recognised
+_BASE64_CHARACTERS = 8  # of a piece of base64 that is recognized
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 

@@ -121,7 +121,7 @@ def _judge(error: KafkaError, producer: SharedProducer, where: str, given: Setti
     if code in _NO_TOPIC:
         return Failure(f"{where}: there is no such topic ({said})")
     if code in _TOO_LARGE:
-        return Failure(f"{where}: the message is larger than the topic takes ({said})")
+        return Failure(f"{where}: the message is larger than the topic accepts ({said})")
     if code in _REFUSED:
         return Failure(f"{where}: {said}")
     trouble = f": {producer.trouble}" if producer.trouble and code == KafkaError._MSG_TIMED_OUT else ""
