@@ -23,7 +23,6 @@ ApiVersion = Literal["argoproj.io/v1alpha1", "kubecdc.io/v1alpha1"]
 
 
 NAME_ANNOTATION = "kubecdc.io/name"
-NOT_YET = "is not supported yet"
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 

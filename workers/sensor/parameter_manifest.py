@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from kubecdc.manifest.fields import WritePath, invalid, read_path, write_path
-from kubecdc.manifest.model import NOT_YET, Model
+from kubecdc.manifest.model import Model
 from kubecdc.workers.sensor import templates
 
 
@@ -23,11 +23,6 @@ TemplateText = Annotated[str, AfterValidator(_template)]  # a Go template, compi
 OptionalTemplate = Annotated[str, AfterValidator(lambda text: text and _template(text))]
 OptionalReadPath = Annotated[str, AfterValidator(lambda path: path and read_path(path))]
 OptionalWritePath = Annotated[str, AfterValidator(lambda path: path and write_path(path))]
-
-
-def not_yet(*names: str) -> dict[str, str]:
-    """The messages that refuse fields which are known and not supported yet."""
-    return {name: f"`{name}` {NOT_YET}" for name in names}
 
 
 class ParameterSource(Model):

@@ -224,6 +224,37 @@ async def test_a_file_in_a_repository(api: LocalSimulator, it: Bench, repository
     assert await data(api) == {"a": value}
 
 
+async def test_a_repository_is_read_from_the_first_address_of_its_remote(
+    api: LocalSimulator, it: Bench, repository: Path, tmp_path: Path
+) -> None:
+    place = {"url": f"file://{tmp_path}/none", "filePath": "in/one.yaml"}
+    urls = [f"file://{repository}", f"file://{tmp_path}/none"]
+    await it.done({"source": {"git": {**place, "remote": {"name": "fork", "urls": urls}}}})
+    assert await data(api) == {"a": "2"}
+    outcome = await it.run({"source": {"git": {**place, "remote": {"name": "fork", "urls": urls[::-1]}}}})
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith(f"{urls[1]}, in/one.yaml: git fetch: ")
+
+
+async def test_a_remote_is_judged_like_a_repository(it: Bench) -> None:
+    source = {"url": "https://git.example.com/r", "filePath": "a"}
+    remote = {"name": "fork", "urls": ["http://127.0.0.1:9/r"]}
+    outcome = await it.run({"source": {"git": {**source, "remote": remote}}}, addresses=INSIDE)
+    assert outcome == Retry(f"the source: {REFUSED}meant to be reached", ours=True)
+    app = {"privateKey": {"name": "app", "key": "key"}, "appID": 1, "installationID": 1}
+    for wrong in (
+        {"name": "fork", "urls": []},
+        {"name": "fork", "urls": ["ext::sh -c id"]},
+        {"urls": ["https://git.example.com/r"]},
+    ):
+        with pytest.raises(ValidationError):
+            K8s.model_validate({"source": {"git": {**source, "remote": wrong}}})
+    of_github = {**source, "url": "https://github.com/o/r", "githubApp": app}
+    K8s.model_validate({"source": {"git": of_github}})
+    with pytest.raises(ValidationError, match="whose token is for"):
+        K8s.model_validate({"source": {"git": {**of_github, "remote": remote}}})
+
+
 async def test_nothing_leads_out_of_a_repository(it: Bench, repository: Path) -> None:
     async def run(path: str, **more: object) -> Outcome:
         return await it.run({"source": {"git": {"url": f"file://{repository}", "filePath": path, **more}}})
@@ -357,3 +388,8 @@ async def test_the_preview_shows_the_source_and_reads_nothing(it: Bench, mounts:
         "source": {"url": {"path": "https://example.com/object"}},
         "parameters": [{"dest": "data.n", "value": "100"}],
     }
+    remote = {"name": "fork", "urls": [place]}
+    to = it.route({"source": {"git": {"url": place, "filePath": "a", "remote": remote}}})
+    shown = to.trigger.preview(to.request(event()))
+    assert "https://example.com/object" in str(shown)
+    assert PASSWORD not in str(shown)

@@ -8,10 +8,9 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from kubecdc.manifest.fields import invalid
+from kubecdc.manifest.fields import Items, invalid
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.secrets import ConfigMapKeyRef, KeyRef
-from kubecdc.workers.sensor.parameter_manifest import not_yet
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _URL = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
@@ -70,6 +69,7 @@ _NEEDED = {  # of a place; a parameter of the trigger may give it
 
 Text = Annotated[str, AfterValidator(_text)]
 Argument = Annotated[str, AfterValidator(_argument)]
+Repository = Annotated[str, AfterValidator(_repository)]
 
 
 class FileSource(Model):
@@ -133,17 +133,30 @@ class GithubApp(Model):
     installation_id: int = Field(alias="installationID", ge=1)
 
 
+class GitRemote(Model):
+    """Where a repository is fetched from. Of several addresses the first counts: git pushes to the others."""
+
+    name: Text
+    urls: Items[Repository]
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.urls:
+            raise invalid("has no address in `urls`")
+        return self
+
+
 class GitSource(Model):
     """A file in a repository, at a branch, tag or ref: the last one that is given counts."""
 
-    unsupported: ClassVar[Mapping[str, str]] = not_yet("remote")
     without_effect: ClassVar[Mapping[str, str]] = {
         "namespace": "Secrets are those of the Sensor's namespace",
         "sshKeyPath": "`sshKeySecret` counts",
     }
     ignored: ClassVar[frozenset[str]] = frozenset({"cloneDirectory"})  # it is read into a folder of its own
 
-    url: Annotated[str, AfterValidator(_repository)] = ""
+    url: Repository = ""
+    remote: GitRemote | None = None
     file_path: Annotated[str, AfterValidator(_inside)] = ""
     branch: Argument = ""
     tag: Argument = ""
@@ -157,11 +170,17 @@ class GitSource(Model):
     def _of_github(self) -> Self:
         if self.github_app and self.creds:
             raise invalid("has both `creds` and `githubApp`", "leave one of them out")
-        if self.github_app and self.url and not _GITHUB.match(self.url):
+        if self.github_app and self.address and not _GITHUB.match(self.address):
+            field = "remote.urls" if self.remote else "url"
             raise invalid(
-                "has `githubApp`, whose token is for https://github.com alone", "correct `url`, or use `creds`"
+                "has `githubApp`, whose token is for https://github.com alone", f"correct `{field}`, or use `creds`"
             )
         return self
+
+    @property
+    def address(self) -> str:
+        """Where the file is read. In Argo Events the refs of ``remote`` replace those of the clone of ``url``."""
+        return self.remote.urls[0] if self.remote else self.url
 
 
 class Source(Model):
@@ -206,4 +225,6 @@ def described(source: Source) -> dict[str, Any]:
         found["url"]["path"] = shown(source.url.path)
     if source.git:
         found["git"]["url"] = shown(source.git.url)
+        if source.git.remote:
+            found["git"]["remote"]["urls"] = [shown(url) for url in source.git.remote.urls]
     return found

@@ -47,17 +47,19 @@ async def read(source: GitSource, values: Mapping[KeyRef, str], addresses: Addre
 
 async def _judge(source: GitSource, addresses: Addresses) -> None:
     """Raises Undone, AddressRefused."""
-    if source.url.startswith("file://"):
+    if source.address.startswith("file://"):
         return
-    found = (_URL if "://" in source.url else _SSH).match(source.url)
+    found = (_URL if "://" in source.address else _SSH).match(source.address)
     if found is None:  # what git and we might read differently
-        raise AddressRefused(f"no rule can judge the address {shown(source.url)}; write it without special characters")
+        raise AddressRefused(
+            f"no rule can judge the address {shown(source.address)}; write it without special characters"
+        )
     try:
         await in_thread(partial(addresses.look_up, found["host"]), seconds=LOOK_UP_SECONDS)
     except TimeoutError:
-        raise Undone(Retry(f"{shown(source.url)}: its name could not be looked up in time")) from None
+        raise Undone(Retry(f"{shown(source.address)}: its name could not be looked up in time")) from None
     except OSError as e:
-        raise Undone(Retry(f"{shown(source.url)}: {e.strerror or type(e).__name__}")) from None
+        raise Undone(Retry(f"{shown(source.address)}: {e.strerror or type(e).__name__}")) from None
 
 
 async def _login(source: GitSource, values: Mapping[KeyRef, str], addresses: Addresses) -> tuple[str, str] | None:
@@ -88,7 +90,7 @@ class _Git:
     ) -> None:
         self._source = source
         self._folder = folder
-        self._where = f"{shown(source.url)}, {source.file_path}"
+        self._where = f"{shown(source.address)}, {source.file_path}"
         self._secrets: list[str] = []
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -108,7 +110,7 @@ class _Git:
         ref = source.ref or (f"refs/tags/{source.tag}" if source.tag else "")
         ref = ref or (f"refs/heads/{source.branch}" if source.branch else "HEAD")
         await self._run("init", "-q", "--bare", ".")
-        await self._run("fetch", "-q", "--depth=1", "--no-tags", "--", source.url, ref)
+        await self._run("fetch", "-q", "--depth=1", "--no-tags", "--", source.address, ref)
         entry = (await self._run("ls-tree", "-l", "FETCH_HEAD", "--", source.file_path)).decode(errors="replace")
         mode, _, _, size = [*entry.partition("\t")[0].split(), "", "", "", ""][:4]
         if not entry:
@@ -157,7 +159,7 @@ class _Git:
             user, password = login
             token = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._secrets = [token, password, user]
-            settings[f"http.{self._source.url}.extraHeader"] = f"Authorization: Basic {token}"
+            settings[f"http.{self._source.address}.extraHeader"] = f"Authorization: Basic {token}"
         found = {"GIT_CONFIG_COUNT": str(len(settings))}
         for n, (key, value) in enumerate(settings.items()):
             found |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
