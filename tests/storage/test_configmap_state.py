@@ -327,7 +327,7 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_dropped_for_it(
 ) -> None:
     state = process(StateSettings(window=timedelta(0), limit=10_000))
     given: list[StateChange] = []
-    with structlog.testing.capture_logs() as logs, pytest.raises(Unavailable, match="is full: its") as refused:
+    with structlog.testing.capture_logs() as logs, pytest.raises(Unavailable, match="is full: it has") as refused:
         while True:
             made = change(b"1", ttl=timedelta(minutes=1 if len(given) < 10 else 10))
             await state.put(SCOPE, f"{len(given):04}", made)
