@@ -154,6 +154,8 @@ def _script(package: str, name: str) -> tuple[str, str]:
     """The source of a script, of a kind of bus or of all, and its digest."""
     own, shared = files(package) / "lua", files("kubecdc.storage.redis_server") / "lua"
     found = own / f"{name}.lua"
-    parts = (shared / "prelude.lua", own / "prelude.lua", found if found.is_file() else shared / f"{name}.lua")
+    more = sorted(part.name for part in own.iterdir() if part.is_file() and part.name != "prelude.lua")
+    parts = [shared / "prelude.lua", own / "prelude.lua", *map(own.joinpath, more)]
+    parts.append(found if found.is_file() else shared / f"{name}.lua")
     source = "".join(part.read_text() for part in parts)
     return source, hashlib.sha1(source.encode()).hexdigest()  # as EVALSHA expects it

@@ -75,7 +75,9 @@ class Registrations:
             args: list[Argument] = []
             for spec in listed[start : start + TOGETHER]:
                 args += [spec.name, spec.source, spec.subject]
-            time = await self._connection.run("administration/register", *head, *args)
+            while (answer := await self._connection.run("administration/register", *head, *args)) is None:
+                pass
+            time = answer
         return int(time)
 
 

@@ -254,7 +254,18 @@ async def test_what_one_settles_again_is_kept_for_another(ends: bool, redis_harn
     assert not await bus._connection.keyed("XLEN", "events:1:0")
 
 
-@pytest.mark.parametrize("key", ["subscription:1", f"subscribers:{SOURCE}\n{SUBJECT}", "entries"])
+RECORDS = (
+    "subscription:1",
+    "subscriptions",
+    f"subscribers:{SOURCE}\n{SUBJECT}",
+    "wants:1",
+    "registrants:1",
+    "entries",
+    "meta",
+)
+
+
+@pytest.mark.parametrize("key", RECORDS)
 async def test_a_record_of_a_subscription_that_is_gone_is_made_again(key: str, bus: RedisBus) -> None:
     leader = await Leader.take(bus)
     await leader.commit(event(1))
@@ -271,3 +282,61 @@ async def test_a_record_of_a_subscription_that_is_gone_is_made_again(key: str, b
 
         await until(committed)
         assert await receiver.acked(1) == [event(2).id]
+    await bus.register([SubscriptionSpec("other", SOURCE, "else")])
+    assert [status.spec.name for status in await bus.subscriptions()] == [NAME, "other"]
+    expected = {NAME: event(3), "other": event(4, subject="else")}
+    await leader.commit(*expected.values())
+    for name, one in expected.items():
+        async with Receiver.of(bus, name) as receiver:
+            assert await receiver.acked(1) == [one.id]
+            await receiver.nothing()
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_subscription_whose_record_is_gone_is_still_owed_what_it_was(
+    moves: bool, redis_harness: RedisHarness
+) -> None:
+    """Of its present entry and of an earlier one, whether or not it changes to another just after."""
+    bus = await redis_harness.redis(replace(redis_harness.settings, partitions=3, ack_wait=timedelta(seconds=1)))
+    await bus.register([SubscriptionSpec(NAME, SOURCE, "before"), SubscriptionSpec("other", SOURCE, "before")])
+    leader = await Leader.take(bus)
+    earlier = [event(number, f"o-{number}", subject="before") for number in range(1, 9)]
+    await leader.commit(*earlier)
+    async with Receiver.of(bus, NAME, prefetch=2) as receiver:
+        (await receiver.next(), await receiver.next())  # they stay with it
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    later = [event(number, f"o-{number}") for number in range(9, 15)]
+    await leader.commit(*later)
+    assert await pending(bus, NAME) == 14
+    await bus._connection.keyed("DEL", "subscription:1")
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    assert await pending(bus, NAME) == 14
+    if moves:
+        await bus.register([SubscriptionSpec(NAME, SOURCE, "after")])
+    await bus.retention.enforce()
+    async with Receiver.of(bus, NAME) as receiver:
+        assert sorted(await receiver.acked(14)) == sorted(one.id for one in earlier + later)
+        await receiver.nothing()
+    await bus.retention.enforce()
+    left = {status.spec.name: (status.pending, status.gone) for status in await bus.subscriptions()}
+    assert left == {NAME: (0, 0), "other": (8, 0)}
+    assert await bus._connection.keyed("HGET", "subscription:1", "entries") == (b"3" if moves else b"2")
+
+
+async def test_a_subscription_whose_record_is_gone_can_be_pruned(redis_harness: RedisHarness) -> None:
+    """What it had settled and what it had not is left to the others alone."""
+    bus = await redis_harness.redis(replace(redis_harness.settings, partitions=2, retention=timedelta(0)))
+    await bus.register([SubscriptionSpec(name, SOURCE, SUBJECT) for name in (NAME, "other")])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(1) == [event(1).id]
+    await bus._connection.keyed("DEL", "subscription:1")
+    assert await bus.prune(NAME)
+    await leader.commit(event(3))
+    await bus.retention.enforce()
+    async with Receiver.of(bus, "other") as receiver:
+        assert await receiver.acked(3) == [event(number).id for number in (1, 2, 3)]
+    await bus.retention.enforce()
+    assert [await bus._connection.keyed("XLEN", f"events:1:{number}") for number in range(2)] == [0, 0]
+    assert await bus._connection.keyed("HGETALL", "owed") == []

@@ -7,13 +7,10 @@ from typing import Any
 
 from kubecdc.storage.contracts import UNKNOWN, SubscriptionSpec, SubscriptionStatus, Unknown, Worker
 from kubecdc.storage.redis.administration.ages import Ages, Owed
-from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import BODIES_BYTES, Connection
 
 STEP = 250  # events in one script, so that commits and reads get their turn
-SUBSCRIPTIONS = 100  # in one script
 STATUSES = 50  # the same, where several commands are for each
-COMMANDS = 500  # of a script that looks for what is gone, about
 
 
 async def statuses(connection: Connection, ages: Ages | None) -> list[SubscriptionStatus]:
@@ -58,17 +55,7 @@ async def drop_backlogs(connection: Connection, partitions: int) -> None:
         pass
 
 
-async def recount(connection: Connection, partitions: int) -> None:
-    """Say of subscriptions that have nothing left in their streams how many events are gone, and count on from zero."""
-    ids = (await connection.keyed("HGETALL", "subscriptions"))[1::2]
-    while ids:
-        looked, found = await connection.run("administration/recount", partitions, COMMANDS, *ids[:SUBSCRIPTIONS])
-        for name, missing, gone in found:
-            losses.report(name.decode(), missing=missing, gone=gone)
-        ids = ids[looked:]
-
-
 async def forget_entries(connection: Connection, partitions: int) -> None:
-    """Forget what subscriptions do not subscribe to any more, once nothing of it is pending or retained."""
+    """Forget what nobody subscribes to any more, once nothing of it is retained."""
     while await connection.run("administration/forget", partitions):
         pass

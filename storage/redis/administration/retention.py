@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubecdc.storage.periodic import run_periodically
 from kubecdc.storage.redis.administration import registrations
+from kubecdc.storage.redis.administration.repairs import Repairs
 from kubecdc.storage.redis.settings import RedisSettings
 from kubecdc.storage.redis_server.connection import Connection
 
@@ -26,9 +27,11 @@ class Retention:
 
         What somebody else has deleted is found, too.
         """
-        await registrations.recount(self._connection, self._settings.partitions)
+        repairs = Repairs(self._connection, self._settings.partitions)
+        await repairs.recount()
         await registrations.drop_backlogs(self._connection, self._settings.partitions)
         age = int(self._settings.retention.total_seconds() * 1000)
         while await self._connection.run("administration/trim", age, self._settings.retention_bytes, STEP):
             pass
+        await repairs.leave_entries()
         await registrations.forget_entries(self._connection, self._settings.partitions)

@@ -37,11 +37,21 @@ local function begin(id)
   redis.call('HSET', p .. ':subscription:' .. id, 'entries', '')
 end
 
+-- Whether the subscription reads the streams of the entry.
+local function follows(id, entry)
+  local number = redis.call('HGET', p .. ':entries', entry)
+  for _, known in ipairs(entries_of(id)) do
+    if known == number then return true end
+  end
+  return false
+end
+
 -- Called for each registration. From now on the subscription reads the streams of the entry.
 local function follow(id, entry, partitions)
   local number = redis.call('HGET', p .. ':entries', entry)
   if not number then
-    number = tostring(redis.call('HINCRBY', p .. ':meta', 'entries', 1))
+    repeat number = tostring(redis.call('HINCRBY', p .. ':meta', 'entries', 1))
+    until redis.call('EXISTS', stream(stream_name(number, 0))) == 0 -- somebody may have deleted `meta`
     redis.call('HSET', p .. ':entries', entry, number)
   end
   local known, kept = entries_of(id), {}
@@ -58,79 +68,24 @@ local function follow(id, entry, partitions)
   end
 end
 
--- Tells who remembers how old the events of a subscription are that older ones have come in behind them.
-local function rewind(id)
-  redis.call('HSET', p .. ':subscription:' .. id, 'rewound', now())
-end
-
--- Makes the group of a subscription again if somebody deleted it, or the whole stream. It begins with all that the stream still
--- has; of that, what all subscriptions have settled is passed over when it is read. Returns whether it was missing.
-local function make_again(id, name)
-  if redis.pcall('XGROUP', 'CREATE', stream(name), group(id), '0', 'MKSTREAM').err then return false end
-  redis.call('SADD', p .. ':again:' .. id, name)
-  redis.call('HSET', p .. ':subscription:' .. id, 'remade', 1) -- from now on, `pending` may be too low: see owe_again
-  rewind(id)
-  return true
-end
-
--- Whether a subscription reads a stream. Entries that were drained are forgotten with their groups.
-local function reads(id, name)
-  for _, entry in ipairs(redis.call('EXISTS', p .. ':subscription:' .. id) == 1 and entries_of(id) or {}) do
-    if stream_name(entry, partition_of(name)) == name then return true end
+-- Whether new events of an entry, given by its number, are committed for a subscription.
+local function wants(id, number)
+  for _, entry in ipairs(redis.call('SMEMBERS', p .. ':wants:' .. id)) do
+    if redis.call('HGET', p .. ':entries', entry) == number then return true end
   end
   return false
 end
 
--- The groups of a stream by the number of the subscription.
-local function groups_of(name)
-  local found = {}
-  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream(name))) do
-    found[string.match(info[2], '^%d+') or info[2]] = fields(info)
+-- From now on the subscription does not read the streams of the entry, given by its number. It has others.
+local function leave(id, number, partitions)
+  local kept = {}
+  for _, other in ipairs(entries_of(id)) do
+    if other ~= number then kept[#kept + 1] = other end
   end
-  return found
-end
-
--- Whether a subscription has yet to settle an entry, given its group. One whose group is missing owes all that is there.
-local function owes(id, name, eid, of)
-  if not of then return reads(id, name) end
-  local time, number = string.match(eid, '(%d+)-(%d+)')
-  local last, last_number = string.match(of['last-delivered-id'], '(%d+)-(%d+)')
-  return tonumber(time) > tonumber(last) or time == last and tonumber(number) > tonumber(last_number)
-    or of.pending > 0 and redis.call('XPENDING', stream(name), of.name, eid, eid, 1)[1] ~= nil
-end
-
--- An entry is handed out by a group that was made again, perhaps after it was settled. It is owed once more then: settled twice
--- and counted once, it would be settled for all, and deleted while others still want it.
-local function owe_again(id, name, eid, entry, groups)
-  local field, count, certain = name .. '/' .. eid, 0, true
-  for other in string.gmatch(entry['for'], '%d+') do
-    if other ~= id and owes(other, name, eid, groups[other]) then
-      count = count + 1
-      certain = certain and groups[other] and redis.call('EXISTS', p .. ':again:' .. other) == 0
-    end
+  redis.call('HSET', p .. ':subscription:' .. id, 'entries', table.concat(kept, ' '))
+  for partition = 0, partitions - 1 do
+    redis.pcall('XGROUP', 'DESTROY', stream(stream_name(number, partition)), group(id))
   end
-  if tonumber(redis.call('HGET', p .. ':owed', field) or 1) > count then return end
-  redis.call('HSET', p .. ':owed', field, count + 1)
-  if certain then redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', 1) end
-end
-
--- Counts events that are gone before the subscription has settled them, because somebody deleted them.
-local function count_gone(id, count)
-  if count == 0 then return end -- Lua would write -0, which is no integer to Redis
-  redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -count)
-  if count > 0 then redis.call('HINCRBY', p .. ':subscription:' .. id, 'gone', count) end
-end
-
--- Gives up a delivery whose event is gone. Returns how many that were: 0 if it has been settled.
-local function give_up(id, grp, name, eid)
-  local field = name .. '/' .. eid
-  redis.call('HDEL', p .. ':tries:' .. id, field)
-  redis.call('HDEL', p .. ':failures:' .. id, field)
-  redis.call('HDEL', p .. ':holds:' .. id, field)
-  redis.call('HDEL', p .. ':owed', field)
-  local gone = redis.call('XACK', stream(name), grp, eid)
-  count_gone(id, gone)
-  return gone
 end
 
 -- When an entry was committed, in ms. A copy has the time of its original.
@@ -155,95 +110,4 @@ local function some(count, bytes, read)
     if #found == count or size >= bytes then return found, size, true end
     step = math.max(1, math.floor((bytes - size) * #found / size))
   end
-end
-
--- What was settled of a stream while the group of the subscription was deleted, or made again and had not handed it out yet.
-local function ahead(id, name)
-  return p .. ':ahead:' .. id .. ':' .. name
-end
-
--- Whether the group of a subscription has not handed out an entry that is there: it was deleted since, and perhaps made again.
-local function is_unread(id, grp, name, eid)
-  local groups = redis.pcall('XINFO', 'GROUPS', stream(name))
-  if groups.err then return false end -- there is no stream
-  if redis.call('EXISTS', p .. ':subscription:' .. id) == 0 then return false end -- it was pruned, with its group
-  local from = '-'
-  for _, info in ipairs(groups) do
-    if info[2] == grp then from = '(' .. fields(info)['last-delivered-id'] end
-  end
-  return redis.call('XRANGE', stream(name), from, eid, 'COUNT', 1)[1] ~= nil
-end
-
-local function is_settled(id, grp, name, eid)
-  local pending = redis.pcall('XPENDING', stream(name), grp, eid, eid, 1)
-  if not pending.err and #pending > 0 then return false end
-  return redis.call('HEXISTS', ahead(id, name), eid) == 1 or not is_unread(id, grp, name, eid)
-end
-
--- Settles entries for one subscription. Each entry: stream, id, bytes, time of commit, whether it is a copy ('1').
--- An entry that all subscriptions have settled is left to retention; a copy is deleted at once. Returns how many were not
--- settled before.
-local function finish(id, grp, entries)
-  local done, names = {}, {}
-  for _, entry in ipairs(entries) do
-    if redis.call('XACK', stream(entry[1]), grp, entry[2]) == 1 then
-      done[#done + 1] = entry
-      names[#names + 1] = entry[1] .. '/' .. entry[2]
-    elseif is_unread(id, grp, entry[1], entry[2]) then
-      redis.call('HSET', ahead(id, entry[1]), entry[2], 1) -- it is passed over, and counted, when it is read
-    end
-  end
-  if #done == 0 then return 0 end
-  redis.call('HDEL', p .. ':tries:' .. id, unpack(names))
-  redis.call('HDEL', p .. ':failures:' .. id, unpack(names))
-  if redis.call('HDEL', p .. ':holds:' .. id, unpack(names)) > 0 then notify(id) end
-  redis.call('HINCRBY', p .. ':subscription:' .. id, 'pending', -#done)
-  local owed = redis.call('HMGET', p .. ':owed', unpack(names))
-  local settled, bytes = {}, 0
-  for i, entry in ipairs(done) do
-    if entry[5] == '1' then
-      redis.call('XDEL', stream(entry[1]), entry[2])
-    elseif owed[i] and tonumber(owed[i]) > 1 then
-      redis.call('HINCRBY', p .. ':owed', names[i], -1)
-    else
-      if owed[i] then redis.call('HDEL', p .. ':owed', names[i]) end
-      settled[#settled + 1] = entry[4]
-      settled[#settled + 1] = names[i] .. '/' .. entry[3]
-      bytes = bytes + entry[3]
-    end
-  end
-  if #settled > 0 then
-    redis.call('ZADD', p .. ':settled', unpack(settled))
-    redis.call('HINCRBY', p .. ':meta', 'settled', bytes)
-  end
-  return #done
-end
-
--- Of each partitionkey of which a subscription has dead letters: see count_letters.
-local function passed(name)
-  return p .. ':passed:' .. name
-end
-
--- Counts dead letters of a subscription and of a partitionkey, which is nil for a letter of an earlier version. Of one that
--- has none, nothing is kept.
-local function bury(name, key, count)
-  if redis.call('HINCRBY', p .. ':dead', name, count) <= 0 then
-    redis.call('HDEL', p .. ':dead', name)
-    redis.call('DEL', passed(name))
-    return
-  end
-  if key then count_letters(passed(name), key, count) end
-end
-
--- Whether a later event of the object has been delivered since a dead letter was put aside: '1' or '0'; '' if it is not known.
-local function superseded(letter)
-  if not letter.place or letter.place == '' or letter.superseded ~= '0' then return letter.superseded or '' end
-  local place = string.match(redis.call('HGET', passed(letter.subscription), letter.key) or '', '^%d+ (.*)$')
-  return place and place > letter.place and '1' or '0'
-end
-
--- An event with the attribute `redelivery`, as event.redelivered sets it.
-local function redelivered(body, how)
-  if string.sub(body, 1, 2) ~= '{"' then return body end
-  return '{"redelivery":"' .. how .. '",' .. string.sub(body, string.match(body, '^{"redelivery":"%l*",()') or 2)
 end

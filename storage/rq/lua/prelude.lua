@@ -13,6 +13,7 @@ local function subscribers(entry) return p .. ':entry:' .. entry end
 
 -- Called for each registration: its queue has whatever it is owed.
 local function follow() end
+local function follows() return true end
 
 -- Called for each new subscription. Its queue has a name that people can type, and that no other subscription of any bus has;
 -- it keeps it when it is ended and registered again, because its dead letters stay.
@@ -25,6 +26,9 @@ local function begin(id, name)
   redis.call('HSET', p .. ':queues', name, queue)
   redis.call('HSETNX', p .. ':places', hash, id .. ' ' .. queue .. ' ' .. name)
 end
+
+-- What a subscription is owed whose record somebody has deleted is in its queue.
+local function recovered() return {} end
 
 -- The queue and the subscription of a dead letter's job, by its id; nothing if there is no such dead letter. What a job says
 -- of itself may be compressed, which RQ does when it saves one.

@@ -8,10 +8,11 @@ for i = 3, #ARGV, 2 do
   else
     local of = fields(found[2])
     local id = redis.call('HGET', p .. ':subscriptions', of.subscription)
-    if not id then
+    local pending = id and redis.call('HGET', p .. ':subscription:' .. id, 'pending')
+    if not pending then
       result[#result + 1] = {ARGV[i], 'ENDED', of.subscription}
     else
-      local pending = tonumber(redis.call('HGET', p .. ':subscription:' .. id, 'pending')) + (owed[id] or 0)
+      pending = tonumber(pending) + (owed[id] or 0)
       if pending >= tonumber(ARGV[2]) then return {{'', 'FULL', of.subscription, tostring(pending)}} end
       owed[id] = (owed[id] or 0) + 1
       known[#known + 1] = {ARGV[i], ARGV[i + 1], of, id}

@@ -1,5 +1,6 @@
 -- Arguments: partitions, mode, holder, KEPT in ms, when the holder has called before, then name, source, subject of each
--- subscription. Returns the time. Modes:
+-- subscription. Returns the time; nothing if it is to be called again, because it has not yet found all that a subscription is
+-- owed whose record somebody has deleted. Modes:
 --   register  they are wanted as they are given here
 --   restore   what is missing and was not pruned is registered; else as keep
 --   keep      the holder still has them
@@ -10,6 +11,24 @@ local partitions, mode, holder, kept = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonu
 local time = now()
 local alive_since = math.min(time, tonumber(ARGV[5])) - kept
 also_when_full()
+
+-- Somebody may have deleted the numbers of the subscriptions: their records have them, too.
+if redis.call('EXISTS', p .. ':subscriptions') == 0 then
+  local ended = {}
+  for _, id in ipairs(redis.call('SMEMBERS', p .. ':ended')) do ended[id] = true end
+  for id = 1, tonumber(redis.call('HGET', p .. ':meta', 'subscriptions') or 0) do
+    local name = redis.call('HGET', p .. ':subscription:' .. id, 'name')
+    if name and not ended[tostring(id)] then redis.call('HSET', p .. ':subscriptions', name, id) end
+  end
+end
+
+-- A number that no subscription has.
+local function new_number()
+  local id
+  repeat id = tostring(redis.call('HINCRBY', p .. ':meta', 'subscriptions', 1))
+  until redis.call('EXISTS', p .. ':subscription:' .. id) == 0 -- if somebody has deleted `meta`, it counts from 1
+  return id
+end
 
 -- The entries that living processes have, and one of them.
 local function living(id)
@@ -35,7 +54,7 @@ local function owe(id, newest, entries)
   end
   for entry in pairs(entries) do
     redis.call('SADD', p .. ':wants:' .. id, entry)
-    if redis.call('SADD', subscribers(entry), id) == 1 then follow(id, entry, partitions) end
+    if redis.call('SADD', subscribers(entry), id) == 1 or not follows(id, entry) then follow(id, entry, partitions) end
   end
   follow(id, newest, partitions)
 end
@@ -46,13 +65,17 @@ for i = 6, #ARGV, 3 do
   local known = id and redis.call('HMGET', p .. ':subscription:' .. id, 'source', 'subject') or {}
   local newest = known[1] and known[1] .. '\n' .. known[2]
   if not newest and (mode == 'register' or mode == 'restore' and redis.call('HEXISTS', p .. ':pruned', name) == 0) then
-    id = id or tostring(redis.call('HINCRBY', p .. ':meta', 'subscriptions', 1))
+    local of = {}
+    if id then of = recovered(id, name, partitions) end
+    if not of then return false end
+    id = id or new_number()
     newest = wanted
     redis.call('HSET', p .. ':subscription:' .. id, 'name', name, 'source', ARGV[i + 1], 'subject', ARGV[i + 2],
       'registered', time, 'pending', 0)
     redis.call('HSET', p .. ':subscriptions', name, id)
     redis.call('HDEL', p .. ':pruned', name)
     begin(id, name)
+    if #of > 0 then redis.call('HSET', p .. ':subscription:' .. id, unpack(of)) end
   end
   if newest then
     redis.call('SADD', p .. ':wants:' .. id, newest)
