@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,19 +19,24 @@ from kubecdc.cli.printable import printable
 Row = dict[str, Any]  # plain values, `datetime`s and `timedelta`s; the first value is the name
 BLANKS = 10  # times as long as the compact text
 GAP = "   "  # between two columns
+NARROWEST = 20  # columns for a text on a terminal
+WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 @dataclass(frozen=True)
 class View:
     """What a table shows of rows: its columns, those that the wide form adds, and the text in place of no rows.
 
-    ``notes`` are fields that a row may have, and that are too long for a column: each is a line below its row.
+    ``headings`` are those of columns whose name is none. ``notes`` are texts that a row may have, and that are too long
+    for a column: each is below its row. ``commands`` are such too, and in one line: they are to be copied.
     """
 
     columns: tuple[str, ...]
     wide: tuple[str, ...] = ()
     empty: str = ""
     notes: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    headings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,7 +53,7 @@ class Output:
     def show(self, rows: Sequence[Row], view: View) -> None:
         """Print rows. JSON and YAML have all their fields."""
         if self.form == "json":
-            click.echo(_json([_plain(row) for row in rows]))
+            click.echo(indented([_plain(row) for row in rows]))
         elif self.form == "yaml":
             click.echo(_yaml([_plain(row) for row in rows]), nl=False)
         elif rows:
@@ -57,7 +64,7 @@ class Output:
     def follow(self, rows: Sequence[Row], view: View) -> None:
         """Print rows below those that were printed before: lines in the same columns, or each as a document."""
         if self.form == "json":
-            click.echo("".join(f"{_json(_plain(row))}\n" for row in rows), nl=False)
+            click.echo("".join(f"{indented(_plain(row))}\n" for row in rows), nl=False)
         elif self.form == "yaml":
             click.echo("".join(f"---\n{_yaml(_plain(row))}" for row in rows), nl=False)
         elif rows:
@@ -67,21 +74,28 @@ class Output:
         if self.form == "name":
             click.echo("".join(f"{printable(next(iter(row.values())))}\n" for row in rows), nl=False)
         else:
-            self._table(rows, [*view.columns, *(view.wide if self.form == "wide" else ())], view.notes)
+            self._table(rows, [*view.columns, *(view.wide if self.form == "wide" else ())], view)
 
-    def _table(self, rows: Sequence[Row], columns: Sequence[str], notes: Sequence[str]) -> None:
+    def _table(self, rows: Sequence[Row], columns: Sequence[str], view: View) -> None:
         """No cell is ever wrapped or cut: whoever reads it may be a script."""
         lines = [[self._cell(row[column]) for column in columns] for row in rows]
-        below = [[f"{name}: {self._cell(row[name])}" for name in notes if row[name]] for row in rows]
-        if not self._widths:
-            lines.insert(0, [column.upper().replace("_", " ") for column in columns])
-            below.insert(0, [])
+        if is_first := not self._widths:
+            lines.insert(0, [view.headings.get(column, column.upper()) for column in columns])
             self._widths = [0] * len(columns)
         self._widths = [max(width, *map(len, cells)) for width, *cells in zip(self._widths, *lines, strict=True)]
         indent = " " * (self._widths[0] + len(GAP))
-        for line, texts in zip(lines, below, strict=True):
+        below = [self._below(row, view, indent) for row in rows]
+        for line, text in zip(lines, ["", *below] if is_first else below, strict=True):
             click.echo(GAP.join(cell.ljust(width) for cell, width in zip(line, self._widths, strict=True)).rstrip())
-            click.echo("".join(f"{indent}{text}\n" for text in texts), nl=False)
+            click.echo(text, nl=False)
+
+    def _below(self, row: Row, view: View, indent: str) -> str:
+        """The lines below a row."""
+        notes, commands = (
+            [f"{indent}{name}: {self._cell(row[name])}" for name in names if row[name]]
+            for names in (view.notes, view.commands)
+        )
+        return "".join(f"{line}\n" for line in [*(_broken(note, indent) for note in notes), *commands])
 
     def _cell(self, value: Any) -> str:
         if value is None or value == "":
@@ -90,13 +104,30 @@ class Output:
             return moment(value) if self.timestamps else age((datetime.now(UTC) - value).total_seconds())
         if isinstance(value, timedelta):
             return age(value.total_seconds())
-        return printable("yes" if value is True else "no" if value is False else str(value))
+        return printable(_word(value))
+
+
+def on_terminal() -> bool:
+    """Whether people read the output as it is printed."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _broken(line: str, indent: str) -> str:
+    """The line as it is, or on a terminal, which would break it within words, broken between them."""
+    if not on_terminal():
+        return line
+    width = max(shutil.get_terminal_size().columns, len(indent) + NARROWEST)
+    return "\n".join(textwrap.wrap(line, width, subsequent_indent=indent, **WORDS))
+
+
+def _word(value: Any) -> str:
+    return "yes" if value is True else "no" if value is False else str(value)
 
 
 def show_one(fields: Mapping[str, Any], output: Output) -> None:
     """Print all fields of one item, one on each line; mappings and lists as indented JSON below the name."""
     if output.form == "json":
-        click.echo(_json(_plain(fields)))
+        click.echo(indented(_plain(fields)))
     elif output.form == "yaml":
         click.echo(_yaml(_plain(fields)), nl=False)
     elif output.form == "name":
@@ -105,9 +136,10 @@ def show_one(fields: Mapping[str, Any], output: Output) -> None:
         width = max(map(len, fields)) + 1
         for name, value in _plain(fields).items():
             if isinstance(value, dict | list):
-                click.echo(f"{name}:\n{_json(value)}")
+                click.echo(f"{name}:\n{indented(value)}")
             else:
-                click.echo(f"{name + ':':<{width}} {'' if value is None else printable(str(value))}")
+                line = f"{name + ':':<{width}} {'' if value is None else printable(_word(value))}"
+                click.echo(_broken(line, " " * (width + 1)))
 
 
 def _plain(row: Mapping[str, Any]) -> Row:
@@ -121,7 +153,7 @@ def _plain_value(value: Any) -> Any:
     return moment(value) if isinstance(value, datetime) else value
 
 
-def _json(value: object) -> str:
+def indented(value: object) -> str:
     """Indented JSON; compact if it is nested so deep that it would be nearly all blanks."""
     compact = msgspec.json.encode(value)
     indented = msgspec.json.format(compact, indent=2)
@@ -132,7 +164,7 @@ def _yaml(value: object) -> str:
     try:
         return str(yaml.safe_dump(value, sort_keys=False))
     except RecursionError:  # JSON is YAML too, and can be written at any depth at which it can be read
-        return f"{_json(value)}\n"
+        return f"{indented(value)}\n"
 
 
 def time(seconds: float) -> datetime:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from kubecdc.cli import options
+from kubecdc.cli import options, output
 from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, View, age, show_one
 from kubecdc.cli.printable import printable
@@ -68,13 +68,39 @@ def test_no_rows_are_said_to_people_and_are_an_empty_list_to_programs(printed: A
 
 
 def test_rows_that_follow_are_below_the_first_without_another_header(capsys: pytest.CaptureFixture[str]) -> None:
-    output = Output("table")
-    output.follow(ROWS[:1], VIEW)
-    output.follow([], VIEW)
-    output.follow([ROWS[0] | {"pending": 6}], VIEW)
+    printing = Output("table")
+    printing.follow(ROWS[:1], VIEW)
+    printing.follow([], VIEW)
+    printing.follow([ROWS[0] | {"pending": 6}], VIEW)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["PENDING", "5", "6"]
     assert lines[1].index("5") == lines[2].index("6")
+
+
+NOTES = View(("name",), notes=("reason",), commands=("next",), headings={"name": "WHAT"})
+NOTED = {"name": "a", "reason": f"the receiver's answer was {'x' * 30}, not well-known", "next": "kubecdc " * 5}
+
+
+def test_notes_and_commands_are_each_a_line_below_their_row(capsys: pytest.CaptureFixture[str]) -> None:
+    Output("table").show([NOTED, NOTED | {"reason": "", "next": ""}], NOTES)
+    below = [f"       reason: {NOTED['reason']}", f"       next: {NOTED['next']}"]
+    assert capsys.readouterr().out.splitlines() == ["WHAT", "a", *below, "a"]
+
+
+def test_notes_are_broken_between_words_on_a_terminal_and_commands_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    for columns in ("40", "1"):
+        monkeypatch.setenv("COLUMNS", columns)
+        Output("table").show([NOTED], NOTES)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == ["WHAT", "a"]
+        assert lines[-1] == f"       next: {NOTED['next']}"
+        broken = lines[2:-1]
+        assert " ".join(" ".join(broken).split()) == f"reason: {NOTED['reason']}"
+        assert len(broken) > 2
+        assert all(line.startswith("       ") and len(line) <= 40 for line in broken)
 
 
 def test_documents_that_follow_are_apart(capsys: pytest.CaptureFixture[str]) -> None:

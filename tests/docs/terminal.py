@@ -7,26 +7,18 @@ same twice is made the same: ages and rates before the tables are laid out, ids 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
+import json
 import re
-import struct
-import subprocess
-import sys
-import termios
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aiohttp import web
 
 from tests.apiserver import LocalSimulator, simulator
-from tests.cli.rig import UNSERVED
 from tests.docs.blocks import ROOT, blocks_of
-from tests.harness.fork_server import LOADED
-from tests.harness.processes import until
+from tests.docs.tty import Shell, shell
 from tests.workers.peer import serving
 
 PAGE = ROOT / "docs" / "terminal.md"
@@ -39,23 +31,41 @@ kind: EventBus
 metadata: {name: default}
 spec: {sqlite: {path: bus.db}}
 """
-COMMANDS = {
+Steps = dict[str, str]  # commands by their titles
+DOCUMENTS = ("$ kubecdc rbac", "$ kubecdc try", "$ kubecdc dlq show")  # which are long, and much the same at any width
+BEFORE: Steps = {
     "Manifests with a mistake": "validate -f broken",
     "Manifests without one": "validate -f manifests",
+    "The permissions that the manifests need": "rbac -f manifests",
     "What would be sent for an event, which `kubecdc try --sample` printed": "try -f manifests --event event.json",
-    "How it is": "status -f manifests",
+    "What the bus needs, for manifests whose trigger has another name": "bus ensure -f former",
+}
+AFTER: Steps = {
+    "How it is, once `kubecdc run -f manifests` has captured and delivered": "status -f manifests",
     "The subscriptions": "bus show -f manifests",
+    "The subscription that no manifest has any more is removed": "bus prune -f manifests",
     "The positions": "checkpoint show -f manifests",
     "Whether what was captured matches the cluster": "audit -f manifests",
-    "What was given up, and why": "dlq list -f manifests",
-    "The permissions that the manifests need": "rbac -f manifests",
+    "What was given up": "dlq list -f manifests",
+    "Why, and the event": "dlq show 1 -f manifests",
+}
+PAUSE: Steps = {
+    "Deliveries are stopped": "bus pause inventory/post -f manifests",
+    "How it is meanwhile": "status -f manifests",
+    "Deliveries go on": "bus resume inventory/post -f manifests",
+    "What was given up is to be delivered again": "dlq redrive 1 -f manifests",
+}
+REPLAY: Steps = {
+    "How many events can be delivered again": "replay --subscription inventory/post -f manifests --dry-run",
+    "They are to be": "replay --subscription inventory/post --since 24h -f manifests",
+}
+LAST: Steps = {
+    "What is given up is deleted": "dlq purge --all -f manifests",
+    "A watch goes back to an older version": "checkpoint set deployments/changed --resource-version 8 -f manifests",
+    "It begins anew": "checkpoint reset deployments/changed -f manifests",
 }
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-SETTLED = (  # what the status says once all is done
-    r"^failing +subscription/inventory/post +- +0 +\S+ +\S+ +1 +kubecdc-0",
-    r"^ok +source/deployments/changed",
-    r"^idle +bus/default +- +0 ",
-)
+SOURCE, POST, SEND = "source/deployments/changed", "subscription/inventory/post", "subscription/inventory/send"
 
 
 def render(made: str) -> str:
@@ -66,43 +76,64 @@ def render(made: str) -> str:
 
 
 async def make() -> str:
-    """What is made of a run: a section for each width, with all commands."""
+    """What is made of a run in a terminal of each width."""
+    narrow, wide = await asyncio.gather(*map(_run, WIDTHS))
+    differ = [title for title in wide if wide[title] != narrow[title] and not wide[title].startswith(DOCUMENTS)]
+    parts = [f"## At {WIDTHS[0]} columns\n", *(_block(title, text) for title, text in narrow.items())]
+    parts += [f"## At {WIDTHS[1]} columns, where lines are broken in other places\n"]
+    return "\n".join([*parts, *(_block(title, wide[title]) for title in differ)])
+
+
+async def _run(width: int) -> dict[str, str]:
+    """The commands and what they print, by their titles."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        async with simulator() as api, serving(_refusing_checkout) as peer, asyncio.timeout(120):
+        async with simulator() as api, serving(_refusing_checkout) as peer, asyncio.timeout(110):
             _lay_out(folder, api, peer.url)
             await api.make_namespaces("shop")
             for deployment in ("cart", "checkout", "web"):
                 await api.create(*DEPLOYMENTS, _deployment(deployment))
-            with _shell(folder) as shell:
-                shell.begin("run -f manifests")
-                await until(lambda: len(peer.received) == 3, 100, "a request for each Deployment")
-                shown = await asyncio.to_thread(_shown, shell, folder)
-    return "\n".join(_section(width, texts) for width, texts in zip(WIDTHS, shown, strict=True))
+            with shell(folder, width) as terminal:
+                return await asyncio.to_thread(_scene, folder, terminal)
 
 
-def _shown(shell: Shell, folder: Path) -> list[list[str]]:
-    """What the commands print once the status has settled, for each width."""
-    for _ in range(200):
-        status = shell.run("status -f manifests")
-        if all(re.search(pattern, status, re.MULTILINE) for pattern in SETTLED):
-            break
-        time.sleep(0.5)
-    else:
-        raise AssertionError(f"it does not settle:\n{status}")
-    (folder / "event.json").write_text(shell.run("try -f manifests --sample"))
-    return [[shell.run(command, width) for command in COMMANDS.values()] for width in WIDTHS]
+def _scene(folder: Path, terminal: Shell) -> dict[str, str]:
+    (folder / "event.json").write_text(terminal.run("try -f manifests --sample"))
+    shown = _shown(BEFORE, terminal)
+    terminal.begin("run -f manifests")
+    _settle({POST: (0, 1), SEND: (3, 0)}, terminal)
+    shown |= _shown(AFTER, terminal) | _shown(PAUSE, terminal)
+    _settle({POST: (0, 1)}, terminal)
+    shown |= _shown(REPLAY, terminal)
+    _settle({POST: (0, 2)}, terminal)
+    return shown | _shown(LAST, terminal)
 
 
-def _section(width: int, texts: list[str]) -> str:
-    """What was shown, broken into lines where the terminal breaks it."""
-    parts = [f"## At {width} columns\n"]
-    for (title, command), text in zip(COMMANDS.items(), texts, strict=True):
-        lines = [f"$ kubecdc {command}", *_same(text).splitlines()]
-        assert all(line.isprintable() for line in lines), lines
-        broken = [line[at : at + width].rstrip() for line in lines for at in range(0, len(line), width)]
-        parts.append("\n".join([f"{title}:\n", "```text", *broken, "```\n"]))
-    return "\n".join(parts)
+def _shown(steps: Steps, terminal: Shell) -> dict[str, str]:
+    """What the commands print, in lines as the terminal breaks them."""
+    shown = {title: f"$ kubecdc {command}\n{_same(terminal.run(command))}" for title, command in steps.items()}
+    return {title: "\n".join(_broken(text.splitlines(), terminal.width)) for title, text in shown.items()}
+
+
+def _broken(lines: list[str], width: int) -> Iterator[str]:
+    for line in lines:
+        assert line.isprintable(), line
+        yield from (line[at : at + width].rstrip() for at in range(0, max(len(line), 1), width))
+
+
+def _settle(wanted: dict[str, tuple[int, int]], terminal: Shell) -> None:
+    """Wait until the rows have so many events pending and dead, and the process has reported all it has to."""
+    for _ in range(600):
+        rows = {row["name"]: row for row in json.loads(terminal.run("status -f manifests -o json"))}
+        found = {name: (rows[name]["pending"], rows[name]["dead"]) for name in wanted if name in rows}
+        if found == wanted and rows[SOURCE]["verdict"] == "ok" and rows[POST]["by"]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"it does not settle: {rows}")
+
+
+def _block(title: str, text: str) -> str:
+    return f"{title}:\n\n```text\n{text}\n```\n"
 
 
 def _same(text: str) -> str:
@@ -110,13 +141,16 @@ def _same(text: str) -> str:
     uids = {uid: f"7d2c0f9a-1b3e-4c5d-8e6f-{n:012x}" for n, uid in enumerate(dict.fromkeys(UID.findall(text)), 1)}
     text = UID.sub(lambda found: uids[found[0]], text)
     text = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "18080", text)
-    return re.sub(r"20\d\d-[\d-]+T[\d:.]+Z", "2026-01-31T08:00:00.123456Z", text)
+    text = re.sub(r"20\d\d-[\d-]+T[\d:]+(?=\.\d{6}Z)", "2026-01-31T08:00:00", text)
+    text = re.sub(r"\.\d{6}Z", ".123456Z", text)
+    return re.sub(r"20\d\d-[\d-]+T[\d:]+(?=Z|\+00:00)", "2026-01-31T08:00:00", text)
 
 
 def _lay_out(folder: Path, api: LocalSimulator, url: str) -> None:
     [readme] = [b.text for b in blocks_of(ROOT / "README.md", (ROOT / "README.md").read_text()) if b.language == "yaml"]
     given = readme.replace("https://inventory.example.com", url)
-    for name, text in (("manifests", given), ("broken", given.replace("retryStrategy", "retryStrateggy"))):
+    made = {"manifests": given, "broken": given.replace("retryStrategy", "retryStrateggy")}
+    for name, text in {**made, "former": given.replace("name: post", "name: send")}.items():
         (folder / name).mkdir()
         (folder / name / "inventory.yaml").write_text(text)
         (folder / name / "bus.yaml").write_text(BUS)
@@ -134,90 +168,6 @@ def _deployment(name: str) -> dict[str, object]:
     spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": pod}
     metadata = {"name": name, "labels": labels}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
-
-
-class Shell:
-    """Runs commands in a terminal, one after the other. ``process`` is `SHELL` below, ``terminal`` our end of it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
-        self._process = process
-        self._terminal = terminal
-
-    def begin(self, command: str) -> None:
-        """Have it run beside the others, until the shell ends."""
-        self._tell(f"& {command}")
-
-    def run(self, command: str, width: int = 200) -> str:
-        """What the command prints into a terminal of that width."""
-        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-        self._tell(f"; {command}")
-        got = b""
-        while not got.endswith(b"\0"):
-            got += os.read(self._terminal, 65536)
-        return got[:-1].decode().replace("\r\n", "\n")
-
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(f"{line}\n".encode())
-        self._process.stdin.flush()
-
-    def close(self) -> None:
-        """End it, and what runs beside."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-        os.close(self._terminal)
-
-
-# The product's own commands, each in a fork that has everything loaded. What is never the same twice is replaced.
-SHELL = """
-import importlib, os, signal, socket, sys
-from kubecdc.cli import main, output
-from kubecdc.cli.status import reporter
-
-for module in [module for module, _ in main.COMMANDS.values()] + os.environ["LOADED"].split():
-    importlib.import_module(module)
-output.age = lambda seconds: "12s"
-socket.gethostname = lambda: "kubecdc-0"
-reporter.Reporter._rate = lambda *_: 0.2
-beside = []
-for line in sys.stdin:
-    how, *words = line.split()
-    pid = os.fork()
-    if not pid:
-        os.getpid = lambda: 1
-        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-        if how == "&":
-            os.dup2(0, 1), os.dup2(0, 2)
-        sys.argv = ["kubecdc", *words]
-        main.main()
-    if how == "&":
-        beside.append(pid)
-    else:
-        os.waitpid(pid, 0)
-        os.write(1, bytes(1))
-for pid in beside:
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
-"""
-
-
-@contextmanager
-def _shell(folder: Path) -> Iterator[Shell]:
-    terminal, end = os.openpty()
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "HOME", "COLUMNS"))}
-    given = {"HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "LOADED": " ".join(LOADED)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SHELL],
-        cwd=folder,
-        env=own | UNSERVED | given,
-        stdin=subprocess.PIPE,
-        stdout=end,
-        stderr=end,
-    )
-    os.close(end)
-    with closing(Shell(process, terminal)) as shell:
-        yield shell
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from kubecdc.workers.conditions.kept import Kept
 
 VIEW = View(
-    ("subscription", "source", "event", "pending", "held", "oldest", "dead", "named", "paused", "workers"),
-    ("gone", "registered", "bus"),
+    ("subscription", "pending", "held", "oldest", "dead", "named", "paused", "workers"),
+    ("source", "event", "gone", "registered", "bus"),
     "no subscriptions yet",
 )
 WAITING = 100  # of the events that wait for their conditions, which JSON and YAML have

@@ -25,8 +25,8 @@ from kubecdc.storage.manifest import EventBus
 from kubecdc.watcher.manifest import entries_of
 
 VIEW = View(
-    ("key", "position", "listing", "objects", "commits", "epoch", "gaps", "bus"),
-    ("started", "timeline"),
+    ("key", "position", "listing", "objects", "commits", "epoch", "gaps"),
+    ("started", "timeline", "bus"),
     "no checkpoints yet",
 )
 TOGETHER = 20  # checkpoints whose inventories are read at a time: there may be thousands, or large ones
@@ -96,7 +96,7 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
             return []
         await require_usable(resource_version, found.state, access)
         now = found.state.listing or found.state.position
-        confirm(f"Move {key} from {now} to {resource_version}, without a list?", yes=yes)
+        confirm(f"Move {key} from version {now} to {resource_version}, and go on from there without a list?", yes=yes)
         return [await _move(bus, key, resource_version)]
 
     _require_checkpoint(on_each(load(filenames, stdin=sys.stdin), move), key)

@@ -23,9 +23,10 @@ from kubecdc.storage.contracts import UNKNOWN, Bus, DeadLetter
 from kubecdc.storage.manifest import EventBus
 
 VIEW = View(
-    ("id", "subscription", "event", "object", "superseded", "attempts", "when", "reason"),
-    ("committed", "bus"),
+    ("id", "subscription", "object", "superseded", "when"),
+    ("attempts", "event", "committed", "bus"),
     "no dead letters",
+    notes=("reason",),
 )
 RECEIVED = (
     "bus {name}: this service cannot list messages, so they are received and handed back. Some may be missing, for "

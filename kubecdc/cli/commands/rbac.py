@@ -18,6 +18,7 @@ from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.storage.manifest import EventBus
 
 WATCHER, WORKERS = "kubecdc-watch", "kubecdc-work"
+WIDTH = 56  # of YAML: of a list or mapping in one line, only the last part may be beyond it
 
 
 @click.command()
@@ -60,7 +61,7 @@ def rbac(filenames: tuple[str, ...], namespace: str | None, against_cluster: boo
     if not documents:
         click.echo("notice: the manifests need no permission in the cluster", err=True)
         return
-    click.echo(yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None), nl=False)
+    click.echo(yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None, width=WIDTH), nl=False)
 
 
 def _needs_token(rules: list[AccessRule]) -> bool:

@@ -11,10 +11,12 @@ from typing import Any
 from kubecdc.cli.output import Row, View
 
 VIEW = View(
-    ("verdict", "name", "behind", "pending", "rate_in", "rate_out", "dead", "by"),
-    ("position", "gap", "audit", "paused", "partitions", "bus"),
+    ("verdict", "name", "behind", "pending", "rate_in", "rate_out", "dead"),
+    ("by", "position", "gap", "audit", "paused", "partitions", "bus"),
     "the manifests have nothing to show",
-    ("cause", "next"),
+    notes=("cause",),
+    commands=("next",),
+    headings={"rate_in": "IN/S", "rate_out": "OUT/S"},
 )
 
 

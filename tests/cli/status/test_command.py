@@ -13,7 +13,7 @@ from tests.cli.rig import HTTP, REDIS_BUS, Desk, Done
 from tests.cli.silent import silent_server
 from tests.workers.peer import saying, serving
 
-COLUMNS = ["VERDICT", "NAME", "BEHIND", "PENDING", "RATE IN", "RATE OUT", "DEAD", "BY"]
+COLUMNS = ["VERDICT", "NAME", "BEHIND", "PENDING", "IN/S", "OUT/S", "DEAD"]
 SOURCE, SUBSCRIPTION = "source/workflows/changed", "subscription/post/send"
 
 
