@@ -69,6 +69,14 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name} " in done.stdout
 
 
+@pytest.mark.parametrize("group", ["bus", "checkpoint", "dlq"])
+def test_no_summary_is_cut_off_in_80_columns(group: str) -> None:
+    text = CliRunner().invoke(cli, [group, "--help"], terminal_width=80).output
+    summaries = text.partition("Commands:\n")[2].splitlines()
+    assert len(summaries) >= 3
+    assert not [line for line in summaries if line.endswith("...")]
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -38,31 +38,31 @@ BEFORE: Steps = {
     "Manifests without one": "validate -f manifests",
     "The permissions that the manifests need": "rbac -f manifests",
     "What would be sent for an event, which `kubecdc try --sample` printed": "try -f manifests --event event.json",
-    "What the bus needs, for manifests whose trigger has another name": "bus ensure -f former",
+    "What the bus needs is created, here for manifests whose trigger has another name": "bus ensure -f former",
 }
 AFTER: Steps = {
-    "How it is, once `kubecdc run -f manifests` has captured and delivered": "status -f manifests",
+    "The state, after `kubecdc run -f manifests` was started": "status -f manifests",
     "The subscriptions": "bus show -f manifests",
-    "The subscription that no manifest has any more is removed": "bus prune -f manifests",
+    "A subscription that no manifest has is removed": "bus prune -f manifests",
     "The positions": "checkpoint show -f manifests",
     "Whether what was captured matches the cluster": "audit -f manifests",
-    "What was given up": "dlq list -f manifests",
-    "Why, and the event": "dlq show 1 -f manifests",
+    "The dead letters": "dlq list -f manifests",
+    "One of them, with its event": "dlq show 1 -f manifests",
 }
 PAUSE: Steps = {
-    "Deliveries are stopped": "bus pause inventory/post -f manifests",
-    "How it is meanwhile": "status -f manifests",
-    "Deliveries go on": "bus resume inventory/post -f manifests",
-    "What was given up is to be delivered again": "dlq redrive 1 -f manifests",
+    "Deliveries are paused": "bus pause inventory/post -f manifests",
+    "The state during the pause": "status -f manifests",
+    "Deliveries are resumed": "bus resume inventory/post -f manifests",
+    "A dead letter is delivered again": "dlq redrive 1 -f manifests",
 }
 REPLAY: Steps = {
-    "How many events can be delivered again": "replay --subscription inventory/post -f manifests --dry-run",
-    "They are to be": "replay --subscription inventory/post --since 24h -f manifests",
+    "The number of events that can be delivered again": "replay --subscription inventory/post -f manifests --dry-run",
+    "They are delivered again": "replay --subscription inventory/post --since 24h -f manifests",
 }
 LAST: Steps = {
-    "What is given up is deleted": "dlq purge --all -f manifests",
-    "A watch goes back to an older version": "checkpoint set deployments/changed --resource-version 8 -f manifests",
-    "It begins anew": "checkpoint reset deployments/changed -f manifests",
+    "All dead letters are deleted": "dlq purge --all -f manifests",
+    "A watch is moved back to an older version": "checkpoint set deployments/changed --resource-version 8 -f manifests",
+    "A watch is reset": "checkpoint reset deployments/changed -f manifests",
 }
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 SOURCE, POST, SEND = "source/deployments/changed", "subscription/inventory/post", "subscription/inventory/send"

@@ -77,7 +77,7 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
     show_each(manifests, rows, output, VIEW, watch=watch)
 
 
-@bus.command("ensure")
+@bus.command("ensure", short_help="Create what the subscriptions need.")
 @options.manifests
 @options.secrets
 @click.option("--dry-run", is_flag=True, help="Print what would be created or changed, without doing it.")
@@ -98,7 +98,7 @@ def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
     click.echo("\n".join(f"{verb} {one}" for one in done) or "nothing to do: everything is there")
 
 
-@bus.command("prune")
+@bus.command("prune", short_help="Remove the subscriptions that no manifest has.")
 @click.argument("name", required=False)
 @options.manifests
 @options.secrets
@@ -162,7 +162,7 @@ def pause_(filenames: tuple[str, ...], subscription: str) -> None:
     _set_paused(filenames, subscription, pause, "paused")
 
 
-@bus.command("resume")
+@bus.command("resume", short_help="Deliver SUBSCRIPTION again after a pause.")
 @click.argument("subscription")
 @options.manifests
 @options.secrets

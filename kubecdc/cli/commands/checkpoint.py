@@ -37,7 +37,7 @@ def checkpoint() -> None:
     """Show, set or reset the positions of watches."""
 
 
-@checkpoint.command("show")
+@checkpoint.command("show", short_help="Print the checkpoints, and the gaps that were repaired.")
 @click.argument("key", required=False)
 @options.manifests
 @options.secrets

@@ -55,7 +55,7 @@ def dlq() -> None:
     """
 
 
-@dlq.command("list")
+@dlq.command("list", short_help="Print dead letters, the oldest first.")
 @of_subscription
 @option(
     "--limit",
@@ -128,7 +128,7 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output)
     show_one(on_one(load(filenames, stdin=sys.stdin), bus, read), output)
 
 
-@dlq.command("redrive")
+@dlq.command("redrive", short_help="Deliver dead letters again.")
 @selection
 @option(
     "--superseded",
