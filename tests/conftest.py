@@ -24,6 +24,7 @@ settings.load_profile("kubecdc")
 END_TO_END = "tests/e2e/"
 TOGETHER = (f"{END_TO_END}test_kill", END_TO_END, "tests/storage/sqs/")
 """What begins alike, by the first of these, runs in one process."""
+LONG_SECONDS = 300  # for a long test that has no timeout of its own
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # the library has no types
@@ -62,6 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and _needs_a_real_server(item):
             item.add_marker(pytest.mark.long)
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS))
     if config.getoption("--another-python"):
         left = [item for item in items if once.only_on_one(item)]
         config.hook.pytest_deselected(items=left)

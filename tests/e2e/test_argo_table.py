@@ -120,7 +120,6 @@ async def test_receiver_answers_503_for_three_seconds(simulator: Server, tmp_pat
 
 
 @pytest.mark.long
-@pytest.mark.timeout(150)
 async def test_workers_killed_and_the_bus_not_to_be_had(tmp_path: Path) -> None:
     """Two rows beside each other, for both wait until the claims of the dead lapse (`ackWait`, 30 s)."""
 

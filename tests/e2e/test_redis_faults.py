@@ -27,7 +27,7 @@ from tests.storage import redis_server
 NAMESPACE = "default"
 TAKEOVER = QUICK.lease + 8.0  # seconds, on a busy machine too
 UNDONE = 50  # versions that a restore of etcd takes back, at least
-pytestmark = [pytest.mark.long, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.long
 
 
 @dataclass

@@ -67,7 +67,6 @@ def write(path: Path, documents: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 async def test_nothing_is_lost_nor_repeated_though_manifests_change_twenty_times(
     simulator: Server, tmp_path: Path, kind: str

@@ -83,7 +83,7 @@ async def scene(server: Server, folder: Path, **entry: object) -> AsyncIterator[
             yield Scene(stack, Writer(api, WORKFLOWS))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_each_fault_of_the_api_server_under_load_with_the_watcher_up_and_down(
     server: Server, tmp_path: Path
 ) -> None:

@@ -34,7 +34,6 @@ UNEVEN = 2.0  # what the busiest worker may do of the mean
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_workers_scale_from_one_to_eight_to_two_under_load(redis: RedisServer, tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         fleet = Fleet(tmp_path, processes, redis.url, partitions=PARTITIONS)

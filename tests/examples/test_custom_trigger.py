@@ -95,7 +95,6 @@ def lines(desk: Desk, pattern: str) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 async def test_try_shows_and_executes_it(desk: Desk) -> None:
     event = desk.folder / "event.json"
     event.write_text(json.dumps(EVENT))
@@ -111,7 +110,6 @@ async def test_try_shows_and_executes_it(desk: Desk) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("commands", [("run",), ("watch", "work")], ids=" and ".join)
 async def test_events_are_delivered_to_it(desk: Desk, commands: tuple[str, ...]) -> None:
     async with asyncio.timeout(60):

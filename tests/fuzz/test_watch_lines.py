@@ -112,7 +112,6 @@ def _uid(good: Good) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
 @settings(max_examples=120)
 @given(scripts(), st.integers(0, 9))
 @example([Garbage(b'{"type":"ERROR","object":{"code":500}}\n', "go on"), Good(0)], 0)

@@ -33,7 +33,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_the_wheel_holds_one_package_and_nothing_of_the_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
@@ -45,7 +44,6 @@ def test_the_wheel_holds_one_package_and_nothing_of_the_tests(wheel: Path) -> No
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_all_extras_install_together_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", "env", cwd=tmp_path)
     binaries = tmp_path / "env" / "bin"
