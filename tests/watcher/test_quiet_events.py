@@ -49,7 +49,7 @@ async def reasons(bench: Rig) -> list[str]:
 
 
 @pytest.mark.parametrize("latency", [0.0, 1.2])
-async def test_an_expired_watch_is_recognised_at_any_latency(bench: Rig, latency: float) -> None:
+async def test_an_expired_watch_is_recognized_at_any_latency(bench: Rig, latency: float) -> None:
     await note(bench, "first")
     await bench.start(source())
     await bench.watching()

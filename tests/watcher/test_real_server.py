@@ -56,7 +56,7 @@ async def test_a_restart_alarms_nobody_if_nothing_changed(
     assert "GapRepaired" not in [event.get("reason") for event in events]
 
 
-async def test_an_expired_watch_on_events_is_recognised(server: RealApiServer, bench: Rig) -> None:
+async def test_an_expired_watch_on_events_is_recognized(server: RealApiServer, bench: Rig) -> None:
     async def note(name: str) -> None:
         about: dict[str, Any] = {"involvedObject": {"namespace": "default"}, "reason": "Tested"}
         await server.create(*EVENTS, "default", {"kind": "Event", "metadata": {"name": name}, **about})
