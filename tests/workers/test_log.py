@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import threading
@@ -104,7 +105,12 @@ async def test_a_reader_that_does_not_read_stops_the_lines_alone_and_none_is_wri
     assert written == [event(0).id, event(3).id], "only what had begun"
 
 
-async def test_a_full_pipe_blocks_nothing_and_lines_come_whole_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kernel", ["this", "before Linux 6.4"])
+async def test_a_full_pipe_blocks_nothing_and_lines_come_whole_and_in_order(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernel != "this":
+        monkeypatch.setattr("os.pwritev", _not_supported)
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb", buffering=0) as out, os.fdopen(reader, "rb") as pipe:
         monkeypatch.setattr("sys.stdout", out)
@@ -174,6 +180,10 @@ async def test_a_line_on_stdout_is_one_json_object(capfd: pytest.CaptureFixture[
     first, second = capfd.readouterr().out.splitlines()
     assert json.loads(first) == {"a": "ü\n", "b": {"c": [1]}}
     assert json.loads(second) == {"a": 2}
+
+
+def _not_supported(*_: object) -> int:
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
 
 def _nanoseconds(when: datetime) -> int:
