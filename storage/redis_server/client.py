@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.redis_server.credentials import login
+from kubecdc.storage.redis_server.errors import Full, map_error
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.redis_server.topology import topology
 from kubecdc.storage.redis_server.url import Address, RedisUrl
@@ -32,10 +33,16 @@ HOPS = 5  # redirections of one command
 
 
 class Client:
-    """Opened, used and closed from one event loop. Raises errors of redis-py, and ours if the server is not found."""
+    """Opened, used and closed from one event loop.
+
+    Raises Unavailable, UsageError, Refused, and NoScriptError of redis-py. ``full`` is set when a command was refused
+    because memory is full.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._url = _readable(settings.server)
+        self._place = settings.place
+        self._prefix = settings.prefix
         access = settings.access
         self._login = login(access.username or self._url.username, self._url.password, access.password)
         self._sentinel_login = login(
@@ -47,6 +54,8 @@ class Client:
         self._topology = topology(self._url, self._ask, settings.prefix)
         self._finding = asyncio.Lock()
         self._server: Server | None = None
+        self._closed = False
+        self.full = asyncio.Event()
 
     async def send(self, command: bytes, *, waits: bool = False) -> Any:
         """Send a packed command once; one that ``waits`` in the server has a connection of its own.
@@ -65,28 +74,45 @@ class Client:
                         raise
                     # An answer without a host means the host that was asked.
                     self._leave(server, Address(e.host or server.address.host, e.port))
-            raise Unavailable(f"{self._url.place}: its nodes do not agree on which of them has the bus")
-        except exceptions.ResponseError as e:
-            # Another server is the primary now, maybe under the same name. Redis 6.2 wraps errors inside scripts.
-            if isinstance(e, (exceptions.ReadOnlyError, exceptions.ClusterDownError)) or "-READONLY" in str(e):
-                self._leave(server)
+            raise Unavailable(f"{self._place}: its nodes do not agree on which of them has the bus")
+        except exceptions.NoScriptError:
             raise
-        except (exceptions.ConnectionError, exceptions.TimeoutError, TimeoutError, OSError):
-            if self._topology.moves:
-                self._leave(server)
-            raise
+        except Exception as e:
+            self._note(e, server)
+            mapped = map_error(e, self._place, self._prefix)
+            if isinstance(mapped, Full):
+                self.full.set()
+            if mapped is e:
+                raise
+            raise mapped from e
         except asyncio.CancelledError:
             if server is not None:
                 server.given_up()
             raise
 
+    def _note(self, error: Exception, server: Server | None) -> None:
+        """Stop using the server if the error says that another one may have the bus."""
+        match error:
+            case exceptions.ResponseError():
+                # Another server is the primary now, maybe under the same name. Redis 6.2 wraps errors inside scripts.
+                if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError) or "-READONLY" in str(
+                    error
+                ):
+                    self._leave(server)
+            case exceptions.ConnectionError() | exceptions.TimeoutError() | TimeoutError() | OSError():
+                if self._topology.moves:
+                    self._leave(server)
+
     async def close(self) -> None:
-        """Close the connections. Commands that are under way on them raise an error."""
+        """Close the connections. Commands that are under way on them raise an error, and so do all later ones."""
+        self._closed = True
         if server := self._server:
             self._leave(server)
             await server.wait_closed()
 
     async def _find(self, deadline: float) -> Server:
+        if self._closed:
+            raise Unavailable("the bus is closed")
         async with asyncio.timeout_at(deadline), self._finding:
             if self._server is None:
                 self._server = self._connected(await self._topology.find())

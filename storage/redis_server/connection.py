@@ -6,19 +6,18 @@ caller, under a token.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from redis import exceptions
 
-from kubecdc.errors import Refused, Unavailable, UsageError
+from kubecdc.errors import Refused, UsageError
 from kubecdc.storage.redis_server.client import Client
-from kubecdc.storage.redis_server.errors import Full, forbidden, map_error
+from kubecdc.storage.redis_server.errors import forbidden
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.redis_server.url import EXAMPLES
 from kubecdc.storage.redis_server.wire import pack
@@ -29,8 +28,7 @@ OLDEST = (6, 2)
 Argument = str | bytes | int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A script with its arguments, and both as they are sent."""
 
     script: str
@@ -45,18 +43,13 @@ class Connection:
         self._scripts = scripts
         self._place = settings.place
         self._prefix = settings.prefix
-        self._ending = self._closed = False
+        self.ending = False  # the bus is being closed, or is closed
         self._client = Client(settings)
-        self.full = asyncio.Event()  # a command was refused because memory is full; retention clears it
-
-    @property
-    def ending(self) -> bool:
-        """The bus is being closed, or is closed."""
-        return self._ending
+        self.full = self._client.full  # retention clears it
 
     def end(self) -> None:
         """Let endless loops come to an end. Commands are still sent until `close`."""
-        self._ending = True
+        self.ending = True
 
     def run(self, script: str, *args: Argument) -> Awaitable[Any]:
         """Run a script by name: all of it happens, or nothing. If it raises Unavailable, it may have happened."""
@@ -72,42 +65,29 @@ class Connection:
     async def run_call(self, call: Call) -> Any:
         """Like `run`, for a call that was prepared with `call`."""
         try:
-            return await self._send(call.packed)
+            return await self._client.send(call.packed)
         except exceptions.NoScriptError:  # a new server, or its scripts were flushed
-            return await self._send(pack("EVAL", _script(self._scripts, call.script)[0], 1, self._prefix, *call.args))
+            return await self._client.send(
+                pack("EVAL", _script(self._scripts, call.script)[0], 1, self._prefix, *call.args)
+            )
 
     def call(self, script: str, *args: Argument) -> Call:
         """A script with its arguments, ready to be sent any number of times."""
         return Call(script, args, pack("EVALSHA", _script(self._scripts, script)[1], 1, self._prefix, *args))
 
-    async def keyed(self, command: str, key: str, *args: Argument) -> Any:
+    def keyed(self, command: str, key: str, *args: Argument) -> Awaitable[Any]:
         """Send a command for one of the keys of the bus."""
-        return await self.command(command, f"{self._prefix}:{key}", *args)
+        return self.command(command, f"{self._prefix}:{key}", *args)
 
-    async def command(self, *args: Argument) -> Any:
+    def command(self, *args: Argument) -> Awaitable[Any]:
         """Send a command and return the answer. Raises Unavailable, UsageError, Refused."""
-        return await self._send(pack(*args))
-
-    async def _send(self, command: bytes, *, waits: bool = False) -> Any:
-        if self._closed:
-            raise Unavailable("the bus is closed")
-        try:
-            return await self._client.send(command, waits=waits)
-        except exceptions.NoScriptError:
-            raise
-        except Exception as e:
-            mapped = map_error(e, self._place, self._prefix)
-            if isinstance(mapped, Full):
-                self.full.set()
-            if mapped is e:
-                raise
-            raise mapped from e
+        return self._client.send(pack(*args))
 
     async def read_stream(self, key: str, last: bytes | str, seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """The entries of a stream after ``last``, as ids and fields. Waits up to so many seconds for the first."""
         name = f"{self._prefix}:{key}"
         command = pack("XREAD", "BLOCK", int(seconds * 1000), "STREAMS", name, last)
-        found = await self._send(command, waits=True)
+        found = await self._client.send(command, waits=True)
         return [(id_, pairs(fields)) for id_, fields in found[0][1]] if found else []
 
     async def check(self) -> None:
@@ -135,13 +115,14 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connections."""
-        self._ending = self._closed = True
+        self.ending = True
         await self._client.close()
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """A list of fields and values in turn, as a dictionary."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    each = iter(flat)
+    return dict(zip(each, each, strict=True))
 
 
 def _info(text: bytes) -> dict[str, str]:

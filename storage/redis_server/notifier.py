@@ -118,14 +118,14 @@ class Notifier:
                 await asyncio.sleep(PAUSE)
 
     def _received(self, fields: dict[bytes, bytes]) -> None:
-        number, partitions = int(fields.get(b"number", 0)), _numbers(fields.get(b"partitions"))
+        number = int(fields.get(b"number", 0))
         missed, self._number = number != self._number + 1, number
         if missed:
             self.notify()
         else:
-            self.notify(partitions, _numbers(fields.get(b"for")))
+            self.notify(_numbers(fields.get(b"partitions")), _numbers(fields.get(b"for")))
 
 
 def _numbers(found: bytes | None) -> set[int] | None:
     """The numbers in a field of a notification; None for any."""
-    return {int(number) for number in found.split()} if found else None
+    return set(map(int, found.split())) if found else None

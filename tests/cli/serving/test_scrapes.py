@@ -15,7 +15,7 @@ from kubecdc.storage.contracts import Bus, SubscriptionSpec
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.redis.bus import RedisBus
-from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.client import Client
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.rq import open_bus as open_rq
 from kubecdc.storage.sqlite import SqliteSettings
@@ -63,7 +63,7 @@ async def test_a_scrape_asks_a_bus_in_redis_in_a_few_round_trips(bus: Bus, monke
         async def trips() -> int:
             nonlocal ahead
             ahead += 60
-            with counted(monkeypatch, (Connection, "_send")) as rounds:
+            with counted(monkeypatch, (Client, "send")) as rounds:
                 await numbers.refresh()
             return rounds.count
 

@@ -8,7 +8,7 @@ from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.installed import store_types
 from kubecdc.storage.pubsub.client import Client
-from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.client import Client as RedisClient
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.storage.pubsub.conftest import PubSubHarness
 from tests.storage.redis_server import RedisServer
@@ -16,7 +16,7 @@ from tests.storage.rounds import counted
 from tests.storage.stores import opening
 
 SPEC = SubscriptionSpec("billing", SOURCE, SUBJECT)
-CALLS = (Client, "_answer"), (Connection, "_send")
+CALLS = (Client, "_answer"), (RedisClient, "send")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubecdc.storage.contracts import SubscriptionSpec
-from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.client import Client
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.storage.rounds import counted
 from tests.storage.rq.conftest import RqHarness
@@ -21,7 +21,7 @@ async def test_a_hundred_events_and_the_checkpoint_are_one_call(
     await bus.register([SPEC])
     leader = await Leader.take(bus)
     await leader.commit(event(0))  # Redis has the script now
-    with counted(monkeypatch, (Connection, "_send")) as rounds:
+    with counted(monkeypatch, (Client, "send")) as rounds:
         await leader.commit(*(event(number, f"object-{number % objects}") for number in range(1, 101)))
     assert (rounds.count, rounds.calls) == (1, 1)
 

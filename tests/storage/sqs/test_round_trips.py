@@ -9,7 +9,7 @@ import pytest
 from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.installed import store_types
-from kubecdc.storage.redis_server.connection import Connection
+from kubecdc.storage.redis_server.client import Client as RedisClient
 from kubecdc.storage.sqs.client import Client
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event
 from tests.storage.redis_server import RedisServer
@@ -18,7 +18,7 @@ from tests.storage.sqs.conftest import SqsHarness
 from tests.storage.stores import opening
 
 SPEC = SubscriptionSpec("billing", SOURCE, SUBJECT)
-CALLS = (Client, "_run"), (Connection, "_send")
+CALLS = (Client, "_run"), (RedisClient, "send")
 
 
 @pytest.fixture
