@@ -22,16 +22,18 @@ class ClaimedDelivery(ABC):
     Queues in other packages may extend it, see docs/write-a-queue.md.
     """
 
+    # These objects are made for each event: what is not known at first is set later.
+    _event: Event | None = None
+    _started = False
+    _settled = ""  # by which method
+
     def __init__(self, body: bytes, *, name: object, received: int, attempts: int, failures: Failures) -> None:
         self.body = body
         self.attempt = attempts + 1
         self.failures = failures
-        self._event: Event | None = None
         self._name = name
         self._received = received
         self._attempts = attempts
-        self._started = False
-        self._settled = ""  # by which method
 
     @property
     def event(self) -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 BYTES = 64 << 20  # a delivery takes about four times its size while its trigger runs
 FIRST_SIZE = 1 << 20  # of an event, as long as none was seen
@@ -73,15 +73,9 @@ class Share:
         even = self._memory.limit // 2 // (self._memory.shares or 1)
         return max(1, int((even - self.held) / self.size))
 
-    @contextmanager
-    def asked(self, events: int, most: int = BYTES) -> Iterator[int]:
+    def asked(self, events: int, most: int = BYTES) -> AbstractContextManager[int]:
         """So many events are asked for during the block. Yields how many bytes may come, which are taken meanwhile."""
-        size = max(1, min(self.room, most, int(events * self.size)))
-        self.change(size)
-        try:
-            yield size
-        finally:
-            self.change(-size)
+        return _Asked(self, max(1, min(self.room, most, int(events * self.size))))
 
     def add(self, size: int) -> None:
         """It holds an event of so many bytes more."""
@@ -104,3 +98,20 @@ class Share:
         now = self._opened > 0
         self._memory.shares += now - was
         self._memory.held += (now - was) * self.held
+
+
+class _Asked:
+    """Bytes of a share that are taken during the block."""
+
+    __slots__ = ("_share", "_size")
+
+    def __init__(self, share: Share, size: int) -> None:
+        self._share = share
+        self._size = size
+
+    def __enter__(self) -> int:
+        self._share.change(self._size)
+        return self._size
+
+    def __exit__(self, *_: object) -> None:
+        self._share.change(-self._size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -24,25 +23,25 @@ PATIENCE = 30.0  # seconds for what runs already of a trigger that was changed, 
 _CANCELLED = 0.1  # seconds for cancelled tasks to end
 
 
-@dataclass(eq=False, slots=True)
 class Claim:
     """One delivery in flight. Before ``settling`` its task may be cancelled: it is ``lost`` or ``returning``.
 
-    ``waiting`` is for the breaker of its trigger: at a stop it is not waited for.
+    ``waiting`` is for the breaker of its trigger: at a stop it is not waited for. ``kept`` is when the bus gave or
+    extended it, by the clock of the event loop.
     """
 
-    delivery: Delivery
-    kept: float  # when the bus gave or extended it, by the clock of the event loop
+    task: asyncio.Task[Any]
+    # These objects are made for each event: what changes for only some of them has its first value here.
     phase: Literal["received", "waiting", "started", "settling"] = "received"
-    lost: bool = False  # another worker has the delivery, or will have it
-    returning: bool = False  # this process is stopping
+    lost = False  # another worker has the delivery, or will have it
+    returning = False  # this process is stopping
     joined: Joined | None = None  # what it means for the conditions of its trigger
     values: Values | None = None  # of its event, transformed, once they are known
-    attempt: int = field(init=False)
-    task: asyncio.Task[Any] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        self.attempt = self.delivery.attempt
+    def __init__(self, delivery: Delivery, kept: float) -> None:
+        self.delivery = delivery
+        self.kept = kept
+        self.attempt = delivery.attempt
 
     @property
     def counted(self) -> int:
@@ -93,7 +92,7 @@ class InFlight:
 
     def begin(self, delivery: Delivery) -> None:
         """Start to work on a delivery."""
-        claim = Claim(delivery, kept=self._loop.time())
+        claim = Claim(delivery, self._loop.time())
         claim.task = self._loop.create_task(self._handle(claim))
         claim.task.add_done_callback(self._end)
         self._claims[claim.task] = claim

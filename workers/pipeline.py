@@ -90,13 +90,14 @@ async def _handle(
         settlement = await _process_safely(claim, subscription, route, settings, breaker)
         claim.values = None  # an event is many times as large decoded, and the bus may take its time
         claim.phase = "settling"
-        if isinstance(settlement, Ack):
+        acked = isinstance(settlement, Ack)
+        if acked:
             route.acks.add(claim.task)
         await settle(claim.delivery, settlement)
         route.metrics.settled(settlement)
         if settings.debug:
             explanation.settled(claim, route, settlement)
-        if isinstance(settlement, Ack):
+        if acked:
             route.metrics.acked(claim.delivery.event, settings.wall())
             if claim.joined:
                 await claim.joined.acked()

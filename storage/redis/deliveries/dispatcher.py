@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 
 from kubecdc.storage.memory import Share
+from kubecdc.storage.redis.deliveries.alarm import Alarm
 from kubecdc.storage.redis.deliveries.delivery import RedisDelivery
 from kubecdc.storage.redis.deliveries.in_flight import InFlight
-from kubecdc.storage.redis.deliveries.lanes import Entry, Lanes
+from kubecdc.storage.redis.deliveries.lanes import Lanes
 from kubecdc.storage.redis.deliveries.partition_leases import Partition, PartitionLeases
 from kubecdc.storage.redis.deliveries.reader import Reader
 from kubecdc.storage.redis.deliveries.settings import SubscriptionSettings
@@ -33,6 +33,7 @@ class Dispatcher:
         self._lanes = Lanes(self.share, self.entries)
         self._in_flight = InFlight(settings.prefetch, settings.now)
         self.listener = Listener()
+        self._alarm = Alarm(self._check, settings.now)
         self.leases = PartitionLeases(settings, connection, registrations, self)
         self._reader = Reader(
             settings,
@@ -44,7 +45,7 @@ class Dispatcher:
             self.entries,
             done=self.listener.wake.set,
         )
-        self._settler = Settler(connection, self.leases.token, self.leases.forget)
+        self._settler = Settler(connection, self.leases.token, self.leases.forget, self._in_flight)
 
     async def fill(self) -> None:
         """Read until there is something to hand out or nothing more to read. Raises Unavailable."""
@@ -57,9 +58,11 @@ class Dispatcher:
     def next(self) -> RedisDelivery | None:
         """The next delivery, if one is due and may be handed out."""
         now = self._now()
-        if self._in_flight.full or now > self.leases.stale_after or self._connection.ending:
+        if not self._lanes.has_due(now) or self._in_flight.full:
             return None
-        entry = self._first_with_body(now)
+        if now > self.leases.stale_after or self._connection.ending:
+            return None
+        entry = self._lanes.take(now)
         if entry is None or entry.body is None:
             return None
         entry.out = True
@@ -75,35 +78,27 @@ class Dispatcher:
         self._in_flight.add(delivery)
         return delivery
 
-    def _first_with_body(self, now: float) -> Entry | None:
-        """Take the next entry that is due; those whose bodies are not here yet keep waiting."""
-        without: list[Entry] = []
-        while (entry := self._lanes.take(now)) and entry.body is None:
-            without.append(entry)
-        for each in without:
-            self._lanes.back(each, each.due)
-        return entry
-
     async def wait(self) -> None:
         """Wait until something may have changed."""
+        wake = self.listener.wake
+        if wake.is_set():
+            return
         now = self._now()
-        times = [now + min(CHECK * self._settings.crowd, LONGEST_CHECK), self._in_flight.first_lapse]
+        until = min(now + min(CHECK * self._settings.crowd, LONGEST_CHECK), self._in_flight.first_lapse)
         if not self._in_flight.full:
             if self._reader.has_more or (self._lanes.ready and not self.share.full):
                 return
             if self._lanes.ready or self._reader.unread:
-                times.append(now + CROWDED)  # other subscriptions may have made room
+                until = min(until, now + CROWDED)  # other subscriptions may have made room
             if self._lanes.next_due is not None:
-                times.append(self._lanes.next_due)
-        timer = asyncio.get_running_loop().call_later(max(0.0, min(times) - now), self._check)
-        try:
-            await self.listener.wake.wait()
-        finally:
-            timer.cancel()
+                until = min(until, self._lanes.next_due)
+        self._alarm.set(until)
+        await wake.wait()
 
     def cancel(self) -> None:
         """Stop reading. What the server has handed to this worker stays unsettled: its next owner begins with it."""
         self._reader.cancel()
+        self._alarm.cancel()
 
     def taken(self, partition: Partition) -> None:
         self.listener.subscription = self.leases.id
@@ -120,9 +115,7 @@ class Dispatcher:
         return self._in_flight.of(number)
 
     def closed(self, delivery: RedisDelivery, delay: float | None) -> None:
-        entry, wake = delivery.entry, self.listener.wake
-        # If it is awake already, there is no need to know.
-        full = not wake.is_set() and (self._in_flight.full or self.share.full)
+        entry = delivery.entry
         self._in_flight.remove(delivery)
         self._reader.settled(entry, returns=delay is not None)
         if delay is None:
@@ -130,11 +123,11 @@ class Dispatcher:
         else:
             entry.received += 1
             self._lanes.back(entry, self._now() + delay)
-        if full or self._lanes or self._reader.unread:
-            wake.set()
+        if self._lanes or self._reader.unread:
+            self.listener.wake.set()
 
     def _check(self) -> None:
-        """There was no notification for a while."""
+        """Nothing has changed for a while."""
         if not self._in_flight.full:
             self._reader.add_all()
         self.listener.wake.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Collection
+from itertools import islice
 
 import msgspec
 
@@ -112,23 +113,38 @@ class Lanes:
             if entry.at in self._known:
                 self._share.add(entry.size)
 
+    def has_due(self, now: float) -> bool:
+        """Whether `take` may find an entry."""
+        return bool(self._ready) or (bool(self._waiting) and self._waiting[0][0] <= now)
+
     def take(self, now: float) -> Entry | None:
-        """The next head of a lane that may be handed out, which leaves the queue. None if there is none."""
+        """The next head of a lane that may be handed out, which leaves the queue. None if there is none.
+
+        Those whose bodies are not here keep waiting.
+        """
         while self._waiting and self._waiting[0][0] <= now:
             due, _, entry = heapq.heappop(self._waiting)
             if due == entry.due and self._is_head(entry) and not entry.queued and not entry.held:
                 entry.due = 0.0
                 self._queue(entry)
-        while self._ready:
+        found: Entry | None = None
+        without: list[Entry] = []
+        while self._ready and found is None:
             entry = self._ready.popleft()
             entry.queued = False
-            if self._is_head(entry) and not entry.held and entry.due <= now:
-                return entry
-        return None
+            if not self._is_head(entry) or entry.held or entry.due > now:
+                continue
+            if entry.body is None:
+                without.append(entry)
+            else:
+                found = entry
+        for entry in without:
+            self._queue(entry)
+        return found
 
-    def peek(self, count: int) -> list[Entry]:
-        """The next entries that could be handed out."""
-        return [entry for _, entry in zip(range(count), self._ready, strict=False)]
+    def without_body(self, count: int) -> list[Entry]:
+        """Those of the next entries that could be handed out if they had their bodies."""
+        return [entry for entry in islice(self._ready, count) if entry.body is None]
 
     def back(self, entry: Entry, due: float) -> None:
         """The entry is not handed out any more, and due at that time."""
@@ -166,7 +182,7 @@ class Lanes:
         self._of[entry.partition] -= 1
         self._entries.change(-1)
         if entry.body is not None:
-            self._share.remove(entry.size)
+            self._share.change(-entry.size)
 
     def _is_head(self, entry: Entry) -> bool:
         lane = self._lanes.get(entry.key)

@@ -42,26 +42,24 @@ class Partition:
         """The stream that is being read."""
         return self.streams[0]
 
-    @property
-    def at_end(self) -> bool:
-        """Once this stream has been read to its end, so have been all, since there was news."""
-        return self.cursor == NEW and self.left <= 1
-
     def has_news(self) -> None:
         """Any of its streams may have new events. The answer of a read that is under way may not know them."""
         if len(self.streams) > 1:
             self.left = len(self.streams) + 1
 
-    def was_read(self, last: bytes, *, more: bool) -> None:
-        """Go on after what was read. ``more``: there may be more like it."""
+    def was_read(self, last: bytes, *, more: bool) -> bool:
+        """Go on after what was read. ``more``: there may be more like it. Returns whether there may be more at all."""
         if self.cursor != NEW:
             self.cursor = last if more else NEW
-        elif not more and len(self.streams) > 1:
-            self.streams.append(self.streams.pop(0))
-            self.left -= 1
-            if self.begun < len(self.streams):
-                self.begun += 1
-                self.cursor = b"0"
+            return True
+        if more or len(self.streams) == 1:
+            return more
+        self.streams.append(self.streams.pop(0))
+        self.left -= 1
+        if self.begun < len(self.streams):
+            self.begun += 1
+            self.cursor = b"0"
+        return self.left > 0
 
 
 class PartitionOwner(Protocol):
@@ -154,7 +152,8 @@ class PartitionLeases:
                 self.id, self._entries = int(id_), entries
             self.stale_after = sent + s.ack_wait / 2
             self._unsure = False
-            self._lose([number for number in self.owned if unsure or number not in mine or number in fresh])
+            kept = set[int]() if unsure else set(mine).difference(fresh)
+            self._lose([number for number in self.owned if number not in kept])
             for number in mine:
                 if number not in self.owned:
                     self._take(number)

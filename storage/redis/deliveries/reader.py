@@ -45,23 +45,18 @@ class Reader:
         self._share = share
         self._entries = entries
         self._done = done
-        self._unread: dict[int, None] = {}  # partitions that may have more, in turn
+        self.unread: dict[int, None] = {}  # partitions that may have more, in turn, whether or not there is room for it
         self._settled: dict[tuple[str, bytes], Entry | None] = {}  # since the read began whose answer is awaited
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def has_more(self) -> bool:
         """There are partitions to read, and no read is under way."""
-        return not self._reading and bool(self._readable())
-
-    @property
-    def unread(self) -> bool:
-        """There are partitions that may have more, whether or not there is room for it."""
-        return bool(self._unread)
+        return bool(self.unread) and not self._reading and bool(self._readable())
 
     def add(self, number: int) -> None:
         """The partition may have more."""
-        self._unread[number] = None
+        self.unread[number] = None
 
     def add_all(self) -> None:
         """Any partition may have more."""
@@ -69,7 +64,7 @@ class Reader:
 
     def remove(self, number: int) -> None:
         """The partition is not ours any more."""
-        self._unread.pop(number, None)
+        self.unread.pop(number, None)
 
     def settled(self, entry: Entry, *, returns: bool) -> None:
         """An entry was settled, or ``returns`` to its lane. An answer that is under way may not know that."""
@@ -84,24 +79,26 @@ class Reader:
             self.add_all()
         else:
             self._have_news(sorted(self._leases.owned.keys() & changed))
-        held = self._lanes.held()
-        if due := held if changed is None else [entry for entry in held if entry.due <= self._now()]:
-            await self._check_held(due)
-        while self._reading or self._readable():
-            if self._lanes.ready:
-                self._reading = self._reading or self._read_in_background()
-                if not self._reading.done():
-                    break  # there is enough to hand out meanwhile
-            if self._reading:
-                reading, self._reading = self._reading, None
-                await reading
-            else:
-                await self._read()
+        if held := self._lanes.held():
+            await self._check_held(held if changed is None else [entry for entry in held if entry.due <= self._now()])
+        while self._reading or self.unread:
+            if self._reading is None:
+                asked = self._take_unread()
+                if not asked:
+                    break
+                if not self._lanes.ready:
+                    await self._read(asked)
+                    continue
+                self._reading = self._read_in_background(asked)
+            if self._lanes.ready and not self._reading.done():
+                break  # there is enough to hand out meanwhile
+            reading, self._reading = self._reading, None
+            await reading
         await self._fetch_bodies()
 
     def _have_news(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            self._unread[number] = None
+            self.unread[number] = None
             self._leases.owned[number].has_news()
 
     def cancel(self) -> None:
@@ -114,22 +111,29 @@ class Reader:
 
         So there is room for new events of other partitions, however long the backlog of some objects is.
         """
-        if not self._unread:
-            return []
         if self._lanes.ready >= self._enough:
             return []
         if self._share.full and (self._lanes.ready or self._in_flight):
             return []
         owned = self._leases.owned
-        unread = [owned[number] for number in self._unread if number in owned]
+        unread = [owned[number] for number in self.unread if number in owned]
+        if len(self._lanes) < READ:  # that much each of them may have
+            return unread
         most = self._entries.limit
         if len(self._lanes) < most // 2:
             return unread
         share = max(READ, most // 2 // max(1, len(owned)))
         return [partition for partition in unread if self._lanes.of(partition.number) < share]
 
-    def _read_in_background(self) -> asyncio.Task[None]:
-        reading = asyncio.create_task(self._read())
+    def _take_unread(self) -> list[Partition]:
+        """The partitions to read now. They are not unread any more."""
+        asked = self._readable()
+        for partition in asked:
+            del self.unread[partition.number]
+        return asked
+
+    def _read_in_background(self, asked: list[Partition]) -> asyncio.Task[None]:
+        reading = asyncio.create_task(self._read(asked))
         reading.add_done_callback(self._was_read)
         return reading
 
@@ -138,33 +142,29 @@ class Reader:
             reading.exception()  # the next `fill` raises it; marked as seen in case there is none
         self._done()
 
-    async def _read(self) -> None:
-        """Read the next entries of the partitions that may have more, in one script."""
-        asked = self._readable()
+    async def _read(self, asked: list[Partition]) -> None:
+        """Read the next entries of the partitions, in one script."""
         args: list[Argument] = []
         for partition in asked:
-            del self._unread[partition.number]
-            args += [partition.stream, partition.cursor]
-        if not args:
-            return
+            args += partition.stream, partition.cursor
         sent = self._now()
         self._settled.clear()
         with self._share.asked(READ * len(asked), READ_BYTES) as size:
             leases, most = self._leases, max(1, min(READ, int(READ_BYTES / self._share.size)))
             answer = await self._connection.run("deliveries/read", leases.id, leases.token, most, size, *args)
             time, found, missing, gone = answer
-        losses.report(self._name, missing=missing, gone=gone)
+        if missing or gone:
+            losses.report(self._name, missing=missing, gone=gone)
         for partition in asked[len(found) :]:  # the answer had no room for them: they are next
             if self._is_ours(partition):
                 self.add(partition.number)
-        for partition, (_, more, ours, entries, *last) in zip(asked, found, strict=False):
+        for partition, (_, more, ours, entries, last) in zip(asked, found, strict=False):
             if not self._is_ours(partition) or not ours:
                 continue  # lost meanwhile: the next heartbeat learns of it, and the new owner finds these unsettled
             for raw in entries:
                 self._add(partition, raw, time, sent)
-            if more or not partition.at_end:
-                self.add(partition.number)
-            partition.was_read(last[0], more=bool(more))
+            if partition.was_read(last, more=bool(more)):
+                self.unread[partition.number] = None
 
     def _is_ours(self, partition: Partition) -> bool:
         return self._leases.owned.get(partition.number) is partition
@@ -191,6 +191,8 @@ class Reader:
 
     async def _check_held(self, held: list[Entry]) -> None:
         """Ask what became of entries that another worker had in flight when it gave their partition back."""
+        if not held:
+            return
         now = self._now()
         args: list[Argument] = []
         for entry in held:
@@ -208,10 +210,11 @@ class Reader:
 
     async def _fetch_bodies(self) -> None:
         """Fetch the bodies of what is next and was kept without its body."""
-        next_ = self._lanes.peek(BODIES)
-        without = [entry for entry in next_ if entry.body is None]
-        left = min(BODIES_BYTES, self._share.room) if without else 0
-        if not left and not self._in_flight and len(without) == len(next_):
+        without = self._lanes.without_body(BODIES)
+        if not without:
+            return
+        left = min(BODIES_BYTES, self._share.room)
+        if not left and not self._in_flight and len(without) == min(BODIES, self._lanes.ready):
             left = 1  # whatever its size
         wanted: list[Entry] = []
         args: list[Argument] = [self._leases.id]

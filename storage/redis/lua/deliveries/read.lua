@@ -11,7 +11,7 @@ for i = 5, #ARGV, 2 do
   if left <= 0 then break end
   local name, cursor, key = ARGV[i], ARGV[i + 1], stream(ARGV[i])
   if redis.call('HGET', p .. ':leases:' .. id, partition_of(name)) ~= token then
-    result[#result + 1] = {name, 0, 0, {}}
+    result[#result + 1] = {name, 0, 0, {}, cursor}
   else
     local found, size, more = some(count, left, function(n, last)
       local from = cursor == '>' and cursor or last or cursor
