@@ -5,9 +5,12 @@ Replays are tested by rules of their own in test_pubsub_replays.py, because Pub/
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kubecdc.storage.testing import CASES, Case
+from tests.storage.encrypted import WITH_BODIES, run_encrypted
 from tests.storage.pubsub.conftest import PubSubHarness
 
 NO_UPDATE = "the emulator cannot change labels (`labels is not a known Subscription field`), which end what is owed"
@@ -37,3 +40,8 @@ async def test_emulator(case: Case, emulator_harness: PubSubHarness) -> None:
     if excuse := EXCUSES.get(case.name, ""):
         pytest.skip(excuse)
     await case.run(emulator_harness)
+
+
+@pytest.mark.parametrize("case", WITH_BODIES, ids=lambda case: case.name)
+async def test_encrypted(case: Case, harness: PubSubHarness, tmp_path: Path) -> None:
+    await run_encrypted(case, harness, tmp_path)

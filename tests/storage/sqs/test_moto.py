@@ -6,12 +6,14 @@ It is slow, so the whole suite runs on it for `make conformance` only, and other
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kubecdc.storage.contracts import Publication, SubscriptionSpec
 from kubecdc.storage.testing import CASES, Case
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, event
+from tests.storage.encrypted import WITH_BODIES, run_encrypted
 from tests.storage.sqs.calls import Calls
 from tests.storage.sqs.conftest import SqsHarness
 from tests.storage.sqs.test_conformance import run
@@ -52,6 +54,11 @@ async def test_standard(case: Case, moto_standard: SqsHarness, whole_suite: bool
     if not whole_suite and case.name not in SHORT:
         pytest.skip("moto is slow: `make conformance` runs this")
     await run(case, moto_standard)
+
+
+@pytest.mark.parametrize("case", WITH_BODIES, ids=lambda case: case.name)
+async def test_encrypted(case: Case, moto_fifo: SqsHarness, tmp_path: Path) -> None:
+    await run_encrypted(case, moto_fifo, tmp_path)
 
 
 @pytest.fixture
