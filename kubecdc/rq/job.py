@@ -14,12 +14,14 @@ import structlog
 from rq import get_current_job
 from rq.job import Job
 
-from kubecdc import nesting
+from kubecdc import facts, nesting
 from kubecdc.cli.logs import event_lines, lines
+from kubecdc.cli.status.reporter import Reporter
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import addresses, configured, opening
 from kubecdc.rq.delivery import JobDelivery, JobSubscription
+from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.errors import ClaimLost, NoSubscription
 from kubecdc.storage.contracts.event import redelivered
 from kubecdc.storage.encryption.bus import EncryptedBus
@@ -28,9 +30,10 @@ from kubecdc.storage.pauses import paused
 from kubecdc.storage.rq.bus import RqBus
 from kubecdc.storage.rq.deliveries.running_job import RunningJob
 from kubecdc.storage.rq.jobs import RETRIES
+from kubecdc.workers import locked
 from kubecdc.workers.joining import share
 from kubecdc.workers.pipeline import consume
-from kubecdc.workers.route import close, route
+from kubecdc.workers.route import Route, close, route
 from kubecdc.workers.settings import Settings
 from kubecdc.workers.settlement import persist
 
@@ -113,12 +116,15 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
         to = route(found.sensor, found.trigger, found.dependency, **given)
         share(bus, [to])
         stop = asyncio.Event()
-        watching = asyncio.create_task(_set_when_stopping(running, stop))
+        beside = [asyncio.create_task(_set_when_stopping(running, stop))]
+        beside.append(asyncio.create_task(_report_when_locked(bus, found.bus.name, how.holder, to)))
         try:
             opened_one = bus.opening(one) if isinstance(bus, EncryptedBus) else one
             await consume(opened_one, to, settings, stop=stop)
         finally:
-            watching.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await close([to])
             await cluster.aclose()
             await settings.scripts.close()
@@ -132,6 +138,17 @@ async def _set_when_stopping(running: RunningJob, stop: asyncio.Event) -> None:
         with suppress(Unavailable):
             if await running.stopping():
                 stop.set()
+
+
+async def _report_when_locked(bus: Bus, name: str, holder: str, to: Route) -> None:
+    """While the event waits for its key, `kubecdc status` shows it. Other jobs are over too soon to report anything."""
+    while locked.trouble(to, time.time) is None:  # noqa: ASYNC110 (nothing tells of it)
+        await asyncio.sleep(STOPPING)
+    end = facts.triggers.read(to.subscription, lambda: facts.Trigger(locked=locked.trouble(to, time.time)))
+    try:
+        await Reporter(name, bus, holder, subscriptions=lambda: (to.subscription,)).keep()
+    finally:
+        end()
 
 
 def _facts(job: Job) -> dict[str, object]:

@@ -67,11 +67,16 @@ async def test_an_encrypted_event_waits_in_its_job_until_its_key_is_there(shop: 
     worker = shop.rq_worker()
     await shop.until(lambda: "event-locked" in worker.tail(), 30, "the event waits")
     assert shop.received == []
+    async with asyncio.timeout(30):
+        while "events wait: " not in (said := await shop.status())[1]:
+            pass
+    assert said[0] == 1
     folder.write(NEW, OLD)
     await shop.until(lambda: shop.accepted == [event(1).id], 30, "the event")
     await shop.empty()
     (status,) = await shop.bus.subscriptions()
     assert (status.pending, status.dead_letters) == (0, 0)
+    assert "events wait: " not in (await shop.status())[1]
 
 
 async def test_a_trigger_that_fails_first_is_repeated_in_its_job_after_the_backoff(shop: Workshop) -> None:

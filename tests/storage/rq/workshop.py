@@ -112,6 +112,12 @@ class Workshop:
         """`kubecdc work`."""
         return self._start([str(BIN / "kubecdc"), "work", "-f", str(self.manifests), "--log-format", "json"], "work")
 
+    async def status(self) -> tuple[int, str]:
+        """`kubecdc status`: its exit code, and what it prints."""
+        process = self._start([str(BIN / "kubecdc"), "status", "-f", str(self.manifests)], "status")
+        code = await process.wait(30)
+        return code, process.output()
+
     def rq_worker(self, *options: str, manifests: str | None = None, **more: str) -> Process:
         """RQ's own `rq worker`. ``more`` are variables of its environment."""
         argv = [str(BIN / "rq"), "worker", self.queue, "--url", self.settings.url, "--serializer", "json", *options]
