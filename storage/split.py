@@ -8,7 +8,7 @@ published just before a crash, deleted while no watcher runs, and its history ha
 
 from __future__ import annotations
 
-from dataclasses import replace
+import msgspec
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import Batch, CheckpointStore, Publication, Publisher, Term
@@ -39,7 +39,7 @@ class SplitPublisher:
 
     def prepare(self, batch: Batch, *, term: Term) -> Batch:
         """The batch with events that the queue can carry."""
-        return replace(batch, events=[self.fit(event) for event in batch.events])
+        return msgspec.structs.replace(batch, events=[self.fit(event) for event in batch.events])
 
     async def commit(self, batch: Batch, *, term: Term) -> None:
         """Publish and save. Repeating a saved batch has no effect. Repeating any other publishes what is missing."""

@@ -6,8 +6,9 @@ import structlog
 
 from kubecdc import facts
 from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, NotResumable
-from kubecdc.cluster.list_watch import ListWatch, Silence
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older, well_formed
+from kubecdc.cluster.watch_lines import Silence
 from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
 from kubecdc.metrics import Series

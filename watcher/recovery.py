@@ -43,8 +43,9 @@ class Recovery:
 
     def succeeded(self) -> None:
         """The activity works: the next failure is the first in a row."""
-        self.failures = 0
-        self.resolve()
+        if self.failures:
+            self.failures = 0
+            self.resolve()
 
     def resolve(self) -> None:
         """Resolve the reported problem, but go on counting failures."""

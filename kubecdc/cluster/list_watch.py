@@ -5,27 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
-
-import aiohttp
 
 from kubecdc.cluster.changes import NO_POSITION, Change, LeftOut, Page, decode_line, decode_page
 from kubecdc.cluster.connection import Cluster
-from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, stream_error
+from kubecdc.cluster.errors import ApiError, Expired, Malformed, stream_error
 from kubecdc.cluster.objects import Meta, decode_object, decode_status
 from kubecdc.cluster.own_objects import is_own, may_be_among, without_own
 from kubecdc.cluster.resource import Resource
+from kubecdc.cluster.watch_lines import WatchLines
 
-MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; no object is this large
 SILENCE_SECONDS = 90.0  # bookmarks come about once a minute, but a healthy idle server may be silent for 120 s
 WATCH_SECONDS = (300.0, 600.0)  # as client-go
 LATE_SECONDS = 5.0  # how long after its timeout a watch may end
 READ_INLINE_BYTES = 256 << 10
-
-
-class Silence(Exception):
-    """Nothing arrived for a while, so the server may be gone. This is no error: the watch is closed and resumed."""
 
 
 class ListWatch:
@@ -123,51 +118,34 @@ class ListWatch:
         )
         async with self.cluster.stream(self.resource.path, query, essential=self._essential) as stream:
             yield []
-            async for lines in _lines(stream, min(self._silence, lasts + LATE_SECONDS)):
-                changes: list[Change] = []
-                for line in lines:
-                    try:
-                        change = decode_line(line)
-                    except LeftOut as e:
-                        self._left_out(e)
-                        if e.meta.resource_version not in NO_POSITION:
-                            changes.append(Change("BOOKMARK", e.meta, b""))  # the position moves past it
-                        continue
-                    if self._has_own and is_own(change.body):
-                        continue  # nor does the position move past it: that would be a commit
-                    if change.type == "ERROR":
-                        if changes:
-                            yield changes
-                        status = decode_status(change.body)
-                        raise stream_error(status.code, status.reason, status.message, status.retry_after)
-                    changes.append(change)
-                yield changes
+            with closing(WatchLines(stream, min(self._silence, lasts + LATE_SECONDS))) as arriving:
+                while (lines := await arriving.read()) is not None:
+                    changes, error = self._decoded(lines)
+                    if changes:
+                        yield changes
+                    if error:
+                        raise error
+
+    def _decoded(self, lines: Sequence[bytes]) -> tuple[list[Change], ApiError | None]:
+        """The changes of the lines up to an ERROR, and what that says. Raises Malformed."""
+        changes: list[Change] = []
+        for line in lines:
+            try:
+                change = decode_line(line)
+            except LeftOut as e:
+                self._left_out(e)
+                if e.meta.resource_version not in NO_POSITION:
+                    changes.append(Change("BOOKMARK", e.meta, b""))  # the position moves past it
+                continue
+            if self._has_own and is_own(change.body):
+                continue  # nor does the position move past it: that would be a commit
+            if change.type == "ERROR":
+                status = decode_status(change.body)
+                return changes, stream_error(status.code, status.reason, status.message, status.retry_after)
+            changes.append(change)
+        return changes, None
 
 
 def _field_value(text: str) -> str:
     """A value in a field selector (EscapeValue of k8s.io/apimachinery/pkg/fields)."""
     return re.sub(r"[\\,=]", r"\\\g<0>", text)
-
-
-async def _lines(stream: aiohttp.StreamReader, silence: float) -> AsyncIterator[list[bytes]]:
-    rest: list[bytes] = []  # pieces of an incomplete line, joined only once
-    size = 0
-    while True:
-        try:
-            async with asyncio.timeout(silence):
-                chunk = await stream.readany()
-        except TimeoutError as e:
-            raise Silence from e
-        except (aiohttp.ClientError, OSError) as e:
-            raise Cut(f"the watch was cut: {e or type(e).__name__}") from e
-        if not chunk:
-            return
-        head, newline, tail = chunk.rpartition(b"\n")
-        if newline:
-            lines = b"".join((*rest, head)).split(b"\n")
-            rest, size = [], 0
-            yield [line for line in lines if line]
-        rest.append(tail)
-        size += len(tail)
-        if size > MAX_LINE_BYTES:
-            raise Malformed(f"a line of the watch is longer than {MAX_LINE_BYTES >> 20} MiB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -76,8 +76,7 @@ class Checkpoint:
     state: State | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckpointDelta:
+class CheckpointDelta(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a checkpoint: the whole new `State`, and what changed in the inventory.
 
     An object in both ``upserts`` and ``removals`` came and went within the step; events of it may have been published.
@@ -90,15 +89,15 @@ class CheckpointDelta:
 
     follows: int
     state: State
-    upserts: Mapping[str, Inventoried] = field(default_factory=dict)
+    upserts: Mapping[str, Inventoried] = msgspec.field(default_factory=dict)
     removals: frozenset[str] = frozenset()
-    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    bodies: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     gap: Gap | None = None
     after: str = ""
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
-        if not self.bodies.keys() <= self.upserts.keys():
+        if self.bodies and not self.bodies.keys() <= self.upserts.keys():
             raise ValueError("a body can be kept only of an object in `upserts`")
 
     def is_next(self, key: str, number: int, token: str) -> bool:

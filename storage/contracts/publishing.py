@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
+
 from kubecdc.errors import Unavailable, UsageError
 from kubecdc.storage.contracts.checkpoints import CheckpointDelta
 from kubecdc.storage.contracts.errors import LeadershipLost
@@ -16,8 +18,7 @@ from kubecdc.storage.contracts.leadership import Term
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Events, and the checkpoint step that keeps them from being published twice."""
 
     key: str
@@ -25,8 +26,7 @@ class Batch:
     delta: CheckpointDelta
 
 
-@dataclass(frozen=True)
-class PreparedBatch(Batch, Generic[T]):
+class PreparedBatch(Batch, Generic[T], frozen=True):
     """A batch for which `TransactionalPublisher.prepare` did part of the work; ``form`` is the back end's own."""
 
     form: T

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from kubecdc.errors import Unavailable
 from kubecdc.storage.contracts import CheckpointDelta, CheckpointStore, Term
@@ -49,4 +50,5 @@ def sealed_delta(key: str, delta: CheckpointDelta, codec: KeyRing) -> Checkpoint
     """A step of the checkpoint with its bodies sealed, under the same token. Raises Unavailable."""
     if not delta.bodies:
         return delta
-    return replace(delta, bodies={uid: codec.seal_body(body, key, uid) for uid, body in delta.bodies.items()})
+    bodies = {uid: codec.seal_body(body, key, uid) for uid, body in delta.bodies.items()}
+    return msgspec.structs.replace(delta, bodies=bodies)

@@ -98,15 +98,16 @@ NO_STEP: Sequence[Argument] = ("", 0, "", 0, "", "", "", 0, 0, 0)
 
 def step(key: str, delta: CheckpointDelta, term: Term) -> list[Argument]:
     """One step of a checkpoint, as the scripts read it."""
-    removals = sorted(delta.removals)
+    upserts, bodies, removals = delta.upserts, delta.bodies, delta.removals
     laid_out: list[Argument] = [key, delta.follows, delta.after, term.number, delta.token]
-    laid_out += [msgspec.json.encode(delta.state), msgspec.json.encode(delta.gap) if delta.gap else ""]
-    laid_out += [len(delta.upserts), len(delta.bodies), len(removals)]
-    for uid, known in delta.upserts.items():
-        laid_out += [uid, msgspec.json.encode(known[:4])]  # a step clears `intended`
-    for uid, body in delta.bodies.items():
-        laid_out += [uid, body]
-    return [*laid_out, *removals]
+    laid_out += (_encode(delta.state), _encode(delta.gap) if delta.gap else "")
+    laid_out += (len(upserts), len(bodies), len(removals))
+    for uid, known in upserts.items():
+        laid_out += (uid, _encode(known[:4]))  # a step clears `intended`
+    for uid, body in bodies.items():
+        laid_out += (uid, body)
+    laid_out += sorted(removals)
+    return laid_out
 
 
 def check(answer: Any, key: str, delta: CheckpointDelta, term: Term) -> None:
@@ -139,6 +140,7 @@ def _state(found: bytes | None) -> State | None:
     return None if found is None else _states.decode(found)
 
 
+_encode = msgspec.json.Encoder().encode
 _states = msgspec.json.Decoder(State)
 _entry_states = msgspec.json.Decoder(EntryState)
 _inventoried = msgspec.json.Decoder(Inventoried)

@@ -15,6 +15,8 @@ from kubecdc.storage.redis_server import checkpoints
 from kubecdc.storage.redis_server.connection import Argument, Call, Connection
 from kubecdc.storage.redis_server.registrations import Registrations
 
+OK = [b"OK"]
+
 
 class ScriptPublisher(ABC):
     """`storage.contracts.TransactionalPublisher`, over the back end's script ``commits/commit``.
@@ -48,6 +50,8 @@ class ScriptPublisher(ABC):
     async def commit(self, batch: Batch, *, term: Term) -> None:
         call = batch.form if isinstance(batch, PreparedBatch) else self._call(batch, term)
         answer = await self._connection.run_call(call)
+        if answer == OK:
+            return
         try:
             checkpoints.check(answer, batch.key, batch.delta, term)
         except CommitMismatch:  # a store that came back older may have lost subscriptions too

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kubecdc.backoff import Backoff
-from kubecdc.cluster import list_watch
+from kubecdc.cluster import watch_lines
 from kubecdc.cluster.changes import LeftOut, decode_line, decode_page
 from kubecdc.cluster.errors import Malformed
 from kubecdc.cluster.objects import decode_object, decode_status
@@ -119,7 +119,7 @@ def _uid(good: Good) -> str:
 @example([Garbage(Good(0).line[:30], "close"), Good(0), Garbage(b"[" * 100_000 + b"\n"), Good(1)], 1)
 def test_garbage_between_good_lines_loses_and_invents_nothing(script: Script, seed: int) -> None:
     backoff = Backoff(duration=0.001, factor=1.5, cap=0.01, jitter=0.1)
-    with patch.object(recovery, "BACKOFF", backoff), patch.object(list_watch, "MAX_LINE_BYTES", LONGEST):
+    with patch.object(recovery, "BACKOFF", backoff), patch.object(watch_lines, "MAX_LINE_BYTES", LONGEST):
         found = asyncio.run(captured(script, seed))
     good = [item for item in script if isinstance(item, Good)]
     assert found == [f"changed.{_uid(item)}.{item.version}.ADD" for item in good]

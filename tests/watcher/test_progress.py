@@ -37,8 +37,7 @@ def test_it_is_behind_from_the_first_change_that_waits_until_the_last_is_committ
     progress = Progress(clock)
     clock.now += 7
     assert progress.behind() == 7, "nothing has been read yet"
-    progress.came()
-    progress.committed()
+    progress.opened()
     assert progress.behind() == 0
     clock.now += 1000
     assert progress.behind() == 0, "a watch that is open and quiet"

@@ -110,16 +110,18 @@ async def test_a_commit_that_takes_long_lets_little_be_read_and_what_was_read_is
 def test_what_came_together_is_cut_evenly(lines: int, commits: list[int]) -> None:
     changes = [Change("ADDED", Meta(), b"%d" % number) for number in range(lines)]
     pieces = list(chunks(changes, 100))
-    assert [len(piece) for piece in pieces] == commits
-    assert [change for piece in pieces for change in piece] == changes
+    assert [len(piece) for piece, _ in pieces] == commits
+    assert [change for piece, _ in pieces for change in piece] == changes
+    assert all(size == sum(len(change.body) for change in piece) for piece, size in pieces)
 
 
 def test_a_commit_has_no_more_bytes_than_hold_a_shared_bus_for_some_milliseconds() -> None:
     sizes = [COMMIT_BYTES // 3] * 4 + [2 * COMMIT_BYTES] + [10] * 5 + [COMMIT_BYTES, 1]
     changes = [Change("ADDED", Meta(), b"x" * size) for size in sizes]
     pieces = list(chunks(changes, 100))
-    assert [len(piece) for piece in pieces] == [3, 1, 1, 5, 1, 1]
-    assert [change for piece in pieces for change in piece] == changes
+    assert [len(piece) for piece, _ in pieces] == [3, 1, 1, 5, 1, 1]
+    assert [change for piece, _ in pieces for change in piece] == changes
+    assert all(size == sum(len(change.body) for change in piece) for piece, size in pieces)
 
 
 async def test_a_leader_that_is_fenced_ends_the_watch_at_once() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from kubecdc.cluster.changes import Change
@@ -16,6 +15,8 @@ from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.entry import ACTIONS, Entry
 from kubecdc.watcher.capture.existing import existing_uids
 
+NONE: frozenset[str] = frozenset()
+
 
 class Batcher:
     """Prepares the commits of one entry."""
@@ -24,6 +25,7 @@ class Batcher:
         self._entry = entry
         self._list_watch = list_watch
         self._filtered = metrics.of(metrics.FILTERED, entry.key)
+        self._explained = explanation.of(entry)
         self._counts = {kind: metrics.of(metrics.CHANGES, entry.key, kind) for kind in (*ACTIONS, "BOOKMARK")}
 
     async def prepare(self, writer: CheckpointWriter, changes: Sequence[Change]) -> Batch:
@@ -37,10 +39,12 @@ class Batcher:
         upserts: dict[str, Inventoried] = {}
         removals: set[str] = set()
         deleted = [change.meta for change in changes if change.type == "DELETED"] if entry.labels else []
-        existing = await existing_uids(self._list_watch, deleted, writer.session.problems)
-        bodies = await writer.bodies([change.meta.uid for change in changes if change.type == "MODIFIED"])
-        position, explained = writer.prepared_position, explanation.of(entry)
+        existing = await existing_uids(self._list_watch, deleted, writer.session.problems) if deleted else NONE
+        modified = [change.meta.uid for change in changes if change.type == "MODIFIED"] if entry.keeps_objects else []
+        bodies = await writer.bodies(modified) if modified else {}
+        position, explained = writer.prepared_position, self._explained
         for change in changes:
+            self._counts[change.type].value += 1
             late = older(change.meta.resource_version, position)
             if not late:
                 position = change.meta.resource_version
@@ -62,10 +66,12 @@ class Batcher:
                 if entry.filter.passes(before):  # then it ends, as an object whose labels do not match any more
                     action, told, passed, deselected = "DELETE", before, True, True
             if not entry.wants(action, passed=passed):
+                self._filtered.value += 1
                 if explained:
                     explained.unwanted(action, change, passed=passed)
                 continue
             if action == "ADD" and entry.existed_before(change, writer.state.started):
+                self._filtered.value += 1
                 if explained:
                     explained.left_out(action, change, "filter.afterStart")
                 continue
@@ -74,10 +80,5 @@ class Batcher:
         if explained:
             for event in events:
                 explained.captured(event)
-        filtered = -len(events)
-        for kind, count in Counter(change.type for change in changes).items():
-            self._counts[kind].value += count
-            filtered += count if kind != "BOOKMARK" else 0
-        self._filtered.value += filtered
-        last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals}
+        last = {uid: bodies[uid] for uid in upserts if uid in bodies and uid not in removals} if bodies else {}
         return writer.prepare(events, upserts=upserts, bodies=last, removals=frozenset(removals), position=position)

@@ -10,18 +10,20 @@ from kubecdc.cluster.changes import Change
 COMMIT_BYTES = 768 << 10  # of objects: some 3 ms in Redis, where no other command has its turn meanwhile
 
 
-def chunks(changes: Sequence[Change], most: int) -> Iterator[Sequence[Change]]:
+def chunks(changes: Sequence[Change], most: int) -> Iterator[tuple[Sequence[Change], int]]:
     """The changes in few chunks of about the same number, because a commit costs much the same at any number.
 
-    None has more than ``most`` changes, or more than `COMMIT_BYTES` unless it is a single one.
+    None has more than ``most`` changes, or more than `COMMIT_BYTES` unless it is a single one. Each comes with its
+    bytes.
     """
     if not changes:
         return
     count = math.ceil(len(changes) / math.ceil(len(changes) / most))
     start = size = 0
     for at, change in enumerate(changes):
-        size += len(change.body)
-        if at > start and (at == start + count or size > COMMIT_BYTES):
-            yield changes[start:at]
-            start, size = at, len(change.body)
-    yield changes[start:]
+        added = len(change.body)
+        if at > start and (at == start + count or size + added > COMMIT_BYTES):
+            yield changes[start:at], size
+            start, size = at, 0
+        size += added
+    yield changes[start:], size

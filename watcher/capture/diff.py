@@ -84,7 +84,7 @@ class Diff:
         for item in page.left_out:  # it is there, so if an earlier state was captured, it has not ended
             for uid in self.by_name.get((item.meta.namespace, item.meta.name), ()):
                 self.missing.pop(uid, None)
-        for some in chunks(page.items, COMMIT_OBJECTS):
+        for some, _ in chunks(page.items, COMMIT_OBJECTS):
             await self._compare(some)
 
     async def _compare(self, changes: Sequence[Change]) -> None:

@@ -21,10 +21,10 @@ from kubecdc.watcher.capture.traces import Traces
 
 ATTRIBUTES_BYTES = 16 << 10  # of an event without its data: names and ids are far shorter
 ACTIONS: dict[str, Action] = {"ADDED": "ADD", "MODIFIED": "UPDATE", "DELETED": "DELETE"}
+HEADS = {action: f'{{"type":"{action}","body":'.encode() for action in ACTIONS.values()}  # of ``data``
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where events come from: the leader's epoch, the timeline, when the watcher saw the change (`Entry.now`), the
     name of the cluster, and whether a list was compared with the inventory (``synthetic``) or a watch was read.
     ``traces`` has their spans."""
@@ -74,6 +74,7 @@ class Entry:
         self.manifest = manifest
         self.filter = Filter(manifest)
         self._projection = Projection(manifest.project)
+        self._projects = bool(self._projection)
         self.labels = label_selector(manifest.filter.labels)
         self.resource = Resource(manifest.group, manifest.version, manifest.resource, namespace, self.labels)
         self.keeps_inventory = manifest.inventory != "none"
@@ -204,10 +205,9 @@ class Entry:
 
     def _data(self, action: Action, body: bytes, old: bytes | None, selection: Selection) -> msgspec.Raw:
         tail = self._tail if selection is self._own else self._tail_of(selection)
-        head = b'{"type":"' + action.encode() + b'","body":'
-        if self._projection:
+        if self._projects:
             body, old = self._projection.of(body), old and self._projection.of(old)
-        return msgspec.Raw(b"".join((head, body, b',"oldBody":', old or b"null", tail)))
+        return msgspec.Raw(b"".join((HEADS[action], body, b',"oldBody":', old or b"null", tail)))
 
     def _tail_of(self, selection: Selection) -> bytes:
         """The end of ``data``, after the bodies; it is the same for all events of a selection."""

@@ -1,4 +1,4 @@
-"""Says at debug level why a change became an event, or none. Who asks once for a batch pays nothing at other levels."""
+"""Says at debug level why a change became an event, or none. Who asks once pays nothing at other levels."""
 
 from __future__ import annotations
 

@@ -28,8 +28,12 @@ class Progress:
         series.read(metrics.POSITION_AGE, self.position_age, watch)
         series.read(metrics.EXPIRES, self.expires, watch)
 
+    def opened(self) -> None:
+        """A watch is open, and nothing was read from it yet."""
+        self._is_current = True
+
     def came(self) -> None:
-        """The watch is open, and something was read that may have to be committed. `committed` follows."""
+        """Something was read that has to be committed. `committed` follows."""
         if self._is_current:
             self._is_current, self._current = False, self._now()
         self._waiting += 1

@@ -64,16 +64,12 @@ class StreamCommitter:
             async with aclosing(changes) as stream:
                 async for chunk in stream:
                     self._came(chunk)
-                    self._progress.came()  # the whole of it, until its last batch is on its way
-                    for some in chunks(chunk, BATCH):
+                    for some, size in chunks(chunk, BATCH):
+                        self._progress.came()  # before anything is waited for, so that what was read counts
                         if writer.entry.keeps_objects:
                             await commits.join()  # the next commit needs the bodies that the last one stores
-                        size = sum(len(change.body) for change in some)
                         await holder.take(size)
-                        batch = await self._batcher.prepare(writer, some)
-                        self._progress.came()
-                        await commits.put((batch, size))
-                    self._progress.committed()
+                        await commits.put((await self._batcher.prepare(writer, some), size))
                     if until and chunk and not older(chunk[-1].meta.resource_version, until):
                         break
         except Exception:
@@ -82,12 +78,13 @@ class StreamCommitter:
         await commits.join()
 
     def _came(self, chunk: list[Change]) -> None:
-        self.opened = min(self.opened, time.monotonic())  # the first chunk is empty: however long it took
         self.lines += len(chunk)
-        if self.lines:
+        if chunk:
             self._recovery.succeeded()
-        else:
+        else:  # the first one, however long it took
+            self.opened = time.monotonic()
             self._recovery.resolve()
+            self._progress.opened()
 
 
 async def commit_all(writer: CheckpointWriter, commits: Commits, holder: Holder, progress: Progress) -> None:

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 import structlog
 
 from kubecdc.cluster.errors import ApiError, Expired, NotResumable
-from kubecdc.cluster.list_watch import ListWatch, Silence
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older, well_formed
+from kubecdc.cluster.watch_lines import Silence
 from kubecdc.concurrency import run_until_first
 from kubecdc.storage.contracts import Gap
 from kubecdc.watcher.capture import gap

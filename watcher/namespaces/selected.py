@@ -11,8 +11,9 @@ from contextlib import aclosing
 from functools import partial
 
 from kubecdc.cluster.errors import Expired
-from kubecdc.cluster.list_watch import ListWatch, Silence
+from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.resource import Resource
+from kubecdc.cluster.watch_lines import Silence
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import pages
 from kubecdc.watcher.namespaces.watches import EntryWatches

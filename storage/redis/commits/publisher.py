@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 
 from kubecdc.storage.contracts.event import Event
@@ -23,14 +22,16 @@ class RedisPublisher(ScriptPublisher):
 
     def lay_out(self, events: Sequence[Event]) -> list[Argument]:
         """The limit, the number of entries and events, each entry with its count, the events."""
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         arguments: list[Argument] = []
         for event in events:
             name, key = entry(event.source, event.subject), event.partitionkey
-            counts[name] += 1
+            counts[name] = counts.get(name, 0) + 1
             arguments += (partition(key, self._partitions), key, event.id, name, event.encode())
-        head: list[Argument] = [self._max_pending, len(counts), len(events)]
-        return [*head, *(value for pair in counts.items() for value in pair), *arguments]
+        laid_out: list[Argument] = [self._max_pending, len(counts), len(events)]
+        for name, count in counts.items():
+            laid_out += (name, count)
+        return laid_out + arguments
 
 
 def partition(partitionkey: str, partitions: int) -> int:

@@ -1,0 +1,75 @@
+"""The lines of an open watch."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from kubecdc.cluster.errors import Cut, Malformed
+
+MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; no object is this large
+
+
+class Silence(Exception):
+    """Nothing arrived for a while, so the server may be gone. This is no error: the watch is closed and resumed."""
+
+
+class WatchLines:
+    """Reads a stream as it arrives, at most ``silence`` seconds at a time. Close it, or a timer stays behind.
+
+    All reads share that timer. One for each would cost more than to decode the line.
+    """
+
+    def __init__(self, stream: aiohttp.StreamReader, silence: float) -> None:
+        self._stream = stream
+        self._silence = silence
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reading: float | None = None  # since when
+        self._rest: list[bytes] = []  # pieces of an incomplete line, joined only once
+        self._size = 0  # of them
+
+    async def read(self) -> list[bytes] | None:
+        """The lines that are complete with what has arrived. None at the end, which drops an incomplete line.
+
+        Raises Silence, Cut, Malformed.
+        """
+        self._reading = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._silence, self._look)
+        try:
+            chunk = await self._stream.readany()
+        except (aiohttp.ClientError, OSError) as e:
+            raise Cut(f"the watch was cut: {e or type(e).__name__}") from e
+        finally:
+            self._reading = None
+        return self._completed_by(chunk) if chunk else None
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        """End the read under way if it has lasted too long; else look again when it would have."""
+        self._timer = None
+        if self._reading is None:
+            return
+        due = self._reading + self._silence
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self._stream.set_exception(Silence())
+
+    def _completed_by(self, chunk: bytes) -> list[bytes]:
+        head, newline, tail = chunk.rpartition(b"\n")
+        lines: list[bytes] = []
+        if newline:
+            lines = [line for line in b"".join((*self._rest, head)).split(b"\n") if line]
+            self._rest, self._size = [], 0
+        self._rest.append(tail)
+        self._size += len(tail)
+        if self._size > MAX_LINE_BYTES:
+            raise Malformed(f"a line of the watch is longer than {MAX_LINE_BYTES >> 20} MiB")
+        return lines
