@@ -17,7 +17,8 @@ end
 -- partitions, '1 5 7', or of all. Notifications are numbered, so that a listener finds out if it has missed some.
 local function notify(subscriptions, partitions)
   local number = redis.call('HINCRBY', p .. ':meta', 'rings', 1)
-  redis.call('XADD', p .. ':bell', 'MAXLEN', 100, '*', 'number', number, 'for', subscriptions or '', 'partitions',
+  local kept = number % 100 == 0 and 100 or 200 -- to drop one is to look at all that were dropped before
+  redis.call('XADD', p .. ':bell', 'MAXLEN', kept, '*', 'number', number, 'for', subscriptions or '', 'partitions',
     partitions or '')
 end
 
@@ -62,9 +63,14 @@ local function remember_pruned(name)
   redis.call('HDEL', p .. ':pruned', found[oldest])
 end
 
+-- The newest term of the bus.
+local function epoch()
+  return tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0)
+end
+
 -- The term that fences all older ones. Of these checkpoints too, because programs of an earlier version leave it only there.
 local function newest_term(keys)
-  local newest = tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0)
+  local newest = epoch()
   for _, key in ipairs(keys) do
     newest = max(newest, tonumber(redis.call('HGET', p .. ':checkpoint:' .. key, 'term') or 0))
   end
@@ -73,16 +79,14 @@ end
 
 -- Fences all terms older than this one.
 local function fence(term)
-  if tonumber(redis.call('HGET', p .. ':meta', 'epoch') or 0) < term then
-    redis.call('HSET', p .. ':meta', 'epoch', term)
-  end
+  if epoch() < term then redis.call('HSET', p .. ':meta', 'epoch', term) end
 end
 
--- The answer to a step of a checkpoint that is not the next one; nil if it is the next one.
-local function refused(key, follows, after, term, token)
-  local newest = newest_term({key})
+-- The answer to a step of a checkpoint that is not the next one, given the newest term of the bus; nil if it is the next one.
+local function refused(key, follows, after, term, token, newest)
+  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'number', 'token', 'term')
+  newest = max(newest, tonumber(found[3] or 0)) -- as in newest_term
   if newest > term then return {'LOST', newest} end
-  local found = redis.call('HMGET', p .. ':checkpoint:' .. key, 'number', 'token')
   local number = tonumber(found[1] or 0)
   if number == follows + 1 and found[2] == token then return {'DONE'} end
   if number ~= follows or (after ~= '' and found[2] ~= after) then return {'MISMATCH', number} end
@@ -105,7 +109,9 @@ end
 
 -- The answer to a step that is not the next one; nil if it is the next one, or no step at all.
 local function refused_step(step)
-  if step.key ~= '' then return refused(step.key, step.follows, step.after, tonumber(step.term), step.token) end
+  if step.key == '' then return end
+  step.epoch = epoch()
+  return refused(step.key, step.follows, step.after, tonumber(step.term), step.token, step.epoch)
 end
 
 -- Makes a step. It is the last thing that a script writes. If Redis stops the script half way, because an ACL was changed
@@ -130,7 +136,7 @@ local function make_step(step)
     redis.call('RPUSH', p .. ':gaps:' .. key, step.gap)
     redis.call('LTRIM', p .. ':gaps:' .. key, -100, -1)
   end
-  fence(tonumber(step.term))
+  if step.epoch < tonumber(step.term) then fence(tonumber(step.term)) end
   redis.call('HSET', p .. ':checkpoint:' .. key, 'number', step.follows + 1, 'term', step.term, 'token', step.token,
     'state', step.state)
 end
