@@ -6,10 +6,7 @@ caller, under a token.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -18,6 +15,7 @@ from redis import exceptions
 from kubecdc.errors import Refused, UsageError
 from kubecdc.storage.redis_server.client import Client
 from kubecdc.storage.redis_server.errors import forbidden
+from kubecdc.storage.redis_server.scripts import assembled
 from kubecdc.storage.redis_server.settings import ServerSettings
 from kubecdc.storage.redis_server.url import EXAMPLES
 from kubecdc.storage.redis_server.wire import pack
@@ -68,12 +66,12 @@ class Connection:
             return await self._client.send(call.packed)
         except exceptions.NoScriptError:  # a new server, or its scripts were flushed
             return await self._client.send(
-                pack("EVAL", _script(self._scripts, call.script)[0], 1, self._prefix, *call.args)
+                pack("EVAL", assembled(self._scripts, call.script)[0], 1, self._prefix, *call.args)
             )
 
     def call(self, script: str, *args: Argument) -> Call:
         """A script with its arguments, ready to be sent any number of times."""
-        return Call(script, args, pack("EVALSHA", _script(self._scripts, script)[1], 1, self._prefix, *args))
+        return Call(script, args, pack("EVALSHA", assembled(self._scripts, script)[1], 1, self._prefix, *args))
 
     def keyed(self, command: str, key: str, *args: Argument) -> Awaitable[Any]:
         """Send a command for one of the keys of the bus."""
@@ -128,15 +126,3 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 def _info(text: bytes) -> dict[str, str]:
     lines = [line.partition(":") for line in text.decode().splitlines()]
     return {name: value for name, colon, value in lines if colon}
-
-
-@cache
-def _script(package: str, name: str) -> tuple[str, str]:
-    """The source of a script, of a kind of bus or of all, and its digest."""
-    own, shared = files(package) / "lua", files("kubecdc.storage.redis_server") / "lua"
-    found = own / f"{name}.lua"
-    more = sorted(part.name for part in own.iterdir() if part.is_file() and part.name != "prelude.lua")
-    parts = [shared / "prelude.lua", own / "prelude.lua", *map(own.joinpath, more)]
-    parts.append(found if found.is_file() else shared / f"{name}.lua")
-    source = "".join(part.read_text() for part in parts)
-    return source, hashlib.sha1(source.encode()).hexdigest()  # as EVALSHA expects it

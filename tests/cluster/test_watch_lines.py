@@ -51,7 +51,7 @@ def test_lines_are_complete_whatever_the_pieces(pieces: Iterable[bytes], lines: 
         found = [await arriving.read() for _ in lines]
         assert await arriving.read() is None
         arriving.close()
-        return cast(Any, found)
+        return found
 
     assert run(scenario) == lines
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from kubecdc.storage.redis_server import connection
+from kubecdc.storage.redis_server.scripts import assembled
 
 COUNTING = """
 local real, run = redis, redis.call('INCR', KEYS[1] .. ':work:runs')
@@ -69,12 +70,11 @@ class Scripts:
 @contextmanager
 def counted(patch: pytest.MonkeyPatch) -> Iterator[Scripts]:
     """Count the work of the scripts that are sent during the block."""
-    source_of = connection._script
 
     def counting(package: str, name: str) -> tuple[str, str]:
-        source = COUNTING.replace("NAME", name) + source_of(package, name)[0]
+        source = COUNTING.replace("NAME", name) + assembled(package, name)[0]
         return source, sha1(source.encode()).hexdigest()
 
     with patch.context() as context:
-        context.setattr(connection, "_script", counting)
+        context.setattr("kubecdc.storage.redis_server.connection.assembled", counting)
         yield Scripts()
