@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from kubecdc.storage.contracts import Delivery, SubscriptionSpec
 from kubecdc.storage.contracts.errors import NoSubscription
+from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis.bus import RedisBus
 from kubecdc.storage.redis_server import losses
@@ -340,3 +341,32 @@ async def test_a_subscription_whose_record_is_gone_can_be_pruned(redis_harness: 
     await bus.retention.enforce()
     assert [await bus._connection.keyed("XLEN", f"events:1:{number}") for number in range(2)] == [0, 0]
     assert await bus._connection.keyed("HGETALL", "owed") == []
+
+
+async def test_entries_whose_numbers_are_gone_get_others_also_while_processes_are_replaced(
+    redis_harness: RedisHarness,
+) -> None:
+    """The subscription is owed the events of two entries then."""
+    settings = replace(redis_harness.settings, partitions=1)
+    old, new = await redis_harness.redis(settings, "old"), await redis_harness.redis(settings, "new")
+    await old.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    leader = await Leader.take(old)
+    await new.register([SubscriptionSpec(NAME, SOURCE, "other")])
+    await leader.commit(event(1))
+    await old._connection.keyed("DEL", "entries")
+    expected = [event(1)]
+    for one in (event(2), event(3, subject="other")):
+        expected.append(one)
+
+        async def committed(one: Event = one) -> bool:
+            try:
+                await leader.commit(one)
+            except NoSubscription:
+                return False
+            return True
+
+        await until(committed)
+    async with Receiver.of(new, NAME) as receiver:
+        assert sorted(await receiver.acked(3)) == sorted(one.id for one in expected)
+        await receiver.nothing()
+    assert await pending(new, NAME) == 0

@@ -31,7 +31,7 @@ from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 from tests.storage.rq.conftest import RqHarness
 from tests.storage.rq.process import BATCH
-from tests.storage.rq.workshop import SUBSCRIPTION, Workshop, workshop
+from tests.storage.rq.workshop import SPEC, SUBSCRIPTION, Workshop, workshop
 
 NAME = "billing"
 SUB = SubscriptionSpec(NAME, SOURCE, SUBJECT)
@@ -179,6 +179,31 @@ async def test_a_subscription_that_redis_lost_is_registered_again(own: RqHarness
     await leader.commit(event(1))
     async with Receiver.of(bus, NAME) as receiver:
         assert await receiver.acked(1) == [event(1).id]
+
+
+@pytest.mark.parametrize("key", ["subscription:1", "subscriptions"])
+async def test_a_record_of_a_subscription_that_is_gone_is_made_again(key: str, rq_harness: RqHarness) -> None:
+    """It is still owed what it was."""
+    bus = await rq_harness.rq()
+    await bus.register([SPEC])
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    async with Receiver.of(bus, SUBSCRIPTION) as receiver:
+        assert await receiver.acked(1) == [event(1).id]
+        await bus._connection.keyed("DEL", key)
+
+        async def committed() -> bool:
+            try:
+                await leader.commit(event(3))
+            except NoSubscription:
+                return False
+            return True
+
+        await until(committed)
+        assert await receiver.acked(2) == [event(2).id, event(3).id]
+        await receiver.nothing()
+    (status,) = await bus.subscriptions()
+    assert (status.pending, status.gone) == (0, 0)
 
 
 async def test_an_ack_that_went_with_the_tail_is_delivered_again(own: RqHarness, server: RedisServer) -> None:

@@ -19,7 +19,7 @@ local function is_drained(name, last)
 end
 
 local of = redis.call('HMGET', key, 'pending', 'remade', 'added')
-local pending, added = tonumber(of[1]), tonumber(of[3] or 0)
+local pending, added = tonumber(of[1] or 0), tonumber(of[3] or 0)
 for n, name in ipairs(names) do
   if not ARGV[n + 4] then return -2 end
   if not is_drained(name, ARGV[n + 4]) then
