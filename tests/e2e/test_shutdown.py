@@ -1,4 +1,7 @@
-"""SIGTERM ends each process within five seconds, with everything in flight acked or handed back."""
+"""SIGTERM ends each process with everything in flight acked or handed back.
+
+That it ends within five seconds, whatever hangs, is in tests/cli/test_hangs.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tests.harness.stack import Stack
 from tests.harness.trial import judge, raise_stack
 from tests.harness.writer import Writer
 
-GRACE = 5.0  # seconds
+GRACE = 10.0  # seconds, on a busy machine
 SOON = 20.0  # seconds; whoever waits for a claim to lapse waits for a minute
 PATIENT = {"ackWait": "60s", "backoff": {"duration": "200ms", "factor": 2, "cap": "1s", "jitter": 0.2}}
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.processes import Processes
 
-READY = "import time; print('ready', flush=True); time.sleep(60)"
+READY = "import os, time; os.write(1, b'ready\\n'); time.sleep(60)"
 DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
 
 

@@ -41,7 +41,7 @@ class HttpHarness:
 
     type = HttpType()
     secrets: Sequence[str] = (SECRET, "me-myself", "pass-word", URL_PASSWORD)
-    deadline = 1.0
+    deadline = 2.0
     parameter = ParameterCase(
         "headers.X-Name", "body.metadata.name", read=lambda request: request.config.headers.get("X-Name"), expected="w1"
     )
@@ -58,7 +58,7 @@ class HttpHarness:
 
     def reached_at(self, peer: Peer) -> None:
         url = peer.url.replace("//", f"//u:{URL_PASSWORD}@")
-        self.peer, self.config = peer, {"url": url, "timeout": 1, **TOKEN, **LOGIN}
+        self.peer, self.config = peer, {"url": url, "timeout": 2, **TOKEN, **LOGIN}
 
     def event(self, number: int) -> Event:
         return event_of(number)
