@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness.processes import Processes
 
+# One write, so that a process which is killed once its text is seen has written the whole line.
 READY = "import os, time; os.write(1, b'ready\\n'); time.sleep(60)"
 DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
 
