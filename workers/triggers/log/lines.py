@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import select
 import stat
@@ -39,9 +38,7 @@ class Lines:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._known: tuple[int, int] | None = None  # a descriptor, and the kind of its file
-        self._nowait: int = getattr(
-            os, "RWF_NOWAIT", 0
-        )  # the flag of one write that must not block; 0 if there is none
+        self._nowait: int = getattr(os, "RWF_NOWAIT", 0)  # the flag of a write that must not block; 0 if there is none
 
     async def write(self, line: bytes) -> None:
         """Write a line, which may be empty, after those before it. On return it has left this process.
@@ -85,10 +82,8 @@ class Lines:
                 return text[os.pwritev(fd, (text,), -1, self._nowait) :]
             except BlockingIOError:
                 return text
-            except OSError as e:
-                if e.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise
-                self._nowait = 0  # Linux before 6.4
+            except OSError:
+                self._nowait = 0  # Linux before 6.4, or a sandbox without the call; a real error comes back below
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         while text and poll.poll(0):
