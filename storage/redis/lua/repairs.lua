@@ -1,4 +1,5 @@
 -- Follows the prelude: what somebody has deleted, and how it is made again.
+
 -- Tells who remembers how old the events of a subscription are that older ones have come in behind them.
 local function rewind(id)
   redis.call('HSET', p .. ':subscription:' .. id, 'rewound', now())

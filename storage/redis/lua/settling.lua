@@ -1,4 +1,5 @@
 -- Follows `repairs.lua`: how events are settled, and what is kept of dead letters.
+
 -- Settles entries for one subscription. Each entry: stream, id, bytes, time of commit, whether it is a copy ('1').
 -- An entry that all subscriptions have settled is left to retention; a copy is deleted at once. Returns how many were not
 -- settled before.

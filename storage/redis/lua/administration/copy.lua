@@ -1,6 +1,7 @@
 -- Arguments: id, stream, last, entry, count, bytes, number of events, the events as stream/id,
--- then partitionkeys. Copies the events into the stream, and what was committed of those keys after `last`, in one step. Returns how many; -1 if more than `count`
--- events or `bytes` came after `last`, which are to be found first; nothing if the subscription was ended.
+-- then partitionkeys. Copies the events into the stream, and what was committed of those keys after `last`, in one step. Returns
+-- how many; -1 if more than `count` events or `bytes` came after `last`, which are to be found first; nothing if the subscription
+-- was ended.
 local id, place, last, wanted, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7])
 local name = redis.call('HGET', p .. ':subscription:' .. id, 'name')
 if not name or redis.call('HGET', p .. ':subscriptions', name) ~= id then return false end

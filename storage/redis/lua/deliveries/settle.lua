@@ -1,8 +1,9 @@
 -- Arguments: id, token, then for each entry: stream, id, what to do, two values, bytes, time of commit, whether it
 -- is a copy. The values of an ack are the partitionkey and the place of the event, of a dead letter the attempts, and the
 -- place and the reason on lines of their own, of a nack the attempts, and the delay in ms with what is kept of failures.
--- A skip is an ack of what the trigger did not run for: it is no success. Returns whether the subscription was ended, then for each entry 1 (done) or 0 (claim lost). An entry may
--- be settled by the worker that holds it; if none does, by the owner of its partition.
+-- A skip is an ack of what the trigger did not run for: it is no success. Returns whether the subscription was ended, then for
+-- each entry 1 (done) or 0 (claim lost). An entry may be settled by the worker that holds it; if none does, by the owner of its
+-- partition.
 also_when_full()
 local id, token, result = ARGV[1], ARGV[2], {}
 local grp = group(id)
