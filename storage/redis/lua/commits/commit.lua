@@ -9,7 +9,7 @@ local answer = refused_step(step)
 if answer then return answer end
 
 local full, count, events = tonumber(arg()), tonumber(arg()), tonumber(arg())
-local entries, numbers, owed = {}, {}, {}
+local entries, numbers, owed, owners = {}, {}, {}, {}
 for i = 1, 2 * count do entries[i] = arg() end
 for i = 1, #entries, 2 do
   local ids, number = redis.call('SMEMBERS', subscribers(entries[i])), redis.call('HGET', p .. ':entries', entries[i])
@@ -19,7 +19,7 @@ for i = 1, #entries, 2 do
     if not found[2] then return {'NOBODY', entries[i]} end -- its record is gone, and is made again
     if tonumber(found[1]) >= full then return {'FULL', found[2], found[1]} end
   end
-  owed[entries[i]], numbers[entries[i]] = ids, number
+  owed[entries[i]], owners[entries[i]], numbers[entries[i]] = ids, ',' .. table.concat(ids, ',') .. ',', number
 end
 
 if events > 0 then
@@ -34,10 +34,10 @@ if events > 0 then
   local touched, partitions = {}, {}
   for i = 1, events do
     local partition, lane, id, entry, body = arg(), arg(), arg(), arg(), arg()
-    local ids, name = owed[entry], stream_name(numbers[entry], partition)
+    local name = stream_name(numbers[entry], partition)
     local eid = redis.call('XADD', stream(name), '*', 'seq', seq + i, 'key', lane, 'id', id, 'entry', entry,
-      'for', ',' .. table.concat(ids, ',') .. ',', 'body', body)
-    if #ids > 1 then redis.call('HSET', p .. ':owed', name .. '/' .. eid, #ids) end
+      'for', owners[entry], 'body', body)
+    if #owed[entry] > 1 then redis.call('HSET', p .. ':owed', name .. '/' .. eid, #owed[entry]) end
     if not touched[partition] then
       touched[partition] = true
       partitions[#partitions + 1] = partition
