@@ -23,7 +23,7 @@ class Settings:
 
     configuration: Configuration
     credential: Credential
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | bool
     reading: int
 
     @property
@@ -120,9 +120,14 @@ class Rotation:
         self._reading += 1
         self._stale, self._unreadable = False, None
 
-    def _context(self, configuration: Configuration, pair: KeyPair | None = None) -> ssl.SSLContext:
-        """The TLS context, made anew only if a certificate has changed. Raises UsageError."""
+    def _context(self, configuration: Configuration, pair: KeyPair | None = None) -> ssl.SSLContext | bool:
+        """The TLS context, made anew only if a certificate has changed. Raises UsageError.
+
+        True, for any context, if none is needed: to read the authorities of the system takes some 20 ms.
+        """
         trust, pair = configuration.trust, pair or configuration.pair
+        if not (configuration.server.uses_tls or trust.ca or pair):
+            return True
         if self._tls is None or self._tls[:2] != (trust, pair):
             self._tls = trust, pair, tls_context(trust, pair)
         return self._tls[2]

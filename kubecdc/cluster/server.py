@@ -29,6 +29,11 @@ class Server:
         """The proxy, if it speaks SOCKS."""
         return self.proxy.url if self.proxy and self.proxy.socks else None
 
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TLS is spoken with the API server or its proxy."""
+        return "https" in {self.url.scheme, self.http_proxy and self.http_proxy.scheme}
+
     def at(self, path: str) -> URL:
         """The URL of an escaped path of the API. A path in the server's address is in front of it."""
         return URL(str(self.url).rstrip("/") + path)

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 from kubecdc.cluster import connection
 from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.errors import ApiError
+from kubecdc.cluster.server import parse
 from kubecdc.errors import UsageError
 from tests.apiserver import LocalSimulator, simulator
 from tests.apiserver.certificates import server_context
@@ -259,3 +260,31 @@ def test_an_address_that_is_none_is_refused_by_name(address: str, tmp_path: Path
     with pytest.raises(UsageError, match="the kubeconfig's server") as refused:
         Cluster(path)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy", "uses"),
+    [
+        ("https://api.example.com", "", True),
+        ("http://127.0.0.1:8001", "", False),
+        ("http://127.0.0.1:8001", "http://proxy:3128", False),
+        ("http://127.0.0.1:8001", "https://proxy:3128", True),
+        ("http://127.0.0.1:8001", "socks5://proxy:1080", False),
+        ("https://api.example.com", "socks5://proxy:1080", True),
+    ],
+)
+def test_tls_is_used_if_the_server_or_its_proxy_asks_for_it(server: str, proxy: str, uses: bool) -> None:
+    assert parse(server, proxy).uses_tls is uses
+
+
+async def test_a_server_that_turns_to_tls_is_verified(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack, listening(server_context(tmp_path)) as secure:
+        async with listening() as plain:
+            path = write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{plain.port}")
+            cluster = await stack.enter_async_context(Cluster(str(path)))
+            assert await cluster.get(NAMESPACE) == b"{}"
+        write_kubeconfig(path, f"https://127.0.0.1:{secure.port}")
+        with pytest.raises(ApiError, match="Connect call failed"):
+            await cluster.get(NAMESPACE)
+        with pytest.raises(ApiError, match="certificate verify failed"):
+            await cluster.get(NAMESPACE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubecdc.storage.redis_server.scripts import assembled, with_used
+from kubecdc.storage.redis_server.scripts import assembled, parts, with_used
 
 STORAGE = Path(__file__).parents[2] / "storage"
 
@@ -39,7 +39,7 @@ end
 
 
 def test_what_is_used_stays_with_what_that_uses() -> None:
-    source = with_used(PRELUDE, "return maximum(ARGV)\n")
+    source = with_used(parts(PRELUDE), "return maximum(ARGV)\n")
     assert "local p = KEYS[1]" in source
     assert "-- The largest of two.\nlocal function max(a, b)" in source
     assert "local function maximum(list)" in source
@@ -48,13 +48,13 @@ def test_what_is_used_stays_with_what_that_uses() -> None:
 
 
 def test_a_name_that_only_begins_like_it_is_another() -> None:
-    source = with_used(PRELUDE, "return redis.call('GET', 'maxima')\n")
+    source = with_used(parts(PRELUDE), "return redis.call('GET', 'maxima')\n")
     assert "function" not in source
     assert "largest" not in source, "its comment goes with it"
 
 
 def test_a_function_of_one_line_ends_with_it() -> None:
-    source = with_used(PRELUDE, "return redis.call('GET', key(ARGV[1]))\n")
+    source = with_used(parts(PRELUDE), "return redis.call('GET', key(ARGV[1]))\n")
     assert "local function key(name) return p .. ':' .. name end\n" in source
     assert source.count("function") == 1
 
