@@ -92,19 +92,15 @@ local function refused(key, follows, after, term, token, newest)
   if number ~= follows or (after ~= '' and found[2] ~= after) then return {'MISMATCH', number} end
 end
 
--- Reads the arguments of a checkpoint step, as checkpoints.step lays them out. Returns the step, and where the arguments
--- after it begin.
+-- Reads the arguments of a checkpoint step, as checkpoints.step lays them out. Returns the step, with the places where its
+-- upserts, bodies and removals begin, and the place of the arguments after it.
 local function read_step()
-  local step = {key = ARGV[1], follows = tonumber(ARGV[2]), after = ARGV[3], term = ARGV[4], token = ARGV[5],
-    state = ARGV[6], gap = ARGV[7], upserts = {}, bodies = {}, removals = {}}
-  local at = 11
-  for i, part in ipairs({{step.upserts, 2}, {step.bodies, 2}, {step.removals, 1}}) do
-    for _ = 1, part[2] * tonumber(ARGV[7 + i]) do
-      part[1][#part[1] + 1] = ARGV[at]
-      at = at + 1
-    end
-  end
-  return step, at
+  local upserts = 11
+  local bodies = upserts + 2 * tonumber(ARGV[8])
+  local removals = bodies + 2 * tonumber(ARGV[9])
+  local past = removals + tonumber(ARGV[10])
+  return {key = ARGV[1], follows = tonumber(ARGV[2]), after = ARGV[3], term = ARGV[4], token = ARGV[5], state = ARGV[6],
+    gap = ARGV[7], upserts = upserts, bodies = bodies, removals = removals, past = past}, past
 end
 
 -- The answer to a step that is not the next one; nil if it is the next one, or no step at all.
@@ -119,19 +115,20 @@ end
 local function make_step(step)
   local key = step.key
   if key == '' then return end
-  local function apply(command, at_key, values)
-    for i = 1, #values, 1000 do
-      redis.call(command, at_key, unpack(values, i, math.min(i + 999, #values)))
+  local function apply(command, at_key, first, past)
+    for i = first, past - 1, 1000 do
+      redis.call(command, at_key, unpack(ARGV, i, math.min(i + 999, past - 1)))
     end
   end
+  local inventory, objects = p .. ':inventory:' .. key, p .. ':objects:' .. key
   redis.call('SADD', p .. ':checkpoints', key)
-  apply('HSET', p .. ':inventory:' .. key, step.upserts)
-  if redis.call('EXISTS', p .. ':objects:' .. key) == 1 then
-    for i = 1, #step.upserts, 2 do redis.call('HDEL', p .. ':objects:' .. key, step.upserts[i]) end
+  apply('HSET', inventory, step.upserts, step.bodies)
+  if redis.call('EXISTS', objects) == 1 then
+    for i = step.upserts, step.bodies - 1, 2 do redis.call('HDEL', objects, ARGV[i]) end
   end
-  apply('HSET', p .. ':objects:' .. key, step.bodies)
-  apply('HDEL', p .. ':inventory:' .. key, step.removals)
-  apply('HDEL', p .. ':objects:' .. key, step.removals)
+  apply('HSET', objects, step.bodies, step.removals)
+  apply('HDEL', inventory, step.removals, step.past)
+  apply('HDEL', objects, step.removals, step.past)
   if step.gap ~= '' then
     redis.call('RPUSH', p .. ':gaps:' .. key, step.gap)
     redis.call('LTRIM', p .. ':gaps:' .. key, -100, -1)
