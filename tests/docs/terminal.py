@@ -38,6 +38,8 @@ BEFORE: Steps = {
     "Manifests without one": "validate -f manifests",
     "The permissions that the manifests need": "rbac -f manifests",
     "What would be sent for an event, which `kubecdc try --sample` printed": "try -f manifests --event event.json",
+    "What would be sent for an object of the cluster": "try -f manifests --object deployments/web -n shop",
+    "It is sent": "try -f manifests --event event.json --execute",
     "What the bus needs is created, here for manifests whose trigger has another name": "bus ensure -f former",
 }
 AFTER: Steps = {
