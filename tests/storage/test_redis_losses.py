@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from kubecdc.storage.contracts import Delivery, SubscriptionSpec
+from kubecdc.storage.contracts import Delivery, Replay, SubscriptionSpec
 from kubecdc.storage.contracts.errors import NoSubscription
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.redis import RedisSettings
@@ -322,6 +322,19 @@ async def test_a_subscription_whose_record_is_gone_is_still_owed_what_it_was(
     left = {status.spec.name: (status.pending, status.gone) for status in await bus.subscriptions()}
     assert left == {NAME: (0, 0), "other": (8, 0)}
     assert await bus._connection.keyed("HGET", "subscription:1", "entries") == (b"3" if moves else b"2")
+
+
+async def test_a_replay_delivers_what_a_subscription_was_owed_of_which_nothing_is_known(bus: RedisBus) -> None:
+    leader = await Leader.take(bus)
+    await leader.commit(event(1), event(2))
+    await bus._connection.keyed("DEL", "subscription:1")
+    await bus._connection.keyed("DEL", "subscriptions")
+    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    assert await pending(bus, NAME) == 0
+    assert await bus.replay(Replay(subscription=NAME)) == 2
+    async with Receiver.of(bus, NAME) as receiver:
+        assert await receiver.acked(2) == [event(1).id, event(2).id]
+        await receiver.nothing()
 
 
 async def test_a_subscription_whose_record_is_gone_can_be_pruned(redis_harness: RedisHarness) -> None:
