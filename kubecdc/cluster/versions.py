@@ -14,7 +14,8 @@ def well_formed(version: str) -> bool:
 
 def older(version: str, than: str) -> bool:
     """Whether `version` came before `than`. False if either is opaque, because then they cannot be compared."""
-    return (len(version), version) < (len(than), than) and well_formed(version) and well_formed(than)
+    less = version < than if len(version) == len(than) else len(version) < len(than)
+    return less and well_formed(version) and well_formed(than)
 
 
 def before(version: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from kubecdc.cluster.changes import Change
@@ -43,8 +44,9 @@ class Batcher:
         modified = [change.meta.uid for change in changes if change.type == "MODIFIED"] if entry.keeps_objects else []
         bodies = await writer.bodies(modified) if modified else {}
         position, explained = writer.prepared_position, self._explained
+        for kind, count in Counter([change.type for change in changes]).items():
+            self._counts[kind].value += count
         for change in changes:
-            self._counts[change.type].value += 1
             late = older(change.meta.resource_version, position)
             if not late:
                 position = change.meta.resource_version

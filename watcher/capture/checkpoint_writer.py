@@ -207,6 +207,6 @@ class CheckpointWriter:
     def _count(self, batch: Batch, *, moved: bool) -> None:
         events, delta = batch.events, batch.delta
         self._events.value += len(events)
-        if truncated := sum(event.truncated for event in events):
+        if truncated := sum([event.truncated for event in events]):
             self._truncated.value += truncated
         self.progress.stored(moved=moved, changed=bool(events or delta.upserts or delta.removals))

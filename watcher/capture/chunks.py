@@ -19,10 +19,20 @@ def chunks(changes: Sequence[Change], most: int) -> Iterator[tuple[Sequence[Chan
     if not changes:
         return
     count = math.ceil(len(changes) / math.ceil(len(changes) / most))
+    for start in range(0, len(changes), count):
+        some = changes[start : start + count]
+        sizes = [len(change.body) for change in some]
+        if (size := sum(sizes)) <= COMMIT_BYTES:
+            yield some, size
+        else:
+            yield from _parted(some, sizes)
+
+
+def _parted(changes: Sequence[Change], sizes: Sequence[int]) -> Iterator[tuple[Sequence[Change], int]]:
+    """In parts that are not too large."""
     start = size = 0
-    for at, change in enumerate(changes):
-        added = len(change.body)
-        if at > start and (at == start + count or size + added > COMMIT_BYTES):
+    for at, added in enumerate(sizes):
+        if at > start and size + added > COMMIT_BYTES:
             yield changes[start:at], size
             start, size = at, 0
         size += added
