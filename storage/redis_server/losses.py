@@ -12,8 +12,18 @@ log = structlog.get_logger()
 GONE = Counter("kubecdc_gone_events", "Events that were gone from the bus before they were settled", ["subscription"])
 
 
-def report(subscription: str, *, missing: Sequence[bytes] = (), gone: int = 0) -> None:
-    """``missing`` are streams that had no consumer group of the subscription, or were not there."""
+def report(subscription: str, *, record: bool = False, missing: Sequence[bytes] = (), gone: int = 0) -> None:
+    """``record``: that of the subscription was missing.
+
+    ``missing`` are streams that had no consumer group of the subscription, or were not there.
+    """
+    if record:
+        log.warning(
+            "the record of a subscription was missing in Redis and is made again",
+            code="record-missing",
+            subscription=subscription,
+            hint="what it is owed was counted again from the bus; find out who deletes keys of the bus",
+        )
     if missing:
         log.warning(
             "consumer groups were missing in Redis and are made again",

@@ -9,6 +9,7 @@ from contextlib import suppress
 from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.contracts.deliveries import KEPT_SECONDS
+from kubecdc.storage.redis_server import losses
 from kubecdc.storage.redis_server.connection import Argument, Connection
 
 LEAVE = 1.0  # seconds
@@ -75,10 +76,12 @@ class Registrations:
             args: list[Argument] = []
             for spec in listed[start : start + TOGETHER]:
                 args += [spec.name, spec.source, spec.subject]
-            while (answer := await self._connection.run("administration/register", *head, *args)) is None:
-                pass
-            time = answer
-        return int(time)
+            time = 0
+            while not time:
+                time, *again = await self._connection.run("administration/register", *head, *args)
+                for name in again:
+                    losses.report(name.decode(), record=True)
+        return time
 
 
 async def registered(connection: Connection, name: str) -> tuple[SubscriptionSpec, ...]:

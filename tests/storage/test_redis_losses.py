@@ -310,7 +310,11 @@ async def test_a_subscription_whose_record_is_gone_is_still_owed_what_it_was(
     await leader.commit(*later)
     assert await pending(bus, NAME) == 14
     await bus._connection.keyed("DEL", "subscription:1")
-    await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    with capture_logs() as logs:
+        await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT), SubscriptionSpec("third", SOURCE, SUBJECT)])
+        await bus.register([SubscriptionSpec(NAME, SOURCE, SUBJECT)])
+    assert [log["subscription"] for log in logs if log["code"] == "record-missing"] == [NAME]
+    assert await bus.prune("third")
     assert await pending(bus, NAME) == 14
     if moves:
         await bus.register([SubscriptionSpec(NAME, SOURCE, "after")])

@@ -1,6 +1,6 @@
 -- Arguments: partitions, mode, holder, KEPT in ms, when the holder has called before, then name, source, subject of each
--- subscription. Returns the time; nothing if it is to be called again, because it has not yet found all that a subscription is
--- owed whose record somebody has deleted. Modes:
+-- subscription. Returns the time, and the subscriptions whose records somebody had deleted and that it has made again. The time
+-- is 0 if it is to be called again, because it has not yet found all that such a subscription is owed. Modes:
 --   register  they are wanted as they are given here
 --   restore   what is missing and was not pruned is registered; else as keep
 --   keep      the holder still has them
@@ -59,6 +59,7 @@ local function owe(id, newest, entries)
   follow(id, newest, partitions)
 end
 
+local again = {}
 for i = 6, #ARGV, 3 do
   local name, wanted = ARGV[i], ARGV[i + 1] .. '\n' .. ARGV[i + 2]
   local id = redis.call('HGET', p .. ':subscriptions', name)
@@ -67,7 +68,8 @@ for i = 6, #ARGV, 3 do
   if not newest and (mode == 'register' or mode == 'restore' and redis.call('HEXISTS', p .. ':pruned', name) == 0) then
     local of = {}
     if id then of = recovered(id, name, partitions) end
-    if not of then return false end
+    if not of then return {0, unpack(again)} end
+    if id then again[#again + 1] = name end
     id = id or new_number()
     newest = wanted
     redis.call('HSET', p .. ':subscription:' .. id, 'name', name, 'source', ARGV[i + 1], 'subject', ARGV[i + 2],
@@ -99,4 +101,4 @@ for i = 6, #ARGV, 3 do
     owe(id, next, entries)
   end
 end
-return time
+return {time, unpack(again)}
