@@ -127,9 +127,11 @@ def as_pid_1() -> tuple[str, ...]:
 def _waits_for_a_cpu(pid: int) -> dict[str, int]:
     """For how many nanoseconds each thread of a process, and of this one, could have run and did not (Linux)."""
     found: dict[str, int] = {}
-    for thread in (*Path(f"/proc/{pid}/task").glob("*"), *Path("/proc/self/task").glob("*")):
-        with suppress(OSError, IndexError):  # it has ended, or the kernel does not count that
-            found[thread.name] = int((thread / "schedstat").read_text().split()[1])
+    for process in (str(pid), "self"):
+        with suppress(OSError):  # the process has ended
+            for thread in Path(f"/proc/{process}/task").glob("*"):
+                with suppress(OSError, IndexError):  # the thread has, or the kernel does not count that
+                    found[thread.name] = int((thread / "schedstat").read_text().split()[1])
     return found
 
 
