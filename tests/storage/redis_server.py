@@ -15,6 +15,8 @@ import pytest
 from tests.ports import free_port
 
 START = 10.0  # seconds
+# A command is in the file when it is answered. With `everysec` that can take two seconds where the disk is slow.
+WRITTEN = ("--appendfsync", "no")
 
 
 class RedisServer:
@@ -39,7 +41,7 @@ class RedisServer:
     def argv(self) -> list[str]:
         """The command that starts it, for callers that manage the process."""
         command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        return [*command, "--appendonly", "yes", "--save", "", "--daemonize", "no", *self.options]
+        return [*command, "--appendonly", "yes", *WRITTEN, "--save", "", "--daemonize", "no", *self.options]
 
     def start(self) -> None:
         """Start it, or restart it with its data. Returns once it answers."""

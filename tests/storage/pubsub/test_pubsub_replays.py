@@ -68,8 +68,8 @@ async def test_a_replay_from_a_time_keeps_what_is_pending_from_before(harness: P
     middle = time.time() + 50
     await leader.commit(event(3), event(4, "b"))
     async with Receiver.of(bus, NAME) as receiver:
-        held = await receiver.next()
-        assert held.event.id == event(2).id, "pending, and older than the replay"
+        while (held := await receiver.next()).event.id != event(2).id:  # of another object, and in no order with it
+            assert held.event.id == event(4, "b").id
         await held.nack(timedelta(0))
     await bus.replay(Replay(subscription=NAME, since=middle))
     async with Receiver.of(bus, NAME) as receiver:
