@@ -13,7 +13,7 @@ import structlog
 from kubecdc.backoff import Backoff
 from kubecdc.concurrency import Limit
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.workers.scripts.runner import Scripts
 
 log = structlog.get_logger()

@@ -18,7 +18,7 @@ from kubecdc.current import Current
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.metrics import Series
 from kubecdc.storage.contracts import Bus
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.workers import locked
 from kubecdc.workers.addresses import EVERYWHERE, Addresses
 from kubecdc.workers.breaker import Breaker

@@ -8,8 +8,9 @@ import pytest
 
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.secrets import KeyRef, Tls, ValueFrom
-from kubecdc.storage.manifest import EventBusSpec, Redelivery
+from kubecdc.storage.manifest import EventBusSpec
 from kubecdc.storage.pubsub.manifest import PubSub
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.redis.manifest import Redis
 from kubecdc.storage.sqs.manifest import Sqs
 from kubecdc.watcher.manifest import Entry, EventSourceSpec, Filter

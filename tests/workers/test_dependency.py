@@ -14,7 +14,7 @@ import pytest
 
 from kubecdc.storage.contracts import Bus, Publication
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.sqlite import SqliteSettings

@@ -15,7 +15,7 @@ from kubecdc import facts
 from kubecdc.backoff import Backoff
 from kubecdc.storage.contracts import Bus, Publication
 from kubecdc.storage.encryption.bus import EncryptedBus
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import known
 from kubecdc.workers import locked

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubecdc.current import Current
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings
 from kubecdc.storage.sqlite import open_bus as open_sqlite
 from kubecdc.storage.testing.actors import Leader, known, until

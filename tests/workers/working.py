@@ -9,7 +9,7 @@ from typing import Any
 
 from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.testing.actors import known
 from kubecdc.workers import worker
 from kubecdc.workers.plan import Plan, plan_of

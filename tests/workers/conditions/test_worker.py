@@ -19,7 +19,7 @@ from aiohttp import web
 from kubecdc.current import Current
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.redis import RedisSettings
 from kubecdc.storage.redis import open_bus as open_redis
 from kubecdc.storage.sqlite import SqliteSettings

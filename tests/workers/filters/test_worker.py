@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import known
 from kubecdc.workers import worker

@@ -17,7 +17,7 @@ from fastavro import parse_schema, schemaless_reader
 from kubecdc.current import Current
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.contracts.event import Event
-from kubecdc.storage.manifest import Redelivery
+from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite.bus import SqliteBus
 from kubecdc.storage.testing.actors import known
