@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy.test_kustomize import rights
-from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, ROOT, Document, built, built_in, named, of_kind, output, tool
+from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, Document, built, built_in, named, of_kind, output, tool
 
 CHART = DEPLOY / "helm" / "kubecdc"
 HELM_ALONE = ("app.kubernetes.io/managed-by", "helm.sh/chart")
@@ -192,15 +190,3 @@ def test_the_chart_is_of_the_version_of_the_package_and_has_its_example() -> Non
     assert chart["version"] == chart["appVersion"] == labels["app.kubernetes.io/version"]
     example = (DEPLOY / "kustomize" / "base" / "manifests.yaml").read_text()
     assert (CHART / "files" / "manifests.yaml").read_text() == example
-
-
-def test_the_command_of_the_page_is_one_that_helm_takes(tmp_path: Path) -> None:
-    (command,) = re.findall(r"```sh\nhelm install (.+?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "sensor.yaml").write_text("kind: Sensor\n")
-    args = [
-        word.replace("=sensor.yaml", f"={tmp_path}/sensor.yaml") for word in shlex.split(command.replace("\\\n", ""))
-    ]
-    made = output("helm", "template", *args, "--kube-version", "1.34.0", cwd=ROOT)
-    documents = tuple(document for document in yaml.safe_load_all(made) if document)
-    assert named(documents, "ConfigMap", "kubecdc-manifests")["data"] == {"sensor.yaml": "kind: Sensor\n"}
-    assert named(documents, "Deployment", "kubecdc-work")
