@@ -122,6 +122,15 @@ CASES: dict[str, tuple[dict[str, int], float | None]] = {
         {PENDING % ("a/b", "w"): 5000, PENDING % ("a/c", "w"): 700, BREAKER % ("a", "b", "w"): 1},
         700,
     ),
+    "one receiver of two is away, and its trigger needs two dependencies": (
+        {
+            PENDING % ("a/b/first", "w"): 5000,
+            PENDING % ("a/b/second", "w"): 300,
+            PENDING % ("a/bc/first", "w"): 700,
+            BREAKER % ("a", "b", "w"): 1,
+        },
+        700,
+    ),
     "another installation": ({PENDING.replace('"kubecdc"', '"other"') % ("a/b", "w"): 5000}, None),
 }
 
