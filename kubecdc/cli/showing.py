@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import click
 
 from kubecdc.cli.buses import chosen, on_each, opening
-from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cli.manifests.loading import Manifests, load_valid
 from kubecdc.cli.output import Output, Row, View
 from kubecdc.cli.printable import printable
 from kubecdc.errors import Unavailable
@@ -21,6 +22,14 @@ from kubecdc.storage.opening import opened
 SECONDS = 2.0  # between two looks
 SHARE = 10  # a look that takes long is followed by a pause that is so many times as long: looking must not load the bus
 Rows = Callable[[Bus, EventBus], Awaitable[list[Row]]]
+
+
+def manifests_to_show(filenames: Sequence[str]) -> Manifests:
+    """The manifests that are valid; the others are named on standard error. Raises ManifestErrors without a bus."""
+    manifests = load_valid(filenames, stdin=sys.stdin)
+    for problem in manifests.problems:
+        click.echo(f"left out: {printable(str(problem))}", err=True)
+    return manifests
 
 
 def show_each(

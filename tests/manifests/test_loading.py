@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubecdc.cli.manifests.loading import ManifestErrors, Manifests, load
+from kubecdc.cli.manifests.loading import ManifestErrors, Manifests, load, load_valid
 from kubecdc.errors import UsageError
 from kubecdc.storage.sqlite.manifest import Sqlite
 from tests.manifests.support import SOURCE, bus, loaded, problems, sensor, source
@@ -25,6 +25,30 @@ def wrong(*paths: Path) -> list[str]:
     with pytest.raises(ManifestErrors) as e:
         from_paths(*paths)
     return [str(problem) for problem in e.value.problems]
+
+
+def test_documents_that_are_valid_are_had_without_the_others(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.yaml", sensor("log: {}").replace("name: notify", "name: other")
+    misnamed = sensor("log: {}").replace("eventName: changed", "eventName: gone").replace("name: notify", "name: lost")
+    consumer = bus("sqlite: {path: x.db}, subscriptions: [{name: own, eventSourceName: none, eventName: gone}]")
+    file.write_text("---".join([SOURCE, sensor("lo: {}"), consumer, misnamed, other, other]))
+    manifests = load_valid([str(file)], stdin=io.StringIO())
+    assert (list(manifests.sources), list(manifests.sensors)) == (["pods"], ["other"])
+    assert manifests.buses["default"].spec.subscriptions, "it is a bus, whatever it refers to"
+    assert [str(problem) for problem in manifests.problems] == wrong(file)
+    assert [problem.place.document for problem in manifests.problems] == [2, 3, 4, 6]
+
+
+@pytest.mark.parametrize(
+    "bad", ["kind: [", "kind: EventBus", bus("sqlight: {}"), bus("sqlite: {path: x.db}") + "metadata: {name: default}"]
+)
+def test_without_the_document_of_the_bus_none_is_assumed(bad: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SOURCE + "---" + sensor("log: {}"))
+    (tmp_path / "b.yaml").write_text(sensor("lo: {}").replace("name: notify", "name: other"))
+    assert list(load_valid([str(tmp_path)], stdin=io.StringIO()).buses) == ["default"]
+    (tmp_path / "bus.yaml").write_text(bad)
+    with pytest.raises(ManifestErrors):
+        load_valid([str(tmp_path)], stdin=io.StringIO())
 
 
 def test_a_directory_gives_its_manifests_but_not_those_of_its_folders(tmp_path: Path) -> None:

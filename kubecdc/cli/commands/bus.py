@@ -13,7 +13,7 @@ from kubecdc.cli.buses import no_subscription, on_each, paused_in, require_capab
 from kubecdc.cli.conditions import pruned, waiting
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import Output, View, confirm, moment, time
-from kubecdc.cli.showing import show_each
+from kubecdc.cli.showing import manifests_to_show, show_each
 from kubecdc.counts import counted
 from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.contracts import Bus, SubscriptionStatus, Unknown, Worker
@@ -45,9 +45,11 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
     """Print each subscription with its backlog and its workers.
 
     HELD is the number of events that wait for others to meet the `conditions` of their trigger. NAMED shows whether a
-    manifest (-f) has the subscription. PAUSED shows whether a command or a manifest has paused it.
+    manifest (-f) has the subscription; `unknown` if the manifests have a problem. PAUSED shows whether a command or a
+    manifest has paused it.
     """
-    manifests = load(filenames, stdin=sys.stdin)
+    manifests = manifests_to_show(filenames)
+    unnamed = "unknown" if manifests.problems else "no"
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         named = {spec.name for spec in subscriptions_of(manifests, manifest)}
@@ -68,7 +70,7 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
                 s,
                 manifest,
                 held=held.get(s.spec.name),
-                named=s.spec.name in named,
+                named="yes" if s.spec.name in named else unnamed,
                 paused=pauses.get(s.spec.name, otherwise),
             )
             for s in statuses
@@ -193,7 +195,7 @@ def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], 
 
 
 def _row(
-    status: SubscriptionStatus, manifest: EventBus, *, held: list[Kept] | None, named: bool, paused: str
+    status: SubscriptionStatus, manifest: EventBus, *, held: list[Kept] | None, named: str, paused: str
 ) -> dict[str, Any]:
     return {
         "subscription": status.spec.name,
@@ -204,7 +206,7 @@ def _row(
         "oldest": _time(status.oldest),
         "dead": _number(status.dead_letters),
         "gone": status.gone,
-        "named": "yes" if named else "no",
+        "named": named,
         "paused": paused,
         "workers": _workers(status.workers),
         "bus": manifest.name,

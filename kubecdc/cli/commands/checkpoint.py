@@ -17,7 +17,7 @@ from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, Row, View, confirm
 from kubecdc.cli.positions import require_usable
-from kubecdc.cli.showing import show_each
+from kubecdc.cli.showing import manifests_to_show, show_each
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
@@ -49,7 +49,7 @@ def show_(filenames: tuple[str, ...], key: str | None, output: Output, watch: bo
 
     The gaps of namespaces that are no longer watched are shown with their entry.
     """
-    manifests = load(filenames, stdin=sys.stdin)
+    manifests = manifests_to_show(filenames)
 
     async def rows(bus: Bus, manifest: EventBus) -> list[dict[str, Any]]:
         if key is not None:

@@ -13,10 +13,9 @@ from kubecdc.cli import options
 from kubecdc.cli.buses import no_subscription, on_one
 from kubecdc.cli.conditions import purged
 from kubecdc.cli.letters import Letters, Selection, letters, require_browsing, undecided
-from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.option import combined, option
 from kubecdc.cli.output import Output, Row, View, confirm, show_one, time
-from kubecdc.cli.showing import show_each
+from kubecdc.cli.showing import manifests_to_show, show_each
 from kubecdc.counts import counted
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import UNKNOWN, Bus, DeadLetter
@@ -98,7 +97,7 @@ def list_(
             click.echo(f"there are more than {counted(limit, 'dead letter')}: use --limit to see more", err=True)
         return found if watch else found[:limit]
 
-    show_each(load(filenames, stdin=sys.stdin), rows, output, VIEW, watch=watch, only=bus, first=first)
+    show_each(manifests_to_show(filenames), rows, output, VIEW, watch=watch, only=bus, first=first)
 
 
 @dlq.command("show")
@@ -125,7 +124,7 @@ def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output)
             click.echo(text, err=True)
         return {**_row(letter, manifest), "content": content}
 
-    show_one(on_one(load(filenames, stdin=sys.stdin), bus, read), output)
+    show_one(on_one(manifests_to_show(filenames), bus, read), output)
 
 
 @dlq.command("redrive", short_help="Deliver dead letters again.")

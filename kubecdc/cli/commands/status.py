@@ -13,10 +13,10 @@ import click
 
 from kubecdc.cli import options
 from kubecdc.cli.buses import opening
-from kubecdc.cli.manifests.loading import Manifests, load
+from kubecdc.cli.manifests.loading import Manifests, load_valid
 from kubecdc.cli.output import Output, Row
 from kubecdc.cli.status.look import Found, Looks
-from kubecdc.cli.status.rows import rows, rows_without_answer
+from kubecdc.cli.status.rows import rows, rows_of_manifests, rows_without_answer
 from kubecdc.cli.status.verdict import VIEW, severity
 from kubecdc.storage.opening import opened
 
@@ -34,9 +34,10 @@ def status(filenames: tuple[str, ...], output: Output, watch: bool) -> int:
     """Print the state of sources, buses and subscriptions, the worst first, with the cause and the command to run next.
 
     Verdicts: blocked (nothing moves), failing, unknown, behind, ok, idle. Exit code 1 if something is blocked or
-    failing. With -w, a row is printed again when its verdict or its cause changes.
+    failing. With -w, a row is printed again when its verdict or its cause changes. Documents with a problem are a row,
+    and left out.
     """
-    manifests = load(filenames, stdin=sys.stdin)
+    manifests = load_valid(filenames, stdin=sys.stdin)
     files = " ".join(f"-f {shlex.quote(name)}" for name in filenames)
     return asyncio.run(_show(manifests, output, files, watch=watch))
 
@@ -60,7 +61,7 @@ async def _show(manifests: Manifests, output: Output, files: str, *, watch: bool
 
 
 async def _look(all_: Sequence[Looks], manifests: Manifests, files: str) -> list[Row]:
-    found: list[Row] = []
+    found = list(rows_of_manifests(manifests))
     for looks, answer in zip(all_, await asyncio.gather(*(looks.look() for looks in all_)), strict=True):
         if isinstance(answer, Found):
             found += rows(answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
@@ -10,6 +10,7 @@ from kubecdc.cli.manifests import names, references
 from kubecdc.cli.manifests.documents import Document, read
 from kubecdc.cli.manifests.fields import nearest
 from kubecdc.cli.manifests.findings import check
+from kubecdc.cli.manifests.notices import notices_of
 from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem, path_text
 from kubecdc.cli.manifests.without_effect import without_them
 from kubecdc.errors import UsageError
@@ -17,25 +18,29 @@ from kubecdc.manifest.finding import Finding
 from kubecdc.manifest.model import API_VERSIONS, Manifest
 from kubecdc.storage.manifest import EventBus, default_bus
 from kubecdc.watcher.manifest import EventSource
-from kubecdc.workers.sensor.manifest import Action, Sensor
+from kubecdc.workers.sensor.manifest import Sensor
 
-__all__ = ["ManifestErrors", "Manifests", "Problem", "load"]
+__all__ = ["ManifestErrors", "Manifests", "Problem", "load", "load_valid"]
 
 KINDS: dict[str, type[Manifest]] = {"EventBus": EventBus, "EventSource": EventSource, "Sensor": Sensor}
 
 
 @dataclass(frozen=True)
 class Manifests:
-    """The declared manifests by what they are called (`Manifest.name`), and notices for the operator."""
+    """The declared manifests by what they are called (`Manifest.name`), and notices for the operator.
+
+    ``problems`` are those of the documents that `load_valid` has left out.
+    """
 
     buses: dict[str, EventBus]
     sources: dict[str, EventSource]
     sensors: dict[str, Sensor]
     notices: list[str]
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Read:
+class _Found:
     """A manifest as it was read. ``model`` is None if it could not be validated."""
 
     place: Place
@@ -54,7 +59,7 @@ class _Read:
 
 @dataclass
 class _Loading:
-    manifests: list[_Read] = field(default_factory=list)
+    manifests: list[_Found] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
@@ -62,6 +67,12 @@ class _Loading:
         for finding in findings:
             path = path_text((*place.base, *finding.location))
             self.problems.append(Problem(place, path, finding.message, finding.hint))
+
+    @property
+    def in_order(self) -> list[Problem]:
+        """The problems, those of a file together, in the order of its documents."""
+        files = [problem.place.file for problem in self.problems]
+        return sorted(self.problems, key=lambda problem: (files.index(problem.place.file), problem.place.document))
 
 
 def load(paths: Sequence[str], *, stdin: TextIO, to_run: bool = False) -> Manifests:
@@ -71,6 +82,35 @@ def load(paths: Sequence[str], *, stdin: TextIO, to_run: bool = False) -> Manife
     Without an EventBus, the result has one named ``default``, of the type that has a default.
     Raises ManifestErrors with every problem found, UsageError without a path.
     """
+    loading = _read(paths, stdin)
+    _check_references(loading, to_run=to_run)
+    if loading.problems:
+        raise ManifestErrors(loading.in_order)
+    return _declared(loading.manifests, loading.notices)
+
+
+def load_valid(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
+    """Like `load`, but without the documents that have a problem, for commands that only show how things are.
+
+    An EventBus counts although what it refers to has a problem. Raises ManifestErrors if no EventBus is left: a
+    document that cannot be read may have been one.
+    """
+    loading = _read(paths, stdin)
+    own = tuple(loading.problems)
+    _check_references(loading, to_run=False)
+    left = [
+        manifest
+        for manifest in loading.manifests
+        if not any(p.place.holds(manifest.place) for p in (own if manifest.kind == "EventBus" else loading.problems))
+    ]
+    known = all(problem.place.manifest.startswith(("EventSource", "Sensor")) for problem in own)
+    if not known and not any(manifest.kind == "EventBus" for manifest in left):
+        raise ManifestErrors(loading.in_order)
+    return replace(_declared(left, loading.notices), problems=tuple(loading.in_order))
+
+
+def _read(paths: Sequence[str], stdin: TextIO) -> _Loading:
+    """What is in the files, and the problems that each document has without the others."""
     if not paths:
         raise UsageError("no manifest is given", hint="name files or a directory with -f")
     loading = _Loading()
@@ -83,20 +123,19 @@ def load(paths: Sequence[str], *, stdin: TextIO, to_run: bool = False) -> Manife
             _take(replace(document, strict=document.strict and not ours), loading)
         if not problems and before == (len(loading.manifests), len(loading.problems)):
             loading.problems.append(Problem(Place(path), "", "has no EventSource, EventBus or Sensor"))
-    _check_names(loading)
-    _check_references(loading, to_run=to_run)
-    if loading.problems:
-        order = [problem.place.file for problem in loading.problems]
-        raise ManifestErrors(sorted(loading.problems, key=lambda p: (order.index(p.place.file), p.place.document)))
-    for manifest in loading.manifests:
-        loading.notices.extend(_notices(manifest))
-    models = [manifest.model for manifest in loading.manifests]
+    for place, finding in names.of_several((m.named, m.place) for m in loading.manifests):
+        loading.report(place, [finding])
+    return loading
+
+
+def _declared(manifests: Sequence[_Found], notices: Sequence[str]) -> Manifests:
+    models = [manifest.model for manifest in manifests]
     buses = {m.name: m for m in models if isinstance(m, EventBus)}
     return Manifests(
         buses=buses or {default_bus().name: default_bus()},
         sources={m.name: m for m in models if isinstance(m, EventSource)},
         sensors={m.name: m for m in models if isinstance(m, Sensor)},
-        notices=loading.notices,
+        notices=[*notices, *(n for m in manifests if m.model for n in notices_of(m.place, m.model, m.content))],
     )
 
 
@@ -126,7 +165,7 @@ def _take(document: Document, loading: _Loading) -> None:
         loading.notices.extend(f"{place}: {notice}" for notice in notices)
         model, findings = check(KINDS[kind], content)
         loading.report(place, findings)
-        loading.manifests.append(_Read(place, named, content, model))
+        loading.manifests.append(_Found(place, named, content, model))
         return
     wrong = _almost(api, kind)
     if wrong is not None:
@@ -158,11 +197,6 @@ def _kind_text(api: object, kind: str | None) -> str:
     return f"{kind} ({api})" if isinstance(api, str) else kind
 
 
-def _check_names(loading: _Loading) -> None:
-    for place, finding in names.of_several((m.named, m.place) for m in loading.manifests):
-        loading.report(place, [finding])
-
-
 def _check_references(loading: _Loading, *, to_run: bool) -> None:
     models = [m.model for m in loading.manifests]
     sources = {m.name: _offer(m) for m in loading.manifests if m.kind == "EventSource"}
@@ -191,7 +225,7 @@ def _check_references(loading: _Loading, *, to_run: bool) -> None:
         )
 
 
-def _offer(manifest: _Read) -> references.Offer | None:
+def _offer(manifest: _Found) -> references.Offer | None:
     """The events of a source. A source with problems is included if the names of its entries are known."""
     if isinstance(manifest.model, EventSource):
         spec = manifest.model.spec
@@ -199,47 +233,3 @@ def _offer(manifest: _Read) -> references.Offer | None:
     raw = manifest.content.get("spec")
     entries = raw.get("resource") if isinstance(raw, dict) else None
     return references.Offer(frozenset(map(str, entries)), "") if isinstance(entries, dict) and entries else None
-
-
-def _notices(manifest: _Read) -> Iterator[str]:
-    """A notice for each field of a manifest that has no effect."""
-    model = manifest.model
-    if not isinstance(model, EventBus | EventSource | Sensor):
-        return
-    spec = type(model.spec)
-    ignored = [f"spec.{name}" for name in manifest.content["spec"] if name in spec.ignored]
-    if ignored:
-        yield f"{manifest.place}: {', '.join(ignored)}: accepted, without effect"
-    if isinstance(model, EventSource):
-        for name in sorted(name for name, entry in model.spec.resource.items() if entry.sends_secrets):
-            yield (
-                f"{manifest.place}: resource.{name} sends the values of Secrets into the queue: "
-                "add `project: {redact: [data, stringData]}`, unless they are wanted there"
-            )
-    if not isinstance(model, Sensor):
-        return
-    contexts = [dependency.filters.context for dependency in model.spec.dependencies]
-    for name in sorted({name for c in contexts if c for name in c.unused if getattr(c, name)}):
-        yield f"{manifest.place}: filters.context.{name} has no effect: filters ignore it"
-    triggers = [action for _, _, action in model.actions]
-    if any(trigger.at_least_once is False for trigger in triggers):
-        yield f"{manifest.place}: atLeastOnce: false has no effect: every trigger runs at least once"
-    for notice in sorted({notice for trigger in triggers for notice in _of_type(trigger)}):
-        yield f"{manifest.place}: {notice}"
-    for name, policy in sorted({pair for trigger in triggers for pair in _unused_policies(trigger)}):
-        yield f"{manifest.place}: policy.{policy} has no effect on a {name} trigger"
-
-
-def _of_type(trigger: Action) -> Iterator[str]:
-    """The notices of the trigger type."""
-    template = trigger.template
-    for notice in template.trigger_type.notices(template.config):
-        yield f"trigger {trigger.name}: {notice}"
-
-
-def _unused_policies(trigger: Action) -> Iterator[tuple[str, str]]:
-    """The parts of the policy that the trigger type ignores."""
-    template = trigger.template
-    for name in trigger.policy.given:
-        if name not in template.trigger_type.policies:
-            yield template.type, name

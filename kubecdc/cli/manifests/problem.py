@@ -26,6 +26,10 @@ class Place:
         parts = [self.file, f"document {self.document}" if self.document else "", self.manifest]
         return ", ".join(part for part in parts if part)
 
+    def holds(self, other: Place) -> bool:
+        """Whether the other one is this document, or an item of it."""
+        return (self.file, self.document) == (other.file, other.document) and self.base in ((), other.base)
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -51,9 +51,14 @@ class Found:
 
     @property
     def entries(self) -> list[str]:
-        """The entries that the manifests have on this bus, as `<EventSource>/<entry>`."""
+        """The entries that the manifests have on this bus, as `<EventSource>/<entry>`.
+
+        Where some manifests were left out, those that are watched count too.
+        """
         name = self.manifest.name
-        return list(entries_of(s for s in self.manifests.sources.values() if s.spec.event_bus_name == name))
+        own = list(entries_of(s for s in self.manifests.sources.values() if s.spec.event_bus_name == name))
+        watched = [entry for process in self.processes or () if self.manifests.problems for entry in process.sources]
+        return list(dict.fromkeys([*own, *watched]))
 
     @property
     def named(self) -> frozenset[str]:

@@ -12,11 +12,20 @@ from kubecdc.cli.status.record import LIVES, Process
 from kubecdc.cli.status.sources import source_row
 from kubecdc.cli.status.subscriptions import subscription_row
 from kubecdc.cli.status.verdict import Finding, Verdict, row, seconds
+from kubecdc.counts import counted
 from kubecdc.errors import KubecdcError
 from kubecdc.storage.manifest import EventBus
 
 MANIFESTS = "manifests"  # the name of the trouble of those that were read last, and are not in use
 CLOCK_SECONDS = LIVES.total_seconds() + 5.0  # a report may be as old as it lives
+
+
+def rows_of_manifests(manifests: Manifests) -> Iterator[Row]:
+    """The row of the documents that were left out, if any."""
+    if problems := manifests.problems:
+        more = f"; and {counted(len(problems) - 1, 'more problem')}" if problems[1:] else ""
+        finding = Finding(Verdict.FAILING, f"{problems[0]}{more}", "kubecdc validate")
+        yield row("manifests", [finding], Verdict.OK, kind="manifests", problems=[str(problem) for problem in problems])
 
 
 def rows(found: Found) -> Iterator[Row]:
@@ -38,7 +47,10 @@ def rows(found: Found) -> Iterator[Row]:
     for status in found.statuses:
         yield subscription_row(found, status)
     for name in sorted(found.named - {status.spec.name for status in found.statuses}):
-        finding = Finding(Verdict.BLOCKED, "it is not registered yet: no event is kept for it", "kubecdc run")
+        why, command = "", "kubecdc run"
+        if found.manifests.problems:
+            why, command = ", and no process uses these manifests while they have a problem", "kubecdc validate"
+        finding = Finding(Verdict.BLOCKED, f"it is not registered yet: no event is kept for it{why}", command)
         yield row(f"subscription/{name}", [finding], Verdict.OK, kind="subscription", bus=found.manifest.name)
 
 

@@ -61,7 +61,7 @@ def _findings(
         by = "`kubecdc bus pause`" if pause == "command" else "`paused: true` in its manifest"
         command = f"kubecdc bus resume {name}" if pause == "command" else ""
         yield Finding(Verdict.BLOCKED if status.pending else Verdict.IDLE, f"it is paused by {by}", command)
-    elif name not in found.named and not works:
+    elif name not in found.named and not works and not found.manifests.problems:
         yield Finding(
             Verdict.BLOCKED if status.pending else Verdict.IDLE,
             "no manifest names it: its backlog fills the bus",
