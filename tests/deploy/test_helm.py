@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from kubecdc.cli.commands.rbac import rbac
 from tests.deploy.test_kustomize import rights
 from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, Document, built, built_in, named, of_kind, output, tool
 
@@ -142,6 +144,56 @@ def test_a_release_of_another_name_shares_no_name_with_it() -> None:
         return {(document["kind"], document["metadata"]["name"]) for document in rendered(release=release)}
 
     assert not names("kubecdc") & names("other")
+
+
+def mounted(documents: tuple[Document, ...], folder: Path) -> list[str]:
+    """The files of the release, as options of commands."""
+    options: list[str] = []
+    for name in ("bus", "manifests"):
+        (found,) = [m for m in of_kind(documents, "ConfigMap") if m["metadata"]["name"].endswith(f"kubecdc-{name}")]
+        (folder / name).mkdir(parents=True)
+        for file, text in found["data"].items():
+            (folder / name / file).write_text(text)
+        options += ["-f", str(folder / name)]
+    return options
+
+
+def locks(documents: tuple[Document, ...]) -> set[tuple[str, str]]:
+    """The Leases and ConfigMaps that the accounts may change."""
+    return {(resource, name) for _, _, _, resource, name, verb in rights(documents) if verb == "update"}
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_two_releases_share_neither_lease_nor_checkpoint_and_may_use_their_own(
+    bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: dict[str, set[tuple[str, str]]] = {}
+    for release in ("kubecdc", "one", "two"):
+        documents = rendered(release=release, values={"bus": {"type": bus}, "secrets": ["kubecdc-redis"]})
+        used[release] = locks(documents)
+        for deployment in of_kind(documents, "Deployment"):
+            if deployment["metadata"]["name"].endswith("-watch"):  # the environment of all commands in this pod
+                for variable in deployment["spec"]["template"]["spec"]["containers"][0].get("env", []):
+                    monkeypatch.setenv(variable["name"], variable["value"])
+        files = mounted(documents, tmp_path / release)
+        done = CliRunner().invoke(rbac, [*files, "--namespace", "kubecdc"], catch_exceptions=False)
+        assert locks(tuple(yaml.safe_load_all(done.stdout))) == used[release]
+    assert not used["kubecdc"] & used["one"] | used["kubecdc"] & used["two"] | used["one"] & used["two"]
+    assert len(used["one"]) == {"embedded": 0, "redis": 1}.get(bus, 3)
+
+
+@pytest.mark.parametrize("release", ["kubecdc", "other"])
+def test_the_accounts_may_use_the_config_map_that_the_values_name(release: str) -> None:
+    spec = {"sqs": {"region": "eu-west-1"}, "checkpoint": {"configMap": {"name": "position", "namespace": "elsewhere"}}}
+    documents = rendered(release=release, values={"bus": {"type": "sqs", "spec": spec}})
+    (bus,) = [m for m in of_kind(documents, "ConfigMap") if m["metadata"]["name"].endswith("kubecdc-bus")]
+    assert yaml.safe_load(bus["data"]["eventbus.yaml"])["spec"] == spec
+    found = {
+        (place, name)
+        for _, place, _, resource, name, verb in rights(documents)
+        if (resource, verb) == ("configmaps", "update")
+    }
+    assert found == {("elsewhere", "position"), ("elsewhere", "position-state")}
 
 
 def test_secrets_workers_rights_and_the_monitor_arrive_where_they_are_used() -> None:

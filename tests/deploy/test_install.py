@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from kubecdc.cli.commands.validate import validate
 from tests.deploy.cluster import Cluster, printed
-from tests.deploy.test_helm import rendered
-from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, Document, built, named, of_kind, tool
+from tests.deploy.test_helm import mounted, rendered
+from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, Document, built, of_kind, tool
 from tests.docs.blocks import blocks_of
 from tests.storage.redis_server import RedisServer, require
 
@@ -51,13 +51,7 @@ def release(own: Path) -> tuple[Document, ...]:
 
 def test_the_manifests_that_the_pods_of_the_release_get_are_complete(own: Path, tmp_path: Path) -> None:
     assert INSTALL.count("--set-file") == len(FILES)
-    mounted: list[str] = []
-    for name in ("bus", "manifests"):
-        (tmp_path / name).mkdir()
-        for file, text in named(release(own), "ConfigMap", f"kubecdc-{name}")["data"].items():
-            (tmp_path / name / file).write_text(text)
-        mounted += ["-f", str(tmp_path / name)]
-    done = CliRunner().invoke(validate, mounted, catch_exceptions=False)
+    done = CliRunner().invoke(validate, mounted(release(own), tmp_path), catch_exceptions=False)
     assert done.output == "valid: 1 EventSource, 1 Sensor, bus default\n"
 
 

@@ -24,16 +24,24 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   "redis" (dict "redis" (dict "url" "redis://redis.kubecdc.svc:6379/0" "password" (dict "name" "kubecdc-redis" "key" "password") "partitions" 64))
   "sqs" (dict "sqs" (dict "region" "eu-west-1" "queuePrefix" "kubecdc" "fifo" true))
   "pubsub" (dict "pubsub" (dict "projectID" "my-project" "topic" "kubecdc")) -}}
+{{- $spec := .Values.bus.spec | default (get $default .Values.bus.type) -}}
+{{- $checkpoint := include "kubecdc.checkpoint" . -}}
+{{- if and $checkpoint (ne (include "kubecdc.name" .) .Chart.Name) -}}
+{{- $spec = set (deepCopy $spec) "checkpoint" (dict "configMap" (fromJson $checkpoint)) -}}
+{{- end -}}
 apiVersion: kubecdc.io/v1alpha1
 kind: EventBus
 metadata: {name: default}
-spec: {{- if .Values.bus.spec }}{{ toYaml .Values.bus.spec | nindent 2 }}{{ else }}{{ toYaml (get $default .Values.bus.type) | nindent 2 }}{{ end }}
+spec: {{- toYaml $spec | nindent 2 }}
 {{- end -}}
 
-{{/* Whether the checkpoint is in a ConfigMap. */}}
+{{/* Name and namespace of the ConfigMap of the checkpoint, if it is in one. Without a name in the values, each release has its own. */}}
 {{- define "kubecdc.checkpoint" -}}
-{{- $store := .Values.bus.spec.checkpoint | default (dict "configMap" true) -}}
-{{- if and (has .Values.bus.type (list "sqs" "pubsub")) (hasKey $store "configMap") }}true{{ end -}}
+{{- $store := .Values.bus.spec.checkpoint | default (dict "configMap" dict) -}}
+{{- if and (has .Values.bus.type (list "sqs" "pubsub")) (hasKey $store "configMap") -}}
+{{- $own := dict "name" (print (include "kubecdc.name" .) "-checkpoint") "namespace" .Release.Namespace -}}
+{{- merge (deepCopy ($store.configMap | default dict)) $own | toJson -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The Secrets to mount: those of the values, and without a spec of the bus, that of the default for Redis. */}}
@@ -114,7 +122,12 @@ spec:
         {{- range $values.extraArgs }}
         - {{ . | quote }}
         {{- end }}
-      {{- with $values.env }}
+      {{- $env := $values.env | default list }}
+      {{- if and (eq $component "watcher") (ne $name $root.Chart.Name) }}
+      {{- /* Its own Lease. Not an argument, so that commands in the pod know it too: `kubecdc audit --repair`. */ -}}
+      {{- $env = prepend $env (dict "name" "KUBECDC_LEASE_NAME" "value" $name) }}
+      {{- end }}
+      {{- with $env }}
       env: {{- toYaml . | nindent 8 }}
       {{- end }}
       ports:
