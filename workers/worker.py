@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from kubecdc import facts
+from kubecdc import facts, metrics
 from kubecdc.cluster.shared import SharedCluster
 from kubecdc.current import Current
 from kubecdc.manifest.mounts import Mounts
@@ -106,7 +106,9 @@ class _Work:
                 return
             await self._change(plan, planned, {each.task for each in under_way.values()})
             for name in [name for name, each in under_way.items() if each.task.done()]:
-                closed = closed or not under_way.pop(name).end.is_set()  # the bus was, if nobody has ended it
+                ended = under_way.pop(name)
+                closed = closed or not ended.end.is_set()  # the bus was, if nobody has ended it
+                _forget(ended.planned, plan.value.get(name))
 
     async def _change(self, plan: Current[Plan], planned: Plan, tasks: set[asyncio.Task[None]]) -> None:
         """Wait until one of the tasks has ended, or others may have to."""
@@ -152,6 +154,12 @@ class _Work:
                 halting.cancel()
             if not halt.is_set():
                 return  # the bus was closed
+
+
+def _forget(ended: Planned, now: Planned | None) -> None:
+    """End what any part has counted of the subscriptions that a trigger has no more. A change of it resets nothing."""
+    for subscription in set(ended.subscriptions).difference(now.subscriptions if now else ()):
+        metrics.forget("subscription", subscription)
 
 
 def _record(recorder: Recorder | None, route: Route, reason: str) -> None:

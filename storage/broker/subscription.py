@@ -67,7 +67,7 @@ class BrokerSubscription:
         self._wake = asyncio.Event()  # something is ready, or may be handed out now
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stale = STALE.at(name)
+        STALE.at(name)  # it is exported from now on, as 0
         self._outage = Outage(
             "messages wait for the state of their lanes", settings.rng, code="lanes-unreadable", subscription=name
         )
@@ -246,7 +246,7 @@ class BrokerSubscription:
                     self._postpone(entry, BUSY_SECONDS)
                 case "stale":
                     await self._ack(message)
-                    self._stale.value += 1
+                    STALE.at(self._settings.name).value += 1
                     self._offered -= 1
                     self._next(self._lanes.remove(entry))
                     self._changed()

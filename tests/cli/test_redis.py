@@ -7,10 +7,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 from redis.asyncio import Redis
 
 from kubecdc.storage.testing.actors import until
-from tests.cli.rig import REDIS_BUS, Desk
+from tests.cli.rig import HTTP, REDIS_BUS, Desk
+from tests.ports import free_port
 from tests.storage import redis_server
 from tests.storage.redis_server import RedisServer
 
@@ -79,6 +81,42 @@ async def test_groups_and_streams_that_somebody_deletes_are_made_again_and_said(
         assert one.process.returncode == 0 and one.lines("consumer groups were missing in Redis and are made again")
     (row,) = await desk.rows("bus", "show")
     assert (row["pending"], row["gone"]) == (0, 0)
+
+
+async def test_what_a_worker_has_counted_of_a_subscription_ends_when_a_reload_removes_its_trigger(
+    redis_desk: Desk, redis_url: str
+) -> None:
+    """The events too that it found to be gone, which no part of the trigger counts."""
+    desk, port = redis_desk, free_port()
+    desk.write("post.yaml", HTTP.format(url="http://127.0.0.1:1/"))
+
+    async def exported(name: str) -> set[str]:
+        """The metrics of a trigger, without what one process of the bus exports until the subscription is pruned."""
+        async with ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = await answer.text()
+        labels = f'subscription="{name}"', f'sensor="{name.partition("/")[0]}"'
+        lines = [line for line in text.splitlines() if any(label in line for label in labels) and "{bus=" not in line]
+        return {line.partition("{")[0] for line in lines}
+
+    async with desk.running("watch") as watch, desk.running("work") as first:
+        await watch.until('"listed"')
+        await desk.create("a")
+        await first.until('"trigger-failed"')
+        await first.until('"a"', out=True)
+    async with Redis.from_url(redis_url) as redis:
+        for partition in range(4):
+            await redis.xtrim(f"{{kubecdc:default}}:events:1:{partition}", maxlen=0, approximate=False)
+    async with desk.running("work", "--metrics-bind-address", f"127.0.0.1:{port}") as second:
+        await second.until('"events-gone"')
+        assert {"kubecdc_gone_events_total", "kubecdc_partitions_held"} < await exported("post/send")
+        (desk.manifests / "post.yaml").unlink()
+        second.process.send_signal(signal.SIGHUP)
+
+        async def ended() -> bool:
+            return not await exported("post/send")
+
+        await until(ended)
+        assert await exported("print/line")
 
 
 async def test_a_redis_that_is_not_there_yet_is_waited_for_and_its_password_told_to_nobody(

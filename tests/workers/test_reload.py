@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from kubecdc.current import Current
+from kubecdc.metrics import Kept
 from kubecdc.storage.contracts import Publication
 from kubecdc.storage.pauses import pause, resume
 from kubecdc.storage.sqlite.bus import SqliteBus
@@ -21,6 +22,8 @@ from kubecdc.workers import claim, pauses, worker
 from kubecdc.workers.plan import Plan, plan_of, subscriptions
 from kubecdc.workers.sensor.manifest import Sensor
 from kubecdc.workers.settings import Settings
+from tests import metrics_page
+from tests.exported import REGISTRY
 from tests.workers.peer import serving
 from tests.workers.support import event, into, sensor, until
 from tests.workers.working import redelivery, settled, working
@@ -215,6 +218,43 @@ async def test_a_trigger_that_is_added_while_it_is_paused_in_the_bus_waits(bus: 
         assert "b" not in triggers(lines)
         await resume(bus, "s/b")
         await until(lambda: triggers(lines) == ["a", "a", "b", "b"])
+
+
+async def test_what_is_counted_of_a_subscription_ends_when_no_trigger_has_it(bus: SqliteBus) -> None:
+    """Whatever part counts it: these are all metrics of the product that have a subscription or a Sensor."""
+    found = metrics_page.definitions().values()
+    counted = [metric for metric in found if isinstance(metric, Kept) and "subscription" in metric.labels]
+    assert {"kubecdc_gone_events", "kubecdc_stale_deliveries"} <= {metric.name for metric in counted}
+    both = [{"name": name, "eventSourceName": "workflows", "eventName": "changed"} for name in ("dep", "other")]
+
+    def made(*triggers: dict[str, Any]) -> Sensor:
+        return sensor(*triggers, dependencies=both)
+
+    def count(*subscriptions: str) -> list[object]:
+        return [
+            metric.at(*(name if label == "subscription" else "" for label in metric.labels))
+            for metric in counted
+            for name in subscriptions
+        ]
+
+    def exported(**labels: str) -> dict[str, float]:
+        samples = [sample for family in REGISTRY.collect() for sample in family.samples]
+        return {sample.name: sample.value for sample in samples if labels.items() <= sample.labels.items()}
+
+    stays = log_line("stays")
+    async with running(bus, made(log_line("t"), stays), []) as plan:
+        await until(lambda: "kubecdc_subscription_paused" in exported(subscription="s/t/other"))
+        before = count("s/t/dep", "s/t/other", "s/stays/dep")
+        await become(bus, plan, made(log_line("t", paused=True), stays))
+        await until(lambda: exported(subscription="s/t/other").get("kubecdc_subscription_paused") == 1)
+        assert count("s/t/dep", "s/t/other", "s/stays/dep") == before, "a change resets nothing"
+        await become(bus, plan, made({"template": {"name": "t", "conditions": "other", "log": {}}}, stays))
+        await until(lambda: not exported(subscription="s/t/dep") and not exported(subscription="s/t/other"))
+        count("s/t")
+        await become(bus, plan, made(stays))
+        await until(lambda: not exported(subscription="s/t"))
+        assert not exported(sensor="s", trigger="t")
+        assert count("s/stays/dep") == before[2::3]
 
 
 async def test_a_worker_without_a_trigger_has_nothing_to_do(bus: SqliteBus) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from kubecdc import metrics
 from kubecdc.errors import Refused, Unavailable
 from kubecdc.storage.broker import subscription as engine
 from kubecdc.storage.broker.contract import Received, Results
@@ -158,7 +159,9 @@ async def test_successes_cost_no_change_of_the_state_while_nothing_fails(room: R
 async def test_what_a_broker_delivers_again_after_its_successor_was_settled_is_acked_and_not_run(room: Room) -> None:
     first, _ = await room.publish(1, 2)
     worker = room.worker()
-    before = STALE.at(NAME).value
+    metrics.forget(
+        "subscription", NAME
+    )  # as when a reload moves its trigger to this bus, and the worker on another ends
     for _ in range(2):
         await (await worker.next()).ack()
     first.visible = 0.0
@@ -171,7 +174,7 @@ async def test_what_a_broker_delivers_again_after_its_successor_was_settled_is_a
     task = asyncio.create_task(worker.nothing(1.0))
     await until(acked_again)
     await task
-    assert STALE.at(NAME).value == before + 1
+    assert STALE.at(NAME).value == 1
 
 
 async def test_a_copy_that_is_made_on_purpose_is_run(room: Room) -> None:
