@@ -110,8 +110,30 @@ def test_workflows_may_little_pin_what_they_use_and_keep_no_credentials(workflow
     for uses in re.findall(r"uses: (\S+)", text):
         assert uses.startswith("./") or re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", uses), uses
     assert text.count("actions/checkout@") == text.count("persist-credentials: false")
-    for image in re.findall(r"^  (?:TRIVY|HADOLINT|BINFMT): (\S+)$", text, re.MULTILINE):
-        assert re.search(r":.*\d", image), image
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_the_images_that_workflows_run_are_those_that_dependabot_updates(workflow: Path) -> None:
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    (docker,) = [update for update in updates if update["package-ecosystem"] == "docker"]
+    assert "/.github/images" in docker["directories"]
+    jobs = yaml.safe_load(workflow.read_text())["jobs"].values()
+    for steps in [[step.get("run", "") for step in job.get("steps", [])] for job in jobs]:
+        used = set(re.findall(r'docker run .*"\$([A-Z]+)"', "\n".join(steps)))
+        if used:
+            (reading,) = [step for step in steps if ".github/images" in step]
+            assert steps.index(reading) < min(steps.index(step) for step in steps if "docker run" in step)
+            images = dict(line.split("=") for line in output_of(reading).splitlines())
+            assert used <= images.keys()
+            assert all(
+                re.fullmatch(r"[\w/.-]+:[a-z-]*\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?", i) for i in images.values()
+            )
+
+
+def output_of(reading: str) -> str:
+    """What the step adds to the environment of the next ones."""
+    command = reading.removesuffix(' >> "$GITHUB_ENV"')
+    return subprocess.run(["sh", "-ec", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def test_ci_tests_the_versions_of_python_that_the_package_names() -> None:
