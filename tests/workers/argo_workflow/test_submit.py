@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubecdc.workers.objects.marks import EVENT_ID, EVENT_SOURCE, SENSOR, TIMESTAMP, TRIGGER
+from kubecdc.workers.objects.marks import EVENT_ID, EVENT_SOURCE, SENSOR, TIMESTAMP, TRACEPARENT, TRIGGER
 from kubecdc.workers.outcome import Failure, Retry, Success
 from kubecdc.workers.sensor.parameters import ParameterError
 from kubecdc.workers.triggers.argo_workflow import access
@@ -28,6 +28,7 @@ from tests.workers.argo_workflow.rig import (
 from tests.workers.k8s.rig import parameter
 from tests.workers.support import event
 
+OF_ANOTHER_RUN = {"kubecdc.io/changes": "x", TRACEPARENT: "00-cc-dd-01"}
 GENERATED: Body = {**workflow(entrypoint="main"), "metadata": {"generateName": "hello-"}}
 
 
@@ -146,7 +147,7 @@ async def test_resubmit_runs_the_same_workflow_again(api: LocalSimulator, it: Wo
     labels = {f"{W}phase": "Failed", f"{W}completed": "true", f"{W}creator": "somebody", f"{W}workflow-template": "t"}
     old = workflow(labels=labels, status={"phase": "Failed"}, shutdown="Stop", suspend=True, activeDeadlineSeconds=0)
     old["spec"]["arguments"] = {"parameters": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]}
-    old["metadata"] |= {"annotations": {"n": "o", "kubecdc.io/changes": "x"}, "finalizers": ["example.com/f"]}
+    old["metadata"] |= {"annotations": OF_ANOTHER_RUN | {"n": "o"}, "finalizers": ["example.com/f"]}
     await create(api, old)
     for _ in range(2):
         await it.done(on("resubmit", None, "-p", "b=3"))
@@ -164,6 +165,27 @@ async def test_resubmit_runs_the_same_workflow_again(api: LocalSimulator, it: Wo
     assert (metadata["name"][:2], "finalizers" in metadata, "status" in found) == ("w-", False, False)
     parameters = [{"name": "b", "value": "3"}, {"name": "a", "value": "1"}]
     assert found["spec"] == {"suspend": True, "arguments": {"parameters": parameters}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "document"),
+    [
+        ("submit", workflow()),
+        ("submit-from", template("WorkflowTemplate")),
+        ("submit-from", template("ClusterWorkflowTemplate")),
+        ("submit-from", template("CronWorkflow", workflowSpec={})),
+        ("resubmit", workflow("old")),
+    ],
+)
+async def test_what_is_made_names_the_trace_of_its_event(
+    api: LocalSimulator, it: WorkflowBench, operation: str, document: Body
+) -> None:
+    if operation != "submit":
+        await install_templates(api)
+        await create(api, document)
+    await it.done(on(operation, document), event(1, traceparent="00-aa-bb-01"))
+    [made] = [one for one in await workflows(api) if one["metadata"]["name"] != "old"]
+    assert made["metadata"]["annotations"][TRACEPARENT] == "00-aa-bb-01"
 
 
 async def test_a_policy_waits_for_the_workflow_that_was_made(api: LocalSimulator, it: WorkflowBench) -> None:

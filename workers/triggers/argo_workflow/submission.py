@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubecdc.workers.objects.document import Document, named
-from kubecdc.workers.objects.marks import Mark
+from kubecdc.workers.objects.marks import TRACEPARENT, Mark
 from kubecdc.workers.triggers.argo_workflow.arguments import Options
 from kubecdc.workers.triggers.argo_workflow.names import (
     CHANGES,
@@ -65,7 +65,7 @@ def from_cron(cron: Mapping[str, Any], options: Options, mark: Mark, now: str) -
 def resubmitted(old: Mapping[str, Any], options: Options, mark: Mark) -> Document:
     """The Workflow that runs another one again."""
     given, name = old["metadata"], old["metadata"]["name"]
-    annotations = {k: v for k, v in (given.get("annotations") or {}).items() if k != CHANGES}
+    annotations = {k: v for k, v in (given.get("annotations") or {}).items() if k not in {CHANGES, TRACEPARENT}}
     metadata = {
         "generateName": given.get("generateName") or f"{name}-",
         "labels": {**_without_run(given.get("labels")), RESUBMITTED_FROM: name},
