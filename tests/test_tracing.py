@@ -25,6 +25,10 @@ from kubecdc.workers.objects.marks import TRACEPARENT, Mark
 from kubecdc.workers.outcome import Failure, Outcome, Retry, Success
 from kubecdc.workers.pipeline import consume
 from kubecdc.workers.request import TriggerRequest
+from kubecdc.workers.testing.case import event_of
+from kubecdc.workers.testing.case import running as triggering
+from kubecdc.workers.triggers.contract import Context
+from kubecdc.workers.triggers.function.type import FunctionType
 from kubecdc.workers.triggers.http import request as http
 from kubecdc.workers.triggers.http.manifest import Http
 from kubecdc.workers.triggers.kafka import request as kafka
@@ -217,3 +221,37 @@ async def test_what_is_prepared_in_a_thread_is_of_the_run_too(spans: InMemorySpa
     leave = tracing.active.begin("trigger s/t", "client", {}, "").enter()
     assert await in_thread(tracing.current, seconds=60) == tracing.current() != ""
     leave()
+
+
+class Calling:
+    """A ``function`` trigger with a handler of this module."""
+
+    type = FunctionType()
+    context = Context("sensor", concurrency=1)
+
+    def __init__(self, handler: str) -> None:
+        self.config = {"handler": f"{__name__}:{handler}"}
+
+
+current: list[str] = []  # spans, in each call of a handler
+
+
+def handler(*_: object) -> None:
+    current.append(tracing.current())
+
+
+async def handler_async(*_: object) -> None:
+    current.append(tracing.current())
+
+
+@pytest.mark.parametrize("name", ["handler", "handler_async"])
+async def test_what_a_function_traces_is_below_the_run(name: str, spans: InMemorySpanExporter) -> None:
+    assert tracing.active
+    current.clear()
+    async with triggering(Calling(name)) as made:  # type: ignore[arg-type]
+        for parent in ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ""):
+            run = tracing.active.begin("trigger s/t", "client", {}, parent)
+            leave = run.enter()
+            assert await made.execute(event_of(1, traceparent=parent)) == Success()
+            assert current.pop() == run.traceparent
+            leave()

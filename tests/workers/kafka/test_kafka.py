@@ -90,6 +90,13 @@ async def test_a_message_has_the_data_the_key_and_the_attributes_of_the_event(cl
     }
 
 
+async def test_a_message_passes_on_the_trace_of_its_event(cluster: MockCluster, topic: str) -> None:
+    async with running(Setting(cluster.url, topic=topic, headers={"traceparent": "no"})) as made:  # type: ignore[arg-type]
+        assert await made.execute(event_of(1, traceparent="00-aa-bb-01")) == Success()
+    (message,) = await received(cluster, topic)
+    assert {message.headers[name] for name in ("traceparent", "ce_traceparent")} == {"00-aa-bb-01"}
+
+
 async def test_the_key_decides_the_partition_as_with_javas_clients(cluster: MockCluster, topic: str) -> None:
     hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}  # of Kafka's UtilsTest
     for key in hashes:
