@@ -101,3 +101,20 @@ async def test_the_kubeconfig_names_server_and_credentials(server: ApiServer, tm
     config = yaml.safe_load(server.kubeconfig(tmp_path / "kubeconfig").read_text())
     assert config["clusters"][0]["cluster"]["server"] == server.url
     assert config["current-context"] == config["contexts"][0]["name"]
+
+
+async def test_a_watch_whose_time_is_over_ends_in_order_though_a_slow_client_has_not_seen_all(
+    server: ApiServer,
+) -> None:
+    count, place = 60, ("", "v1", "events", "default")  # far more than all the buffers in between hold
+    start = (await server.list(*place))["metadata"]["resourceVersion"]
+    for n in range(count):
+        source = {"component": "x" * 400_000}
+        body = {"metadata": {"name": f"e{n}"}, "involvedObject": {"namespace": "default"}, "source": source}
+        await server.create(*place, {"apiVersion": "v1", "kind": "Event", **body})
+    url = f"{server.url}{path_of(*place)}?watch=true&resourceVersion={start}&timeoutSeconds=1"
+    async with aiohttp.ClientSession() as session, session.get(url, ssl=server.ssl or True) as response:
+        await asyncio.sleep(2)  # the time that was asked for passes
+        received = await response.content.read()
+    assert 0 < received.count(b"\n") < count
+    assert received.endswith(b"}\n")

@@ -142,7 +142,7 @@ class Watch:
     def _start_timers(self, after_initial: bool, uncached: bool) -> None:
         least = self._rules.min_request_timeout
         timeout = self._options.timeout_seconds or least * (1 + random.random())
-        self._timers.append(self._after(timeout, self.end))
+        self._timers.append(self._after(timeout, self._time_is_over))
         if self._options.bookmarks and not uncached:
             # A watcher that waits for its initial bookmark is looked at again a second later, at the next tick.
             self._next_bookmark(1.0 if after_initial else 0.0, timeout)
@@ -228,6 +228,13 @@ class Watch:
         """A clean end of the stream, after what is queued."""
         self._ending = True
         self.flush()
+
+    def _time_is_over(self) -> None:
+        """A clean end of the stream, without what a slow client has not taken by then."""
+        self.flush()
+        self._backlog = iter(())
+        self._lines.clear()
+        self.end()
 
     def _fail(self, error: ApiError | None) -> None:
         if error:

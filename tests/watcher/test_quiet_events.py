@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubecdc.cluster import list_watch
-from kubecdc.watcher.capture import quiet
+from kubecdc.watcher.capture import quiet, stream
 from kubecdc.watcher.namespaces import ending
-from tests.apiserver import NAMESPACES, LocalSimulator, simulator
+from tests.apiserver import NAMESPACES, LocalSimulator, simulator, watch
+from tests.apiserver.changes import Change
 from tests.apiserver.watch import WatchRules
 from tests.cluster.test_recorder import recording, written
 from tests.watcher.rig import KEY, Rig, event_source, rig, told
@@ -113,6 +114,7 @@ async def test_a_namespace_that_is_left_is_read_to_its_end_without_a_gap(
     bench: Rig, api: LocalSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "WATCH_SECONDS", (1.5, 1.5))
+    monkeypatch.setattr(ending, "QUIET_SECONDS", 0.5)
     monkeypatch.setattr(ending, "PATIENCE_SECONDS", 5.0)
     labels = {"metadata": {"name": "one", "labels": {"env": "prod"}}}
     await api.create(*NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", **labels})
@@ -125,6 +127,62 @@ async def test_a_namespace_that_is_left_is_read_to_its_end_without_a_gap(
     api.silence(False)
     assert sorted(await captured(bench, 3)) == ["ADD b", "~DELETE a", "~DELETE b"]
     assert [o["reason"] for o in (await api.list(*EVENTS))["items"] if "reason" in o] == []
+
+
+def hold_back(monkeypatch: pytest.MonkeyPatch, lines: int, *, early: bool) -> list[watch.Watch]:
+    """The next watch on `events` that has lines to send sends only so many, and ends at once if ``early``.
+
+    Returned is the list that has this watch, once it was open.
+    """
+    changes, held = watch.Watch._changes, list[watch.Watch]()
+
+    def first(self: watch.Watch, past: Iterable[Change]) -> Iterator[bytes]:
+        found = list(changes(self, past))
+        if held or not found or self.collection.kind.plural != "events":
+            return iter(found)
+        held.append(self)
+        if early:
+            asyncio.get_running_loop().call_soon(self.end)
+        return iter(found[:lines])
+
+    monkeypatch.setattr(watch.Watch, "_changes", first)
+    return held
+
+
+@pytest.mark.parametrize(
+    ("lines", "early", "stays"),
+    [
+        pytest.param(1, True, [], id="a server that shuts down"),
+        pytest.param(1, False, [], id="a watch whose time was over before all was sent"),
+        pytest.param(0, True, [], id="a server that shuts down before it has sent anything"),
+        pytest.param(0, False, ["d"], id="etcd is slow"),
+    ],
+)
+async def test_an_end_in_order_does_not_show_that_a_namespace_was_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, early: bool, stays: list[str]
+) -> None:
+    monkeypatch.setattr(stream, "INSTANT_SECONDS", 0.0)
+    monkeypatch.setattr(ending, "QUIET_SECONDS", 0.1)
+    labels = {"metadata": {"name": "one", "labels": {"env": "prod"}}}
+    of_prod = source(namespaceSelector={"matchLabels": {"env": "prod"}})
+    async with simulator(rules=WatchRules(scale=0.1)) as api, rig(api, tmp_path) as bench:
+        await api.create(*NAMESPACES, "", {"apiVersion": "v1", "kind": "Namespace", **labels})
+        await note(bench, "a", "one")
+        await bench.start(of_prod)
+        assert await captured(bench, 1) == ["ADD a"]
+        await bench.kill()
+        for name in ["b", "c", *stays]:
+            await note(bench, name, "one")
+        for name in "bc":
+            await api.delete(*EVENTS, "one", name)
+        await api.patch(*NAMESPACES, "", "one", {"metadata": {"labels": {"env": None}}})
+        held = hold_back(monkeypatch, lines, early=early)
+        await bench.start(of_prod)
+        last = [*(f"ADD {name}" for name in ["b", "c", *stays]), "DELETE b", "DELETE c"]
+        assert await captured(bench, len(last)) == last
+        assert sorted(await captured(bench, 1 + len(stays))) == [f"~DELETE {name}" for name in ["a", *stays]]
+        assert held
+        assert await reasons(bench) == []
 
 
 async def test_what_kubecdc_writes_as_kubernetes_events_is_not_captured(bench: Rig) -> None:

@@ -58,28 +58,32 @@ class QuietPosition:
             if self._seen_up_to or stream.lines or due > 0:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
-            version = await self._unchanged(writer)
+            version = await unchanged(writer, self._list_watch, self._memory)
             await asyncio.sleep(SETTLE_SECONDS)
             if version and not stream.lines and self._position == writer.state.position:
                 self._seen_up_to = version
                 self._progress.renewed()
 
-    async def _unchanged(self, writer: CheckpointWriter) -> str:
-        """The version of a list that shows what is known; "" if it shows anything else, or could not be read."""
-        known = await writer.inventory()
-        version = ""
-        try:
-            async with aclosing(pages(self._list_watch, self._memory)) as listed:
-                async for page in listed:
-                    version = page.version
-                    for meta in (change.meta for change in page.items):
-                        if writer.entry.keeps_inventory:
-                            before = known.pop(meta.uid, None)
-                            if before is None or before.resource_version != meta.resource_version:
-                                return ""
-                        elif older(self._position, meta.resource_version):
+
+async def unchanged(writer: CheckpointWriter, list_watch: ListWatch, memory: Memory) -> str:
+    """The version of a list that shows what is known; "" if it shows anything else, or could not be read.
+
+    Raises Unavailable.
+    """
+    known, position = await writer.inventory(), writer.state.position
+    version = ""
+    try:
+        async with aclosing(pages(list_watch, memory)) as listed:
+            async for page in listed:
+                version = page.version
+                for meta in (change.meta for change in page.items):
+                    if writer.entry.keeps_inventory:
+                        before = known.pop(meta.uid, None)
+                        if before is None or before.resource_version != meta.resource_version:
                             return ""
-        except (ApiError, Malformed) as e:
-            log.debug("the objects could not be listed", code="position-unmoved", watch=writer.entry.key, reason=str(e))
-            return ""
-        return "" if known else version
+                    elif older(position, meta.resource_version):
+                        return ""
+    except (ApiError, Malformed) as e:
+        log.debug("the objects could not be listed", code="position-unmoved", watch=writer.entry.key, reason=str(e))
+        return ""
+    return "" if known else version

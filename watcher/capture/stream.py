@@ -55,7 +55,11 @@ class StreamCommitter:
                 await run_until_first(self._read(writer, changes, commits, holder, until), *committers)
         finally:
             self._progress.ended()
-        return not self.lines and time.monotonic() - self.opened < INSTANT_SECONDS
+        return not self.lines and self.open_for() < INSTANT_SECONDS
+
+    def open_for(self) -> float:
+        """Seconds since the last watch was open. Below zero if it never was."""
+        return time.monotonic() - self.opened
 
     async def _read(
         self, writer: CheckpointWriter, changes: Changes, commits: Commits, holder: Holder, until: str

@@ -20,6 +20,7 @@ from kubecdc.watcher.capture import gap
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.diff import resource_of
 from kubecdc.watcher.capture.pages import newest_version
+from kubecdc.watcher.capture.quiet import unchanged
 from kubecdc.watcher.capture.reasons import EXPIRED, LEFT, REFUSED
 from kubecdc.watcher.capture.relist import leave
 from kubecdc.watcher.pipeline import Watch
@@ -27,6 +28,7 @@ from kubecdc.watcher.recovery import RETRIED, short_pause
 
 log = structlog.get_logger()
 WATCH_SECONDS = (3.0, 3.0)  # the server sends a bookmark 2 s before the end of a watch, also where nothing happens
+QUIET_SECONDS = 2.0  # that such a watch is open at least, if no one but its timeout ends it
 PATIENCE_SECONDS = 15.0  # without progress
 LOOK_SECONDS = 0.1
 UNREACHED = "the API server did not show the end of history in time"
@@ -100,8 +102,8 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
             if not reason:
                 if await watch.read(writer, WATCH_SECONDS, until=target):
                     await short_pause()
-                elif not watch.list_watch.resource.has_bookmarks:
-                    return None  # nothing else shows the end there than a watch that had nothing more to show
+                elif await _is_quiet(watch, writer):
+                    return None
         except NotResumable as e:
             reason = EXPIRED if isinstance(e, Expired) else REFUSED
         except Silence:
@@ -119,6 +121,18 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
     ends = sum(watch.entry.wants("DELETE", passed=k.passed) for k in known)
     since = writer.state.position
     return Gap(reason, since, target or since, datetime.now(UTC).isoformat(), ends)
+
+
+async def _is_quiet(watch: Watch, writer: CheckpointWriter) -> bool:
+    """Whether nothing is left to read of a resource without bookmarks: the watch that ended had nothing to show, and
+    a list shows what is known.
+
+    A server ends a watch in order also when it shuts down, or when its time is over before all was sent. So one that
+    had lines may have had more, as may one that ended early. Raises Unavailable.
+    """
+    if watch.list_watch.resource.has_bookmarks or watch.stream.lines or watch.stream.open_for() < QUIET_SECONDS:
+        return False
+    return bool(await unchanged(writer, watch.list_watch, watch.memory))
 
 
 def reached(position: str, target: str) -> bool:
