@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import cast
 
 from kubecdc.cluster.keys import Keys
-from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.composed import ComposedBus
 from kubecdc.storage.contracts import Bus
 from kubecdc.storage.contracts.types import BusSettings, Opening
@@ -25,7 +24,7 @@ async def opened(manifest: EventBus, opening: Opening) -> AsyncIterator[Bus]:
     Raises UsageError, Refused, and Unavailable if a later attempt may succeed.
     """
     access = opening.cluster
-    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster:
+    async with aclosing(access.shared()) as cluster:
         keys = Keys(opening.mounts, cluster, manifest.metadata.namespace)
         encryption = manifest.spec.encryption
         if encryption:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from kubecdc.cli import options
 from kubecdc.cli.buses import holder
 from kubecdc.cluster.connection import Cluster
 from kubecdc.manifest.fields import DEFAULT_BUS
@@ -13,7 +14,7 @@ from kubecdc.storage.contracts import Bus, Elector, LeadTimes
 from kubecdc.storage.manifest import EventBus
 from kubecdc.watcher.election.elector import LeaseElector
 from kubecdc.watcher.election.lease import ClusterLeaseClient
-from kubecdc.watcher.election.settings import LeaseSettings, home_namespace
+from kubecdc.watcher.election.settings import LeaseSettings
 
 
 @dataclass(frozen=True)
@@ -67,5 +68,5 @@ def from_options(
     durations = {"duration": lease_duration, "renew_deadline": renew_deadline, "retry_period": retry_period}
     given: dict[str, Any] = {name: value for name, value in durations.items() if value is not None}
     return Election(
-        leader_election, LeaseSettings(name=lease_name, namespace=lease_namespace or home_namespace(), **given)
+        leader_election, LeaseSettings(name=lease_name, namespace=lease_namespace or options.home(), **given)
     )

@@ -11,7 +11,6 @@ from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.contents import RESOURCES
 from kubecdc.cluster.keys import Keys
 from kubecdc.cluster.resource import Resource
-from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.mounts import Mounts, Unreadable
 from kubecdc.manifest.secrets import KeyRef, located_refs
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -73,7 +72,7 @@ async def check(access: ClusterAccess, mounts: Mounts, uses: Iterable[KeyUse]) -
     """
     problems: list[AccessProblem] = []
     notices: list[str] = []
-    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster:
+    async with aclosing(access.shared()) as cluster:
         for use in uses:
             if use.chosen:
                 continue

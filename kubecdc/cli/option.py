@@ -56,3 +56,8 @@ def in_context(
 def from_context(key: str, default: Any = None) -> Any:
     """The value of an option `in_context`, or the default if the current command does not have that option."""
     return click.get_current_context().meta.get(f"{__name__}.{key}", default)
+
+
+def has_option(key: str) -> bool:
+    """Whether the current command has that option `in_context`, given or not."""
+    return f"{__name__}.{key}" in click.get_current_context().meta

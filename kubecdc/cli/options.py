@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from kubecdc.cli.option import combined, from_context, in_context, option
+from kubecdc.cli.option import combined, from_context, has_option, in_context, option
+from kubecdc.manifest.fields import dns_label
 from kubecdc.manifest.mounts import CONFIGS, SECRETS, Mounts
 from kubecdc.manifest.units import duration
 from kubecdc.storage.contracts.types import ClusterAccess
@@ -69,6 +70,29 @@ cluster_name = in_context(
 )
 
 
+def _namespace(text: str) -> str:
+    try:
+        return dns_label(text)
+    except ValueError as e:
+        raise click.BadParameter(str(e)) from e
+
+
+namespace = in_context(
+    "-n",
+    "--namespace",
+    key="namespace",
+    convert=_namespace,
+    metavar="NAME",
+    help="Namespace of kubecdc's own Secrets and ConfigMaps, and its Lease.  "
+    "[default: $POD_NAMESPACE, the pod's namespace, or `default`]",
+)
+
+
+def home() -> str:
+    """The namespace of kubecdc's own objects, with the options of the current command."""
+    return from_context("namespace") or home_namespace()
+
+
 def cluster_access() -> ClusterAccess:
     """Access to the cluster, with the options of the current command. Without them, the same rules as kubectl apply."""
     kubeconfig, context = from_context("kubeconfig"), from_context("context")
@@ -81,7 +105,7 @@ def cluster_access() -> ClusterAccess:
 
         return Cluster(kubeconfig, context, Impersonation(user or "", uid or "", groups), name=name)
 
-    return ClusterAccess(connect, home_namespace())
+    return ClusterAccess(connect, home(), "-n" if has_option("namespace") else "POD_NAMESPACE")
 
 
 logs = combined(
@@ -156,6 +180,7 @@ def _mount(name: str, default: Path, what: str) -> Callable[[Command], Command]:
 
 
 secrets = _mount("secrets", SECRETS, "Secrets")
+access = combined(secrets, namespace)
 mounts = combined(secrets, _mount("configmaps", CONFIGS, "ConfigMaps"))
 
 

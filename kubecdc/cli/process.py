@@ -90,7 +90,7 @@ async def run(
         cluster = await _open_cluster(stack, opening) if election else None
         if cluster is not None:
             health.require("API server", partial(getattr, cluster, "trouble"))
-        shared = SharedCluster(opening.cluster.connect, opening.cluster.namespace)
+        shared = opening.cluster.shared()
         stack.push_async_callback(shared.aclose)
         uses_cluster = any(use.needs_cluster for use in uses.values())
         recorder = recording.begin(stack, cluster, shared, uses_cluster=uses_cluster)

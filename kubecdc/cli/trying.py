@@ -12,7 +12,6 @@ import click
 import msgspec
 
 from kubecdc.cli.output import indented, on_terminal
-from kubecdc.cluster.shared import SharedCluster
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.contracts.types import ClusterAccess
 from kubecdc.workers import filtering
@@ -35,7 +34,7 @@ async def try_sensors(
     """Print what each trigger would do, or does. Returns the exit code: 1 if one does not succeed or has no request."""
     code = 0
     settings = Settings()
-    async with aclosing(SharedCluster(access.connect, access.namespace)) as cluster, settings.scripts:
+    async with aclosing(access.shared()) as cluster, settings.scripts:
         for sensor in sensors:
             made = routes(sensor, concurrency=1, render=_to_stderr, cluster=cluster, **given)
             for _, group in groupby(made, lambda route: route.trigger):

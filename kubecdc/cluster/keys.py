@@ -23,6 +23,8 @@ class Keys:
         self.mounts = mounts or Mounts()
         self._cluster = cluster or SharedCluster(no_cluster)
         self._namespace = namespace or self._cluster.namespace
+        is_home = self._namespace == self._cluster.namespace
+        self._naming = f"name another one with {self._cluster.naming}, " if is_home else ""
 
     async def content(self, ref: KeyRef) -> bytes:
         """The bytes of a key. Raises Unreadable."""
@@ -58,7 +60,7 @@ class Keys:
         except KubecdcError as e:
             match getattr(e, "status", 0):
                 case 404:
-                    nowhere = f"and namespace {namespace} has no such {ref.kind}; create it, or {mount}"
+                    nowhere = f"and namespace {namespace} has no such {ref.kind}; {self._naming}create it, or {mount}"
                     raise Unreadable(f"{missing}, {nowhere}") from e
                 case 403:
                     forbidden = f"and reading it in namespace {namespace} is forbidden (403)"

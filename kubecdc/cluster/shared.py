@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 class SharedCluster:
     """One connection to the API server. It is opened by its first use.
 
-    ``namespace`` is that of objects whose manifests name none. ``facts`` are those of `Cluster`, once it is open.
+    ``namespace`` is that of objects whose manifests name none, ``naming`` is what a user gives to have another one.
+    ``facts`` are those of `Cluster`, once it is open.
     ``contents`` are the values of its Secrets and ConfigMaps.
     """
 
-    def __init__(self, connect: Callable[[], Cluster], namespace: str = "default") -> None:
+    def __init__(
+        self, connect: Callable[[], Cluster], namespace: str = "default", naming: str = "POD_NAMESPACE"
+    ) -> None:
         # Imported with the first object, because it logs: commands that open no bus start faster without.
         from kubecdc.cluster.contents import Contents
 
         self.namespace = namespace
+        self.naming = naming
         self.facts: dict[str, str] = {}
         self.contents = Contents(self._opened)
         self._connect = connect

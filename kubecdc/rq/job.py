@@ -17,7 +17,6 @@ from rq.job import Job
 from kubecdc import facts, nesting
 from kubecdc.cli.logs import event_lines, lines
 from kubecdc.cli.status.reporter import Reporter
-from kubecdc.cluster.shared import SharedCluster
 from kubecdc.errors import KubecdcError, Unavailable, UsageError
 from kubecdc.rq.configuration import addresses, configured, opening
 from kubecdc.rq.delivery import JobDelivery, JobSubscription
@@ -110,7 +109,7 @@ async def _work(job: Job, subscription: str, body: bytes) -> JobSubscription:
 
         one = JobSubscription(last, whole, is_paused)
         settings = Settings.of(found.bus.spec.redelivery, ack_wait=bus.ack_wait, concurrency=1)
-        cluster = SharedCluster(how.cluster.connect, how.cluster.namespace)
+        cluster = how.cluster.shared()
         given = {"concurrency": 1, "render": event_lines(None), "mounts": how.mounts, "cluster": cluster}
         given |= {"addresses": addresses()}
         to = route(found.sensor, found.trigger, found.dependency, **given)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.keys import Keys
+from kubecdc.cluster.shared import SharedCluster
 from kubecdc.manifest.model import Model
 from kubecdc.manifest.mounts import Mounts
 from kubecdc.storage.contracts.bus import Queue
@@ -45,7 +46,7 @@ class BusSettings:
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """Access to the Kubernetes cluster. ``namespace`` is the pod's own, or ``default``.
+    """Access to the Kubernetes cluster. ``namespace`` is the pod's own, or ``default``; ``naming`` names another one.
 
     ``connect`` returns a `Cluster`, an asynchronous context manager that is not entered yet. It raises UsageError if no
     cluster is configured.
@@ -53,6 +54,11 @@ class ClusterAccess:
 
     connect: Callable[[], Cluster]
     namespace: str = "default"
+    naming: str = "POD_NAMESPACE"
+
+    def shared(self) -> SharedCluster:
+        """A connection for all who need one."""
+        return SharedCluster(self.connect, self.namespace, self.naming)
 
 
 @dataclass(frozen=True)

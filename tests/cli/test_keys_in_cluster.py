@@ -91,7 +91,13 @@ async def test_validate_names_what_is_missing_and_what_only_the_pods_can_tell(ap
     assert code == 1
     [line] = said.splitlines()[1:]
     assert line.startswith(f"{where}key `token` of Secret `api` is not mounted: there is no file ")
-    assert ", and namespace default has no such Secret; create it, or mount it at " in line
+    assert ", and namespace default has no such Secret; name another one with -n, create it, or mount it at " in line
+    sensor["metadata"]["namespace"] = "elsewhere"
+    alice.write("sensor.yaml", yaml.safe_dump(sensor))
+    _, said = await validated(alice, "--cluster", kubeconfig=administrator)
+    assert "no such Secret; create it, or mount it at " in said, "the manifest names it"
+    del sensor["metadata"]["namespace"]
+    alice.write("sensor.yaml", yaml.safe_dump(sensor))
     await put(api, VALUE)
     assert await validated(alice, "--cluster", kubeconfig=administrator) == (0, "")
     _, said = await validated(alice, "--cluster", kubeconfig=alice.kubeconfig)

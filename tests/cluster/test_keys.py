@@ -180,7 +180,7 @@ async def test_what_is_missing_is_named_with_the_fix_and_read_again_soon(
     start = f"key `token` of Secret `api` is not mounted: there is no file {file}, and "
     nothing = await refused(keys)
     assert str(nothing) == (
-        f"{start}namespace default has no such Secret; "
+        f"{start}namespace default has no such Secret; name another one with POD_NAMESPACE, "
         f"create it, or mount it at {file.parent}, or give its place with --secrets-dir"
     )
     assert not nothing.ours

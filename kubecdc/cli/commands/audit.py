@@ -27,7 +27,7 @@ COLUMNS = ("watch", "kind", "namespace", "name", "inventory", "cluster")
 
 @click.command()
 @options.manifests
-@options.secrets
+@options.access
 @options.cluster
 @options.lease
 @options.output

@@ -38,7 +38,7 @@ def bus() -> None:
 
 @bus.command("show")
 @options.manifests
-@options.secrets
+@options.access
 @options.watch
 @options.output
 def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
@@ -81,7 +81,7 @@ def show_(filenames: tuple[str, ...], output: Output, watch: bool) -> None:
 
 @bus.command("ensure", short_help="Create what the subscriptions need.")
 @options.manifests
-@options.secrets
+@options.access
 @click.option("--dry-run", is_flag=True, help="Print what would be created or changed, without doing it.")
 def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
     """Create everything that the subscriptions of the manifests (-f) need.
@@ -103,7 +103,7 @@ def ensure(filenames: tuple[str, ...], dry_run: bool) -> None:
 @bus.command("prune", short_help="Remove the subscriptions that no manifest has.")
 @click.argument("name", required=False)
 @options.manifests
-@options.secrets
+@options.access
 @options.yes
 def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
     """Remove the subscriptions that no manifest (-f) has, or only NAME, and discard their backlog.
@@ -154,7 +154,7 @@ def prune(filenames: tuple[str, ...], name: str | None, yes: bool) -> None:
 @bus.command("pause")
 @click.argument("subscription")
 @options.manifests
-@options.secrets
+@options.access
 def pause_(filenames: tuple[str, ...], subscription: str) -> None:
     """Stop the deliveries of SUBSCRIPTION.
 
@@ -167,7 +167,7 @@ def pause_(filenames: tuple[str, ...], subscription: str) -> None:
 @bus.command("resume", short_help="Deliver SUBSCRIPTION again after a pause.")
 @click.argument("subscription")
 @options.manifests
-@options.secrets
+@options.access
 def resume_(filenames: tuple[str, ...], subscription: str) -> None:
     """Deliver SUBSCRIPTION again after a pause, unless a manifest pauses it."""
     _set_paused(filenames, subscription, resume, "resumed")

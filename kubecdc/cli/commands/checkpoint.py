@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -18,7 +18,9 @@ from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, Row, View, confirm
 from kubecdc.cli.positions import require_usable
 from kubecdc.cli.showing import manifests_to_show, show_each
+from kubecdc.cluster.contents import RESOURCES
 from kubecdc.errors import KubecdcError
+from kubecdc.storage import access as store_access
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.manifest import EventBus
@@ -40,7 +42,7 @@ def checkpoint() -> None:
 @checkpoint.command("show", short_help="Print the checkpoints, and the gaps that were repaired.")
 @click.argument("key", required=False)
 @options.manifests
-@options.secrets
+@options.access
 @options.cluster
 @options.watch
 @options.output
@@ -69,7 +71,7 @@ def show_(filenames: tuple[str, ...], key: str | None, output: Output, watch: bo
             raise _no_checkpoint(key)
         return found
 
-    show_each(manifests, rows, output, VIEW, watch=watch, first=required)
+    show_each(manifests, rows, output, replace(VIEW, empty=_none(manifests)), watch=watch, first=required)
 
 
 @checkpoint.command("set")
@@ -79,7 +81,7 @@ def show_(filenames: tuple[str, ...], key: str | None, output: Output, watch: bo
     required=True,
 )
 @options.manifests
-@options.secrets
+@options.access
 @options.cluster
 @options.yes
 def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool) -> None:
@@ -106,7 +108,7 @@ def set_(filenames: tuple[str, ...], key: str, resource_version: str, yes: bool)
 @checkpoint.command("reset")
 @click.argument("key")
 @options.manifests
-@options.secrets
+@options.access
 @options.cluster
 @options.yes
 def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
@@ -128,6 +130,17 @@ def reset_(filenames: tuple[str, ...], key: str, yes: bool) -> None:
 def _require_checkpoint(done: list[bool], key: str) -> None:
     if not any(done):
         raise _no_checkpoint(key)
+
+
+def _none(manifests: Manifests) -> str:
+    """That there are no checkpoints, and where in the cluster they were looked for."""
+    home = options.cluster_access().namespace
+    rules = [rule for bus in manifests.buses.values() for rule in store_access.rules_of(bus, home, state=False)]
+    kinds = {plural: kind for kind, plural in RESOURCES.items()}
+    places = [(kinds.get(r.resource.resource, r.resource.resource), r.resource.namespace, r.name) for r in rules]
+    where = ", ".join(f"{kind} {namespace}/{name}" for kind, namespace, name in places)
+    another = "; -n names another namespace" if home in {namespace for _, namespace, _ in places} else ""
+    return f"{VIEW.empty} in {where}{another}" if places else VIEW.empty
 
 
 def _no_checkpoint(key: str) -> KubecdcError:

@@ -40,7 +40,7 @@ selection = combined(
     all_,
     of_subscription,
     options.manifests,
-    options.secrets,
+    options.access,
     options.bus,
 )
 
@@ -64,7 +64,7 @@ def dlq() -> None:
     help="Maximum number of dead letters, the oldest first.",
 )
 @options.manifests
-@options.secrets
+@options.access
 @options.bus
 @options.watch
 @options.output
@@ -103,7 +103,7 @@ def list_(
 @dlq.command("show")
 @click.argument("id_", metavar="ID")
 @options.manifests
-@options.secrets
+@options.access
 @options.bus
 @options.output
 def show_(filenames: tuple[str, ...], bus: str | None, id_: str, output: Output) -> None:

@@ -24,6 +24,7 @@ WIDTH = 56  # of YAML: of a list or mapping in one line, only the last part may 
 @click.command()
 @options.manifests
 @option(
+    "-n",
     "--namespace",
     metavar="NAME",
     help="Namespace of the pods, their service accounts, Lease and ConfigMaps, and of objects that name none.  "

@@ -47,7 +47,7 @@ from kubecdc.storage.manifest import EventBus
 )
 @click.option("--dry-run", is_flag=True, help="Print the number of events, without delivering them.")
 @options.manifests
-@options.secrets
+@options.access
 @options.bus
 @options.yes
 def replay(

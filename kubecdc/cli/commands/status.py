@@ -26,7 +26,7 @@ NUMBERS = {"behind", "pending", "rate_in", "rate_out", "position"}  # no reason 
 
 @click.command()
 @options.manifests
-@options.secrets
+@options.access
 @options.cluster
 @options.watch
 @options.output

@@ -29,6 +29,7 @@ from kubecdc.storage.contracts.types import ClusterAccess
     "watching, leader election, checkpoints and triggers.",
 )
 @options.mounts
+@options.namespace
 @options.cluster
 @options.election
 def validate(filenames: tuple[str, ...], against_cluster: bool, **election: Any) -> None:

@@ -1,0 +1,64 @@
+"""Commands outside of the pods: `-n` names the namespace of what kubecdc has in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import yaml
+
+from tests.cli.rig import REDIS_BUS, Desk
+from tests.cluster.test_keys import put
+from tests.storage.pubsub.fake import FakePubSub
+from tests.storage.redis_server import RedisServer
+from tests.storage.redis_topologies import call
+
+HOME, WORD = "kubecdc", "geheim"
+PUBSUB_BUS = """\
+apiVersion: kubecdc.io/v1alpha1
+kind: EventBus
+metadata: {name: default}
+spec:
+  pubsub: {projectID: a-project, topic: a-topic}
+"""
+
+
+@pytest.fixture
+async def laptop(desk: Desk) -> AsyncIterator[Desk]:
+    """A desk whose bus is in Pub/Sub; what belongs to it in the cluster is in the namespace ``HOME``."""
+    async with FakePubSub(least_ack=1, pull_wait=0.3) as fake:
+        desk.environment["PUBSUB_EMULATOR_HOST"] = fake.address
+        desk.write("bus.yaml", PUBSUB_BUS)
+        await desk.api.make_namespaces(HOME)
+        yield desk
+
+
+async def test_checkpoints_that_are_not_found_are_told_with_the_place_and_n_finds_them(laptop: Desk) -> None:
+    laptop.environment["POD_NAMESPACE"] = HOME
+    async with laptop.running("watch") as watch:
+        await watch.until('"listed"')
+    del laptop.environment["POD_NAMESPACE"]
+    done = await laptop.call("checkpoint", "show")
+    assert done.out == "no checkpoints yet in ConfigMap default/kubecdc-checkpoint; -n names another namespace\n"
+    assert "workflows/changed" in (await laptop.call("checkpoint", "show", "-n", HOME)).out
+    assert (await laptop.call("checkpoint", "reset", "workflows/changed", "-n", HOME, "--yes")).code == 0
+    fixed = f"{PUBSUB_BUS}  checkpoint: {{configMap: {{name: own, namespace: {HOME}}}}}\n"
+    laptop.write("bus.yaml", fixed)
+    assert (await laptop.call("checkpoint", "show")).out == f"no checkpoints yet in ConfigMap {HOME}/own\n"
+    assert (await laptop.call("checkpoint", "show", "-n", "a/b")).code == 2
+
+
+async def test_a_secret_that_is_not_found_is_told_with_the_option(desk: Desk, shared_redis: RedisServer) -> None:
+    bus = yaml.safe_load(REDIS_BUS.format(url=f"redis://127.0.0.1:{shared_redis.port}/3"))
+    bus["spec"]["redis"] |= {"username": "laptop", "password": {"name": "redis", "key": "token"}}
+    desk.write("bus.yaml", yaml.safe_dump(bus))
+    await desk.api.make_namespaces(HOME)
+    await put(desk.api, WORD, "redis", namespace=HOME)
+    call(shared_redis, "ACL", "SETUSER", "laptop", "on", f">{WORD}", "~*", "&*", "+@all")
+    try:
+        done = await desk.call("status")
+        assert (done.code, "no such Secret; name another one with -n, create it" in done.out) == (1, True)
+        assert "no such Secret" not in (await desk.call("status", "-n", HOME)).out
+        assert (await desk.call("bus", "ensure", "-n", HOME)).code == 0
+    finally:
+        call(shared_redis, "ACL", "DELUSER", "laptop")
