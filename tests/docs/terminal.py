@@ -19,6 +19,7 @@ from aiohttp import web
 from tests.apiserver import LocalSimulator, simulator
 from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.tty import Shell, shell
+from tests.harness.other_program import other_program
 from tests.workers.peer import serving
 
 PAGE = ROOT / "docs" / "terminal.md"
@@ -60,6 +61,9 @@ PAUSE: Steps = {
 REPLAY: Steps = {
     "The number of events that can be delivered again": "replay --subscription inventory/post -f manifests --dry-run",
     "They are delivered again": "replay --subscription inventory/post --since 24h -f manifests",
+}
+REPAIR: Steps = {
+    "A difference is repaired: a row of the inventory was deleted": "audit --repair -f manifests --log-level warning",
 }
 LAST: Steps = {
     "All dead letters are deleted": "dlq purge --all -f manifests",
@@ -107,6 +111,10 @@ def _scene(folder: Path, terminal: Shell) -> dict[str, str]:
     shown |= _shown(AFTER, terminal) | _shown(PAUSE, terminal)
     _settle({POST: (0, 1)}, terminal)
     shown |= _shown(REPLAY, terminal)
+    _settle({POST: (0, 2)}, terminal)
+    with other_program(folder / "bus.db") as db:
+        db.execute("DELETE FROM inventory WHERE name = 'web'")
+    shown |= _shown(REPAIR, terminal)
     _settle({POST: (0, 2)}, terminal)
     return shown | _shown(LAST, terminal)
 
