@@ -14,7 +14,6 @@ from click.testing import CliRunner
 
 from kubecdc.cli.commands.rbac import rbac
 from tests.apiserver import LEASES, RealApiServer
-from tests.apiserver.client import CRDS, path_of
 from tests.deploy.cluster import DEPLOYMENTS, WAIT, Cluster, printed
 from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, ROOT, built, built_in, of_kind, output, tool
 from tests.harness.kubelet import STEP, Container, Kubelet
@@ -61,53 +60,6 @@ async def test_the_server_takes_each_overlay_to_the_letter_and_admits_its_pods(
                 while not await admitted():  # noqa: ASYNC110 (the server has no event for it)
                     await asyncio.sleep(STEP)
             await cluster.clear("kubecdc")
-    finally:
-        await server.close()
-
-
-OTHERS = (
-    ("ScaledObject", "keda.sh", "v1alpha1"),
-    ("TriggerAuthentication", "keda.sh", "v1alpha1"),
-    ("PodMonitor", "monitoring.coreos.com", "v1"),
-    ("PrometheusRule", "monitoring.coreos.com", "v1"),
-)
-
-
-def definition(kind: str, group: str, version: str) -> dict[str, object]:
-    """A CustomResourceDefinition that takes anything. (The manifests were held against those of the projects.)"""
-    plural = f"{kind.lower()}s"
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    versions = [{"name": version, "served": True, "storage": True, "schema": schema}]
-    spec = {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural}, "versions": versions}
-    return {"metadata": {"name": f"{plural}.{group}"}, "spec": spec}
-
-
-async def test_the_server_takes_each_component_to_the_letter(server: RealApiServer, tmp_path: Path) -> None:
-    cluster = Cluster(server, Kubelet(server, tmp_path, "kubecdc"), tmp_path)
-    try:
-        for kind, group, version in OTHERS:
-            await server.create(*CRDS, "", definition(kind, group, version))
-            await server.until_served(path_of(group, version, f"{kind.lower()}s"))
-        await server.make_namespaces("kubecdc")
-        for component in sorted((DEPLOY / "kustomize" / "components").iterdir()):
-            bus = (
-                "sqs"
-                if component.name == "autoscale-keda-sqs"
-                else "pubsub"
-                if component.name == "autoscale-keda-pubsub"
-                else "redis"
-            )
-            if component.name in ("replicated", "checkpoint"):
-                continue  # they are in the overlays
-            folder = tmp_path / component.name
-            folder.mkdir()
-            own = {
-                "resources": [f"../deploy/kustomize/overlays/{bus}"],
-                "components": [f"../deploy/kustomize/components/{component.name}"],
-            }
-            built_in(folder, own)
-            await cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-k", folder)
-        await cluster.clear("kubecdc")
     finally:
         await server.close()
 
