@@ -116,6 +116,22 @@ def test_selectors_find_the_pods_of_their_own_kind_only(bus: str) -> None:
         assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels_of(deployment).items()
 
 
+@pytest.mark.parametrize("bus", BUSES)
+def test_the_pods_that_the_page_names_write_kubernetes_events(bus: str) -> None:
+    """Those with a token and the right. Where workers are not among them, triggers that fail do not become Events."""
+    documents = built(OVERLAYS / bus)
+    able = {
+        account for account, _, _, resource, _, verb in rights(documents) if (resource, verb) == ("events", "create")
+    }
+    pods = {d["metadata"]["name"]: d["spec"]["template"]["spec"] for d in of_kind(documents, "Deployment")}
+    writing = {
+        name
+        for name, pod in pods.items()
+        if pod["automountServiceAccountToken"] and f"kubecdc/{pod['serviceAccountName']}" in able
+    }
+    assert writing == ({"kubecdc-watch"} if bus == "redis" else set(pods))
+
+
 def labels_of(deployment: Document) -> dict[str, str]:
     labels: dict[str, str] = deployment["spec"]["template"]["metadata"]["labels"]
     return labels
