@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -16,9 +16,11 @@ from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
 from kubecdc.watcher.capture import diff, reasons, stream
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
+from kubecdc.watcher.manifest import EventSource
 from kubecdc.watcher.namespaces import ending, watches
 from kubecdc.watcher.pipeline import Watch
-from tests.apiserver import NAMESPACES, LocalSimulator, simulator
+from tests.apiserver import NAMESPACES, LocalSimulator, simulator, watch
+from tests.apiserver.changes import Change
 from tests.apiserver.watch import WatchRules
 from tests.watcher.namespaces import PROD, hurry, keys, namespace, relabel
 from tests.watcher.rig import KEY, SPEC, Rig, event_source, faulty, told
@@ -290,6 +292,28 @@ async def test_a_namespace_whose_last_changes_the_server_fails_to_show_is_a_gap(
     await left_with_changes(bench)
     bench.api.faults.refuse_watches({"code": 500, "message": "conversion webhook failed"}, below=bench.api.version)
     await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
+    assert await gaps(bench) == [(reasons.REFUSED, 2)]
+
+
+@pytest.mark.parametrize("answer", [500, 504, 405, 400, "no JSON"])
+@pytest.mark.parametrize("source", [PROD, event_source(namespaces=["two"])], ids=["deselected", "no longer named"])
+async def test_a_namespace_whose_watches_all_fail_is_a_gap_and_holds_up_no_other(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch, answer: int | str, source: EventSource
+) -> None:
+    await left_with_changes(bench)
+    if isinstance(answer, int):
+        bench.api.fail(answer, method="GET", path="namespaces/one/workflows.*watch=true")
+    else:
+        changes = watch.Watch._changes
+
+        def broken(self: watch.Watch, past: Iterable[Change]) -> Iterator[bytes]:
+            lines = changes(self, past)
+            return (b"<html>\n" for _ in lines) if self.collection.kind.plural == "workflows" else lines
+
+        monkeypatch.setattr(watch.Watch, "_changes", broken)
+    await bench.start(source)
     await keys(bench, f"{KEY}/two")
     assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
     assert await gaps(bench) == [(reasons.REFUSED, 2)]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from kubecdc.cluster.errors import ApiError, Expired, NotResumable
+from kubecdc.cluster.errors import ApiError, Cut, Expired, Malformed, NotResumable
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.versions import older, well_formed
 from kubecdc.cluster.watch_lines import Silence
@@ -23,7 +23,7 @@ from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.quiet import unchanged
 from kubecdc.watcher.capture.reasons import EXPIRED, LEFT, REFUSED
 from kubecdc.watcher.capture.relist import leave
-from kubecdc.watcher.pipeline import Watch
+from kubecdc.watcher.pipeline import PASSING, Watch
 from kubecdc.watcher.recovery import RETRIED, short_pause
 
 log = structlog.get_logger()
@@ -74,6 +74,8 @@ async def read_on(watch: Callable[[], Watch], key: str) -> None:
                 return
             except RETRIED:
                 await short_pause()
+            finally:
+                stopped.session.problems.forget(key)
 
     async def lose_patience() -> None:
         patience = Patience(PATIENCE_SECONDS)
@@ -98,22 +100,17 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
             if not reason:
                 if reached(position, target):
                     return None
-                reason = _hopeless(position, target, patience)
-            if not reason:
-                if await watch.read(writer, WATCH_SECONDS, until=target):
-                    await short_pause()
-                elif await _is_quiet(watch, writer):
-                    return None
+                reason = _hopeless(watch, position, target, patience)
+            if not reason and await _has_read_all(watch, writer, target):
+                return None
         except NotResumable as e:
             reason = EXPIRED if isinstance(e, Expired) else REFUSED
-        except Silence:
-            pass  # the connection may be dead: open another one
         except ApiError as e:
             if e.status not in {403, 404}:
                 raise
             # A deleted namespace takes its RoleBindings along, so the right to read may never come back. An API server
             # that has just started may refuse for a moment, so the first refusal does not count.
-            if not reason and patience.is_over(writer.state.position):
+            if not reason and patience.is_over(_progress(watch, writer.state.position)):
                 reason = UNREADABLE
             elif not reason:
                 await short_pause()
@@ -121,6 +118,29 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
     ends = sum(watch.entry.wants("DELETE", passed=k.passed) for k in known)
     since = writer.state.position
     return Gap(reason, since, target or since, datetime.now(UTC).isoformat(), ends)
+
+
+async def _has_read_all(watch: Watch, writer: CheckpointWriter, target: str) -> bool:
+    """Read one watch, and return whether that shows that nothing is left. If it fails, pause before the next one.
+
+    The fifth failure in a row becomes a suspicion of the watch. Raises NotResumable, and ApiError for what no request
+    gets through; Unavailable, CommitMismatch, LeadershipLost.
+    """
+    try:
+        closed_at_once = await watch.read(writer, WATCH_SECONDS, until=target)
+    except NotResumable:
+        raise
+    except (Silence, Cut):
+        closed_at_once = True  # no failure, but nothing was shown either
+    except (ApiError, Malformed) as e:
+        if isinstance(e, ApiError) and e.status in PASSING:
+            raise
+        await watch.recovery.after(e)
+        return False
+    if closed_at_once:
+        await short_pause()
+        return False
+    return await _is_quiet(watch, writer)
 
 
 async def _is_quiet(watch: Watch, writer: CheckpointWriter) -> bool:
@@ -140,23 +160,28 @@ def reached(position: str, target: str) -> bool:
     return position == target or older(target, position)
 
 
-def _hopeless(position: str, target: str, patience: Patience) -> str:
+def _hopeless(watch: Watch, position: str, target: str, patience: Patience) -> str:
     """Why reading on cannot reach the target; "" if it can."""
     if not (well_formed(position) and well_formed(target)):
         return UNORDERED
-    return UNREACHED if patience.is_over(position) else ""
+    return UNREACHED if patience.is_over(_progress(watch, position)) else ""
+
+
+def _progress(watch: Watch, position: str) -> tuple[str, int]:
+    """What moves as long as waiting makes sense. Failures do: after some in a row, no one waits any longer."""
+    return position, watch.fruitless
 
 
 class Patience:
-    """Limits how many seconds a position may stand still."""
+    """Limits how many seconds something, such as a position, may stand still."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._position = ""
+        self._seen: object = None
         self._since = time.monotonic()
 
-    def is_over(self, position: str) -> bool:
-        """Whether the position has stood still for that long."""
-        if position != self._position:
-            self._position, self._since = position, time.monotonic()
+    def is_over(self, seen: object) -> bool:
+        """Whether it has stood still for that long."""
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
         return time.monotonic() - self._since >= self._seconds

@@ -120,4 +120,5 @@ class EntryWatches:
         else:
             await checkpoints.remove(key, entry=self.base, term=self.session.term)
         self.session.timelines.pop(key, None)
+        self.session.problems.resolve(key)
         metrics.forget(key)
