@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.apiserver import LocalSimulator, simulator
-from tests.cli.rig import REDIS_BUS, Desk
+from tests.cli.rig import HOME, PUBSUB_BUS, REDIS_BUS, Desk
+from tests.storage.pubsub.fake import FakePubSub
 from tests.storage.redis_server import RedisServer
 
 
@@ -46,3 +47,13 @@ async def redis_desk(desk: Desk, redis_url: str) -> Desk:
     """A desk whose bus is in Redis."""
     desk.write("bus.yaml", REDIS_BUS.format(url=redis_url))
     return desk
+
+
+@pytest.fixture
+async def laptop(desk: Desk) -> AsyncIterator[Desk]:
+    """A desk whose bus is in Pub/Sub; what belongs to it in the cluster is in the namespace ``HOME``."""
+    async with FakePubSub(least_ack=1, pull_wait=0.3) as fake:
+        desk.environment["PUBSUB_EMULATOR_HOST"] = fake.address
+        desk.write("bus.yaml", PUBSUB_BUS)
+        await desk.api.make_namespaces(HOME)
+        yield desk

@@ -65,6 +65,14 @@ spec:
   redis: {{url: "{url}", partitions: 4}}
   redelivery: {{ackWait: 2s}}
 """
+PUBSUB_BUS = """\
+apiVersion: kubecdc.io/v1alpha1
+kind: EventBus
+metadata: {name: default}
+spec:
+  pubsub: {projectID: a-project, topic: a-topic}
+"""
+HOME = "kubecdc"  # the namespace of pods
 
 
 @dataclass

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
 import yaml
 
-from tests.cli.rig import REDIS_BUS, Desk
+from tests.cli.rig import HOME, PUBSUB_BUS, REDIS_BUS, Desk
 from tests.cluster.test_keys import put
-from tests.storage.pubsub.fake import FakePubSub
 from tests.storage.redis_server import RedisServer
 from tests.storage.redis_topologies import call
 
-HOME, WORD = "kubecdc", "geheim"
-PUBSUB_BUS = """\
-apiVersion: kubecdc.io/v1alpha1
-kind: EventBus
-metadata: {name: default}
-spec:
-  pubsub: {projectID: a-project, topic: a-topic}
-"""
-
-
-@pytest.fixture
-async def laptop(desk: Desk) -> AsyncIterator[Desk]:
-    """A desk whose bus is in Pub/Sub; what belongs to it in the cluster is in the namespace ``HOME``."""
-    async with FakePubSub(least_ack=1, pull_wait=0.3) as fake:
-        desk.environment["PUBSUB_EMULATOR_HOST"] = fake.address
-        desk.write("bus.yaml", PUBSUB_BUS)
-        await desk.api.make_namespaces(HOME)
-        yield desk
+WORD = "geheim"
 
 
 async def test_checkpoints_that_are_not_found_are_told_with_the_place_and_n_finds_them(laptop: Desk) -> None:

@@ -51,6 +51,7 @@ class Lease:
     holder: str  # "" = nobody
     duration: int | None  # seconds
     acquired: str
+    renewed: str
     transitions: int
     epoch: int  # 0 if there is none
     bus: str  # that it elects for; "" if none is named
@@ -72,6 +73,7 @@ def decode(text: bytes) -> Lease:
         spec.holder_identity or "",
         spec.lease_duration_seconds,
         spec.acquire_time or "",
+        spec.renew_time or "",
         spec.lease_transitions or 0,
         int(epoch) if _EPOCH.fullmatch(epoch) else 0,
         annotations.get(BUS, ""),

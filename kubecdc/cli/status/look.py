@@ -13,6 +13,7 @@ import msgspec
 
 from kubecdc.cli.buses import subscriptions_of
 from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cli.status.lease import Lead
 from kubecdc.cli.status.record import ENDED, LEADER, NOTES, PROCESSES, Ended, Leader, Process, keeps
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.contracts import Bus, Checkpoint, DeadLetter, Gap, StateChange, SubscriptionStatus
@@ -25,6 +26,7 @@ TOGETHER = 20  # reads of one kind under way at a time
 LETTERS = 20  # subscriptions whose oldest dead letter is read
 T = TypeVar("T")
 R = TypeVar("R")
+Lease = Callable[[EventBus], Awaitable[Lead | None]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Found:
     """What was found. What could not be read, and why, is in ``unknown``; ``at`` is the time here (Unix time).
 
     ``processes`` is None where none can report, because the bus keeps no state that takes it. ``unwritable`` is why
-    none can, although the bus can be read; it is asked only if there is no report.
+    none can, although the bus can be read; it is asked only if there is no report. ``lead`` is what the Lease says; it
+    is read only where none can report.
     """
 
     manifest: EventBus
@@ -48,6 +51,7 @@ class Found:
     ended: Ended | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
     unwritable: str = ""
+    lead: Lead | None = None
 
     @property
     def entries(self) -> list[str]:
@@ -79,7 +83,14 @@ async def within_seconds(call: Awaitable[T], seconds: float = ANSWER_SECONDS) ->
     raise Unavailable(f"the bus has not answered within {seconds:g} s", hint="check that it is up, and reachable here")
 
 
-async def look(bus: Bus, manifest: EventBus, manifests: Manifests, now: Callable[[], float]) -> Found:
+async def no_lease(_: EventBus) -> Lead | None:
+    """No Lease is read."""
+    return None
+
+
+async def look(
+    bus: Bus, manifest: EventBus, manifests: Manifests, now: Callable[[], float], lease: Lease = no_lease
+) -> Found:
     """Look at an open bus. Raises Unavailable, Refused if it does not answer."""
     unknown: dict[str, str] = {}
 
@@ -90,13 +101,13 @@ async def look(bus: Bus, manifest: EventBus, manifests: Manifests, now: Callable
             unknown[name] = str(e)
             return otherwise
 
-    statuses, (checkpoints, gaps), pauses, processes, leader, ended = await asyncio.gather(
+    statuses, (checkpoints, gaps), pauses, processes, (leader, ended), lead = await asyncio.gather(
         bus.subscriptions(),
         part("checkpoints", _checkpoints(bus), ([], {})),
         part("paused", paused(bus), frozenset()),
         part("processes", _processes(bus), None),
-        part("leader", _note(bus, LEADER, Leader), None),
-        part("ended", _note(bus, ENDED, Ended), None),
+        asyncio.gather(part("leader", _note(bus, LEADER, Leader), None), part("ended", _note(bus, ENDED, Ended), None)),
+        part("lease", no_lease(manifest) if keeps(bus) else lease(manifest), None),
     )
     letters = await part("dead letters", _letters(bus, statuses), {})
     return Found(
@@ -113,6 +124,7 @@ async def look(bus: Bus, manifest: EventBus, manifests: Manifests, now: Callable
         ended,
         unknown,
         unwritable=await _unwritable(bus) if processes == [] else "",
+        lead=lead,
     )
 
 
@@ -174,7 +186,7 @@ async def _each(items: Sequence[str], call: Callable[[str], Awaitable[T]]) -> li
 
 
 class Looks:
-    """Looks at one bus, which stays open in between while it answers. ``open_`` opens it."""
+    """Looks at one bus, which stays open in between while it answers. ``open_`` opens it, ``lease`` reads its Lease."""
 
     def __init__(
         self,
@@ -183,12 +195,14 @@ class Looks:
         open_: Callable[[EventBus], AbstractAsyncContextManager[Bus]],
         now: Callable[[], float],
         seconds: float = ANSWER_SECONDS,
+        lease: Lease = no_lease,
     ) -> None:
         self.manifest = manifest
         self._manifests = manifests
         self._open = open_
         self._now = now
         self._seconds = seconds
+        self._lease = lease
         self._stack: AsyncExitStack | None = None
         self._bus: Bus | None = None
 
@@ -205,7 +219,7 @@ class Looks:
         if bus is None:
             self._stack = AsyncExitStack()
             bus = self._bus = await self._stack.enter_async_context(self._open(self.manifest))
-        return await look(bus, self.manifest, self._manifests, self._now)
+        return await look(bus, self.manifest, self._manifests, self._now, self._lease)
 
     async def close(self) -> None:
         """Close the bus, within a moment. It is opened again by the next look."""

@@ -71,7 +71,7 @@ def _bus_row(found: Found) -> Row:
     findings = [
         Finding(Verdict.UNKNOWN, f"{what} cannot be read: {why}")
         for what, why in found.unknown.items()
-        if what != "checkpoints"  # the sources say it
+        if what not in {"checkpoints", "lease"}  # the sources say it
     ]
     if found.unwritable:
         cause = f"it can be read but not written: {found.unwritable}"

@@ -44,7 +44,7 @@ def source_row(found: Found, entry: str) -> Row:
         Verdict.IDLE if quiet else Verdict.OK,
         kind="source",
         bus=found.manifest.name,
-        by=leader.holder if leader else None,
+        by=leader.holder if leader else found.lead.holder or None if found.lead else None,
         behind=seconds(own.behind) if own else None,
         rate_out=own.rate if own else None,
         position=checkpoints[0].state.position if len(checkpoints) == 1 and checkpoints[0].state else None,
@@ -69,8 +69,7 @@ def _findings(
     if why := found.unknown.get("checkpoints"):
         yield Finding(Verdict.UNKNOWN, f"its position cannot be read: {why}", LOOK_AT_THE_CLUSTER)
     if found.processes is None:
-        why = found.unknown.get("processes", "processes do not report to this type of bus; see their metrics")
-        yield Finding(Verdict.UNKNOWN, f"the leader and its lag are not known: {why}")
+        yield _without_reports(found)
     elif leader is None:
         yield _nobody_leads(found)
     elif own is None:
@@ -95,6 +94,16 @@ def _findings(
     if gap and found.at - datetime.fromisoformat(gap.time).timestamp() < RECENT_SECONDS:
         cause = f"a gap was repaired: {gap.reason}; versions in it may be collapsed"
         yield Finding(Verdict.OK, cause, "kubecdc checkpoint show")
+
+
+def _without_reports(found: Found) -> Finding:
+    if found.lead and found.lead.why:
+        return Finding(Verdict.BLOCKED, f"nobody leads: {found.lead.why}", "kubecdc watch")
+    why = found.unknown.get("processes", "processes do not report to this type of bus; see their metrics")
+    if found.lead:
+        return Finding(Verdict.UNKNOWN, f"its lag is not known: {why}")
+    lease = f"; the Lease cannot be read: {found.unknown['lease']}" if "lease" in found.unknown else ""
+    return Finding(Verdict.UNKNOWN, f"the leader and its lag are not known: {why}{lease}")
 
 
 def _nobody_leads(found: Found) -> Finding:
