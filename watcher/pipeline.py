@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from kubecdc import facts
@@ -142,7 +144,7 @@ class Watch:
 
         Returns whether the server closed it as soon as it was open.
         """
-        changes = self.list_watch.watch(writer.state.position, seconds)
+        changes = partial(self.list_watch.watch, writer.state.position, seconds)
         try:
             closed_at_once = await self.stream.commit_changes(writer, changes, until)
         except (ApiError, Malformed) as e:

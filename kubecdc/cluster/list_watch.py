@@ -15,7 +15,7 @@ from kubecdc.cluster.errors import ApiError, Expired, Malformed, stream_error
 from kubecdc.cluster.objects import Meta, decode_object, decode_status
 from kubecdc.cluster.own_objects import is_own, may_be_among, without_own
 from kubecdc.cluster.resource import Resource
-from kubecdc.cluster.watch_lines import WatchLines
+from kubecdc.cluster.watch_lines import Room, WatchLines
 
 SILENCE_SECONDS = 90.0  # bookmarks come about once a minute, but a healthy idle server may be silent for 120 s
 WATCH_SECONDS = (300.0, 600.0)  # as client-go
@@ -102,11 +102,14 @@ class ListWatch:
         except Malformed:
             return ""
 
-    async def watch(self, version: str, seconds: tuple[float, float] | None = None) -> AsyncGenerator[list[Change]]:
+    async def watch(
+        self, version: str, seconds: tuple[float, float] | None = None, room: Room | None = None
+    ) -> AsyncGenerator[list[Change]]:
         """Changes after `version`, in chunks as they arrive. The first chunk is empty: the stream is open.
 
         The server closes the stream after a random time between the two `seconds` (default: WATCH_SECONDS), if not
-        earlier. An incomplete last line is dropped; the next watch gets it again.
+        earlier. An incomplete last line is dropped; the next watch gets it again. Long lines take ``room``, until the
+        next chunk is asked for.
         Raises ApiError, NotResumable, Malformed, Silence.
         """
         lasts = int(random.uniform(*(seconds or WATCH_SECONDS)))
@@ -118,11 +121,13 @@ class ListWatch:
         )
         async with self.cluster.stream(self.resource.path, query, essential=self._essential) as stream:
             yield []
-            with closing(WatchLines(stream, min(self._silence, lasts + LATE_SECONDS))) as arriving:
+            with closing(WatchLines(stream, min(self._silence, lasts + LATE_SECONDS), room)) as arriving:
                 while (lines := await arriving.read()) is not None:
                     changes, error = self._decoded(lines)
+                    del lines  # which would be held twice, for as long as the changes are
                     if changes:
                         yield changes
+                    del changes  # the next may come in a long while
                     if error:
                         raise error
 

@@ -10,6 +10,7 @@ import msgspec
 from kubecdc.cluster.errors import Malformed
 
 T = TypeVar("T")
+OBJECT_BYTES = 2 << 20  # about the most that etcd takes for one
 
 
 class Meta(msgspec.Struct, frozen=True, rename="camel"):

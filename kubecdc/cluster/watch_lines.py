@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 import aiohttp
 
 from kubecdc.cluster.errors import Cut, Malformed
+from kubecdc.cluster.objects import OBJECT_BYTES
 
 MAX_LINE_BYTES = 64 << 20  # etcd takes 1.5 MiB, aggregated servers may send more; no object is this large
 
@@ -15,13 +17,27 @@ class Silence(Exception):
     """Nothing arrived for a while, so the server may be gone. This is no error: the watch is closed and resumed."""
 
 
+class Room(Protocol):
+    """Memory for long lines."""
+
+    async def reserve(self, size: int) -> None:
+        """Wait until there is room for so many bytes, before they are read."""
+
+    def reserved(self, size: int) -> None:
+        """What is reserved turned out to be so many bytes; 0: it is needed no more, or others count it by now."""
+
+
 class WatchLines:
     """Reads a stream as it arrives, at most ``silence`` seconds at a time. Close it, or a timer stays behind.
 
     All reads share that timer. One for each would cost more than to decode the line.
+
+    A line that is longer than what may be read ahead gets ``room`` before the rest of it is read. Meanwhile that waits
+    in the connection. What is reserved is enough for the line, and for all that arrived with its end, so whoever has
+    room can always go on.
     """
 
-    def __init__(self, stream: aiohttp.StreamReader, silence: float) -> None:
+    def __init__(self, stream: aiohttp.StreamReader, silence: float, room: Room | None = None) -> None:
         self._stream = stream
         self._silence = silence
         self._loop = asyncio.get_running_loop()
@@ -29,12 +45,22 @@ class WatchLines:
         self._reading: float | None = None  # since when
         self._rest: list[bytes] = []  # pieces of an incomplete line, joined only once
         self._size = 0  # of them
+        self._room = room
+        self._short = stream.get_read_buffer_limits()[0] if room else MAX_LINE_BYTES
+        self._long = False  # the incomplete line has room
+        self._returned = False  # what was read last has room
 
     async def read(self) -> list[bytes] | None:
         """The lines that are complete with what has arrived. None at the end, which drops an incomplete line.
 
-        Raises Silence, Cut, Malformed.
+        Those read before count no more. Raises Silence, Cut, Malformed.
         """
+        if self._room and self._returned:
+            self._room.reserved(0)
+            self._returned = False
+        if self._room and self._size > self._short and not self._long:
+            await self._room.reserve(OBJECT_BYTES)
+            self._long = True
         self._reading = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._silence, self._look)
@@ -50,6 +76,8 @@ class WatchLines:
         """Nothing more is read."""
         if self._timer:
             self._timer.cancel()
+        if self._room:
+            self._room.reserved(0)
 
     def _look(self) -> None:
         """End the read under way if it has lasted too long; else look again when it would have."""
@@ -67,9 +95,14 @@ class WatchLines:
         lines: list[bytes] = []
         if newline:
             lines = [line for line in b"".join((*self._rest, head)).split(b"\n") if line]
+            if self._room and self._long:
+                self._room.reserved(self._size + len(head))
+                self._long, self._returned = False, True
             self._rest, self._size = [], 0
         self._rest.append(tail)
         self._size += len(tail)
+        if self._room and self._long and self._size > OBJECT_BYTES:
+            self._room.reserved(self._size)
         if self._size > MAX_LINE_BYTES:
             raise Malformed(f"a line of the watch is longer than {MAX_LINE_BYTES >> 20} MiB")
         return lines

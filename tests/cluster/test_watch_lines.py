@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from kubecdc.cluster.objects import OBJECT_BYTES
 from kubecdc.cluster.watch_lines import Silence, WatchLines
 from tests.watcher.virtual import World, run
 
 SILENCE = 90.0
+BUFFER = 100
 
 
 class Stream:
@@ -28,12 +30,32 @@ class Stream:
         await asyncio.sleep(seconds)
         return piece
 
+    def get_read_buffer_limits(self) -> tuple[int, int]:
+        return BUFFER, 2 * BUFFER
+
     def set_exception(self, error: Exception) -> None:
         self._failed.set_exception(error)
 
 
-def lines_of(*pieces: tuple[float, bytes]) -> WatchLines:
-    return WatchLines(cast(Any, Stream(*pieces)), SILENCE)
+class Ledger:
+    """Room for lines, given when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.held = 0
+        self.may = asyncio.Semaphore(0)
+
+    async def reserve(self, size: int) -> None:
+        self.asked += 1
+        await self.may.acquire()
+        self.held += size
+
+    def reserved(self, size: int) -> None:
+        self.held = size
+
+
+def lines_of(*pieces: tuple[float, bytes], room: Ledger | None = None) -> WatchLines:
+    return WatchLines(cast(Any, Stream(*pieces)), SILENCE, room)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +104,40 @@ def test_the_time_between_reads_is_no_silence() -> None:
         return world.time() - begun
 
     assert run(scenario) == SILENCE
+
+
+def test_the_rest_of_a_long_line_is_read_once_there_is_room_for_it() -> None:
+    async def scenario(world: World) -> None:
+        room, piece = Ledger(), b"x" * (BUFFER + 1)
+        arriving = lines_of((0.0, piece), (1.0, piece), (1.0, b"\nshort\ny"), (1.0, b"\n"), room=room)
+        assert await arriving.read() == [] and room.asked == 0
+        reading = asyncio.create_task(arriving.read())
+        await asyncio.sleep(10 * SILENCE)  # while commits are blocked: that is no silence
+        assert room.asked == 1 and not reading.done()
+        begun = world.time()
+        room.may.release()
+        assert await reading == [] and world.time() - begun == 1.0
+        assert room.held == OBJECT_BYTES
+        assert await arriving.read() == [2 * piece, b"short"]
+        assert room.held == 2 * len(piece) + len(b"\nshort"), "all that has come counts"
+        assert await arriving.read() == [b"y"]
+        assert (room.held, room.asked) == (0, 1), "a short line needs no room"
+        arriving.close()
+
+    run(scenario)
+
+
+def test_a_line_that_is_larger_than_its_room_counts_as_it_grows_and_no_more_once_the_watch_ends() -> None:
+    async def scenario(_: World) -> None:
+        room, piece = Ledger(), b"x" * OBJECT_BYTES
+        room.may.release()
+        arriving = lines_of((0.0, piece), (0.0, piece), room=room)
+        for _ in range(2):
+            assert await arriving.read() == []
+        assert room.held == 2 * OBJECT_BYTES
+        with pytest.raises(Silence):
+            await arriving.read()
+        arriving.close()
+        assert room.held == 0
+
+    run(scenario)

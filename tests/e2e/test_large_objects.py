@@ -1,4 +1,4 @@
-"""Memory with large objects: the limit of the Deployments in `deploy/` holds, with many entries and subscriptions.
+"""Memory with large objects: the limit of the Deployments in `deploy/` holds, with many watches and subscriptions.
 
 ``KUBECDC_LARGE_OBJECTS`` sets how many objects there are (40).
 """
@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.apiserver import WORKFLOWS, LocalSimulator, simulator, workflow
-from tests.cli.rig import REDIS_BUS, Desk, Running
+from tests.cli.rig import REDIS_BUS, SENSOR, Desk, Running
 from tests.harness.processes import memory, until
 from tests.storage.redis_server import RedisServer, require
 
@@ -24,6 +24,7 @@ OBJECTS = int(os.environ.get("KUBECDC_LARGE_OBJECTS", "40"))
 SIZE = 1_400_000  # bytes; etcd takes 1.5 MiB
 ENTRIES = 4
 TRIGGERS = 5  # of each
+NAMESPACES = 150
 PODS = Path(__file__).parents[2] / "deploy" / "kustomize" / "components" / "replicated"
 
 
@@ -125,3 +126,37 @@ async def test_large_objects_fit_into_the_limit_of_the_deployments(desk: Desk) -
     print(f"peak MiB: watcher {watcher >> 20}, worker {worker >> 20} with {silent.waiting} deliveries in flight")
     assert watcher < 0.8 * limit("watcher.yaml")
     assert worker < 0.8 * limit("workers.yaml")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "blocked",
+    [
+        pytest.param(False, id="nothing blocked"),
+        pytest.param(True, id="commits blocked at first", marks=pytest.mark.long),
+    ],
+)
+async def test_a_large_object_in_each_namespace_fits_into_the_limit(tmp_path: Path, blocked: bool) -> None:
+    """Each namespace has a watch of its own. One that has no room waits, and one that has nothing to do holds
+    nothing."""
+    async with simulator(managed_fields=False) as api:
+        desk = Desk(tmp_path, api)
+        namespaces = [f"ns-{n}" for n in range(NAMESPACES)]
+        await api.make_namespaces(*namespaces)
+        desk.entry(namespaces=namespaces)
+        if blocked:
+            (desk.manifests / "sensor.yaml").unlink()
+        async with desk.running("watch", "--no-leader-election") as watch:
+            await until(lambda: watch.err.count('"event":"listed"') == NAMESPACES, 60, "the lists")
+            text = "x" * SIZE
+            for namespace in namespaces:
+                await api.create(*WORKFLOWS, namespace, workflow("w", text=text))
+            if blocked:
+                await watch.until("nobody subscribes")
+                desk.write("sensor.yaml", SENSOR)
+            async with asyncio.timeout(90):
+                while sum(row["objects"] for row in await desk.rows("checkpoint", "show")) < NAMESPACES:
+                    assert watch.process.returncode is None, watch.err
+            peak = memory(watch.process.pid, peak=True)
+    print(f"peak MiB: {peak >> 20}")
+    assert peak < 0.8 * limit("watcher.yaml")

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from kubecdc.cluster.connection import Cluster
+from kubecdc.cluster.objects import OBJECT_BYTES
+from kubecdc.cluster.watch_lines import WatchLines
 from kubecdc.storage.contracts import Batch
 from kubecdc.watcher import entries, watcher
 from kubecdc.watcher.capture import chunks, diff, pages
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
-from kubecdc.watcher.capture.memory import Memory
+from kubecdc.watcher.capture.memory import Holder, Memory
 from tests.apiserver import NAMESPACES
 from tests.watcher.rig import SPEC, Rig, event_source, told
 
@@ -77,6 +79,24 @@ async def test_whoever_ends_releases_what_it_held() -> None:
         await holder.take(2)
         assert memory.held == 10
         raise OSError
+    assert memory.held == 0
+
+
+async def test_what_was_reserved_is_taken_without_waiting_and_the_rest_given_back() -> None:
+    memory = Memory(10)
+    with memory.holder() as first, memory.holder() as second:
+        await first.reserve(8)
+        first.reserved(12)
+        assert memory.held == 12, "it is there already, so others wait"
+        waiting = asyncio.create_task(second.reserve(1))
+        for _ in range(2):
+            await asyncio.wait_for(first.take(5), 1)
+        await turn()
+        assert memory.held == 12 and not waiting.done()
+        first.reserved(0)
+        first.release(10)
+        await asyncio.wait_for(waiting, 1)
+        assert memory.held == 1
     assert memory.held == 0
 
 
@@ -155,6 +175,45 @@ async def test_changes_that_wait_for_their_commit_stop_the_reading(bench: Rig, m
 
     await bench.until(all_came)
     assert len(ids) == len(set(ids)) == 4 * len(namespaces)
+
+
+async def test_long_lines_are_read_as_far_as_their_entry_may_hold_them(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody subscribes, so no commit is made; one namespace has room for its object, the others wait in theirs."""
+    monkeypatch.setattr(watcher, "BYTES", OBJECT_BYTES)
+    size, asked, given, read = 1_400_000, [0], [0], [0]
+    real, completed_by = Holder.reserve, WatchLines._completed_by
+
+    async def reserve(self: Holder, size: int) -> None:
+        asked[0] += 1
+        await real(self, size)
+        given[0] += 1
+
+    def counted(self: WatchLines, chunk: bytes) -> list[bytes]:
+        read[0] += len(chunk)
+        return completed_by(self, chunk)
+
+    namespaces = [f"ns-{n}" for n in range(6)]
+    for namespace in namespaces:
+        await make_namespace(bench, namespace)
+    await bench.start(event_source(namespaces=[*namespaces, "default"]))
+    assert await bench.events() == []
+    bus = await bench.open()
+    await bus.prune("test/all")
+    monkeypatch.setattr(Holder, "reserve", reserve)
+    monkeypatch.setattr(WatchLines, "_completed_by", counted)
+    for namespace in namespaces:
+        await bench.create("a", namespace, spec={"text": "x" * size})
+
+    async def all_wait() -> bool:
+        return asked[0] == len(namespaces) and read[0] > size
+
+    await bench.until(all_wait)
+    assert given == [1]
+    assert read[0] < 3 * size, "one line, and the start of each other"
+    await bus.register([SPEC])
+    assert len(await bench.events()) == len(namespaces)
 
 
 async def test_objects_whose_bodies_are_kept_end_a_few_at_a_time(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ class Stream:
         self.changes = changes
         self.read = 0
 
-    async def watch(self, position: str, seconds: object) -> AsyncGenerator[list[Change]]:
+    async def watch(self, position: str, seconds: object, room: object) -> AsyncGenerator[list[Change]]:
         yield []
         for number in range(1, self.changes + 1):
             self.read = number

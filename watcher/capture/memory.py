@@ -30,6 +30,7 @@ class Memory:
         try:
             yield holder
         finally:
+            holder.reserved(0)
             holder.release(holder.held)
 
     async def take(self, size: int) -> None:
@@ -71,12 +72,26 @@ class Holder:
 
     def __init__(self, memory: Memory) -> None:
         self.held = 0
+        self._reserved = 0  # of these
         self._memory = memory
 
     async def take(self, size: int) -> None:
-        """Wait until there is room for so many bytes more."""
+        """Wait until there is room for so many bytes more, unless they are reserved."""
+        self._reserved -= (known := min(size, self._reserved))
+        if size > known:
+            await self._memory.take(size - known)
+        self.held += size - known
+
+    async def reserve(self, size: int) -> None:
+        """Wait until there is room for so many bytes, which are taken later."""
         await self._memory.take(size)
         self.held += size
+        self._reserved += size
+
+    def reserved(self, size: int) -> None:
+        """What is reserved turned out to be so many bytes. Others wait if that is above the limit."""
+        self.release(self._reserved - size)
+        self._reserved = size
 
     def release(self, size: int) -> None:
         """So many bytes are free again."""

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 from kubecdc.cluster.changes import Page
 from kubecdc.cluster.errors import TooLarge
 from kubecdc.cluster.list_watch import ListWatch
+from kubecdc.cluster.objects import OBJECT_BYTES
 from kubecdc.watcher.capture.memory import Memory
 
 PAGE_BYTES = 4 << 20
 PAGE_OBJECTS = (50, 500)  # the first page, and the most
-OBJECT_BYTES = 2 << 20  # about the most that etcd takes for one
 FEWER = 4  # how many times fewer objects are asked for when a page was too large
 
 

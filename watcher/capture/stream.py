@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from kubecdc.cluster.changes import Change
@@ -23,7 +23,7 @@ BATCH = 100  # changes a commit; more are slower on every back end
 INSTANT_SECONDS = 1.0
 
 Commits = asyncio.Queue[tuple[Batch, int]]  # prepared, with their sizes, in the order in which they are to be made
-Changes = AsyncGenerator[list[Change]]
+Changes = Callable[[Holder], AsyncGenerator[list[Change]]]  # which takes its long lines from there
 
 
 class StreamCommitter:
@@ -65,21 +65,27 @@ class StreamCommitter:
         self, writer: CheckpointWriter, changes: Changes, commits: Commits, holder: Holder, until: str
     ) -> None:
         try:
-            async with aclosing(changes) as stream:
+            async with aclosing(changes(holder)) as stream:
                 async for chunk in stream:
                     self._came(chunk)
-                    for some, size in chunks(chunk, BATCH):
-                        self._progress.came()  # before anything is waited for, so that what was read counts
-                        if writer.entry.keeps_objects:
-                            await commits.join()  # the next commit needs the bodies that the last one stores
-                        await holder.take(size)
-                        await commits.put((await self._batcher.prepare(writer, some), size))
+                    await self._prepare(writer, chunk, commits, holder)
                     if until and chunk and not older(chunk[-1].meta.resource_version, until):
                         break
+                    del chunk  # the next may come in a long while
         except Exception:
             await commits.join()  # what came before the end of the stream is valid
             raise
         await commits.join()
+
+    async def _prepare(
+        self, writer: CheckpointWriter, chunk: Sequence[Change], commits: Commits, holder: Holder
+    ) -> None:
+        for some, size in chunks(chunk, BATCH):
+            self._progress.came()  # before anything is waited for, so that what was read counts
+            if writer.entry.keeps_objects:
+                await commits.join()  # the next commit needs the bodies that the last one stores
+            await holder.take(size)
+            await commits.put((await self._batcher.prepare(writer, some), size))
 
     def _came(self, chunk: list[Change]) -> None:
         self.lines += len(chunk)
@@ -96,6 +102,7 @@ async def commit_all(writer: CheckpointWriter, commits: Commits, holder: Holder,
     while True:
         batch, size = await commits.get()
         await writer.commit_prepared(batch)
+        del batch  # the next may come in a long while
         holder.release(size)
         progress.committed()
         commits.task_done()
