@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubecdc.cli.buses import subscriptions_of
-from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cli.manifests.loading import ManifestErrors, Manifests
 from kubecdc.cli.output import Row, time
 from kubecdc.cli.status.look import Found
 from kubecdc.cli.status.record import LIVES, Process
@@ -98,7 +98,12 @@ def _bus_row(found: Found) -> Row:
 
 def _troubles(found: Found, process: Process) -> Iterator[Finding]:
     for name, trouble in process.troubles.items():
-        command = "kubecdc validate" if name == MANIFESTS else "kubecdc validate --cluster"
-        yield Finding(Verdict.FAILING, f"{name}: {trouble.reason}", command)
+        hint = f" ({trouble.hint})" if trouble.hint else ""
+        command = "kubecdc validate --cluster"
+        if (
+            name == MANIFESTS
+        ):  # whatever else is wrong with them, such as that they need a restart, validate cannot find
+            command = "kubecdc validate" if trouble.error == ManifestErrors.__name__ else ""
+        yield Finding(Verdict.FAILING, f"{name}: {trouble.reason}{hint}", command)
     if not -CLOCK_SECONDS < found.at - process.at < CLOCK_SECONDS:
         yield Finding(Verdict.FAILING, "its clock and the one here differ by more than half a minute", "date -u")

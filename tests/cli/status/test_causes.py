@@ -17,7 +17,9 @@ from redis.asyncio import Redis
 
 from kubecdc import facts
 from kubecdc.cli.main import cli
+from kubecdc.cli.manifests.problem import ManifestErrors, Place, Problem
 from kubecdc.cli.status import reporter
+from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.facts import Trouble
 from kubecdc.storage.contracts import SubscriptionSpec
 from kubecdc.storage.pauses import pause
@@ -255,8 +257,18 @@ async def bad_clock(site: Site) -> None:
 
 
 async def bad_manifests(site: Site) -> None:
-    refused = Trouble("manifests/sensor.yaml: Sensor post: spec.triggers: is missing", time.time())
-    site.stack.callback(facts.troubles.read("manifests", lambda: refused))
+    place = Place("manifests/sensor.yaml", 1, "Sensor/post")
+    await _with_manifests(site, ManifestErrors([Problem(place, "spec.triggers", "is required")]))
+
+
+async def manifests_that_need_a_restart(site: Site) -> None:
+    error = UsageError("EventBus/default: spec.redelivery changed: that needs a restart", hint="restart the process")
+    await _with_manifests(site, error)
+
+
+async def _with_manifests(site: Site, error: KubecdcError) -> None:
+    trouble = Trouble.of(error, time.time())
+    site.stack.callback(facts.troubles.read("manifests", lambda: trouble))
     await both(site)
 
 
@@ -323,7 +335,19 @@ CASES = {
     ),
     "not registered": Case(not_registered, SUBSCRIPTION, "blocked", "^it is not registered yet", "kubecdc run"),
     "bad clock": Case(bad_clock, "process/watcher", "failing", "its clock and the one here differ", "date -u"),
-    "bad manifests": Case(bad_manifests, "process/worker", "failing", "^manifests: manifests/sensor.yaml: Sensor post"),
+    "bad manifests": Case(
+        bad_manifests,
+        "process/worker",
+        "failing",
+        "^manifests: the manifests have a problem.*sensor.yaml, document 1, Sensor/post: spec.triggers: is required$",
+        "kubecdc validate",
+    ),
+    "manifests that need a restart": Case(
+        manifests_that_need_a_restart,
+        "process/worker",
+        "failing",
+        r"^manifests: EventBus/default: .*needs a restart \(restart the process\)$",
+    ),
 }
 EXPIRES = {
     "watcher killed",
@@ -379,6 +403,7 @@ async def test_status_names_the_cause_of(name: str, place: Site, monkeypatch: py
     await case.make(place)
     row = await place.until(case.name, case.verdict, case.cause, 0.5 if name == "Redis hangs" else 60)
     assert row["next"].startswith(case.next)
+    assert row["next"] == "" or name != "manifests that need a restart", "no command finds that out"
     assert not row["next"].startswith("kubecdc ") or exists(*shlex.split(row["next"])[1:])
     assert row["needs_person"] == (case.verdict in {"blocked", "failing"})
 
