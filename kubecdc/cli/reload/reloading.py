@@ -100,6 +100,8 @@ class Reloading:
         if not all(await asyncio.gather(*map(become, buses.values()))):
             return
         if self._latest is uses:
+            if trouble := self._outcome.trouble:
+                log.info("recovered", code="recovered", was=trouble.reason)
             self._outcome.succeeded()
         found = _differences(before, uses)
         if found or asked:

@@ -100,9 +100,7 @@ def _troubles(found: Found, process: Process) -> Iterator[Finding]:
     for name, trouble in process.troubles.items():
         hint = f" ({trouble.hint})" if trouble.hint else ""
         command = "kubecdc validate --cluster"
-        if (
-            name == MANIFESTS
-        ):  # whatever else is wrong with them, such as that they need a restart, validate cannot find
+        if name == MANIFESTS:  # validate does not find what else it may be, such as a change that needs a restart
             command = "kubecdc validate" if trouble.error == ManifestErrors.__name__ else ""
         yield Finding(Verdict.FAILING, f"{name}: {trouble.reason}{hint}", command)
     if not -CLOCK_SECONDS < found.at - process.at < CLOCK_SECONDS:

@@ -155,6 +155,7 @@ async def test_bad_manifests_change_nothing_and_each_is_named_once(house: House)
         house.write(second=OTHER_SENSOR)
         await house.until(IN_USE)
         assert house.outcome.trouble is None and exported()[SUCCESSFUL] == 1
+        assert len(house.said("recovered")) == 1
         series.close()
 
 
@@ -164,9 +165,8 @@ async def test_manifests_that_are_as_before_again_are_no_problem_any_more(house:
         house.write(sensor="a: [")
         await house.until(NOT_USED)
         house.write(sensor=SENSOR)
-        async with asyncio.timeout(60):
-            while house.outcome.trouble:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        assert "sensor.yaml" in (await house.until("recovered"))["was"]
+        assert not house.outcome.trouble
         assert on.triggers.value == before and not house.said(IN_USE)
         house.looks.ask()  # whoever asks is answered
         await house.until(IN_USE)
