@@ -120,16 +120,16 @@ class Watch:
             await self.list_watch.require_history(state.position)
         return ""
 
-    async def relist(self, writer: CheckpointWriter, reason: str) -> None:
-        """List everything, commit what differs from the inventory, and report it."""
-        metrics.of(metrics.RELISTS, self.entry.key, reason).value += 1
+    async def relist(self, writer: CheckpointWriter, reason: str, *, counted_for: str = "") -> None:
+        """List everything, commit what differs from the inventory, and report it. See `gap` for ``counted_for``."""
+        metrics.of(metrics.RELISTS, counted_for or self.entry.key, reason).value += 1
         found, routine = await relist(writer, self.list_watch, reason, self.announced, self.memory)
         self.suspicion = ""
         self.auditor.relisted()
         if found is not None and routine:
-            gap.count_routine(found, self.entry)
+            gap.count_routine(found, counted_for or self.entry.key)
         elif found is not None:
-            gap.report(found, self.entry, self.session)
+            gap.report(found, self.entry, self.session, counted_for=counted_for)
 
     async def follow(self, writer: CheckpointWriter) -> None:
         """Watch from the position and commit what comes, until the stream ends."""

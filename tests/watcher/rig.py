@@ -22,6 +22,7 @@ from kubecdc.storage.testing.fault_injection import Fault, FaultyBus, Script
 from kubecdc.watcher import watcher
 from kubecdc.watcher.manifest import Entries, EventSource, entries_of
 from tests.apiserver import WORKFLOWS, LocalSimulator, workflow
+from tests.exported import REGISTRY
 
 SOURCE, NAME = "workflows", "changed"
 KEY = f"{SOURCE}/{NAME}"
@@ -198,6 +199,15 @@ def told(events: list[Event]) -> list[str]:
 def data(event: Event) -> dict[str, Any]:
     decoded: dict[str, Any] = msgspec.json.decode(event.data)
     return decoded
+
+
+def counted(reason: str, watch: str = KEY) -> tuple[float, float]:
+    """How many gaps were alarming, and how many routine."""
+    labels = {"watch": watch, "reason": reason}
+    alarming, routine = (
+        REGISTRY.get_sample_value(f"{name}_total", labels) or 0.0 for name in ("kubecdc_gaps", "kubecdc_routine_gaps")
+    )
+    return alarming, routine
 
 
 def faulty(*faults: Fault | None) -> Callable[[Bus], Bus]:

@@ -13,8 +13,7 @@ from kubecdc.cluster import list_watch as watcher_api
 from kubecdc.cluster.connection import Cluster
 from kubecdc.storage.contracts.event import Event
 from tests.apiserver import WORKFLOWS, LocalSimulator, simulator
-from tests.exported import REGISTRY
-from tests.watcher.rig import KEY, Rig, believed, data, event_source, told
+from tests.watcher.rig import KEY, Rig, believed, counted, data, event_source, told
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -239,15 +238,6 @@ async def test_pages_of_different_moments_are_not_taken_for_one_list(
     await believed(bench, events)
     assert "~DELETE b" in told(events)
     assert "~UPDATE a" in told(events)
-
-
-def counted(reason: str) -> tuple[float, float]:
-    """How many gaps were alarming, and how many routine."""
-    labels = {"watch": KEY, "reason": reason}
-    alarming, routine = (
-        REGISTRY.get_sample_value(f"{name}_total", labels) or 0.0 for name in ("kubecdc_gaps", "kubecdc_routine_gaps")
-    )
-    return alarming, routine
 
 
 @pytest.mark.parametrize("inventory", ["versions", "objects", "none"])

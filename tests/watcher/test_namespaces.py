@@ -23,7 +23,7 @@ from tests.apiserver import NAMESPACES, LocalSimulator, simulator, watch
 from tests.apiserver.changes import Change
 from tests.apiserver.watch import WatchRules
 from tests.watcher.namespaces import PROD, hurry, keys, namespace, relabel
-from tests.watcher.rig import KEY, SPEC, Rig, event_source, faulty, told
+from tests.watcher.rig import KEY, SPEC, Rig, counted, event_source, faulty, told
 
 EVENTS = ("", "v1", "events")
 
@@ -216,6 +216,7 @@ async def left_with_changes(bench: Rig) -> None:
 
 
 TOLD = ["UPDATE a", "UPDATE a", "DELETE b", "~DELETE a"]  # of left_with_changes
+REPAIRED = ["~UPDATE a", "~DELETE b", "~DELETE a"]  # where only a list shows them
 
 
 async def gaps(bench: Rig, namespace: str = "one") -> list[tuple[str, int]]:
@@ -281,11 +282,78 @@ async def test_a_namespace_whose_last_changes_expired_is_a_gap_that_is_recorded_
     await bench.start(PROD)
     await keys(bench, f"{KEY}/two")
     events = await bench.events(namespace="two")
-    assert sorted(told(events)) == ["~DELETE a", "~DELETE b"]
-    assert {e.partitionkey.rsplit("/", 1)[1]: e.deselected for e in events} == {"a": True, "b": False}
-    assert all(int(e.sequence) >= changed for e in events), "a leader may have told of the changes, and not saved that"
+    assert told(events) == REPAIRED
+    assert [e.deselected for e in events] == [False, False, True]
+    assert all(int(e.sequence) >= changed for e in events[1:]), (
+        "a leader may have told of the changes, and not saved it"
+    )
     assert await gaps(bench) == [("history expired", 2)]
     assert [e["reason"] for e in await bench.reported()] == ["GapRepaired"]
+
+
+async def test_a_namespace_whose_history_expired_alarms_nobody_if_nothing_changed_in_it(bench: Rig) -> None:
+    await namespace(bench, "one", "prod")
+    await namespace(bench, "two", "prod")
+    for name in "ab":
+        await bench.create(name, namespace="one")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/one", f"{KEY}/two")
+    await bench.events(namespace="two")
+    await bench.kill()
+    await relabel(bench, "one", None)
+    await bench.create("elsewhere", namespace="two")
+    await bench.api.expire_history()
+    alarming, routine = counted(reasons.EXPIRED, f"{KEY}/two"), counted(reasons.EXPIRED)
+    with capture_logs() as logs:
+        await bench.start(PROD)
+        await keys(bench, f"{KEY}/two")
+        events = told(await bench.events(namespace="two"))
+    assert sorted(events) == ["~ADD elsewhere", "~DELETE a", "~DELETE b"]
+    assert await gaps(bench) == [(reasons.EXPIRED, 0)]
+    assert counted(reasons.EXPIRED) == (routine[0], routine[1] + 1)
+    assert counted(reasons.EXPIRED, f"{KEY}/two") == (alarming[0] + 1, alarming[1])
+    assert [line["watch"] for line in logs if line["log_level"] == "warning"] == [f"{KEY}/two"]
+
+
+async def test_a_namespace_whose_history_expired_and_that_cannot_be_listed_is_a_gap(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PATIENCE_SECONDS", 0.05)
+    await left_with_changes(bench)
+    await bench.api.expire_history()
+    bench.api.fail(403, method="GET", path="namespaces/one/workflows.*limit=50")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
+    assert await gaps(bench) == [(reasons.EXPIRED, 2)]
+
+
+async def test_a_namespace_whose_history_expired_and_whose_list_expires_is_listed_again(bench: Rig) -> None:
+    await left_with_changes(bench)
+    await bench.api.expire_history()
+    bench.api.fail(410, count=3, method="GET", path="namespaces/one/workflows.*limit=50")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == REPAIRED
+
+
+@pytest.mark.parametrize("fault", [crash_before, crash_after])
+@pytest.mark.parametrize("commits", range(6))
+async def test_killed_while_a_list_repairs_what_expired_in_a_namespace_nothing_is_told_twice(
+    bench: Rig, commits: int, fault: Any
+) -> None:
+    await left_with_changes(bench)
+    await bench.api.expire_history()
+    # The mark, one change, one end, the position, the mark of the end, the other end; and the other namespace's.
+    bench.wrap = lambda bus: FaultyBus(bus, commits=Script([*[None] * commits, fault]))
+    await bench.start(PROD)
+    assert isinstance(await bench.ended(), Crash)
+    await bench.kill()
+    bench.wrap = lambda bus: bus
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/two")
+    assert told(await bench.events(namespace="two")) == REPAIRED
+    assert {reason for reason, _ in await gaps(bench)} == {reasons.EXPIRED}
 
 
 async def test_a_namespace_whose_last_changes_the_server_fails_to_show_is_a_gap(bench: Rig) -> None:
@@ -293,7 +361,7 @@ async def test_a_namespace_whose_last_changes_the_server_fails_to_show_is_a_gap(
     bench.api.faults.refuse_watches({"code": 500, "message": "conversion webhook failed"}, below=bench.api.version)
     await bench.start(PROD)
     await keys(bench, f"{KEY}/two")
-    assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
+    assert told(await bench.events(namespace="two")) == REPAIRED
     assert await gaps(bench) == [(reasons.REFUSED, 2)]
 
 
@@ -315,7 +383,7 @@ async def test_a_namespace_whose_watches_all_fail_is_a_gap_and_holds_up_no_other
         monkeypatch.setattr(watch.Watch, "_changes", broken)
     await bench.start(source)
     await keys(bench, f"{KEY}/two")
-    assert sorted(told(await bench.events(namespace="two"))) == ["~DELETE a", "~DELETE b"]
+    assert told(await bench.events(namespace="two")) == REPAIRED
     assert await gaps(bench) == [(reasons.REFUSED, 2)]
 
 

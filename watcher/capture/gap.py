@@ -32,6 +32,6 @@ def report(gap: Gap, entry: Entry, session: Session, *, counted_for: str = "") -
         session.recorder.record("GapRepaired", text, kind="EventSource", name=entry.source)
 
 
-def count_routine(gap: Gap, entry: Entry) -> None:
+def count_routine(gap: Gap, watch: str) -> None:
     """Count a gap in which nothing was found to have changed. Nobody need look at it."""
-    metrics.of(metrics.ROUTINE_GAPS, entry.key, gap.reason).value += 1
+    metrics.of(metrics.ROUTINE_GAPS, watch, gap.reason).value += 1

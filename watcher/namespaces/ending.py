@@ -21,7 +21,7 @@ from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.capture.diff import resource_of
 from kubecdc.watcher.capture.pages import newest_version
 from kubecdc.watcher.capture.quiet import unchanged
-from kubecdc.watcher.capture.reasons import EXPIRED, LEFT, REFUSED
+from kubecdc.watcher.capture.reasons import BACKWARDS, EXPIRED, EXPIRIES, LEFT, REFUSED, RanBackwards
 from kubecdc.watcher.capture.relist import leave
 from kubecdc.watcher.pipeline import PASSING, Watch
 from kubecdc.watcher.recovery import RETRIED, short_pause
@@ -39,11 +39,14 @@ UNORDERED = "versions that cannot be compared"
 async def end(watch: Watch, writer: CheckpointWriter) -> None:
     """Commit what changed up to now, then announce the end of every object known.
 
-    Changes that can no longer be read are recorded as a gap. May be interrupted at any point, and repeated. Raises
-    ApiError, Malformed, Unavailable, CommitMismatch, LeadershipLost.
+    Changes that can no longer be read are a gap, which a list repairs as anywhere else if one can be made. May be
+    interrupted at any point, and repeated. Raises ApiError, Malformed, Unavailable, CommitMismatch, LeadershipLost.
     """
     if writer.state.listing != LEFT:  # else it was read to the end before
-        found = await read_to_end(watch, writer)
+        reason, target = await read_to_end(watch, writer)
+        if reason in EXPIRIES:
+            reason = await _repair(watch, writer, reason)
+        found = await _gap(watch, writer, reason, target) if reason else None
         position = writer.state.position
         if found is not None and older(position, found.until):
             # A former leader may have announced what lies in the gap, and not saved that: the DELETEs come after it.
@@ -86,8 +89,9 @@ async def read_on(watch: Callable[[], Watch], key: str) -> None:
     await run_until_first(read(), lose_patience())
 
 
-async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
-    """Commit all changes up to the server's current version. If that is not possible, the gap to record."""
+async def read_to_end(watch: Watch, writer: CheckpointWriter) -> tuple[str, str]:
+    """Commit all changes up to the server's current version. Returns why that is not possible ("" if it is done), and
+    that version."""
     target, reason = "", ""
     patience = Patience(PATIENCE_SECONDS)
     while not reason:
@@ -99,10 +103,10 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
             position = writer.state.position
             if not reason:
                 if reached(position, target):
-                    return None
+                    return "", target
                 reason = _hopeless(watch, position, target, patience)
             if not reason and await _has_read_all(watch, writer, target):
-                return None
+                return "", target
         except NotResumable as e:
             reason = EXPIRED if isinstance(e, Expired) else REFUSED
         except ApiError as e:
@@ -114,6 +118,28 @@ async def read_to_end(watch: Watch, writer: CheckpointWriter) -> Gap | None:
                 reason = UNREADABLE
             elif not reason:
                 await short_pause()
+    return reason, target
+
+
+async def _repair(watch: Watch, writer: CheckpointWriter, reason: str) -> str:
+    """Commit what a list shows to have changed. Returns why that is not possible; "" if it is done."""
+    patience = Patience(PATIENCE_SECONDS)
+    while True:
+        try:
+            await watch.relist(writer, reason, counted_for=watch.entry.whole)
+            return ""
+        except RanBackwards:
+            return BACKWARDS
+        except ApiError as e:
+            if e.status not in {403, 404} and not isinstance(e, Expired):
+                raise
+            if patience.is_over(writer.state.position):
+                return reason
+        await short_pause()
+
+
+async def _gap(watch: Watch, writer: CheckpointWriter, reason: str, target: str) -> Gap:
+    """What to record where changes can no longer be read: only the ends of the objects are announced."""
     known = (await writer.inventory()).values()
     ends = sum(watch.entry.wants("DELETE", passed=k.passed) for k in known)
     since = writer.state.position
@@ -135,7 +161,8 @@ async def _has_read_all(watch: Watch, writer: CheckpointWriter, target: str) -> 
     except (ApiError, Malformed) as e:
         if isinstance(e, ApiError) and e.status in PASSING:
             raise
-        await watch.recovery.after(e)
+        if not watch.suspicion:
+            await watch.recovery.after(e)
         return False
     if closed_at_once:
         await short_pause()
