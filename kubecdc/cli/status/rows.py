@@ -84,7 +84,7 @@ def _bus_row(found: Found) -> Row:
     return row(
         f"bus/{found.manifest.name}",
         findings,
-        Verdict.OK if sum(pending) else Verdict.IDLE,
+        Verdict.IDLE if _is_idle(found) else Verdict.OK,
         kind="bus",
         bus=found.manifest.name,
         up=True,
@@ -94,6 +94,14 @@ def _bus_row(found: Found) -> Row:
         dead=int(sum(dead)) if len(dead) == len(found.statuses) else None,
         partitions=getattr(found.manifest.spec.queue, "partitions", None),
     )
+
+
+def _is_idle(found: Found) -> bool:
+    """Whether it is known that nothing flows: no event is pending, and none came or went in the last minute."""
+    if found.processes is None:
+        return False
+    parts = (part for p in found.processes for parts in (p.sources, p.subscriptions) for part in parts.values())
+    return all(part.rate == 0 for part in parts) and all(status.pending == 0 for status in found.statuses)
 
 
 def _troubles(found: Found, process: Process) -> Iterator[Finding]:

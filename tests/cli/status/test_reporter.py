@@ -17,7 +17,7 @@ from kubecdc import facts
 from kubecdc.cli.status import reporter
 from kubecdc.cli.status.look import look
 from kubecdc.cli.status.record import ENDED, LIVES, NOTES, PERIOD_SECONDS, PROCESSES, Process
-from kubecdc.cli.status.reporter import Reporter
+from kubecdc.cli.status.reporter import RATE_SAMPLES, Reporter
 from kubecdc.cli.status.rows import rows
 from kubecdc.errors import Refused, Unavailable
 from kubecdc.facts import Audit, Trigger, Trouble, Watch
@@ -159,6 +159,32 @@ async def test_rates_are_of_the_last_minute_and_unknown_at_first(
     clock.ahead += PERIOD_SECONDS
     await one.report()
     assert rates()[0] == 0
+
+
+async def test_a_bus_is_idle_only_if_it_is_known_that_nothing_has_come_or_gone_for_a_minute(
+    bus: SqliteBus, clock: RunningClock, told: ExitStack, place: Site
+) -> None:
+    events = 0.0
+    told.callback(facts.watches.read(ENTRY, lambda: Watch(0.0, events)))
+    one = made(bus, clock)
+
+    async def verdict() -> str:
+        found = await look(bus, place.manifests.buses["default"], place.manifests, time.time)
+        return str(next(row["verdict"] for row in rows(found) if row["kind"] == "bus"))
+
+    assert await verdict() == "idle", "no process could bring anything"
+    await one.report()
+    assert await verdict() == "ok", "it has not been counted for long enough"
+    for _ in range(RATE_SAMPLES):
+        clock.ahead += PERIOD_SECONDS
+        await one.report()
+    assert await verdict() == "idle"
+    events += 1
+    clock.ahead += PERIOD_SECONDS
+    await one.report()
+    assert await verdict() == "ok", "although it is delivered"
+    bus.capabilities = replace(bus.capabilities, state=False)
+    assert await verdict() == "ok", "nobody can tell"
 
 
 class Away:
