@@ -132,8 +132,7 @@ def test_a_line_that_is_larger_than_its_room_counts_as_it_grows_and_no_more_once
         room, piece = Ledger(), b"x" * OBJECT_BYTES
         room.may.release()
         arriving = lines_of((0.0, piece), (0.0, piece), room=room)
-        for _ in range(2):
-            assert await arriving.read() == []
+        assert [await arriving.read(), await arriving.read()] == [[], []]
         assert room.held == 2 * OBJECT_BYTES
         with pytest.raises(Silence):
             await arriving.read()
