@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from kubecdc.cluster.errors import ApiError
 from tests.apiserver.certificates import server_context
 from tests.cluster.kubeconfigs import configured
 from tests.cluster.test_users import jwt
+from tests.harness.forward_proxy import ForwardProxy
 
 HEADER = "Basic " + b64encode(b"kubecdc:secret").decode()
 
@@ -27,8 +30,10 @@ class Issuer:
         self.refresh = "given"
         self.takes_header = True
         self.answer: dict[str, Any] = {}
+        self.headers: list[str | None] = []
 
     async def discovery(self, request: web.Request) -> web.Response:
+        self.headers.append(request.headers.get("Authorization"))
         return web.json_response({"token_endpoint": f"{self.url}/token"})
 
     async def token(self, request: web.Request) -> web.Response:
@@ -43,18 +48,26 @@ class Issuer:
         return web.json_response(self.answer)
 
 
-@pytest.fixture
-async def issuer(tmp_path: Path) -> AsyncIterator[Issuer]:
+@asynccontextmanager
+async def running(tls: ssl.SSLContext | None) -> AsyncIterator[Issuer]:
     made = Issuer()
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", made.discovery)
     app.router.add_post("/token", made.token)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(tmp_path)).start()
-    made.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    made.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def issuer(tmp_path: Path) -> AsyncIterator[Issuer]:
+    async with running(server_context(tmp_path)) as made:
+        yield made
 
 
 def user(issuer: Issuer, token: str, **more: str) -> dict[str, Any]:
@@ -101,3 +114,50 @@ async def test_what_went_wrong_at_the_issuer_is_said(issuer: Issuer, tmp_path: P
             await configured(tmp_path, settings).source.get()
         assert raised.value.status == 401
         assert raised.value.hint
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_the_issuer_is_reached_through_the_proxy_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """The proxy of the kubeconfig is for the API server only, as in client-go."""
+    token = jwt(time.time() + 600, "new")
+    async with running(None) as issuer, ForwardProxy(int(issuer.url.rpartition(":")[2]), account="me:secret") as proxy:
+        issuer.answer = {"id_token": token}
+        monkeypatch.setenv("HTTP_PROXY", f"{scheme}://me:secret@127.0.0.1:{proxy.port}")
+        elsewhere: dict[str, Any] = {"proxy-url": "http://proxy.example.invalid:1"}
+        found = await configured(tmp_path, user(issuer, ""), **elsewhere).source.get()
+        assert found.authorization == f"Bearer {token}"
+        assert proxy.asked == [], "this machine needs no proxy"
+        issuer.url = "http://issuer.example.invalid:8080"
+        assert (await configured(tmp_path, user(issuer, "")).source.get()).authorization == f"Bearer {token}"
+        assert set(proxy.asked) == {f"{scheme.upper().rstrip('5')} issuer.example.invalid:8080"}
+        monkeypatch.setenv("HTTP_PROXY", f"{scheme}://me:wrong@127.0.0.1:{proxy.port}")
+        with pytest.raises(ApiError, match=rf"through the proxy {scheme}://[*]+@127.0.0.1:{proxy.port}: ") as refused:
+            await configured(tmp_path, user(issuer, "")).source.get()
+        assert "wrong" not in str(refused.value)
+
+
+async def test_no_password_of_a_netrc_is_sent_to_the_issuer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with running(None) as issuer:
+        issuer.answer = {"id_token": jwt(time.time() + 600, "new")}
+        await configured(tmp_path, user(issuer, "")).source.get()
+        assert issuer.headers == [None]
+
+
+async def test_an_issuer_or_a_proxy_whose_address_is_none_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = Issuer()
+    for issuer.url in ("issuer.example.com", "ftp://issuer.example.com", "http://[", "https://"):
+        with pytest.raises(ApiError, match="is no HTTP address of an issuer"):
+            await configured(tmp_path, user(issuer, "")).source.get()
+    issuer.url = "http://issuer.example.com"
+    monkeypatch.setenv("HTTP_PROXY", "ftp://me:secret@proxy.example.com")
+    with pytest.raises(ApiError, match=r"HTTP_PROXY 'ftp://[*]+@proxy.example.com'") as raised:
+        await configured(tmp_path, user(issuer, "")).source.get()
+    assert "secret" not in str(raised.value)
