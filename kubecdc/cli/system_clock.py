@@ -12,11 +12,12 @@ from kubecdc.metrics import Counter
 
 log = structlog.get_logger()
 Clock = Callable[[], float]
+PERIOD_SECONDS = 5.0
 SMALLEST = 1.0  # seconds; smaller steps are corrections
 JUMPS = Counter("kubecdc_clock_jumps", "Times that the system clock was set by a second or more").at()
 
 
-async def watch(wall: Clock = time.time, monotonic: Clock = time.monotonic, *, period: float = 1.0) -> None:
+async def watch(wall: Clock = time.time, monotonic: Clock = time.monotonic, *, period: float = PERIOD_SECONDS) -> None:
     """Compare the wall clock with the monotonic clock periodically. Never returns."""
     offset = wall() - monotonic()
     while True:

@@ -18,6 +18,7 @@ from kubecdc.errors import UsageError
 
 log = structlog.get_logger()
 PAUSE = 0.2  # seconds, when no descriptor is left for a connection
+POLL_SECONDS = 60.0  # until a server that nobody asks notices that it is to stop; each time, it wakes the process
 PATIENCE = 10.0  # seconds for a client to ask, and to take the answer
 MOST = 32  # connections at a time
 
@@ -63,12 +64,12 @@ class Server(ThreadingMixIn, HTTPServer):
         self._tls = tls
         self._free = threading.BoundedSemaphore(MOST)
 
-    def start(self) -> None:
-        """Serve from now on, until the process ends or `stop`."""
-        threading.Thread(target=self.serve_forever, name=f"http-{self.port}", daemon=True).start()
+    def start(self, *, poll: float = POLL_SECONDS) -> None:
+        """Serve from now on, until the process ends or `stop`, which is noticed after ``poll`` seconds."""
+        threading.Thread(target=self.serve_forever, args=(poll,), name=f"http-{self.port}", daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more. Waits until that is noticed."""
         self.shutdown()
         self.server_close()
 

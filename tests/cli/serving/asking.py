@@ -16,7 +16,7 @@ from kubecdc.cli.serving.server import Page, Server, Tls
 def serving(pages: Mapping[str, Page], host: str = "127.0.0.1", tls: Tls | None = None) -> Iterator[int]:
     """A server, for as long as the block lasts. Its port."""
     server = Server(Address(host, 0), pages, tls)
-    server.start()
+    server.start(poll=0.05)
     try:
         yield server.port
     finally:
