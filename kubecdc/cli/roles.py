@@ -20,7 +20,8 @@ def of_account(
     """A service account in the namespace, and what grants it the rules.
 
     That is a Role for each namespace in which something is needed, and a ClusterRole only for what is needed in all.
-    What is ``optional`` has Roles of its own, `<account>-optional`, which can be left out.
+    Outside the namespace of the account, their names end in that. What is ``optional`` has Roles of its own,
+    `<account>-optional`, which can be left out.
     """
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}}
     yield from _granted(account, account, namespace, rules)
@@ -55,8 +56,8 @@ def _rules(needed: dict[_Key, set[str]]) -> Iterator[Document]:
 def _bound(account: str, role: str, home: str, place: str, rules: list[Document]) -> Iterator[Document]:
     """A role in a namespace, or for all if it is "", and its binding to the account."""
     kind = "Role" if place else "ClusterRole"
-    # Roles of the whole cluster carry the namespace of the account: another installation has its own.
-    metadata = {"name": role, "namespace": place} if place else {"name": f"{role}-{home}"}
+    # Only at home is the name free: elsewhere, an installation in another namespace has its own.
+    metadata = {"name": role if place == home else f"{role}-{home}", **({"namespace": place} if place else {})}
     version = {"apiVersion": f"{_GROUP}/v1"}
     yield {**version, "kind": kind, "metadata": metadata, "rules": rules}
     yield {

@@ -13,6 +13,7 @@ from kubecdc.cli.commands.rbac import rbac
 from kubecdc.cli.roles import of_account
 from kubecdc.cluster.access_rule import AccessRule
 from kubecdc.cluster.resource import Resource
+from tests.deploy.test_kustomize import applied, rights
 
 SOURCE = """\
 apiVersion: argoproj.io/v1alpha1
@@ -168,6 +169,19 @@ def test_what_is_granted_everywhere_is_not_granted_again() -> None:
     rules = [AccessRule(Resource("", "v1", "pods", place), verbs) for place, verbs in (("", ("get",)), ("a", VERBS))]
     documents = list(of_account("x", "home", rules))
     assert granted(documents, "x") == {"": ["get pods."], "a": ["list,watch pods."]}
+
+
+@pytest.mark.parametrize("entry", ["namespaces: [one, two, three]", "namespaceSelector: {matchLabels: {a: b}}"])
+def test_installations_in_two_namespaces_share_no_object_so_neither_takes_the_rights_of_the_other(entry: str) -> None:
+    """Also where one watches the namespace of the other, and works in it."""
+    bus = (
+        "{apiVersion: kubecdc.io/v1alpha1, kind: EventBus, metadata: {name: default}, spec: {sqs: {region: eu-west-1}}}"
+    )
+    manifests = (SOURCE % entry, sensor(makes(ELSEWHERE)), bus)
+    first, second = (tuple(printed(*manifests, options=("--namespace", home))[0]) for home in ("one", "two"))
+    assert {bound.partition("/")[0] for bound, *_ in rights(second)} == {"two"}
+    assert rights(applied(first, second)) == rights(first) | rights(second)
+    assert len(applied(first, second)) == len(first) + len(second)
 
 
 def test_the_example_needs_no_cluster_role() -> None:

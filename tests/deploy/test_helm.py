@@ -11,21 +11,23 @@ import yaml
 from click.testing import CliRunner
 
 from kubecdc.cli.commands.rbac import rbac
-from tests.deploy.test_kustomize import rights
+from tests.deploy.test_kustomize import applied, rights
 from tests.deploy.tools import BUSES, DEPLOY, OVERLAYS, Document, built, built_in, named, of_kind, output, tool
 
 CHART = DEPLOY / "helm" / "kubecdc"
 HELM_ALONE = ("app.kubernetes.io/managed-by", "helm.sh/chart")
 
 
-def rendered(*options: str, release: str = "kubecdc", values: dict[str, Any] | None = None) -> tuple[Document, ...]:
-    """The documents of a release in the namespace kubecdc."""
+def rendered(
+    *options: str, release: str = "kubecdc", namespace: str = "kubecdc", values: dict[str, Any] | None = None
+) -> tuple[Document, ...]:
+    """The documents of a release."""
     command: tuple[str | Path, ...] = (
         "template",
         release,
         CHART,
         "--namespace",
-        "kubecdc",
+        namespace,
         "--kube-version",
         "1.34.0",
         *options,
@@ -104,7 +106,7 @@ def test_rights_of_one_account_in_one_namespace_are_in_one_role() -> None:
     ]
     assert sorted(places) == [
         ("", "kubecdc-watch-kubecdc"),
-        ("kube-system", "kubecdc-watch"),
+        ("kube-system", "kubecdc-watch-kubecdc"),
         ("kubecdc", "kubecdc-watch"),
         ("kubecdc", "kubecdc-watch-optional"),
         ("kubecdc", "kubecdc-work"),
@@ -144,6 +146,19 @@ def test_a_release_of_another_name_shares_no_name_with_it() -> None:
         return {(document["kind"], document["metadata"]["name"]) for document in rendered(release=release)}
 
     assert not names("kubecdc") & names("other")
+
+
+EVERYWHERE: dict[str, Any] = {"namespaces": ["one", "two", "three"], "optional": {"namespaceSelector": True}}
+
+
+@pytest.mark.parametrize("rbac", [{}, EVERYWHERE])
+@pytest.mark.parametrize("bus", BUSES)
+def test_releases_of_one_name_in_two_namespaces_share_no_object(bus: str, rbac: dict[str, Any]) -> None:
+    values = {"bus": {"type": bus}, "rbac": rbac}
+    first, second = (rendered(namespace=home, values=values) for home in ("one", "two"))
+    assert {bound.partition("/")[0] for bound, *_ in rights(second)} == {"two"}
+    assert rights(applied(first, second)) == rights(first) | rights(second)
+    assert len(applied(first, second)) == len(first) + len(second)
 
 
 def mounted(documents: tuple[Document, ...], folder: Path) -> list[str]:

@@ -34,6 +34,16 @@ def rights(documents: tuple[Document, ...]) -> set[Right]:
     return found
 
 
+def applied(*installations: tuple[Document, ...]) -> tuple[Document, ...]:
+    """What is in the cluster once they have been applied one after the other."""
+    found = {
+        (document["kind"], document["metadata"].get("namespace", ""), document["metadata"]["name"]): document
+        for documents in installations
+        for document in documents
+    }
+    return tuple(found.values())
+
+
 def expanded(account: str, place: str, rule: dict[str, Any]) -> set[Right]:
     return {
         (account, place, group, resource, name, verb)
