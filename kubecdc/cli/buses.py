@@ -10,7 +10,9 @@ from typing import TypeVar
 
 from kubecdc.cli import logs, options
 from kubecdc.cli.manifests.loading import Manifests
+from kubecdc.cluster.contents import RESOURCES
 from kubecdc.errors import KubecdcError, UsageError
+from kubecdc.storage import access as store_access
 from kubecdc.storage.contracts import Bus, LeadTimes, SubscriptionSpec
 from kubecdc.storage.contracts.types import Opening
 from kubecdc.storage.manifest import EventBus
@@ -42,6 +44,16 @@ def subscriptions_of(manifests: Manifests, bus: EventBus) -> list[SubscriptionSp
 
     own = [SubscriptionSpec(s.name, s.event_source_name, s.event_name) for s in bus.spec.subscriptions]
     return subscriptions(s for s in manifests.sensors.values() if s.spec.event_bus_name == bus.name) + own
+
+
+def place_of(bus: EventBus, *, state: bool) -> str:
+    """Where in the cluster the checkpoints of a bus are, or else its ``state``. Empty if it is not in the cluster."""
+    home = options.cluster_access().namespace
+    rules = store_access.rules_of(bus, home, state=state)
+    kinds = {plural: kind for kind, plural in RESOURCES.items()}
+    places = [(kinds.get(r.resource.resource, r.resource.resource), r.resource.namespace, r.name) for r in rules]
+    where = ", ".join(f"{kind} {namespace}/{name}" for kind, namespace, name in places)
+    return where + ("; -n names another namespace" if home in {namespace for _, namespace, _ in places} else "")
 
 
 def paused_in(manifests: Manifests) -> list[str]:

@@ -27,6 +27,17 @@ async def test_checkpoints_that_are_not_found_are_told_with_the_place_and_n_find
     assert (await laptop.call("checkpoint", "show", "-n", "a/b")).code == 2
 
 
+async def test_a_pause_that_is_kept_in_the_cluster_is_told_with_its_place(laptop: Desk) -> None:
+    async def said(command: str, *options: str) -> str:
+        return (await laptop.call("bus", command, "print/line", *options)).out
+
+    assert (await laptop.call("bus", "ensure")).code == 0
+    place = "in ConfigMap default/kubecdc-checkpoint-state; -n names another namespace\n"
+    assert await said("pause") == f"print/line paused {place}"
+    assert await said("resume") == f"print/line resumed {place}"
+    assert await said("pause", "-n", HOME) == f"print/line paused {place.replace('default', HOME)}"
+
+
 async def test_a_secret_that_is_not_found_is_told_with_the_option(desk: Desk, shared_redis: RedisServer) -> None:
     bus = yaml.safe_load(REDIS_BUS.format(url=f"redis://127.0.0.1:{shared_redis.port}/3"))
     bus["spec"]["redis"] |= {"username": "laptop", "password": {"name": "redis", "key": "token"}}

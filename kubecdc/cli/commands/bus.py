@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import no_subscription, on_each, paused_in, require_capability, subscriptions_of
+from kubecdc.cli.buses import no_subscription, on_each, paused_in, place_of, require_capability, subscriptions_of
 from kubecdc.cli.conditions import pruned, waiting
 from kubecdc.cli.manifests.loading import load
 from kubecdc.cli.output import Output, View, confirm, moment, time
@@ -185,11 +185,13 @@ def _set_paused(filenames: tuple[str, ...], name: str, do: Callable[[Bus, str], 
             )
         require_capability(bus.capabilities.pauses, manifest, "store pauses")
         await do(bus, name)
-        return [manifest.name]
+        return [place_of(manifest, state=True)]
 
-    if not on_each(manifests, set_):
+    found = on_each(manifests, set_)
+    if not found:
         raise no_subscription(name)
-    click.echo(f"{name} {done}")
+    places = " and ".join(filter(None, found))
+    click.echo(f"{name} {done}" + (f" in {places}" if places else ""))
     if done == "resumed" and name in paused_in(manifests):
         click.echo("its trigger has `paused: true`, so it is still not delivered", err=True)
 

@@ -12,15 +12,13 @@ import click
 import msgspec
 
 from kubecdc.cli import options
-from kubecdc.cli.buses import on_each
+from kubecdc.cli.buses import on_each, place_of
 from kubecdc.cli.manifests.loading import Manifests, load
 from kubecdc.cli.option import option
 from kubecdc.cli.output import Output, Row, View, confirm
 from kubecdc.cli.positions import require_usable
 from kubecdc.cli.showing import manifests_to_show, show_each
-from kubecdc.cluster.contents import RESOURCES
 from kubecdc.errors import KubecdcError
-from kubecdc.storage import access as store_access
 from kubecdc.storage.contracts import Bus, Checkpoint, CheckpointDelta, Term
 from kubecdc.storage.contracts.errors import CommitMismatch, LeadershipLost
 from kubecdc.storage.manifest import EventBus
@@ -134,13 +132,8 @@ def _require_checkpoint(done: list[bool], key: str) -> None:
 
 def _none(manifests: Manifests) -> str:
     """That there are no checkpoints, and where in the cluster they were looked for."""
-    home = options.cluster_access().namespace
-    rules = [rule for bus in manifests.buses.values() for rule in store_access.rules_of(bus, home, state=False)]
-    kinds = {plural: kind for kind, plural in RESOURCES.items()}
-    places = [(kinds.get(r.resource.resource, r.resource.resource), r.resource.namespace, r.name) for r in rules]
-    where = ", ".join(f"{kind} {namespace}/{name}" for kind, namespace, name in places)
-    another = "; -n names another namespace" if home in {namespace for _, namespace, _ in places} else ""
-    return f"{VIEW.empty} in {where}{another}" if places else VIEW.empty
+    places = [place for bus in manifests.buses.values() if (place := place_of(bus, state=False))]
+    return f"{VIEW.empty} in {' or '.join(places)}" if places else VIEW.empty
 
 
 def _no_checkpoint(key: str) -> KubecdcError:
