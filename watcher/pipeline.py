@@ -196,21 +196,33 @@ class Watch:
                 except Silence:
                     self._restarts("silent")
                     log.info("silent watch closed, resuming", code="watch-silent", watch=self.entry.key)
+                except Cut as e:
+                    self._restarts("cut")
+                    await self._after_cut(e)
                 except (ApiError, Malformed, Unavailable) as e:
-                    self._restarts("cut" if isinstance(e, Cut) else "failed")
+                    self._restarts("failed")
                     if isinstance(e, ApiError):
                         metrics.of(metrics.ERRORS, self.entry.key, str(e.status)).value += 1
                         if e.status in LASTING:
                             e.hint = e.hint or HINT
-                        if not isinstance(e, Cut) or self.recovery.failures:
-                            # An API server that was away may have come back with an older etcd.
-                            self.auditor.schedule()
+                        self.auditor.schedule()  # an API server that was away may have come back with an older etcd
                     await self.recovery.after(e)
         finally:
             exported.close()
             untold()
             self.session.problems.forget(self.entry.key)
             self.session.problems.forget(commits_of(self.entry.key))
+
+    async def _after_cut(self, cut: Cut) -> None:
+        """The next watch begins where this one was cut, so nothing is lost. Only one that is cut at once is trouble."""
+        if self.stream.stayed_open():
+            self.recovery.succeeded()
+            log.info("watch was cut, resuming", code="watch-cut", watch=self.entry.key, reason=str(cut))
+            return
+        metrics.of(metrics.ERRORS, self.entry.key, str(cut.status)).value += 1
+        if self.recovery.failures:
+            self.auditor.schedule()  # the API server may be away
+        await self.recovery.after(cut)
 
     def facts(self) -> facts.Watch:
         """What `kubecdc status` shows of it."""

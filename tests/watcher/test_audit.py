@@ -14,7 +14,7 @@ from kubecdc.cluster.connection import Cluster
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.watcher import recovery
 from kubecdc.watcher.audit import auditor
-from kubecdc.watcher.capture import pages
+from kubecdc.watcher.capture import pages, stream
 from tests.apiserver import WORKFLOWS, WatchRules, simulator
 from tests.exported import REGISTRY
 from tests.harness.other_program import other_program
@@ -167,10 +167,12 @@ async def test_an_api_server_that_was_away_is_followed_by_an_audit(bench: Rig) -
     assert told(await bench.events()) == ["~ADD b"]
 
 
+@pytest.mark.parametrize("changes", [True, False], ids=["busy", "quiet"])
 @pytest.mark.parametrize("end", ["in order", "cut"])
 async def test_a_load_balancer_that_limits_the_time_of_a_watch_costs_a_resume_and_no_list(
-    bench: Rig, end: str, monkeypatch: pytest.MonkeyPatch
+    bench: Rig, end: str, changes: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(stream, "INSTANT_SECONDS", 0.0)  # each is open for a while
     await stopped_with(bench, *"abcde")
     before = REGISTRY.get_sample_value("kubecdc_audits_total", {"watch": KEY, "result": "clean"}) or 0.0
     await bench.start(event_source(auditInterval="1h"))
@@ -188,13 +190,23 @@ async def test_a_load_balancer_that_limits_the_time_of_a_watch_costs_a_resume_an
         return await get(self, path, query, **more)
 
     monkeypatch.setattr(Cluster, "get", spy)
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(3600))
+    capsys.readouterr()
     for n in range(5):
         await bench.watching()
+        before = len(asked)
         bench.api.end_streams() if end == "in order" else bench.api.cut_streams(mid_line=False)
-        await bench.create(f"made-{n}")
-        assert told(await bench.events()) == [f"ADD made-{n}"]
-    assert asked
+        if changes:
+            await bench.create(f"made-{n}")
+            assert told(await bench.events()) == [f"ADD made-{n}"]
+
+        async def resumed(before: int = before) -> bool:
+            return len(asked) > before
+
+        await bench.until(resumed)
+    assert told(await bench.events()) == []
     assert set(asked) == {"1"}
+    assert "warning" not in capsys.readouterr().out
     assert await (await bench.open()).checkpoints.gaps(KEY) == []
 
 

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from kubecdc.backoff import Backoff
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.errors import Refused
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.testing.fault_injection import Crash, FaultyBus, Script, crash_after, crash_before, refused
+from kubecdc.watcher import recovery
 from kubecdc.watcher.capture import diff, reasons, stream
 from kubecdc.watcher.capture.checkpoint_writer import CheckpointWriter
 from kubecdc.watcher.manifest import EventSource
-from kubecdc.watcher.namespaces import ending, watches
+from kubecdc.watcher.namespaces import ending, selected, watches
 from kubecdc.watcher.pipeline import Watch
 from tests.apiserver import NAMESPACES, LocalSimulator, simulator, watch
 from tests.apiserver.changes import Change
@@ -489,6 +491,26 @@ async def test_a_namespace_that_is_selected_again_while_it_is_left_begins_after_
     assert told(events) == ["UPDATE a", "~DELETE a", "ADD a"]
     assert events[1].deselected
     assert held.begun == [f"{KEY}/one"]
+
+
+async def test_a_load_balancer_that_cuts_the_watch_of_the_namespaces_delays_none(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(selected, "INSTANT_SECONDS", 0.0)  # it is open for a while
+    monkeypatch.setattr(recovery, "BACKOFF", Backoff(3600))
+    await namespace(bench, "n0", "prod")
+    await bench.start(PROD)
+    await keys(bench, f"{KEY}/n0")
+    capsys.readouterr()
+
+    async def cut() -> bool:
+        return bench.api.cut_streams(mid_line=False, resource="namespaces") > 0
+
+    for n in range(1, 4):
+        await bench.until(cut)
+        await namespace(bench, f"n{n}", "prod")
+        await keys(bench, *(f"{KEY}/n{i}" for i in range(n + 1)))
+    assert "warning" not in capsys.readouterr().out
 
 
 async def test_many_namespaces_that_are_left_delay_no_new_one(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

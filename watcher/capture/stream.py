@@ -55,7 +55,11 @@ class StreamCommitter:
                 await run_until_first(self._read(writer, changes, commits, holder, until), *committers)
         finally:
             self._progress.ended()
-        return not self.lines and self.open_for() < INSTANT_SECONDS
+        return not self.lines and not self.stayed_open()
+
+    def stayed_open(self) -> bool:
+        """Whether the last watch was open for more than an instant."""
+        return self.open_for() >= INSTANT_SECONDS
 
     def open_for(self) -> float:
         """Seconds since the last watch was open. Below zero if it never was."""

@@ -7,15 +7,19 @@ gets a `deselected` DELETE. That takes seconds, and no other namespace waits for
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import aclosing
 from functools import partial
 
-from kubecdc.cluster.errors import Expired
+from kubecdc.cluster.changes import Change
+from kubecdc.cluster.errors import Cut, Expired
 from kubecdc.cluster.list_watch import ListWatch
 from kubecdc.cluster.resource import Resource
 from kubecdc.cluster.watch_lines import Silence
 from kubecdc.watcher.capture.memory import Memory
 from kubecdc.watcher.capture.pages import pages
+from kubecdc.watcher.capture.stream import INSTANT_SECONDS
 from kubecdc.watcher.namespaces.watches import EntryWatches
 from kubecdc.watcher.recovery import RETRIED, Recovery
 
@@ -49,7 +53,10 @@ class SelectedNamespaces:
                     await self._recovery.after(e, report=not isinstance(e, Expired))
 
     async def _once(self, tasks: asyncio.TaskGroup) -> None:
-        """Start and end watches as a list of the namespaces requires, then follow the changes from there."""
+        """Start and end watches as a list of the namespaces requires, then follow the changes from there.
+
+        A watch that was open for a while may be cut: the next list shows what came after it.
+        """
         selected: set[str] = set()
         version = ""
         async with aclosing(pages(self._list_watch, Memory())) as listed:  # kept from its entry's, which may be full
@@ -62,15 +69,24 @@ class SelectedNamespaces:
         for namespace in sorted(selected):
             self._begin(namespace, tasks)
         self._say_what_is_needed()
-        async with aclosing(self._list_watch.watch(version)) as stream:
-            async for changes in stream:
-                self._recovery.resolve()
-                for change in changes:
-                    if change.type == "DELETED":
-                        self._end(change.meta.name, tasks)
-                    elif change.type != "BOOKMARK":
-                        self._begin(change.meta.name, tasks)
-                self._say_what_is_needed()
+        opened = math.inf
+        try:
+            async with aclosing(self._list_watch.watch(version)) as stream:
+                async for changes in stream:
+                    opened = min(opened, time.monotonic())
+                    self._recovery.resolve()
+                    self._follow(changes, tasks)
+        except Cut:
+            if time.monotonic() - opened < INSTANT_SECONDS:
+                raise
+
+    def _follow(self, changes: list[Change], tasks: asyncio.TaskGroup) -> None:
+        for change in changes:
+            if change.type == "DELETED":
+                self._end(change.meta.name, tasks)
+            elif change.type != "BOOKMARK":
+                self._begin(change.meta.name, tasks)
+        self._say_what_is_needed()
 
     def _say_what_is_needed(self) -> None:
         self._watches.session.cluster.connections.need(self._watches.base, len(self._running))
