@@ -1,16 +1,18 @@
 """The lines of a watch and the pages of a list, decoded no further than needed.
 
 Only ``type`` and ``metadata`` are decoded; the object's bytes are kept unchanged. An object that cannot be captured is
-left out, and the rest goes on. What is no line or list of an API server is Malformed: none of it is used.
+left out, and the rest goes on, also where it is no valid JSON. What is no line or list of an API server is Malformed:
+none of it is used.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
+from kubecdc.cluster import odd_json
 from kubecdc.cluster.errors import Malformed
 from kubecdc.cluster.objects import UNREADABLE, Meta, object_decoder, outline
 
@@ -51,15 +53,15 @@ class _Line(msgspec.Struct):
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-    continue_: str = msgspec.field(name="continue", default="")
-    remaining_item_count: int | None = None
+    resource_version: str | None = None
+    continue_: str | None = msgspec.field(name="continue", default=None)
+    remaining_item_count: Any = None  # only told to people
 
 
 class _List(msgspec.Struct, rename="camel"):
     metadata: _ListMeta
-    kind: str = ""
-    api_version: str = ""
+    kind: str | None = None
+    api_version: str | None = None
     items: list[msgspec.Raw] | None = None
 
 
@@ -68,6 +70,7 @@ _list = msgspec.json.Decoder(_List)
 _changes = frozenset({"ADDED", "MODIFIED", "DELETED"})
 NO_POSITION = frozenset({"", "0"})  # a watch from there begins with every object
 NO_METADATA = "an object without metadata, or with metadata of the wrong type"
+NO_JSON = "an object that is no valid JSON"
 NO_NAMES = "an object without uid, name or resourceVersion"
 TOO_DEEP = "an object that is nested too deep"
 _usual_starts = [(type_, f'{{"type":"{type_}","object":'.encode()) for type_ in ("MODIFIED", "ADDED", "DELETED")]
@@ -99,18 +102,37 @@ def decode_line(line: bytes) -> Change:
 def _unusual(line: bytes, error: Exception) -> Change:
     """Any other ERROR. Raises LeftOut if the line is one of an API server, whatever its object is; else Malformed."""
     try:
-        document = msgspec.json.decode(line)
+        document = odd_json.decode(line)
     except RecursionError as e:
         if line.startswith(b'{"type":"') and line.endswith(b"}"):
             raise LeftOut(TOO_DEEP, line) from e
         _no_change(line, e)
-    except UNREADABLE as e:
+    except ValueError as e:
         _no_change(line, e)
     if not (isinstance(document, dict) and isinstance(document.get("type"), str)):
         _no_change(line, error)
     if document["type"] == "ERROR":
         return Change("ERROR", Meta(), b"null")
-    raise LeftOut(NO_METADATA, line) from error
+    raise LeftOut(_reason(error), line, _known(document.get("object"))) from error
+
+
+def _reason(error: Exception) -> str:
+    return NO_METADATA if isinstance(error, msgspec.ValidationError) else NO_JSON
+
+
+def _read(body: bytes) -> Meta:
+    """What can be read of the metadata of an odd object."""
+    try:
+        return _known(odd_json.decode(body))
+    except (ValueError, RecursionError):
+        return Meta()
+
+
+def _known(document: object) -> Meta:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    found = metadata if isinstance(metadata, dict) else {}
+    texts = {name: value for name, value in found.items() if isinstance(value, str) and value.isprintable()}
+    return msgspec.convert(texts, Meta)
 
 
 def _no_change(line: bytes, error: Exception) -> NoReturn:
@@ -139,19 +161,33 @@ def decode_page(text: bytes) -> Page:
     try:
         page = _list.decode(text)
     except UNREADABLE as e:
-        raise Malformed(f"the response to a list request is not a list: {e}: {outline(text)}") from e
-    if page.metadata.resource_version in NO_POSITION:
+        page = _with_odd_items(text, e)
+    version = page.metadata.resource_version or ""
+    if version in NO_POSITION:
         raise Malformed(f"the API server gives its {page.kind} no resourceVersion, so it cannot be captured")
-    kind = page.kind.removesuffix("List")
+    kind = (page.kind or "").removesuffix("List")
     items: list[Change] = []
     left_out: list[LeftOut] = []
     for raw in page.items or ():
         try:
-            items.append(_item(bytes(raw), kind, page.api_version))
+            items.append(_item(bytes(raw), kind, page.api_version or ""))
         except LeftOut as e:
             left_out.append(e)
-    meta = page.metadata
-    return Page(kind, meta.resource_version, meta.continue_, items, len(text), left_out, meta.remaining_item_count)
+    remaining = page.metadata.remaining_item_count
+    remaining = remaining if isinstance(remaining, int) else None
+    return Page(kind, version, page.metadata.continue_ or "", items, len(text), left_out, remaining)
+
+
+def _with_odd_items(text: bytes, error: Exception) -> _List:
+    """A list that is valid JSON but for its items. Raises Malformed."""
+    try:
+        fields = odd_json.fields(text)
+        items = odd_json.items(fields.pop(b'"items"'))
+        page = _list.decode(b"{%b}" % b",".join(b"%b:%b" % field for field in fields.items()))
+    except (KeyError, ValueError, *UNREADABLE):
+        raise Malformed(f"the response to a list request is not a list: {error}: {outline(text)}") from error
+    page.items = [msgspec.Raw(item) for item in items]
+    return page
 
 
 def _item(body: bytes, kind: str, api_version: str) -> Change:
@@ -160,7 +196,7 @@ def _item(body: bytes, kind: str, api_version: str) -> Change:
     except RecursionError as e:
         raise LeftOut(TOO_DEEP, body) from e
     except UNREADABLE as e:
-        raise LeftOut(NO_METADATA, body) from e
+        raise LeftOut(_reason(e), body, _read(body)) from e
     meta = decoded.metadata
     if not (meta.uid and meta.name) or meta.resource_version in NO_POSITION:
         raise LeftOut(NO_NAMES, body, meta)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubecdc import nesting
-from kubecdc.cluster.changes import NO_METADATA, NO_NAMES, TOO_DEEP, LeftOut, decode_line, decode_page
+from kubecdc.cluster.changes import NO_JSON, NO_METADATA, NO_NAMES, TOO_DEEP, LeftOut, decode_line, decode_page
 from kubecdc.cluster.errors import Malformed
 from kubecdc.cluster.objects import decode_status
 
@@ -45,7 +45,7 @@ def test_an_error_line_carries_its_status() -> None:
         b'{"type":1,"object":{"metadata":' + META + b"}}",
         b'{"error":"upstream connect error"}',
         b'{"type":"ADDED","object":{"metadata":' + META[:-9],
-        b'{"type":"ADDED","object":"\xff"}',
+        b'{"type":"ADDED","object":NaN',
     ],
 )
 def test_what_is_no_change_is_refused_whole(line: bytes) -> None:
@@ -61,8 +61,14 @@ def test_what_is_no_change_is_refused_whole(line: bytes) -> None:
         (b'{"type":"ADDED","object":[]}', NO_METADATA, ""),
         (b'{"type":"ADDED","object":{}}', NO_METADATA, ""),
         (b'{"type":"ADDED","object":{"metadata":null}}', NO_METADATA, ""),
-        (b'{"type":"ADDED","object":{"metadata":{"name":1,"uid":"u","resourceVersion":"1"}}}', NO_METADATA, ""),
-        (b'{"type":"ADDED","object":{"kind":7,"metadata":' + META + b"}}", NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{"metadata":{"name":1,"uid":"u","resourceVersion":"1"}}}', NO_METADATA, "1"),
+        (b'{"type":"ADDED","object":{"kind":7,"metadata":' + META + b"}}", NO_METADATA, "7"),
+        (b'{"type":"ADDED","object":"\xff"}', NO_METADATA, ""),
+        (b'{"type":"ADDED","object":{"metadata":' + META + b',"spec":{"n":NaN}}}', NO_JSON, "7"),
+        (b'{"type":"ADDED","object":{"metadata":' + META + b',"spec":{"text":"\\ud800"}}}', NO_JSON, "7"),
+        (b'{"type":"ADDED","object":{"metadata":' + META + b',"spec":{"text":"\n"}}}', NO_JSON, "7"),
+        (b'{"type":"ADDED","object":{"metadata":{"name":"\xff","uid":"u","resourceVersion":"7"}}}', NO_JSON, "7"),
+        (b'{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"\\ud800"}}}', NO_JSON, ""),
         (b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":"u"}}}', NO_NAMES, ""),
         (b'{"type":"ADDED","object":{"metadata":{"name":"a","uid":"u","resourceVersion":"0"}}}', NO_NAMES, "0"),
         (b'{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}', NO_NAMES, "1"),
@@ -95,7 +101,38 @@ def test_odd_objects_of_a_list_are_left_out_and_the_rest_is_there() -> None:
     text = b'{"kind":"PodList","metadata":{"resourceVersion":"12"},"items":[%s]}'
     page = decode_page(text % b",".join([*odd[:3], b'{"metadata":' + META + b"}", *odd[3:]]))
     assert [change.meta.name for change in page.items] == ["a"]
-    assert [item.meta.name for item in page.left_out] == ["", "", "", "b", ""]
+    assert [item.meta.name for item in page.left_out] == ["", "", "", "b", "c"]
+
+
+@pytest.mark.parametrize("odd", [b"NaN", b"-Infinity", b'"\\ud800"', b'"\n"', b'"\xff\\udc00"'])
+def test_an_item_that_is_no_valid_json_is_left_out_and_the_rest_is_there_as_it_came(odd: bytes) -> None:
+    meta = b'{"name":"%b","namespace":"ns","uid":"u%b","resourceVersion":"7"}'
+    item = b'{ "kind":"Pod", "metadata":' + meta + b', "spec":{"n": 1.50, "s": "\\u00e9 \xc3\xa9", "x": %b}}'
+    items = [item % (name, name, x) for name, x in ((b"a", b"[]"), (b"b", odd), (b"c", b"{}"))]
+    text = b' {"metadata" : {"resourceVersion":"12","continue":"t"} ,"items": [ %b , %b,%b ],"kind":"PodList"}\n'
+    page = decode_page(text % tuple(items))
+    assert [change.body for change in page.items] == [items[0], items[2]]
+    assert [(item.meta.name, str(item)) for item in page.left_out] == [("b", NO_JSON)]
+    assert (page.kind, page.version, page.next) == ("Pod", "12", "t")
+
+
+@pytest.mark.parametrize("cut", [b'"items":[NaN]', b'"items":[NaN', b'"metadata":{"resourceVersion":"12"}'])
+def test_an_incomplete_list_is_refused_whatever_is_in_it(cut: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_page(b'{"kind":"PodList","metadata":{"resourceVersion":"12"},' + cut)
+
+
+@pytest.mark.parametrize("given", ["null", '"Flow"'])
+def test_what_a_list_does_not_need_may_be_null(given: str) -> None:
+    text = f'{{"kind":{given},"apiVersion":{given},"metadata":{{"resourceVersion":"12","continue":null}}}}'
+    page = decode_page(text.encode())
+    assert (page.version, page.next, page.items) == ("12", "", [])
+
+
+@pytest.mark.parametrize(("count", "remaining"), [("3", 3), ("3.0", None), ('"3"', None), ("null", None)])
+def test_a_list_may_give_the_number_of_remaining_objects_in_any_way(count: str, remaining: int | None) -> None:
+    page = decode_page(f'{{"metadata":{{"resourceVersion":"12","remainingItemCount":{count}}}}}'.encode())
+    assert page.remaining == remaining
 
 
 @given(st.binary(max_size=200))

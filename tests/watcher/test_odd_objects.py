@@ -27,6 +27,8 @@ LINES = {
     "null": b'{"type":"MODIFIED","object":null}',
     "nothing": b'{"type":"DELETED"}',
     "nested too deep": START + b'{"name":"odd"},"spec":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001 + b"}",
+    "no valid JSON": START + b'{"name":"odd","uid":"odd","namespace":"default"},"spec":{"text":"\\ud800","n":NaN}}}',
+    "a name that is not UTF-8": START + b'{"name":"\xff","uid":"odd","namespace":"default"}}}',
     "a type that is new": b'{"type":"RENAMED","object":{"metadata":{"name":"odd","uid":"odd","resourceVersion":"1"}}}',
     "a bookmark of nothing": b'{"type":"BOOKMARK","object":{"metadata":{}}}',
 }
