@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubecdc.storage.contracts import Publication, Replay, SubscriptionSpec
+from kubecdc.storage.contracts import Publication, Replay, StateChange, SubscriptionSpec
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite import clock as bus_clock
 from kubecdc.storage.sqlite.bus import SqliteBus
@@ -130,6 +130,91 @@ async def test_another_boot_is_no_clock_that_was_set(tmp_path: Path, monkeypatch
         await receiver.nothing(READ)
         machine.elapsed += 61
         assert await receiver.acked(1) == [event(1, "1").id]
+
+
+def reboot(machine: Machine, monkeypatch: pytest.MonkeyPatch, wrong: float) -> float:
+    """Its clock starts at a wrong time. Returns the offset that is right."""
+    right = machine.wall()
+    monkeypatch.setattr(bus_clock, "_boot_id", lambda: f"boot at {wrong}")
+    machine.elapsed, machine.offset = 5.0, wrong
+    return right
+
+
+@pytest.mark.parametrize("wrong", [1_790_000_000.0 - 30 * 24 * HOUR, 0.0])
+async def test_nothing_waits_for_a_clock_that_was_behind_after_a_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path) as bus:
+        await published(bus, 1, 2, 3)
+        await bus.state.put("s/t", "key", StateChange(value=b"short", ttl=timedelta(seconds=60)))
+        async with Receiver.of(bus, NAME, prefetch=2) as receiver:
+            dead, late = await receiver.next(), await receiver.next()
+            await late.nack(timedelta(seconds=10))
+    right = reboot(machine, monkeypatch, wrong)
+    async with machine.bus(path) as bus, machine.bus(path, "two") as other:
+        machine.offset = right
+        async with Receiver.of(other, NAME, prefetch=8) as receiver:
+            assert await receiver.acked(1) == [event(3, "3").id]
+            await receiver.nothing(READ)
+            machine.elapsed += 11
+            assert await receiver.acked(1) == [late.event.id]
+            assert await other.state.get("s/t", "key")
+            await receiver.nothing(READ)
+            machine.elapsed += 20
+            assert await receiver.acked(1) == [dead.event.id]
+            machine.elapsed += 30
+            assert not await other.state.get("s/t", "key")
+
+
+async def test_nothing_waits_longer_than_an_hour_if_nothing_tells_how_far_the_clock_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path) as bus:
+        machine.elapsed += 200 * 24 * HOUR
+        await published(bus, 1)
+        async with Receiver.of(bus, NAME) as receiver:
+            await (await receiver.next()).nack(timedelta(seconds=60))
+    right = reboot(machine, monkeypatch, 0.0)
+    async with machine.bus(path) as bus:
+        machine.offset = right
+        async with Receiver.of(bus, NAME) as receiver:
+            await receiver.nothing(READ)
+            machine.elapsed += HOUR + 1
+            assert await receiver.acked(1) == [event(1, "1").id]
+
+
+async def test_nothing_waits_for_a_clock_that_was_ahead_until_a_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path) as bus:
+        await published(bus, 1)
+    right = reboot(machine, monkeypatch, machine.wall() + 30 * 24 * HOUR)
+    async with machine.bus(path) as bus:
+        await published(bus, 2)
+    reboot(machine, monkeypatch, right)
+    async with machine.bus(path) as bus, Receiver.of(bus, NAME, prefetch=8) as receiver:
+        assert len(await receiver.acked(2)) == 2
+
+
+async def test_a_process_that_died_before_a_boot_with_a_slow_clock_is_not_taken_for_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path, "dead") as dead:
+        await dead.register([SubscriptionSpec(NAME, SOURCE, "before")])
+        right = reboot(machine, monkeypatch, 0.0)
+        async with machine.bus(path, "two") as bus:
+            await bus.register([SPEC])
+            machine.offset = right
+            await bus.keep([SPEC])
+            machine.elapsed += 61
+            await bus.keep([SPEC])
+            machine.elapsed += 61
+            await bus.keep([SPEC])
+            assert await bus.subscription(NAME, prefetch=1).registered() == (SPEC,)
 
 
 STEPS = st.tuples(st.sampled_from("ab"), st.sampled_from([1.0, HOUR, -HOUR, -9 * HOUR]), st.booleans())
