@@ -129,15 +129,15 @@ class Cluster:
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], *, essential: bool = False
-    ) -> AsyncIterator[aiohttp.StreamReader]:
-        """The body of a GET as it arrives. Raises ApiError until it is open; reading may raise what aiohttp raises."""
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose body is read as it arrives. Raises ApiError until it is open; reading, what aiohttp raises."""
         try:
             # The server sends headers at once, even when there is nothing to send after them.
             async with asyncio.timeout(REQUEST_SECONDS) as deadline:
                 with self.connections.watch(essential=essential) as buffer:
                     async with self._send(Request("GET", path, query, buffer=buffer)) as response:
                         deadline.reschedule(None)
-                        yield response.content
+                        yield response
         except NO_ANSWER as e:
             raise self._no_answer(e) from e
 

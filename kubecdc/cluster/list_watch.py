@@ -119,9 +119,9 @@ class ListWatch:
             resourceVersion=version,
             timeoutSeconds=str(lasts),
         )
-        async with self.cluster.stream(self.resource.path, query, essential=self._essential) as stream:
+        async with self.cluster.stream(self.resource.path, query, essential=self._essential) as response:
             yield []
-            with closing(WatchLines(stream, min(self._silence, lasts + LATE_SECONDS), room)) as arriving:
+            with closing(WatchLines(response, min(self._silence, lasts + LATE_SECONDS), room)) as arriving:
                 while (lines := await arriving.read()) is not None:
                     changes, error = self._decoded(lines)
                     del lines  # which would be held twice, for as long as the changes are

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import aiohttp
@@ -32,13 +34,13 @@ class WatchLines:
 
     All reads share that timer. One for each would cost more than to decode the line.
 
-    A line that is longer than what may be read ahead gets ``room`` before the rest of it is read. Meanwhile that waits
-    in the connection. What is reserved is enough for the line, and for all that arrived with its end, so whoever has
-    room can always go on.
+    A line that is longer than what may be read ahead gets ``room`` before the rest of it is read. What is reserved is
+    enough for the line, and for all that arrived with its end, so whoever has room can always go on.
     """
 
-    def __init__(self, stream: aiohttp.StreamReader, silence: float, room: Room | None = None) -> None:
-        self._stream = stream
+    def __init__(self, response: aiohttp.ClientResponse, silence: float, room: Room | None = None) -> None:
+        self._response = response
+        self._stream = response.content
         self._silence = silence
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -46,7 +48,7 @@ class WatchLines:
         self._rest: list[bytes] = []  # pieces of an incomplete line, joined only once
         self._size = 0  # of them
         self._room = room
-        self._short = stream.get_read_buffer_limits()[0] if room else MAX_LINE_BYTES
+        self._short = self._stream.get_read_buffer_limits()[0] if room else MAX_LINE_BYTES
         self._long = False  # the incomplete line has room
         self._returned = False  # what was read last has room
 
@@ -59,7 +61,8 @@ class WatchLines:
             self._room.reserved(0)
             self._returned = False
         if self._room and self._size > self._short and not self._long:
-            await self._room.reserve(OBJECT_BYTES)
+            with self._paused():
+                await self._room.reserve(OBJECT_BYTES)
             self._long = True
         self._reading = self._loop.time()
         if self._timer is None:
@@ -78,6 +81,22 @@ class WatchLines:
             self._timer.cancel()
         if self._room:
             self._room.reserved(0)
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Nothing is received during the block: aiohttp alone would go on until its buffers are full."""
+        connection = self._response.connection
+        transport = connection.transport if connection else None  # None where all has been received
+        if transport is None or not transport.is_reading():
+            yield
+            return
+        with suppress(RuntimeError):  # uvloop's, of a connection that has ended
+            transport.pause_reading()
+        try:
+            yield
+        finally:
+            with suppress(RuntimeError):
+                transport.resume_reading()
 
     def _look(self) -> None:
         """End the read under way if it has lasted too long; else look again when it would have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -54,8 +55,28 @@ class Ledger:
         self.held = size
 
 
-def lines_of(*pieces: tuple[float, bytes], room: Ledger | None = None) -> WatchLines:
-    return WatchLines(cast(Any, Stream(*pieces)), SILENCE, room)
+class Transport:
+    """Whether more is received."""
+
+    def __init__(self) -> None:
+        self.reading = True
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+def lines_of(
+    *pieces: tuple[float, bytes], room: Ledger | None = None, transport: Transport | None = None
+) -> WatchLines:
+    connection = SimpleNamespace(transport=transport) if transport else None
+    response = SimpleNamespace(content=Stream(*pieces), connection=connection)
+    return WatchLines(cast(Any, response), SILENCE, room)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +129,16 @@ def test_the_time_between_reads_is_no_silence() -> None:
 
 def test_the_rest_of_a_long_line_is_read_once_there_is_room_for_it() -> None:
     async def scenario(world: World) -> None:
-        room, piece = Ledger(), b"x" * (BUFFER + 1)
-        arriving = lines_of((0.0, piece), (1.0, piece), (1.0, b"\nshort\ny"), (1.0, b"\n"), room=room)
+        room, transport, piece = Ledger(), Transport(), b"x" * (BUFFER + 1)
+        pieces = (0.0, piece), (1.0, piece), (1.0, b"\nshort\ny"), (1.0, b"\n")
+        arriving = lines_of(*pieces, room=room, transport=transport)
         assert await arriving.read() == [] and room.asked == 0
         reading = asyncio.create_task(arriving.read())
         await asyncio.sleep(10 * SILENCE)  # while commits are blocked: that is no silence
-        assert room.asked == 1 and not reading.done()
+        assert room.asked == 1 and not reading.done() and not transport.reading
         begun = world.time()
         room.may.release()
-        assert await reading == [] and world.time() - begun == 1.0
+        assert await reading == [] and world.time() - begun == 1.0 and transport.reading
         assert room.held == OBJECT_BYTES
         assert await arriving.read() == [2 * piece, b"short"]
         assert room.held == 2 * len(piece) + len(b"\nshort"), "all that has come counts"
