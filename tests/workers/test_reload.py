@@ -242,18 +242,18 @@ async def test_what_is_counted_of_a_subscription_ends_when_no_trigger_has_it(bus
         return {sample.name: sample.value for sample in samples if labels.items() <= sample.labels.items()}
 
     stays = log_line("stays")
-    async with running(bus, made(log_line("t"), stays), []) as plan:
-        await until(lambda: "kubecdc_subscription_paused" in exported(subscription="s/t/other"))
-        before = count("s/t/dep", "s/t/other", "s/stays/dep")
-        await become(bus, plan, made(log_line("t", paused=True), stays))
-        await until(lambda: exported(subscription="s/t/other").get("kubecdc_subscription_paused") == 1)
-        assert count("s/t/dep", "s/t/other", "s/stays/dep") == before, "a change resets nothing"
-        await become(bus, plan, made({"template": {"name": "t", "conditions": "other", "log": {}}}, stays))
-        await until(lambda: not exported(subscription="s/t/dep") and not exported(subscription="s/t/other"))
-        count("s/t")
+    async with running(bus, made(log_line("goes"), stays), []) as plan:
+        await until(lambda: "kubecdc_subscription_paused" in exported(subscription="s/goes/other"))
+        before = count("s/goes/dep", "s/goes/other", "s/stays/dep")
+        await become(bus, plan, made(log_line("goes", paused=True), stays))
+        await until(lambda: exported(subscription="s/goes/other").get("kubecdc_subscription_paused") == 1)
+        assert count("s/goes/dep", "s/goes/other", "s/stays/dep") == before, "a change resets nothing"
+        await become(bus, plan, made({"template": {"name": "goes", "conditions": "other", "log": {}}}, stays))
+        await until(lambda: not exported(subscription="s/goes/dep") and not exported(subscription="s/goes/other"))
+        count("s/goes")
         await become(bus, plan, made(stays))
-        await until(lambda: not exported(subscription="s/t"))
-        assert not exported(sensor="s", trigger="t")
+        await until(lambda: not exported(subscription="s/goes"))
+        assert not exported(sensor="s", trigger="goes")
         assert count("s/stays/dep") == before[2::3]
 
 
