@@ -65,21 +65,21 @@ class SqliteBus:
         condition = Condition()
         self._writer = Writer(settings, rng, condition)
         self._reader = Reader(settings, rng, condition, self._due_soon, self._notifier.notify)
-        self._presence = Presence(self._writer, holder, clock)
+        self._presence = Presence(self._writer, holder, times)
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.ack_wait
         self.publisher = SqlitePublisher(self._writer, self._notifier, times, max_pending=settings.max_pending)
         self.checkpoints = SqliteCheckpoints(self._writer, self._reader)
-        self.state = SqliteState(self._writer, self._reader, clock)
+        self.state = SqliteState(self._writer, self._reader, times)
         self.dead_letters = SqliteDeadLetters(
             self._writer, self._reader, self._notifier, max_pending=settings.max_pending, clock=clock
         )
-        self.retention = Retention(settings, self._writer, clock)
+        self.retention = Retention(settings, self._writer, times)
         self.elector = SqliteElector(settings, self._writer, self.retention, holder)
 
     def _due_soon(self, db: apsw.Connection) -> Sequence[str]:
         """The subscriptions to wake: they look for themselves when it is time."""
-        return lanes.due_by(db, self._clock() + LOOK)
+        return lanes.due_by(db, self._times.in_file(db) + LOOK)
 
     async def open(self) -> None:
         """Open or create the file. Raises UsageError, Refused, Unavailable."""
@@ -92,8 +92,8 @@ class SqliteBus:
             raise
 
     async def register(self, specs: Iterable[SubscriptionSpec]) -> None:
-        wanted, now = list(specs), self._clock()
-        await self._writer.submit(lambda db: registrations.register(db, wanted, self._holder, now))
+        wanted = list(specs)
+        await self._writer.submit(lambda db: registrations.register(db, wanted, self._holder, self._times.in_file(db)))
         self._registered |= {spec.name: spec for spec in wanted}
 
     async def keep(self, specs: Iterable[SubscriptionSpec]) -> None:
@@ -108,8 +108,7 @@ class SqliteBus:
         return await ensure_registered(self, specs, dry_run=dry_run)
 
     async def subscriptions(self, *, ages: bool = True) -> list[SubscriptionStatus]:
-        now = self._clock()
-        return await self._reader.submit(lambda db: registrations.statuses(db, now))
+        return await self._reader.submit(lambda db: registrations.statuses(db, self._times.in_file(db)))
 
     async def prune(self, name: str) -> bool:
         """Works in small steps. If it is interrupted, the leader's retention does the rest."""

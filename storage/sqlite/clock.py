@@ -55,7 +55,7 @@ class BusClock:
         return self._monotonic() + self._offset if self._monotonic else self._wall()
 
     def in_file(self, db: apsw.Connection) -> float:
-        """`now` by the times in the file: another process may move them after `follow`. In the writer's thread."""
+        """`now` by the times in the file, which another process may have moved. In the thread of the connection."""
         if self._monotonic is None:
             return self._wall()
         boot, offset = row(db, NOTED)

@@ -16,6 +16,7 @@ from kubecdc.storage.contracts import Publication, Replay, StateChange, Subscrip
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.sqlite import clock as bus_clock
 from kubecdc.storage.sqlite.bus import SqliteBus
+from kubecdc.storage.sqlite.deliveries import subscription
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Receiver, event, known
 from tests.harness.other_program import other_program
 
@@ -81,6 +82,37 @@ async def test_a_process_that_has_not_noticed_yet_claims_by_the_times_of_the_fil
         with other_program(path) as db:
             assert other.in_file(db) == pytest.approx(machine.wall(), abs=0.01)
         assert other.now() == pytest.approx(machine.wall() - step, abs=0.01)
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+async def test_a_process_that_sleeps_goes_by_the_times_that_another_has_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    monkeypatch.setattr(subscription, "IDLE", 60.0)
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path) as one, machine.bus(path, "two") as other:
+        await one.register([SPEC])
+        async with Receiver.of(one, NAME) as receiver:
+            await receiver.nothing(READ)
+            machine.offset += step
+            await published(other, 1)
+            assert await receiver.acked(1) == [event(1, "1").id]
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+async def test_state_lasts_as_long_as_it_should_for_a_process_that_has_not_noticed_yet(
+    tmp_path: Path, step: float
+) -> None:
+    machine, path = Machine(), tmp_path / "b.db"
+    async with machine.bus(path) as one, machine.bus(path, "two") as other:
+        await one.state.put("s/t", "key", StateChange(value=b"short", ttl=timedelta(seconds=60)))
+        machine.offset += step
+        await published(other, 1)
+        await one.retention.enforce()
+        assert await one.state.get("s/t", "key")
+        assert await one.state.keys("s/t") == ["key"]
+        machine.elapsed += 61
+        assert not await one.state.get("s/t", "key")
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import apsw
 
 from kubecdc.storage.periodic import run_periodically
 from kubecdc.storage.sqlite.administration import registrations
+from kubecdc.storage.sqlite.clock import BusClock
 from kubecdc.storage.sqlite.deliveries import state
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.writer import Writer
@@ -20,10 +19,10 @@ SPARE_PAGES = 2048  # free pages that stay in the file for new events
 class Retention:
     """Runs where the leader is. `enforce` may be called by any process."""
 
-    def __init__(self, settings: SqliteSettings, writer: Writer, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: SqliteSettings, writer: Writer, times: BusClock) -> None:
         self._settings = settings
         self._writer = writer
-        self._clock = clock
+        self._times = times
 
     async def run(self) -> None:
         """Enforce periodically. Never returns."""
@@ -35,7 +34,7 @@ class Retention:
         """
         while await self._writer.submit(lambda db: registrations.drop_backlog(db, STEP)):
             pass
-        while await self._writer.submit(lambda db: state.forget(db, self._clock(), STEP)):
+        while await self._writer.submit(lambda db: state.forget(db, self._times.in_file(db), STEP)):
             pass
         while await self._writer.submit(self._forget):
             pass
@@ -45,7 +44,7 @@ class Retention:
     def _forget(self, db: apsw.Connection) -> bool:
         return forget(
             db,
-            before=self._clock() - self._settings.retention.total_seconds(),
+            before=self._times.now() - self._settings.retention.total_seconds(),
             keep_bytes=self._settings.retention_bytes,
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import apsw
 
+from kubecdc.storage.sqlite.clock import BusClock
 from kubecdc.storage.sqlite.file.writer import Writer
 
 HEARTBEAT = 10.0  # seconds between two heartbeats
@@ -17,10 +18,10 @@ HEARTBEAT = 10.0  # seconds between two heartbeats
 class Presence:
     """Writes a row for each open subscription, every HEARTBEAT seconds, and deletes it at the end."""
 
-    def __init__(self, writer: Writer, holder: str, clock: Callable[[], float]) -> None:
+    def __init__(self, writer: Writer, holder: str, times: BusClock) -> None:
         self._writer = writer
         self._holder = holder
-        self._clock = clock
+        self._times = times
         self._open: Counter[str] = Counter()
         self._heartbeats: asyncio.Task[None] | None = None
 
@@ -53,10 +54,9 @@ class Presence:
             self._write(list(self._open))
 
     def _write(self, subscriptions: Sequence[str]) -> None:
-        now = self._clock()
-        values = [(subscription, self._holder, now) for subscription in subscriptions]
-
         def operation(db: apsw.Connection) -> None:
+            now = self._times.in_file(db)
+            values = [(subscription, self._holder, now) for subscription in subscriptions]
             db.executemany("INSERT OR REPLACE INTO workers (subscription, holder, seen) VALUES (?, ?, ?)", values)
             # Rows of processes that were killed.
             db.execute("DELETE FROM workers WHERE seen < ?", (now - 10 * HEARTBEAT,))

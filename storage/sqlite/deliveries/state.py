@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import apsw
 
 from kubecdc.storage.contracts import StateChange, StateEntry
 from kubecdc.storage.contracts.errors import StateConflict
+from kubecdc.storage.sqlite.clock import BusClock
 from kubecdc.storage.sqlite.file.connection import row, rows
 from kubecdc.storage.sqlite.file.reader import Reader
 from kubecdc.storage.sqlite.file.writer import Writer
@@ -18,29 +17,27 @@ class SqliteState:
 
     frequent = True
 
-    def __init__(self, writer: Writer, reader: Reader, clock: Callable[[], float]) -> None:
+    def __init__(self, writer: Writer, reader: Reader, times: BusClock) -> None:
         self._writer = writer
         self._reader = reader
-        self._clock = clock
+        self._times = times
 
     async def get(self, scope: str, key: str) -> StateEntry | None:
         sql = "SELECT value, version FROM state WHERE scope = ? AND key = ? AND expires > ?"
-        found = await self._reader.submit(lambda db: row(db, sql, (scope, key, self._clock())))
+        found = await self._reader.submit(lambda db: row(db, sql, (scope, key, self._times.in_file(db))))
         return StateEntry(*found) if found else None
 
     async def put(self, scope: str, key: str, change: StateChange) -> None:
-        now = self._clock()
-        if not await self._writer.submit(lambda db: put(db, scope, key, change, now)):
+        if not await self._writer.submit(lambda db: put(db, scope, key, change, self._times.in_file(db))):
             raise StateConflict.of(scope, key)
 
     async def delete(self, scope: str, key: str, *, version: str) -> None:
-        now = self._clock()
-        if not await self._writer.submit(lambda db: delete(db, scope, key, version, now)):
+        if not await self._writer.submit(lambda db: delete(db, scope, key, version, self._times.in_file(db))):
             raise StateConflict.of(scope, key)
 
     async def keys(self, scope: str) -> list[str]:
         sql = "SELECT key FROM state WHERE scope = ? AND expires > ?"
-        found = await self._reader.submit(lambda db: rows(db, sql, (scope, self._clock())))
+        found = await self._reader.submit(lambda db: rows(db, sql, (scope, self._times.in_file(db))))
         return [str(key) for (key,) in found]
 
 
