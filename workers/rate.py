@@ -48,7 +48,8 @@ class Rate:
     async def turn(self) -> None:
         """Wait for the next place, and take it."""
         async with self._turn:
-            if not self._left or self._next + self._interval < self._now():
+            now = self._now()
+            if not self._left or self._next + self._interval < now or self._next > self._latest(now):
                 self._next, self._left = await self._places(), self._at_once
             place = self._next
             self._next, self._left = place + self._interval, self._left - 1
@@ -74,8 +75,12 @@ class Rate:
 
     def _after(self, free: float) -> tuple[float, float]:
         """The first of some places, and what is free after them."""
-        now, span = self._now(), self._span.total_seconds()
-        if free > now + 100 * span + LATEST:
+        now = self._now()
+        if free > self._latest(now):
             free = now
         first = max(now, free)
-        return first, first + span
+        return first, first + self._span.total_seconds()
+
+    def _latest(self, now: float) -> float:
+        """The last place that anybody may have taken, unless the clock was set back since."""
+        return now + 100 * self._span.total_seconds() + LATEST

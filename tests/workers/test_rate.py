@@ -84,6 +84,17 @@ async def test_a_clock_that_is_set_back_stops_nothing_for_long(time: Time, tmp_p
     assert time.now - before <= LATEST
 
 
+@pytest.mark.parametrize("step", [-86_400.0, -LATEST - 20])
+async def test_places_that_were_taken_before_the_clock_was_set_back_are_left(step: float, time: Time) -> None:
+    limit = Rate(0.01, now=time, sleep=time.sleep)
+    await turns(limit, time, 3)  # of the ten that were taken at once
+    time.now += step
+    before = time.now
+    found = await turns(limit, time, 30)
+    assert found[0] == before
+    assert [b - a for a, b in pairwise(found)] == pytest.approx([0.01] * 29, abs=0.001)
+
+
 async def test_who_gives_up_waiting_leaves_the_turn_to_the_next(time: Time) -> None:
     limit = Rate(3600.0)
     await limit.turn()
