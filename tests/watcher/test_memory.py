@@ -216,6 +216,51 @@ async def test_long_lines_are_read_as_far_as_their_entry_may_hold_them(
     assert len(await bench.events()) == len(namespaces)
 
 
+@pytest.mark.parametrize("inventory", ["versions", "objects"])
+async def test_with_hardly_any_room_all_comes_one_after_the_other(
+    bench: Rig, monkeypatch: pytest.MonkeyPatch, inventory: str
+) -> None:
+    """Nobody keeps room that another needs to go on, and none is lost."""
+    made: list[Memory] = []
+    init = Memory.__init__
+
+    def noted(self: Memory, limit: int = LIMIT) -> None:
+        init(self, limit)
+        made.append(self)
+
+    monkeypatch.setattr(watcher, "BYTES", 1000)
+    monkeypatch.setattr(entries, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(Memory, "__init__", noted)
+    namespaces = [f"ns-{n}" for n in range(4)]
+    for namespace in namespaces:
+        await make_namespace(bench, namespace)
+    await bench.start(event_source(namespaces=[*namespaces, "default"], inventory=inventory))
+    assert await bench.events() == []
+
+    async def all_are_open() -> bool:
+        return bench.api.watching > len(namespaces)
+
+    await bench.until(all_are_open)
+    sizes = 10, 700_000, 200_000, 2000, 700_000, 300_000
+
+    async def fill(namespace: str) -> None:
+        for n, size in enumerate(sizes):
+            await bench.create(f"{n}", namespace, spec={"text": "x" * size})
+            await bench.update(f"{n}", {"spec": {"text": "y" * sizes[n - 1]}}, namespace)
+
+    await asyncio.gather(*map(fill, namespaces))
+    found: list[str] = []
+
+    async def all_came() -> bool:
+        found.extend(told(await bench.events()))
+        return len(found) >= 2 * len(sizes) * len(namespaces)
+
+    await bench.until(all_came)
+    expected = [f"{change} {n}" for n in range(len(sizes)) for change in ("ADD", "UPDATE")]
+    assert sorted(found) == sorted(expected * len(namespaces))
+    assert [memory.held for memory in made if memory.limit == 1000] == [0]
+
+
 async def test_objects_whose_bodies_are_kept_end_a_few_at_a_time(bench: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diff, "COMMIT_BYTES", LIMIT)
     for n in range(40):
