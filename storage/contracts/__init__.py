@@ -54,6 +54,7 @@ from kubecdc.storage.contracts.leadership import (
     Elector,
     LeadTimes,
     Term,
+    least_term,
 )
 from kubecdc.storage.contracts.publishing import (
     Batch,
@@ -114,4 +115,5 @@ __all__ = [
     "Undecodable",
     "Unknown",
     "Worker",
+    "least_term",
 ]

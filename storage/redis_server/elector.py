@@ -12,7 +12,7 @@ import structlog
 
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.retry import until_done
-from kubecdc.storage.contracts import LeadTimes, Term
+from kubecdc.storage.contracts import LeadTimes, Term, least_term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.storage.outage import RETRY, until_closed
 from kubecdc.storage.redis_server.checkpoints import newest_term
@@ -93,7 +93,9 @@ class RedisElector:
         async def attempt() -> tuple[int, bytes, float]:
             while True:
                 sent = self._now()
-                epoch, leader = await self._connection.run("commits/lead", token, self._holder, self._kept)
+                epoch, leader = await self._connection.run(
+                    "commits/lead", token, self._holder, self._kept, least_term()
+                )
                 if not epoch or await newest_term(self._connection) <= epoch:
                     return epoch, leader, sent
 

@@ -69,6 +69,7 @@ class Election:
     leases: Severed
     elector: LeaseElector
     ours: list[list[float]] = field(default_factory=list)
+    terms: list[int] = field(default_factory=list)
     ended: dict[str, float] = field(default_factory=dict)  # candidates of client-go that were killed
     candidates: dict[str, Process] = field(default_factory=dict)
     leave: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,7 +83,8 @@ class Election:
     async def _stand(self) -> None:
         while not self.leave.is_set():
             with suppress(LeadershipLost):
-                async with self.elector.lead():
+                async with self.elector.lead() as term:
+                    self.terms.append(term.number)
                     self.ours.append([time.time(), NEVER])
                     try:
                         await self.leave.wait()
@@ -206,7 +208,8 @@ async def test_ours_and_client_go_hand_over_by_expiry_both_ways(election: Electi
     assert (len(election.ours), len(election.theirs())) == (2, 2)
     # What client-go wrote in between kept the epoch, and the mark of what is not captured.
     lease = await election.server.get(*LEASES, "default", "mixed")
-    assert lease["metadata"]["annotations"] == {"kubecdc.io/epoch": "2", "kubecdc.io/internal": "true"}
+    annotations = {"kubecdc.io/epoch": str(election.terms[-1]), "kubecdc.io/internal": "true"}
+    assert lease["metadata"]["annotations"] == annotations
 
 
 async def test_several_of_both_kinds_never_lead_together_whoever_dies(election: Election) -> None:

@@ -57,7 +57,7 @@ async def test_all_of_an_earlier_format_is_there_and_works(number: int, harness:
     }
     assert await bus.checkpoints.bodies(KEY, ["uid-a", "uid-c"]) == {}
     async with bus.elector.lead() as term:
-        assert term.number == 2
+        assert term.number > 1
         leader = await Leader.take(bus, term=term.number)
         (checkpoint,) = await bus.checkpoints.checkpoints()
         assert (checkpoint.number, checkpoint.state) == (2, state(2))

@@ -14,7 +14,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """Monotonic seconds, sleep measured in them, and the time of day, which no decision depends on."""
+    """Monotonic seconds, sleep measured in them, and the time of day, which only the number of a term depends on."""
 
     def now(self) -> float: ...
     def wall(self) -> datetime: ...

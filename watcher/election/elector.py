@@ -20,7 +20,7 @@ from kubecdc import facts
 from kubecdc.cluster.errors import ApiError, Malformed
 from kubecdc.concurrency import run_until_first
 from kubecdc.errors import Unavailable
-from kubecdc.storage.contracts import CheckpointStore, Elector, Term
+from kubecdc.storage.contracts import CheckpointStore, Elector, Term, least_term
 from kubecdc.storage.contracts.errors import LeadershipLost
 from kubecdc.watcher.election.clock import Timing
 from kubecdc.watcher.election.lease import LeaseClient
@@ -127,7 +127,8 @@ class LeaseElector:
             if leader := observation.new_leader(lease):
                 log.info("standing by", code="standing-by", leader=leader, **self._facts)
             return False
-        epoch = 1 + max(observation.epoch, await self._highest_term())
+        newest = max(observation.epoch, await self._highest_term())
+        epoch = max(newest + 1, least_term(self._clock.wall().timestamp()))
         if not await self._lease.claim(lease, epoch):
             return False
         if lease is None and await self._highest_term() >= epoch:

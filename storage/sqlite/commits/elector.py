@@ -14,11 +14,10 @@ import structlog
 from kubecdc.cluster.open_files import HINT, exhausted
 from kubecdc.errors import Unavailable
 from kubecdc.retry import until_done
-from kubecdc.storage.contracts import Term
+from kubecdc.storage.contracts import Term, least_term
 from kubecdc.storage.outage import RETRY, until_closed
 from kubecdc.storage.sqlite.administration.retention import Retention
 from kubecdc.storage.sqlite.commits.checkpoints import newest_term
-from kubecdc.storage.sqlite.file.connection import row
 from kubecdc.storage.sqlite.file.writer import Writer
 from kubecdc.storage.sqlite.settings import SqliteSettings
 
@@ -81,7 +80,8 @@ class SqliteElector:
 
 def next_epoch(db: apsw.Connection) -> int:
     """A number that is greater than any term before."""
-    epoch: int = row(db, "UPDATE meta SET epoch = ? RETURNING epoch", (newest_term(db) + 1,))[0]
+    epoch = max(newest_term(db) + 1, least_term())
+    db.execute("UPDATE meta SET epoch = ?", (epoch,))
     return epoch
 
 
