@@ -325,10 +325,16 @@ class Doubt:
     def _expired(self, tail: Absence, before: Receipt) -> bool:
         """Whether nothing that was told of the object until then outlived a tail, this or one before it."""
         told = [receipt for receipt in self._told[before.uid] if receipt.at <= before.at]
+        ends = [n for n, receipt in enumerate(told[:-1], 1) if self._is_saved_end(receipt)]
+        told = told[max(ends, default=0) :]
         after = [span for span in self._spans if span.time >= tail.since]
         return all(any(_within(lost, receipt) for lost in self._tails) for receipt in told) and any(
             span.covers(told[0].sequence) for span in after
         )
+
+    def _is_saved_end(self, receipt: Receipt) -> bool:
+        """Whether nobody knew the object any more after it: its namespace was left, and maybe selected again."""
+        return receipt.action == "DELETE" and not any(_within(tail, receipt) for tail in self._tails)
 
     def _undone(self, before: Receipt) -> bool:
         return self._history.undone(before.uid, before.version, before.tag, before.action)

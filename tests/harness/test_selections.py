@@ -230,3 +230,15 @@ def test_an_end_that_only_an_unsaved_second_knew_of_is_forgotten_if_a_gap_covers
     scene.gaps.append(Gap("history expired", "0", "9", "2026-01-01T00:00:00Z", 1))
     assert scene.wrong(unsaved) == []
     assert scene.wrong() == [wrong], "nobody ended before it saved"
+
+
+def test_so_it_is_of_a_namespace_that_was_left_before(scene: Scene) -> None:
+    *_, end, begin, _ = scene.receipts
+    before = scene.receipts[-1]
+    scene.change("DELETE", told=False)
+    scene.uids["a"] = "uid-of-the-next"
+    scene.change("ADD", told=False)
+    scene.tell("ADD", scene.version, timeline=1, synthetic=True)
+    scene.gaps.append(Gap("history expired", "5", "9", "2026-01-01T00:00:00Z", 1))
+    assert scene.wrong(Absence((end.at + begin.at) / 2, before.at, UNSAVED, epoch=before.epoch)) == []
+    assert scene.wrong(Absence((begin.at + before.at) / 2, before.at, UNSAVED, epoch=before.epoch)) != []
