@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from math import inf
 
-from kubecdc.errors import KubecdcError
 from kubecdc.storage.broker.contract import Received, Results
 
 LINGER = 0.005  # seconds in which a call may gather messages; a call of a broker takes longer
@@ -33,6 +32,7 @@ class Batched:
         self._here = 0
         self._waiting: deque[tuple[Received, asyncio.Future[None]]] = deque()
         self._full = asyncio.Event()
+        self._running = 0  # tasks that will look again for messages; a task that has ended is known as such only later
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, message: Received) -> None:
@@ -42,7 +42,8 @@ class Batched:
         self._here += 1
         if self._is_full():
             self._full.set()
-        if len(self._tasks) < PARALLEL:
+        if self._running < PARALLEL:
+            self._running += 1
             task = asyncio.create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -55,27 +56,33 @@ class Batched:
         return len(self._waiting) >= self._most or self._here >= self._there_are()
 
     async def _run(self) -> None:
-        while self._waiting:
-            if not self._is_full():
-                self._full.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LINGER):
-                        await self._full.wait()
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            if not batch:
-                return
-            try:
-                results: Results = await self._call([message for message, _ in batch])
-            except KubecdcError as e:
-                results = [e] * len(batch)
-            except BaseException:
-                for _, done in batch:
-                    done.cancel()
-                raise
-            for (_, done), error in zip(batch, results, strict=True):
-                if done.done():  # its caller was cancelled
-                    continue
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
+        try:
+            while self._waiting:
+                await self._send()
+        finally:
+            self._running -= 1
+
+    async def _send(self) -> None:
+        if not self._is_full():
+            self._full.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await self._full.wait()
+        batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        if not batch:
+            return
+        try:
+            results: Sequence[Exception | None] = await self._call([message for message, _ in batch])
+        except Exception as e:  # also a bug: its callers hear of it, and the rest is sent
+            results = [e] * len(batch)
+        except BaseException:
+            for _, done in batch:
+                done.cancel()
+            raise
+        for (_, done), error in zip(batch, results, strict=True):
+            if done.done():  # its caller was cancelled
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
