@@ -10,7 +10,7 @@ from itertools import compress
 from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.broker.batching import Batched
 from kubecdc.storage.broker.contract import Received, Results, Source
-from kubecdc.storage.broker.lanes import Entry, Lane, Lanes
+from kubecdc.storage.broker.lanes import Entry, Lanes
 from kubecdc.storage.broker.marks import Marks
 from kubecdc.storage.contracts import ClaimLost
 
@@ -34,11 +34,15 @@ class Claims:
     async def keep(self, lost: Callable[[Entry], None]) -> None:
         """Extend what waits each third of ackWait; each twelfth while the broker is unavailable. Never returns.
 
-        ``lost`` is told of each claim that was lost.
+        ``lost`` is told of each claim that was lost, and of what is handed out if its claim has lapsed: whoever had it
+        cannot settle it any more, and may not have tried to.
         """
         loop, pause = asyncio.get_running_loop(), self._ack_wait / 3
         while True:
             await asyncio.sleep(pause)
+            for lane in self._lanes:
+                if lane[0].phase == "out" and lane[0].message.until <= loop.time():
+                    lost(lane[0])
             soon = loop.time() + 0.7 * self._ack_wait
             entries = [entry for lane in self._lanes for entry in lane if entry.message.until < soon]
             waiting = [entry for entry in entries if entry.phase in {"waiting", "offered"}]
@@ -53,31 +57,33 @@ class Claims:
                 elif isinstance(result, BaseException):
                     raise result
 
-    async def release(self, lane: Lane, delay: float) -> None:
-        """Hand back a lane: the later ones first, so that the broker cannot give them out before the first.
+    async def release(self, entry: Entry, delay: float) -> None:
+        """Hand back what is out, after the later ones of its lane: the broker cannot give them out before it.
 
-        Raises the first one's ClaimLost, Unavailable.
+        Raises ClaimLost, Unavailable.
         """
-        first, *later = lane
-        await self._release_later(later)
-        for error in await self._source.release([first.message], min(delay, self._source.longest_delay)):
+        await self._release_later(self._lanes.of(entry.message)[1:])
+        for error in await self._source.release([entry.message], min(delay, self._source.longest_delay)):
             if error is not None:
                 raise error
 
-    async def hand_back(self, lanes: Sequence[Lane]) -> None:
+    async def hand_back(self, lanes: Sequence[Sequence[Entry]]) -> None:
         """Hand back what is not handed out. What the broker does not take back comes again when its claim lapses."""
         now = asyncio.get_running_loop().time()
 
-        async def hand_back(lane: Lane) -> None:
-            later = [entry for entry in lane if entry.phase in {"waiting", "offered"}]
-            first = [later.pop(0)] if later and later[0] is lane[0] else []
+        async def hand_back(first: Entry, *later: Entry) -> None:
+            entered = first.phase == "offered"
+            for entry in (first, *later):
+                self._lanes.remove(entry)
             await self._release_later(later)
-            if first:
-                await self._release_some(first, min(max(0.0, first[0].due - now), self._source.longest_delay))
+            await self._release_some([first], min(max(0.0, first.due - now), self._source.longest_delay))
+            if entered:
+                with suppress(Unavailable):  # then other workers wait until it lapses
+                    await self._marks.leave(first.message, settled=False)
 
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_BACK_SECONDS):
-                results = await asyncio.gather(*(hand_back(lane) for lane in lanes), return_exceptions=True)
+                results = await asyncio.gather(*(hand_back(*lane) for lane in lanes if lane), return_exceptions=True)
                 for error in results:
                     if isinstance(error, BaseException) and not isinstance(error, KubecdcError):
                         raise error
@@ -104,7 +110,4 @@ class Claims:
         for entry, error in zip(entries, await self._source.release(messages, delay), strict=True):
             if isinstance(error, Unavailable):
                 raise error
-            if entry.phase == "offered":
-                with suppress(Unavailable):  # then other workers wait until it lapses
-                    await self._marks.leave(entry.message, settled=False)
             self._lanes.remove(entry)

@@ -36,6 +36,11 @@ class Lane(list[Entry]):
         """Whether the first one is offered or handed out."""
         return bool(self) and self[0].phase != "waiting"
 
+    @property
+    def not_out(self) -> list[Entry]:
+        """Those that are not handed out."""
+        return [entry for entry in self if entry.phase != "out"]
+
 
 class Lanes:
     """All lanes. ``held`` counts what is not handed out; ``share`` counts the bytes of all."""

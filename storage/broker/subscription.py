@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -106,7 +106,7 @@ class BrokerSubscription:
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*workers, *self._tasks, return_exceptions=True)
-                await self._claims.hand_back(list(self._lanes))
+                await self._claims.hand_back([lane.not_out for lane in self._lanes])
 
     def end(self) -> None:
         """End `deliveries`, as if its caller had closed it."""
@@ -142,8 +142,10 @@ class BrokerSubscription:
     async def nack(self, entry: Entry, delay: float) -> None:
         """Hand it back with its delay, or hold it here."""
         await self._marks.leave(entry.message, settled=False)
+        if entry.phase == "gone":
+            raise ClaimLost.lapsed(entry.message.id)
         if self._ended or SHORTEST_DELAY <= delay <= self._source.longest_delay:
-            await self._claims.release(self._lanes.of(entry.message), delay)
+            await self._claims.release(entry, delay)
         else:
             entry.repeated = True
             self._lanes.hold(entry, asyncio.get_running_loop().time() + delay)
@@ -152,6 +154,8 @@ class BrokerSubscription:
         """Keep the claim."""
         await self._marks.extend(entry.message)
         await self._claims.extend(entry.message)
+        if entry.phase == "gone":
+            raise ClaimLost.lapsed(entry.message.id)
 
     async def dead_letter(self, entry: Entry, reason: str, attempts: int) -> None:
         """Put it aside."""
@@ -162,18 +166,18 @@ class BrokerSubscription:
 
     def lapsed(self, entry: Entry) -> bool:
         """Whether its claim is over, by our own clock."""
-        return asyncio.get_running_loop().time() >= entry.message.until
+        return entry.phase == "gone" or asyncio.get_running_loop().time() >= entry.message.until
 
     def closed(self, entry: Entry, *, lost: bool) -> None:
         """A delivery is settled, or its claim is lost."""
-        self._out -= 1
+        if entry.phase == "gone":  # its claim has lapsed, and the message may be here again
+            return
         if lost:
             self._spawn(self._leave(entry))
             self._abandon(entry)
-        elif entry.phase == "out":
-            self._next(self._lanes.remove(entry))
-        else:
-            self._next(self._lanes.of(entry.message))
+            return
+        self._out -= 1
+        self._next(self._lanes.remove(entry) if entry.phase == "out" else self._lanes.of(entry.message))
         self._changed()
 
     # Room
@@ -197,10 +201,14 @@ class BrokerSubscription:
         now = asyncio.get_running_loop().time()
         held = [lane for lane in self._lanes if not lane.busy and lane[0].due > now]
         if held:
-            self._spawn(self._hand_back(max(held, key=lambda lane: lane[0].due)))
+            self._hand_back(max(held, key=lambda lane: lane[0].due))
 
-    async def _hand_back(self, lane: Lane) -> None:
-        await self._claims.hand_back([lane])
+    def _hand_back(self, entries: Sequence[Entry]) -> None:
+        """They leave their lane at once: none is handed out meanwhile, and what the broker brings again is new."""
+        leaving = list(entries)
+        for entry in leaving:
+            self._lanes.remove(entry)
+        self._spawn(self._claims.hand_back([leaving]))
         self._changed()
 
     def _changed(self) -> None:
@@ -210,6 +218,9 @@ class BrokerSubscription:
     # Turns
 
     def _received(self, message: Received) -> None:
+        for entry in self._lanes.of(message)[:1]:
+            if entry.phase == "out" and self.lapsed(entry):  # nobody has settled it, and nobody can any more
+                self._abandon(entry)
         self._next(self._lanes.add(message))
 
     def _next(self, lane: Lane) -> None:
@@ -267,12 +278,12 @@ class BrokerSubscription:
         lane = self._lanes.of(entry.message)
         if entry in self._ready:
             self._ready.remove(entry)
-        if entry.phase == "offered":
-            self._offered -= 1
+        self._offered -= entry.phase == "offered"
+        self._out -= entry.phase == "out"
         later = lane[lane.index(entry) + 1 :] if entry in lane else []
         self._lanes.remove(entry)
         if later and self._settings.ordered:
-            self._spawn(self._hand_back(Lane(later)))
+            self._hand_back(later)
         else:
             self._next(lane)
         self._changed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import structlog
 
 from kubecdc import metrics
-from kubecdc.errors import Refused, Unavailable
+from kubecdc.errors import Refused, Unavailable, UsageError
 from kubecdc.storage.broker import subscription as engine
 from kubecdc.storage.broker.contract import Received, Results
 from kubecdc.storage.broker.ledger import SUCCESSES
@@ -20,6 +21,7 @@ from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.contracts import ClaimLost, Delivery, Failures, Publication, StateStore, SubscriptionSpec, Term
 from kubecdc.storage.sqlite import SqliteSettings, open_bus
 from kubecdc.storage.testing.actors import SOURCE, SUBJECT, event, events, until
+from tests.storage.broker import memory
 from tests.storage.broker.memory import Broker, MemoryQueue, MemorySource, Stored, Topic
 
 NAME = "billing"
@@ -312,6 +314,100 @@ async def test_the_lane_of_a_lost_claim_is_given_back_so_that_the_broker_orders_
     await until(given_back)
     first.visible = 0.0
     assert [(await worker.next()).event.id] == [event(1).id]
+
+
+@pytest.mark.parametrize("how", ["dead_letter", "ack"])
+async def test_what_the_broker_refuses_to_settle_is_delivered_again_and_holds_nothing_up(room: Room, how: str) -> None:
+    denied = {how}
+
+    def refuse(call: str) -> None:
+        if call in denied:
+            raise UsageError("AccessDenied")
+
+    async def settle(delivery: Delivery) -> None:
+        await delivery.start()
+        await (delivery.ack() if how == "ack" else delivery.dead_letter("bad"))
+
+    room.broker.before = refuse
+    await room.publish(1, 2)
+    await room.publish(3, name="b")
+    worker = room.worker(ack_wait=0.5, prefetch=2)
+    for _ in range(2):  # all that may be out
+        delivery = await worker.next()
+        with pytest.raises(UsageError):
+            await settle(delivery)
+    denied.clear()
+
+    async def work() -> None:
+        while True:
+            with suppress(ClaimLost):
+                await settle(await worker.next())
+
+    async def settled() -> bool:
+        return not room.topic.messages
+
+    task = asyncio.create_task(work())
+    await until(settled)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_was_not_settled_does_not_keep_the_later_ones_of_its_lane_from_other_workers(room: Room) -> None:
+    def refuse(call: str) -> None:
+        if call == "dead_letter":
+            raise UsageError("AccessDenied")
+
+    room.broker.before = refuse
+    _, second = await room.publish(1, 2)
+    failing = room.worker(ack_wait=0.5)
+    delivery = await failing.next()
+    with pytest.raises(UsageError):
+        await delivery.dead_letter("bad")
+    assert second.handle
+
+    async def given_back() -> bool:
+        return not second.handle
+
+    await until(given_back)
+    await failing.stop()
+    other = room.worker()
+    for number in (1, 2):
+        delivery = await other.next()
+        assert delivery.event.id == event(number).id
+        await delivery.ack()
+
+
+async def test_a_lane_that_leaves_to_make_room_is_not_run_meanwhile(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BrokerSettings, "held_messages", 2)
+    monkeypatch.setattr(memory, "WAIT", 0.01)
+    leaving, answer = asyncio.Event(), asyncio.Event()
+    release = MemorySource.release
+
+    async def slow(source: MemorySource, messages: Sequence[Received], delay: float) -> Results:
+        leaving.set()
+        await answer.wait()
+        return await release(source, messages, delay)
+
+    monkeypatch.setattr(MemorySource, "release", slow)
+    await room.publish(1, 2, 3)
+    worker = room.worker(prefetch=2)
+    delivery = await worker.next()
+    await delivery.start()
+    due = room.broker.now + 2
+    await delivery.nack(timedelta(seconds=2))
+    handed_out = asyncio.ensure_future(worker.deliveries.__anext__())
+    async with asyncio.timeout(60):
+        await leaving.wait()
+    await asyncio.wait({handed_out}, timeout=due + 0.3 - room.broker.now)
+    assert not handed_out.done()
+    answer.set()
+    delivery = await handed_out
+    assert (delivery.event.id, delivery.attempt) == (event(1).id, 2), "the broker has given it again"
+    await delivery.nack(timedelta(0))
+    await worker.acked(3)
+    assert room.topic.messages == []
 
 
 async def test_a_lane_that_waits_makes_room_for_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

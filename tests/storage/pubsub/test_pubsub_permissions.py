@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from kubecdc.errors import KubecdcError, UsageError
 from kubecdc.storage.contracts import Publication, Replay, SubscriptionSpec
 from kubecdc.storage.manifest import EventBus
 from kubecdc.storage.pubsub.bus import PubSubBus
-from kubecdc.storage.testing.actors import SOURCE, SUBJECT, event
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, event, until
+from kubecdc.workers.outcome import Failure, Outcome, Success
+from kubecdc.workers.pipeline import consume
+from kubecdc.workers.request import TriggerRequest
 from tests.storage.pubsub.conftest import PubSubHarness
 from tests.storage.pubsub.fake import FakePubSub
 from tests.storage.pubsub.fake.server import PUBLISHER, SUBSCRIBER
+from tests.workers.support import FakeTrigger, route, settings
+from tests.workers.support import event as of_trigger
 
 PAGE = (Path(__file__).parents[3] / "docs" / "pubsub.md").read_text()
 ROLES = {
@@ -116,3 +124,37 @@ def test_the_manifest_of_the_page_is_valid() -> None:
     (manifest,) = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL)]
     bus = EventBus.model_validate(manifest)
     assert bus.spec.queue_name == "pubsub"
+
+
+async def test_dead_letters_that_nobody_may_publish_for_a_while_hold_nothing_up(
+    harness: PubSubHarness, fake: FakePubSub
+) -> None:
+    async def only_the_second(request: TriggerRequest[Any]) -> Outcome:
+        return Success() if request.event.id == later.id else Failure("HTTP 400")
+
+    bus = await harness.open(ack_wait=harness.short)
+    await bus.register([SubscriptionSpec("s/t", "workflows", "changed")])
+    trigger, stop = FakeTrigger(only_the_second), asyncio.Event()
+    await bus.publisher.publish(Publication([of_trigger(1, key="a"), of_trigger(1, key="b")]))
+    later = of_trigger(2, key="a")
+    await bus.publisher.publish(Publication([later]))
+    fake.denied = {"Publish"}
+    with capture_logs() as logs:
+        work = asyncio.create_task(
+            consume(bus.subscription("s/t", prefetch=2), route(trigger), settings(ack_wait=harness.short), stop=stop)
+        )
+
+        async def both_failed() -> bool:
+            unsettled = {line["object"] for line in logs if line.get("code") == "delivery-unsettled"}
+            return unsettled == {"a", "b"}
+
+        await until(both_failed)
+    fake.denied = set()
+
+    async def done() -> bool:
+        letters = await bus.dead_letters.page()
+        return len(letters) == 2 and any(request.event.id == later.id for request in trigger.finished)
+
+    await until(done)
+    stop.set()
+    await work
