@@ -181,7 +181,9 @@ class SpoolSubscription:
         self.dead = root / "dead" / quote(name, safe="")
         self.heartbeat = self.path / "workers" / quote(holder, safe="")
         self.ack_wait = ack_wait.total_seconds()
-        self.room = asyncio.Semaphore(prefetch)
+        self.prefetch = prefetch
+        self.out: set[SpoolDelivery] = set()
+        self.closed = asyncio.Event()  # one of them was
 
     def register(self, spec: SubscriptionSpec) -> None:
         for folder in (self.events, self.heartbeat.parent, self.dead):
@@ -236,10 +238,9 @@ class SpoolSubscription:
                     for name in await in_thread(self.names):
                         if name.due > milliseconds():
                             break
-                        async with self.room:  # wait for it; `SpoolDelivery` gives back what a delivery takes
-                            delivery = await in_thread(self._claim, name)
-                        if delivery:
-                            await self.room.acquire()
+                        await self._room()
+                        if delivery := await in_thread(self._claim, name):
+                            self.out.add(delivery)
                             yield delivery
                     outage.over()
                     await asyncio.sleep(POLL)
@@ -247,6 +248,15 @@ class SpoolSubscription:
                     await asyncio.sleep(outage.failed(e))
         finally:
             self.heartbeat.unlink(missing_ok=True)
+
+    async def _room(self) -> None:
+        """Wait for it. A delivery takes room until it is settled or its claim has lapsed: its settlement may fail."""
+        while len(self.out) >= self.prefetch:
+            self.closed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await self.closed.wait()
+            self.out = {delivery for delivery in self.out if delivery.until > milliseconds()}
 
     def _claim(self, name: Name) -> SpoolDelivery | None:
         """None if another process was faster."""
@@ -269,6 +279,11 @@ class SpoolDelivery(ClaimedDelivery):
         self._file = file
         self._lock = threading.Lock()  # the claim may be extended while the event is settled
 
+    @property
+    def until(self) -> int:
+        """The end of its claim."""
+        return self._file.due
+
     async def ack(self) -> None:
         await self._settle("ack", lambda: in_thread(self._remove))
 
@@ -286,7 +301,8 @@ class SpoolDelivery(ClaimedDelivery):
         await self._rename(attempts=self.attempt)
 
     def _closed(self, delay: float | None) -> None:
-        self._owner.room.release()
+        self._owner.out.discard(self)
+        self._owner.closed.set()
 
     async def _rename(self, **changes: int) -> None:
         await in_thread(lambda: self._move(self._owner.events, **changes))

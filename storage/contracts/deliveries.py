@@ -105,7 +105,8 @@ class Subscription(Protocol):
     def deliveries(self) -> AsyncIterator[Delivery]:
         """Events that are due, without end, at most ``prefetch`` in work at a time. Waits while there are none.
 
-        Those that are being acked may count as settled, as many as ``prefetch`` again.
+        Those that are being acked may count as settled, as many as ``prefetch`` again. One whose claim has lapsed is
+        not in work: it may never be settled, because its settlement failed. Its event comes again, here or elsewhere.
 
         With Capabilities.order, no worker receives an event while an earlier one of its partitionkey is unsettled.
         Closing the iterator settles nothing: settle what was received. Unavailable is not raised: the iterator retries,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
 from kubecdc.storage.contracts import UNKNOWN, Bus, Delivery, Failures, SubscriptionSpec
@@ -269,6 +269,28 @@ async def a_claim_that_lapsed_goes_to_another_worker(harness: Harness) -> None:
                 await settle()
         await expect_pending(bus, NAME, 1)
         await theirs.ack()
+    await expect_pending(bus, NAME, 0)
+
+
+@collect(CASES)
+async def what_its_worker_never_settles_comes_again_to_the_same_worker(harness: Harness) -> None:
+    """As if its settlement had failed with an error that no repetition can mend."""
+    bus = await bus_with(harness, ack_wait=harness.short)
+    leader = await Leader.take(bus)
+    await leader.commit(event(1, "a"), event(2, "b"))
+    async with Receiver.of(bus, NAME, prefetch=2) as receiver:
+        unsettled = [await receiver.next() for _ in range(2)]
+        await leader.commit(event(3, "c"), *([event(4, "a")] if harness.capabilities.order else []))
+        seen: list[str] = []
+        while len(seen) < (4 if harness.capabilities.order else 3):
+            delivery = await receiver.next()
+            with suppress(ClaimLost):  # the machine is busy
+                await delivery.ack()
+                seen.append(delivery.event.id)
+        assert {delivery.event.id for delivery in unsettled} < set(seen), "both took all the room that there is"
+        assert len(set(seen)) == len(seen)
+        if harness.capabilities.order:
+            assert seen.index(event(1, "a").id) < seen.index(event(4, "a").id)
     await expect_pending(bus, NAME, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,8 +12,9 @@ from kubecdc.storage.rq.deliveries.claim import Claim
 
 
 class RqDelivery(ClaimedDelivery):
-    """`storage.contracts.Delivery`. ``closed`` is called once it is settled or lost.
+    """`storage.contracts.Delivery`. ``until`` is when its claim lapses, by the clock of the event loop.
 
+    ``closed`` is called once it is settled or lost.
     ``wake`` is called if the next event of its lane may go on, or this one again.
     """
 
@@ -25,12 +27,14 @@ class RqDelivery(ClaimedDelivery):
         attempts: int,
         failures: Failures,
         wait: int,
+        until: float,
         closed: Callable[[RqDelivery], None],
         wake: Callable[[], None],
     ) -> None:
         super().__init__(body, name=claim.job, received=received, attempts=attempts, failures=failures)
         self._claim = claim
         self._wait = wait
+        self.until = until
         self._on_close = closed
         self._wake = wake
 
@@ -51,7 +55,9 @@ class RqDelivery(ClaimedDelivery):
         await self._settle("nack", call, delay=seconds)
 
     async def extend(self) -> None:
+        begun = asyncio.get_running_loop().time()
         await self._while_claimed(lambda: self._claim.extend(self._wait))
+        self.until = begun + self._wait / 1000
 
     async def dead_letter(self, reason: str) -> None:
         async def call() -> None:

@@ -107,6 +107,9 @@ class _Claims:
 
     async def take(self) -> float:
         """Claim as many jobs as there is room for. Returns for how many seconds there are no others."""
+        now = asyncio.get_running_loop().time()
+        for delivery in [delivery for delivery in self._open if delivery.until < now]:
+            self._forget(delivery)  # nobody here settles it any more
         if len(self._open) >= self._settings.prefetch or self.share.full:
             return POLL
         self._taking = asyncio.create_task(self._take())
@@ -120,6 +123,7 @@ class _Claims:
         settings = self._settings
         wanted = min(settings.prefetch - len(self._open), self.share.events, JOBS)
         executions = [uuid4().hex for _ in range(wanted)]
+        until = asyncio.get_running_loop().time() + settings.ack_wait
         with self.share.asked(len(executions), BODIES_BYTES) as size:
             args: tuple[Argument, ...] = (self.id, settings.wait, self.worker.name, jobs.time_text(), size, *executions)
             answer = await self._connection.run("deliveries/claim", *args)
@@ -136,6 +140,7 @@ class _Claims:
                 attempts=int(attempts),
                 failures=Failures(int(uncounted), int(succeeded)),
                 wait=settings.wait,
+                until=until,
                 closed=self._closed,
                 wake=self.listener.wake.set,
             )
@@ -156,10 +161,13 @@ class _Claims:
         await self.worker.heartbeat(self.id)
 
     def _closed(self, delivery: RqDelivery) -> None:
+        self._forget(delivery)
+        self.listener.wake.set()
+
+    def _forget(self, delivery: RqDelivery) -> None:
         if delivery in self._open:
             self._open.discard(delivery)
             self.share.remove(len(delivery.body))
-        self.listener.wake.set()
 
     async def hand_back(self) -> None:
         """Let other workers have what was claimed and not handed out."""
