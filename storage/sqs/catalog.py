@@ -1,6 +1,6 @@
 """Which queues the bus has, and what for: the list that SQS gives, with the tags of each queue.
 
-A publisher keeps the list, and reads it again while it publishes: no publish uses one that is older than
+A publisher keeps the list, and reads it again while it publishes: no publish ends with one that is older than
 ``SqsSettings.learn`` seconds. A process that registers a subscription waits for so long.
 """
 

@@ -96,8 +96,21 @@ class SqsPublisher:
         self._settings = settings
 
     async def publish(self, publication: Publication) -> None:
+        """A subscription that is registered meanwhile is sent the events too, unless the list is still fresh at the end
+        without it: then `register` has not returned."""
         listing = await self._catalog.fresh()
-        messages = list(self._messages(publication, listing))
+        while messages := list(self._missing(publication, listing)):
+            await self._send(publication, messages, listing)
+            listing = await self._catalog.fresh()
+
+    def fit(self, event: Event) -> Event:
+        body, limit = event.encode(), self._settings.message_bytes
+        if len(body) < limit // 8:  # escapes make it six times as long at most
+            return event
+        size = message(self._settings, body, event.partitionkey).encoded.size
+        return event if size <= limit - encoding.RESERVE else truncated(event)
+
+    async def _send(self, publication: Publication, messages: Sequence[Outgoing], listing: Listing) -> None:
         queues = {queue.url: queue for queue in listing.queues.values()}
         begun = {target for target, _ in publication.done}  # what was begun is completed
         targets = sorted({sent.target for sent in messages} - begun)
@@ -108,19 +121,16 @@ class SqsPublisher:
             raise
         await broker.publish(publication, messages, self._sender)
 
-    def fit(self, event: Event) -> Event:
-        body, limit = event.encode(), self._settings.message_bytes
-        if len(body) < limit // 8:  # escapes make it six times as long at most
-            return event
-        size = message(self._settings, body, event.partitionkey).encoded.size
-        return event if size <= limit - encoding.RESERVE else truncated(event)
-
-    def _messages(self, publication: Publication, listing: Listing) -> Iterator[Outgoing]:
+    def _missing(self, publication: Publication, listing: Listing) -> Iterator[Outgoing]:
+        """The messages to the listed queues that are not confirmed yet."""
         wanted = listing.by_event()
         for index, event in enumerate(publication.events):
             queues: list[FoundQueue] = wanted.get((event.source, event.subject), [])
             if not queues:
                 raise NoSubscription.to_event(event.source, event.subject)
+            targets = [queue.url for queue in queues if (queue.url, index) not in publication.done]
+            if not targets:
+                continue
             form = message(
                 self._settings,
                 event.encode(),
@@ -128,5 +138,5 @@ class SqsPublisher:
                 order=publication.order(index),
                 id_=f"{publication.token}-{index}",
             )
-            for queue in queues:
-                yield Outgoing(queue.url, index, event.partitionkey, form.encoded.size, form)
+            for target in targets:
+                yield Outgoing(target, index, event.partitionkey, form.encoded.size, form)

@@ -20,10 +20,10 @@ class SqsSettings:
     compressed. ``message_bytes`` limits a message and a call. ``ack_wait`` is how long a claim is valid,
     ``max_pending`` the backlog at which publishing is refused.
 
-    No publish uses a list of the subscriptions that is older than ``learn`` seconds. The backlog is counted again after
-    ``recount`` seconds; after ``recount_full`` seconds if it seems to be full. ``browse_wait`` is how many seconds an
-    empty dead-letter queue is waited for, so that SQS asks all of its servers. ``poll`` is how many seconds a call
-    waits for messages; a process that stops waits for the end of it.
+    No publish ends with a list of the subscriptions that is older than ``learn`` seconds. The backlog is counted again
+    after ``recount`` seconds; after ``recount_full`` seconds if it seems to be full. ``browse_wait`` is how many
+    seconds an empty dead-letter queue is waited for, so that SQS asks all of its servers. ``poll`` is how many seconds
+    a call waits for messages; a process that stops waits for the end of it.
     """
 
     bus: str = "default"

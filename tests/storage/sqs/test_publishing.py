@@ -191,6 +191,29 @@ async def test_publishing_knows_what_was_registered_elsewhere_once_register_retu
     assert got[-3:] == [one.encode() for one in published]
 
 
+async def test_what_is_registered_while_a_publish_takes_long_is_sent_its_events_too(
+    fifo: SqsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, call = await queue_with(fifo, learn=0.3), Client.call
+    other = await fifo.queue("other", replace(fifo.settings, learn=0.3))
+    begun: list[str] = []
+
+    async def slow(self: Client, operation: str, **given: Any) -> Any:
+        """The first batch is under way until `register` has returned."""
+        if operation == "send_message_batch":
+            begun.append(given["QueueUrl"])
+            if len(begun) == 1:
+                await other.register([OTHER])
+        return await call(self, operation, **given)
+
+    monkeypatch.setattr(Client, "call", slow)
+    await publisher.publisher.publish(Publication([event(1), event(2)]))
+    assert await pending(other, OTHER.name) == 2
+    assert [made.body for made in await drained(other, 2, OTHER.name)] == [event(1).encode(), event(2).encode()]
+    assert await pending(publisher) == 2  # and nothing is sent twice
+    assert len(begun) == 4
+
+
 async def test_the_list_is_not_read_for_each_publish(fifo: SqsHarness, calls: Calls) -> None:
     queue = await queue_with(fifo)
     queue = await fifo.queue(settings=replace(fifo.settings, learn=60.0))
