@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable
 from weakref import WeakSet
 
+from kubecdc.concurrency import Background
 from kubecdc.errors import UsageError
 from kubecdc.storage.broker.settings import BrokerSettings
 from kubecdc.storage.broker.subscription import BrokerSubscription
@@ -64,7 +64,8 @@ class PubSubBus:
         self._subscribers = Subscribers(registrations)
         self._replays = Replays(client, names, registrations)
         self._must_exist = False
-        self._sources: set[PubSubSource] = set()
+        self._sources: WeakSet[PubSubSource] = WeakSet()
+        self._late = Background()  # what brings back messages of receivers that are gone
         self._opened: WeakSet[BrokerSubscription] = WeakSet()
         self.capabilities = CAPABILITIES
         self.ack_wait = settings.claim
@@ -102,7 +103,7 @@ class PubSubBus:
         return run.lines
 
     def subscription(self, name: str, *, prefetch: int, state: StateStore | None = None) -> BrokerSubscription:
-        source = PubSubSource(name, self._client, self._names, self._registrations, self._settings)
+        source = PubSubSource(name, self._client, self._names, self._registrations, self._settings, self._late)
         settings = BrokerSettings(
             name=name,
             prefetch=prefetch,
@@ -132,5 +133,7 @@ class PubSubBus:
         """Open `deliveries` end. What they handed out may still be settled until the channel is closed."""
         for subscription in self._opened:
             subscription.end()
-        await asyncio.gather(*(source.close() for source in self._sources))
+        for source in self._sources:
+            source.close()
+        await self._late.finish()
         await self._client.close()

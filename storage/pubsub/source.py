@@ -43,13 +43,19 @@ class Handle:
 
 
 class PubSubSource:
-    """`storage.broker.contract.Source`."""
+    """`storage.broker.contract.Source`. ``late`` takes the work that outlives a call."""
 
     most = 1000
     longest_delay = 0.0  # handing back repeats every later message of the object, and counts as a delivery
 
     def __init__(
-        self, name: str, client: Client, names: Names, registrations: Registrations, settings: PubSubSettings
+        self,
+        name: str,
+        client: Client,
+        names: Names,
+        registrations: Registrations,
+        settings: PubSubSettings,
+        late: Background,
     ) -> None:
         self._name = name
         self._client = client
@@ -59,7 +65,7 @@ class PubSubSource:
         self._generations: list[Generation] = []
         self._learned = -LEARN_SECONDS
         self._pulls: dict[str, asyncio.Task[list[Received]]] = {}  # by path
-        self._late = Background()
+        self._late = late
 
     async def receive(self, most: int) -> list[Received]:
         """Each generation has one call under way, which may go on beyond this one."""
@@ -96,10 +102,9 @@ class PubSubSource:
         if error is not None:
             raise error
 
-    async def close(self) -> None:
-        """Wait for what is under way: messages that come are handed back."""
+    def close(self) -> None:
+        """The messages that come of the calls under way are handed back."""
         self._hand_back_pulls()
-        await self._late.finish()
 
     async def _known(self) -> list[Generation]:
         """The generations that are read, newest first. Raises NoSubscription."""

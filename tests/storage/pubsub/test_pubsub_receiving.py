@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from kubecdc.storage.pubsub.bus import PubSubBus
 from kubecdc.storage.pubsub.messages import message_of
 from kubecdc.storage.pubsub.registrations import Generation, current
 from kubecdc.storage.pubsub.source import PubSubSource
-from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events
+from kubecdc.storage.testing.actors import SOURCE, SUBJECT, Leader, Receiver, event, events, until
 from tests.storage.pubsub.conftest import PubSubHarness
 from tests.storage.pubsub.fake import FakePubSub
 from tests.storage.pubsub.fake.server import Fault
@@ -28,7 +29,7 @@ NOW = timedelta(0)
 
 
 def source_of(queue: PubSubBus) -> PubSubSource:
-    source = PubSubSource(NAME, queue._client, queue._names, queue._registrations, queue._settings)
+    source = PubSubSource(NAME, queue._client, queue._names, queue._registrations, queue._settings, queue._late)
     queue._sources.add(source)  # closed with the queue
     return source
 
@@ -137,10 +138,30 @@ async def test_what_comes_after_the_call_was_cancelled_is_handed_back(harness: P
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     await queue.publisher.publish(Publication([event(1)]))
-    await source.close()
+    source.close()
+    await queue._late.finish()
     (subscription,) = [one for one in fake.subscriptions.values() if one.lanes]
     (lane,) = subscription.lanes.values()
     assert [(entry.state, entry.attempt) for entry in lane] == [("ready", 1)]
+
+
+async def test_a_bus_keeps_nothing_of_a_subscription_that_was_closed(harness: PubSubHarness) -> None:
+    """As when a trigger is paused and resumed, or changed by a reload."""
+    queue = await harness.queue()
+    await queue.register([SPEC])
+    await queue.publisher.publish(Publication(events(range(3))))
+    for number in range(3):
+        async with Receiver.of(queue, NAME) as receiver:  # type: ignore[arg-type]
+            delivery = await receiver.next()
+            assert delivery.event.id == event(number).id
+            await delivery.ack()
+        del receiver, delivery
+
+    async def forgotten() -> bool:
+        gc.collect()
+        return not list(queue._sources)
+
+    await until(forgotten)
 
 
 async def test_more_than_there_is_room_for_is_handed_back(harness: PubSubHarness) -> None:
