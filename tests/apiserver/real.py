@@ -8,7 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ GRACE = 2.0
 for the connections of its controllers."""
 
 CONTROLLERS = "kube-controller-manager"
+NEVER = ("node-ipam-controller", "cloud-node-lifecycle-controller")
 FROM_THE_START = ("kube-system", "kube-public", "default")
 """Namespaces that the server makes by itself, a moment after it says that it is ready."""
 
@@ -59,13 +60,14 @@ class RealApiServer(Client):
     """An ApiServer over real etcd, with the Workflow kind. Logs, data and certificates lie in ``directory``.
 
     The controllers run beside it where KUBEBUILDER_ASSETS holds them. They are clients like any other: they live on
-    when the server restarts, and are started anew, as one does, when etcd's data were exchanged. ``token`` is a bearer
-    token of an administrator, beside the client certificate of the kubeconfig.
+    when the server restarts, and are started anew, as one does, when etcd's data were exchanged. Those in ``without``
+    do not run. ``token`` is a bearer token of an administrator, beside the client certificate of the kubeconfig.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, without: Sequence[str] = ()) -> None:
         super().__init__("")
         self.directory = directory
+        self.without = (*NEVER, *without)
         self.ssl: ssl.SSLContext | None = None
         self.token = "administrator"
         self._etcd_url = ""
@@ -289,7 +291,7 @@ class RealApiServer(Client):
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self._file('service-accounts.key')}",
             f"--root-ca-file={self._file('ca.crt')}",
-            "--controllers=*,-nodeipam,-cloud-node-lifecycle",
+            f"--controllers={','.join(['*', *(f'-{name}' for name in self.without)])}",
         )
 
     def _run(self, program: str, *args: str) -> subprocess.Popen[bytes]:

@@ -145,7 +145,7 @@ class _Hand:
         self.place.periods[-1].append(done)
 
     async def _finalize(self) -> None:
-        """What the controller of namespaces does in the end; no such controller runs beside the API server."""
+        """What the controller of namespaces does in the end; it does not run beside the API server (`servers`)."""
         path = NAMESPACES.path("", self.place.name)
         body = {
             "apiVersion": "v1",

@@ -13,6 +13,9 @@ from tests.apiserver.real import RealApiServer
 NAMESPACES = ("team-a", "team-b", "team-c")
 """What loads and the demo write into, beside ``default``."""
 
+FINALIZES = "namespace-controller"
+"""The load finalizes namespaces itself, at once. This one would go on emptying a namespace that is there again."""
+
 Server = SimulatorProcess | RealApiServer | LocalSimulator
 
 
@@ -20,7 +23,7 @@ Server = SimulatorProcess | RealApiServer | LocalSimulator
 async def open_server(kind: str, directory: Path) -> AsyncIterator[SimulatorProcess | RealApiServer]:
     """A fresh API server that knows Argo's Workflow and has the namespaces that are written into: ``simulator`` or
     ``real`` (of KUBEBUILDER_ASSETS)."""
-    server = RealApiServer(directory) if kind == "real" else SimulatorProcess(directory)
+    server = RealApiServer(directory, without=[FINALIZES]) if kind == "real" else SimulatorProcess(directory)
     await server.start()
     try:
         await server.make_namespaces(*NAMESPACES)
