@@ -14,7 +14,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kubecdc.errors import Unavailable
+import structlog
+
+from kubecdc.errors import KubecdcError, Unavailable
 from kubecdc.storage.broker.batching import Batched
 from kubecdc.storage.broker.claims import HAND_BACK_SECONDS, Claims
 from kubecdc.storage.broker.contract import Received, Source
@@ -29,6 +31,7 @@ from kubecdc.storage.contracts import ClaimLost, Delivery, StateStore, Subscript
 from kubecdc.storage.memory import Share
 from kubecdc.storage.outage import Outage
 
+log = structlog.get_logger()
 SHORTEST_DELAY = 1.0  # seconds; brokers count in whole ones, so a shorter delay is waited for here
 BUSY_SECONDS = 0.5  # until a lane that another worker has is tried again
 STATE_SECONDS = 1.0  # until a state store that was unavailable is asked again
@@ -256,16 +259,33 @@ class BrokerSubscription:
                 case "busy":
                     self._postpone(entry, BUSY_SECONDS)
                 case "stale":
-                    await self._ack(message)
-                    STALE.at(self._settings.name).value += 1
-                    self._offered -= 1
-                    self._next(self._lanes.remove(entry))
-                    self._changed()
+                    await self._drop(entry)
         except Unavailable as e:
             self._outage.failed(e)
             self._postpone(entry, STATE_SECONDS)
         except ClaimLost:
             self._abandon(entry)
+
+    async def _drop(self, entry: Entry) -> None:
+        """Ack what is stale. Raises ClaimLost, Unavailable."""
+        try:
+            await self._ack(entry.message)
+        except (ClaimLost, Unavailable):
+            raise
+        except KubecdcError as e:  # a missing right: the first ack failed for it too
+            log.error(
+                "a message that was settled before could not be acked; it comes again when its claim lapses",
+                code="delivery-unsettled",
+                subscription=self._settings.name,
+                object=entry.message.lane,
+                error=str(e),
+            )
+            self._abandon(entry)
+            return
+        STALE.at(self._settings.name).value += 1
+        self._offered -= 1
+        self._next(self._lanes.remove(entry))
+        self._changed()
 
     def _postpone(self, entry: Entry, seconds: float) -> None:
         self._offered -= 1
