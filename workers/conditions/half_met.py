@@ -1,9 +1,9 @@
 """Half-met conditions: the events that a trigger's conditions have so far, in the state store, shared by all workers.
 
-Each event changes the state once, by compare-and-set, before it is acked. The one that completes the conditions takes
-all others out of the state, into a set of its own. It stays unacked until the trigger has had that set. So a worker
-that dies leaves it to the next one, which finds the set by the event's id and repeats it under the same idempotency
-key.
+Each event changes the state once, by compare-and-set, before it is acked. After the ack it is forgotten: with the
+change of the next event, or with one of its own if none follows. The one that completes the conditions takes all
+others out of the state, into a set of its own. It stays unacked until the trigger has had that set. So a worker that
+dies leaves it to the next one, which finds the set by the event's id and repeats it under the same idempotency key.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class HalfMet:
         self._now = now
         self._codec = codec
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._acked: dict[str, None] = {}
+        self._acked: set[str] = set()
 
     async def complete(self, dependency: str, event: Event, key: str = "", hold: Hold | None = None) -> Set | None:
         """Take the event into account. Returns the set that it completes, None if the rest is still missing.
@@ -81,10 +81,14 @@ class HalfMet:
                 await self._state.delete(self._scope, place, version=found.version)
 
     async def acked(self, dependency: str, event: Event, key: str = "", *, completed: bool) -> None:
-        """The event is acked and does not come again. What is kept of it goes now or with the next change."""
+        """The event is acked. Without a key it is forgotten, so that a replay of it counts, in whichever worker."""
         place = name_of_set(dependency, event)
         if not self._ttl:
-            self._acked[place] = None
+            self._acked.add(place)
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                if place in self._acked:  # no event that was before us has taken it along
+                    with suppress(Unavailable):  # then the next one does
+                        await self._forget_acked(key)
         elif completed:  # nothing else may ever happen under this key
             with suppress(Unavailable):  # then a few bytes stay
                 await settled(self._state, self._scope, key, place)
@@ -104,21 +108,34 @@ class HalfMet:
                 known.held.clear()
                 await self._keep(place, found, key)
                 stored = True
-            removed = list(self._acked)
-            remaining = {seen: owed for seen, owed in known.seen.items() if seen not in self._acked}
-            known.seen = _bounded({**remaining, place: completing})
+            removed = self._without_acked(known)
+            known.seen = _bounded({**known.seen, place: completing})
             if hold:
                 await hold()
             try:
                 await self._state.put(self._scope, name_of_key(key), known.change(entry))
             except StateConflict:
                 continue
-            for one in removed:
-                self._acked.pop(one, None)
+            self._acked -= removed
             if not completing and stored:
                 await self.fired(dependency, event)  # another worker was first with those events
             return found if completing else None
         raise Unavailable(f"other workers keep changing the conditions of {self._scope!r}")
+
+    async def _forget_acked(self, key: str) -> None:
+        for _ in range(CONFLICTS):
+            entry = await self._state.get(self._scope, name_of_key(key))
+            known = Record.read(entry) if entry else Record()
+            removed = self._without_acked(known)
+            with suppress(StateConflict):
+                await self._state.put(self._scope, name_of_key(key), known.change(entry))
+                self._acked -= removed
+                return
+
+    def _without_acked(self, known: Record) -> set[str]:
+        """Remove from what was seen what is acked, and return the latter: once that is stored, it need not be known."""
+        known.seen = {seen: owed for seen, owed in known.seen.items() if seen not in self._acked}
+        return set(self._acked)
 
     async def _keep(self, place: str, found: Set, key: str) -> None:
         value = Owed(dict(found), key).encoded()

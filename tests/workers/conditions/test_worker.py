@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from kubecdc.current import Current
-from kubecdc.storage.contracts import Bus
+from kubecdc.storage.contracts import Bus, Replay
 from kubecdc.storage.contracts.event import Event
 from kubecdc.storage.redelivery import Redelivery
 from kubecdc.storage.redis import RedisSettings
@@ -243,6 +243,19 @@ async def test_while_the_trigger_fails_the_set_waits_and_a_dead_letter_has_it(pr
         async with processes.running(bus, joined(peer.url)):
             await drained(bus)
     assert set(sets(peer)) == {(first, second)}, "whenever it is repeated"
+
+
+async def test_a_set_whose_events_are_replayed_fires_again_in_another_worker(processes: Processes) -> None:
+    async with serving(saying(200)) as peer, processes.bus() as bus:
+        async with processes.running(bus, joined(peer.url)):
+            first, second = await processes.publish(bus, "alpha", "beta")
+            await drained(bus)
+        for _ in range(2):
+            assert await bus.replay(Replay(subscription="s/t/a")) == 1
+            assert await bus.replay(Replay(subscription="s/t/b-1")) == 1
+            async with processes.running(bus, joined(peer.url)):
+                await drained(bus)
+    assert sets(peer) == [(first, second)] * 3
 
 
 @pytest.mark.parametrize("seed", [1])
