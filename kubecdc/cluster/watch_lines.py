@@ -35,7 +35,7 @@ class WatchLines:
     All reads share that timer. One for each would cost more than to decode the line.
 
     A line that is longer than what may be read ahead gets ``room`` before the rest of it is read. What is reserved is
-    enough for the line, and for all that arrived with its end, so whoever has room can always go on.
+    enough for the line and for everything that arrives with its end, so a reader that has room never waits for more.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, silence: float, room: Room | None = None) -> None:

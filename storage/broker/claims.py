@@ -34,8 +34,8 @@ class Claims:
     async def keep(self, lost: Callable[[Entry], None]) -> None:
         """Extend what waits each third of ackWait; each twelfth while the broker is unavailable. Never returns.
 
-        ``lost`` is told of each claim that was lost, and of what is handed out if its claim has lapsed: whoever had it
-        cannot settle it any more, and may not have tried to.
+        ``lost`` is called for each claim that was lost, and for each message that is out although its claim has lapsed:
+        its worker cannot settle it any more, and may never have tried to.
         """
         loop, pause = asyncio.get_running_loop(), self._ack_wait / 3
         while True:

@@ -1,4 +1,4 @@
-"""The epoch only grows, even if both that remember it forget; and whoever led before is refused."""
+"""The epoch only grows, even if the Lease and the bus both come back older, and a former leader is refused."""
 
 from __future__ import annotations
 

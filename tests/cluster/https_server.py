@@ -13,6 +13,7 @@ from aiohttp import web
 
 from kubecdc.cluster.connection import Cluster
 from tests.apiserver.certificates import Authority
+from tests.served import served
 
 
 class HttpsServer:
@@ -52,15 +53,8 @@ class HttpsServer:
     async def listening(self) -> AsyncIterator[HttpsServer]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=0)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._context)
-        await site.start()
-        self.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with served(app, self._context, access_log=None, keepalive_timeout=0) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
 
 async def whoami(cluster: Cluster) -> str:

@@ -32,6 +32,7 @@ from tests.apiserver import (
 from tests.cli.test_roles import sensor
 from tests.clock import Clock
 from tests.examples.stage import apply
+from tests.served import served
 from tests.workers.pod import TOKEN, Pod
 
 SECRETS = ("", "v1", "secrets")
@@ -208,16 +209,8 @@ async def test_an_answer_that_cannot_be_read_is_not_shown(pod: Pod, tmp_path: Pa
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        kubeconfig = write_kubeconfig(tmp_path / "other", f"http://127.0.0.1:{runner.addresses[0][1]}")
-        async with connected(kubeconfig) as cluster:
-            error = await refused(Keys(pod.mounts, cluster))
-    finally:
-        await runner.cleanup()
+    async with served(app) as url, connected(write_kubeconfig(tmp_path / "other", url)) as cluster:
+        error = await refused(Keys(pod.mounts, cluster))
     assert "the API server's answer for Secret default/api cannot be read" in str(error)
 
 

@@ -18,6 +18,7 @@ from tests.apiserver.certificates import server_context
 from tests.cluster.kubeconfigs import configured
 from tests.cluster.test_users import jwt
 from tests.harness.forward_proxy import ForwardProxy
+from tests.served import served
 
 HEADER = "Basic " + b64encode(b"kubecdc:secret").decode()
 
@@ -54,14 +55,8 @@ async def running(tls: ssl.SSLContext | None) -> AsyncIterator[Issuer]:
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", made.discovery)
     app.router.add_post("/token", made.token)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    made.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app, tls, access_log=None) as made.url:
         yield made
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture

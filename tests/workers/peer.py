@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.served import served
+
 
 @dataclass
 class Received:
@@ -43,16 +45,8 @@ async def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIte
 
     app = web.Application(client_max_size=1 << 24)
     app.router.add_route("*", "/{tail:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    peer.url = f"{'https' if tls else 'http'}://{host}:{port}"
-    try:
+    async with served(app, tls, access_log=None, shutdown_timeout=0.1, handler_cancellation=True) as peer.url:
         yield peer
-    finally:
-        await runner.cleanup()
 
 
 def saying(status: int, body: str | bytes = "", **headers: str) -> Answer:

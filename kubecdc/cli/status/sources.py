@@ -44,7 +44,7 @@ def source_row(found: Found, entry: str) -> Row:
         Verdict.IDLE if quiet else Verdict.OK,
         kind="source",
         bus=found.manifest.name,
-        by=leader.holder if leader else found.lead.holder or None if found.lead else None,
+        by=leader.holder if leader else (found.lead and found.lead.holder) or None,
         behind=seconds(own.behind) if own else None,
         rate_out=own.rate if own else None,
         position=checkpoints[0].state.position if len(checkpoints) == 1 and checkpoints[0].state else None,

@@ -22,6 +22,7 @@ from kubecdc.manifest.mounts import Mounts
 from kubecdc.workers.objects.sources import github
 from kubecdc.workers.outcome import Retry
 from kubecdc.workers.triggers.k8s.manifest import K8s
+from tests.served import served
 from tests.workers.k8s.rig import Bench
 
 APP = {"privateKey": {"name": "app", "key": "pem"}, "appID": 12345, "installationID": 67890}
@@ -56,14 +57,9 @@ async def answering(
 
     app = web.Application()
     app.router.add_post("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setattr(github, "API", f"http://127.0.0.1:{runner.addresses[0][1]}")
-    try:
+    async with served(app) as url:
+        monkeypatch.setattr(github, "API", url)
         yield seen
-    finally:
-        await runner.cleanup()
 
 
 def decoded(part: str) -> bytes:

@@ -25,6 +25,7 @@ from kubecdc.workers.outcome import Failure, Outcome, Retry
 from kubecdc.workers.triggers.k8s.manifest import K8s
 from tests.apiserver import LocalSimulator
 from tests.apiserver.certificates import server_context
+from tests.served import served
 from tests.workers.k8s.rig import CONFIGMAPS, Bench, Body, config_map, parameter
 from tests.workers.support import event
 
@@ -134,15 +135,8 @@ async def test_a_config_map_that_is_mounted(api: LocalSimulator, it: Bench, moun
 async def serving(handler: Any, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    port = runner.addresses[0][1]
-    try:
-        yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
+    async with served(app, context) as url:
+        yield url
 
 
 async def answer(request: web.Request) -> web.StreamResponse:

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from tests.maven import BUILD, DOWNLOAD
 from tests.ports import free_port
+from tests.served import served
 
 VERSION = "2.6.13.Final"  # later ones need Java 21
 START = 120.0  # seconds
@@ -58,14 +59,8 @@ async def small_registry(tls: ssl.SSLContext | None = None) -> AsyncIterator[Sma
     made = SmallRegistry()
     app = web.Application()
     app.router.add_get("/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    made.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app, tls) as made.url:
         yield made
-    finally:
-        await runner.cleanup()
 
 
 class Apicurio:
